@@ -1,0 +1,1 @@
+"""Train a network under a learning-rate schedule, and tell which schedule is better."""

@@ -1,0 +1,56 @@
+"""What can go wrong and be told to a user in one sentence; anything else that is raised is a bug of ours."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class LrtrainError(Exception):
+    """A run that failed: its message is one sentence for the user, and the command ends with exit code 1."""
+
+    exit_code = 1
+
+
+class UsageError(LrtrainError):
+    """Something the user asked for cannot be done as asked: exit code 2, nothing written."""
+
+    exit_code = 2
+
+
+class SpecError(UsageError):
+    """The text of a spec or a duration does not follow the grammar."""
+
+
+class PluginError(UsageError):
+    """A plugin cannot be found, imported or used."""
+
+
+class OptionError(UsageError):
+    """An option of a plugin is unknown, of the wrong type or out of range."""
+
+
+class ScheduleError(UsageError):
+    """A schedule cannot be built or gives a value that no run can use."""
+
+
+class DataError(UsageError):
+    """A data set is unknown, not prepared, damaged or not fit for image classification."""
+
+
+class ModelError(UsageError):
+    """A model cannot be found or does not map images to logits."""
+
+
+class RunDirError(UsageError):
+    """A run directory is not empty, or has nothing to resume, or holds a run of another configuration."""
+
+
+class TrainingError(LrtrainError):
+    """Training had to stop: a loss that is not finite, or a plugin that raised in the middle of a run."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Returns `` (did you mean 'sgdr'?)`` for the nearest of ``known``, or nothing when none is near."""
+    match = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean '{match[0]}'?)" if match else ""
