@@ -1,1 +1,67 @@
-"""Train a network under a learning-rate schedule, and tell which schedule is better."""
+"""Train a network under a learning-rate schedule, and tell which schedule is better.
+
+Every public name is imported when it is first used, so ``import lrtrain`` brings in neither JAX nor its libraries.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lrtrain.context import EpochInfo as EpochInfo
+    from lrtrain.context import RunInfo as RunInfo
+    from lrtrain.context import ScaleLearningRate as ScaleLearningRate
+    from lrtrain.context import Schedule as Schedule
+    from lrtrain.context import ScheduleContext as ScheduleContext
+    from lrtrain.context import StepInfo as StepInfo
+    from lrtrain.context import Stop as Stop
+    from lrtrain.duration import Duration as Duration
+    from lrtrain.errors import LrtrainError as LrtrainError
+    from lrtrain.errors import ScheduleError as ScheduleError
+    from lrtrain.errors import UsageError as UsageError
+    from lrtrain.hookspecs import hookimpl as hookimpl
+    from lrtrain.options import Doc as Doc
+    from lrtrain.options import LearningRate as LearningRate
+    from lrtrain.options import PositiveFloat as PositiveFloat
+    from lrtrain.options import PositiveInt as PositiveInt
+    from lrtrain.options import Share as Share
+    from lrtrain.options import exact as exact
+    from lrtrain.schedules import schedule as schedule
+    from lrtrain.spec import Spec as Spec
+    from lrtrain.training import RunResult as RunResult
+    from lrtrain.training import train as train
+
+_HOME = {
+    "Doc": "options",
+    "Duration": "duration",
+    "EpochInfo": "context",
+    "LearningRate": "options",
+    "LrtrainError": "errors",
+    "PositiveFloat": "options",
+    "PositiveInt": "options",
+    "RunInfo": "context",
+    "RunResult": "training",
+    "ScaleLearningRate": "context",
+    "Schedule": "context",
+    "ScheduleContext": "context",
+    "ScheduleError": "errors",
+    "Share": "options",
+    "Spec": "spec",
+    "StepInfo": "context",
+    "Stop": "context",
+    "UsageError": "errors",
+    "exact": "options",
+    "hookimpl": "hookspecs",
+    "schedule": "schedules",
+    "train": "training",
+}
+
+__all__ = sorted(_HOME)  # noqa: PLE0605  # one list of the public names, not two
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name when it is first used (PEP 562)."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'lrtrain' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"lrtrain.{_HOME[name]}"), name)

@@ -1,0 +1,88 @@
+"""Which plugins are installed: read from the metadata of distributions, nothing imported."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from lrtrain.errors import PluginError, nearest
+from lrtrain.spec import normal_name
+
+GROUP = "lrtrain.plugins"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One plugin as its distribution announces it.
+
+    Args:
+      name: the plugin's name, with ``-`` between words.
+      value: the entry point, ``module:Class``.
+      distribution: the distribution that brings it.
+      version: that distribution's version.
+      summary: that distribution's one-line description.
+    """
+
+    name: str
+    value: str
+    distribution: str
+    version: str
+    summary: str
+
+    def origin(self) -> str:
+        """Returns the distribution with its version, as it is named in errors."""
+        return f"{self.distribution} {self.version}"
+
+
+def find_plugins() -> tuple[Entry, ...]:
+    """Returns all installed plugins, by name; one name may occur twice (see `duplicates`)."""
+    return tuple(sorted(_entries(), key=lambda entry: (entry.name, entry.distribution)))
+
+
+def duplicates(entries: Iterable[Entry]) -> frozenset[str]:
+    """Returns the names that more than one distribution claims."""
+    counts = Counter(entry.name for entry in entries)
+    return frozenset(name for name, count in counts.items() if count > 1)
+
+
+def find_plugin(name: str) -> Entry:
+    """Returns the one installed plugin of that name.
+
+    Raises:
+      PluginError: no distribution brings it (the nearest name is suggested), or two do (both are named).
+    """
+    entries = find_plugins()
+    found = [entry for entry in entries if entry.name == normal_name(name)]
+    if not found:
+        raise PluginError(_unknown(name, entries))
+    if len(found) > 1:
+        origins = " and ".join(entry.origin() for entry in found)
+        raise PluginError(f"plugin '{found[0].name}' is brought by {origins}: uninstall one of the two")
+    return found[0]
+
+
+def _unknown(name: str, entries: tuple[Entry, ...]) -> str:
+    if not entries:
+        return f"no plugin '{name}' is installed, nor any other: pip install 'lrtrain[all]' brings those of lrtrain"
+    names = sorted({entry.name for entry in entries})
+    return (
+        f"no plugin '{name}' is installed{nearest(normal_name(name), names)}; installed are {', '.join(names)}, "
+        f"and pip install lrtrain-{normal_name(name)} gets another one if it is published under that name"
+    )
+
+
+def _entries() -> Iterator[Entry]:
+    seen: set[str] = set()
+    for distribution in importlib.metadata.distributions():
+        name = distribution.metadata["Name"] or ""
+        key = re.sub(r"[-_.]+", "-", name).lower()
+        # A folder that is on the path twice, or a copy shadowed by an earlier one, is no second distribution.
+        if not name or key in seen:
+            continue
+        seen.add(key)
+        for point in distribution.entry_points.select(group=GROUP):
+            summary = distribution.metadata["Summary"] or ""
+            yield Entry(normal_name(point.name), point.value, name, distribution.version, summary)

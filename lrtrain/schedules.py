@@ -1,0 +1,208 @@
+"""From a spec to a schedule to the table of learning rates that a run applies."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lrtrain.context import Schedule, ScheduleContext
+from lrtrain.errors import LrtrainError, ScheduleError
+from lrtrain.plugins import ActivePlugins, activate
+from lrtrain.spec import Spec
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MAX_STEPS = 2**31 - 1
+
+
+@dataclass(frozen=True, eq=False)
+class ScheduleTable:
+    """What a run applies: the learning rate of every step, and a fingerprint of all of them.
+
+    Args:
+      spec: the plugin with all options resolved.
+      values: learning rates, float32[total_steps].
+    """
+
+    spec: Spec
+    values: NDArray[np.float32]
+
+    @property
+    def fingerprint(self) -> str:
+        """The SHA-256 of the values as little-endian float32; two runs with one fingerprint have one schedule."""
+        return hashlib.sha256(self.values.astype("<f4").tobytes()).hexdigest()
+
+
+def schedule(spec: Spec | str | Mapping[str, Any], *, total_steps: int, steps_per_epoch: int | None = None) -> Schedule:
+    """Returns a plugin's schedule as an optax schedule, for a training loop of one's own.
+
+    Args:
+      spec: the plugin and its options, as text, table or `Spec`.
+      total_steps: optimizer updates in the run; shares such as ``25%`` are of this.
+      steps_per_epoch: optimizer updates in an epoch; needed only for durations in epochs (``3ep``).
+
+    Returns:
+      A callable from the step to the learning rate. It takes any integer count (Python, NumPy, JAX; signed or not;
+      a scalar or an array of any shape), works under ``jit``, ``vmap`` and ``grad``, and gives float32. A plugin's
+      schedule in plain Python, which JAX cannot trace, becomes a look-up in the table of its values; its last value
+      then holds after the end of the run.
+
+    Raises:
+      SpecError: the spec cannot be read.
+      PluginError: the plugin is unknown or broken.
+      OptionError: an option is refused.
+      ScheduleError: the schedule cannot be built for this length, or has a value that is not finite or is negative.
+
+    Example:
+      >>> import lrtrain, optax
+      >>> rate = lrtrain.schedule("constant(value=0.1)", total_steps=100)
+      >>> optimizer = optax.sgd(rate)
+      >>> float(rate(7))
+      0.10000000149011612
+    """
+    active = activate([spec])
+    context = make_context(total_steps, steps_per_epoch)
+    return _guarded(raw_schedule(active, context), context)
+
+
+def make_context(total_steps: int, steps_per_epoch: int | None = None) -> ScheduleContext:
+    """Returns the context of a run of ``total_steps``; without ``steps_per_epoch`` durations in epochs are refused."""
+    if not 1 <= total_steps <= MAX_STEPS:
+        raise ScheduleError(f"total_steps={total_steps} is refused: a run has 1 to {MAX_STEPS} steps")
+    if steps_per_epoch is not None and steps_per_epoch < 1:
+        raise ScheduleError(f"steps_per_epoch={steps_per_epoch} is refused: an epoch has at least 1 step")
+    per_epoch = steps_per_epoch or total_steps
+    return ScheduleContext(
+        total_steps, per_epoch, -(-total_steps // per_epoch), _build_inner, steps_per_epoch is not None
+    )
+
+
+def build_table(active: ActivePlugins, context: ScheduleContext) -> ScheduleTable:
+    """Builds the schedule of the active plugins and evaluates it at every step of the run.
+
+    Raises:
+      PluginError: none or two of the plugins build a schedule.
+      ScheduleError: it cannot be built, or a value is not finite or negative; the first such step is named.
+    """
+    plugin = active.schedule_plugin()
+    return ScheduleTable(plugin.spec(), tabulate(raw_schedule(active, context), context.total_steps, plugin.entry.name))
+
+
+def raw_schedule(active: ActivePlugins, context: ScheduleContext) -> Schedule:
+    """Calls the hook and returns what the plugin built, once it has been seen to be callable."""
+    name = active.schedule_plugin().entry.name
+    try:
+        answers = active.manager.hook.build_schedule(context=context)
+    except LrtrainError as error:
+        raise type(error)(_attributed(name, str(error))) from error
+    except Exception as error:
+        raise ScheduleError(f"plugin '{name}' cannot build its schedule: {type(error).__name__}: {error}") from error
+    if not answers or not callable(answers[0]):
+        built = repr(answers[0])[:60] if answers else "None"
+        raise ScheduleError(
+            f"plugin '{name}' built {built}: a schedule is a callable from the step to the learning rate"
+        )
+    built_schedule: Schedule = answers[0]
+    return built_schedule
+
+
+def tabulate(built: Schedule, total_steps: int, name: str) -> NDArray[np.float32]:
+    """Returns the learning rate at steps 0 to ``total_steps - 1``, float32[total_steps].
+
+    A schedule that JAX can trace is evaluated in float64 and rounded once: in float32 compiled and uncompiled values
+    differ by up to 8e-6 of the value, and at large counts neighbouring steps fall together.
+
+    Raises:
+      ScheduleError: the schedule raises, or gives a value that is not a finite number or is negative.
+    """
+    try:
+        exact = _traced_values(built, total_steps)
+        wide = (
+            exact if exact is not None else np.array([_number(built(step), step, name) for step in range(total_steps)])
+        )
+    except LrtrainError:
+        raise
+    except Exception as error:
+        raise ScheduleError(f"the schedule of plugin '{name}' fails: {type(error).__name__}: {error}") from error
+    return _checked(wide, name)
+
+
+def _traced_values(built: Schedule, total_steps: int) -> NDArray[np.float64] | None:
+    """Returns all values by one compiled call, or None when the schedule is plain Python that JAX cannot trace."""
+    import jax
+    import jax.numpy as jnp
+
+    def at(step: jax.Array) -> jax.Array:
+        return jnp.asarray(built(step), jnp.float64)
+
+    with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
+        try:
+            return np.asarray(jax.jit(jax.vmap(at))(np.arange(total_steps, dtype=np.int32)))
+        except Exception:  # noqa: BLE001  # calling it step by step, which comes next, shows the plugin's own error
+            return None
+
+
+def _checked(values: NDArray[np.float64], name: str) -> NDArray[np.float32]:
+    if values.ndim != 1:
+        raise ScheduleError(
+            f"the schedule of plugin '{name}' gives an array of shape {values.shape[1:]} at a step: expected a number"
+        )
+    with np.errstate(over="ignore", invalid="ignore"):
+        table = values.astype(np.float32)
+        bad = ~(np.isfinite(table) & (table >= 0))
+    if bad.any():
+        step = int(np.argmax(bad))
+        raise ScheduleError(
+            f"the schedule of plugin '{name}' gives {values[step]:g} at step {step}: "
+            "a learning rate is finite and not negative"
+        )
+    return table
+
+
+def _number(value: object, step: int, name: str) -> float:
+    try:
+        return float(value)  # type: ignore[arg-type]  # anything that is no number is refused here
+    except (TypeError, ValueError):
+        raise ScheduleError(
+            f"the schedule of plugin '{name}' gives {value!r} at step {step}: expected a number"
+        ) from None
+
+
+def _build_inner(spec: Spec, context: ScheduleContext) -> Schedule:
+    return _guarded(raw_schedule(activate([spec]), context), context)
+
+
+def _guarded(built: Schedule, context: ScheduleContext) -> Schedule:
+    """Makes a schedule safe for any count: unsigned counts and arrays of counts break several of optax's."""
+    import jax
+    import jax.numpy as jnp
+
+    try:
+        jax.eval_shape(built, np.int32(0))
+    except Exception:  # noqa: BLE001  # plain Python; an error of its own shows when its table is made
+        built = _look_up(tabulate(built, context.total_steps, "schedule"))
+
+    def guarded(count: Any) -> jax.Array:
+        counts = jnp.asarray(count)
+        if not jnp.issubdtype(counts.dtype, jnp.integer):
+            raise TypeError(f"a schedule is called with the count of updates, an integer: got {counts.dtype}")
+        scalar = jnp.vectorize(lambda step: jnp.asarray(built(step), jnp.result_type(float)))
+        rates: jax.Array = scalar(counts.astype(jnp.int32))
+        return rates
+
+    return guarded
+
+
+def _look_up(values: NDArray[np.float32]) -> Schedule:
+    import jax.numpy as jnp
+
+    return lambda step: jnp.asarray(values)[jnp.clip(step, 0, len(values) - 1)]
+
+
+def _attributed(name: str, message: str) -> str:
+    return message if f"'{name}'" in message else f"plugin '{name}': {message}"

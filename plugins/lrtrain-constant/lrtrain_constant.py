@@ -1,0 +1,35 @@
+"""A constant learning rate, as a plugin of lrtrain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from lrtrain import Doc, LearningRate, Schedule, hookimpl
+
+
+@dataclass(frozen=True)
+class Constant:
+    r"""The same learning rate at every step.
+
+    .. math:: \eta_t = \text{value}
+
+    The baseline for every other schedule, and the right choice when something else lowers the learning rate.
+
+    Example:
+      >>> import lrtrain
+      >>> rate = lrtrain.schedule("constant(value=0.5)", total_steps=100)
+      >>> float(rate(0)), float(rate(99))
+      (0.5, 0.5)
+
+    Reference: `optax.constant_schedule`.
+    """
+
+    value: Annotated[LearningRate, Doc("learning rate of every step")] = 1e-4
+
+    @hookimpl
+    def build_schedule(self) -> Schedule:
+        """Builds the schedule; its value does not depend on the length of the run."""
+        import optax
+
+        return optax.constant_schedule(self.value)

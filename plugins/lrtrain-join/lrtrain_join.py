@@ -1,0 +1,86 @@
+"""Other schedules one after another, as a plugin of lrtrain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated
+
+from lrtrain import Doc, Duration, Schedule, ScheduleContext, ScheduleError, Spec, hookimpl
+
+if TYPE_CHECKING:
+    import jax
+
+
+@dataclass(frozen=True)
+class Join:
+    r"""Other plugins' schedules one after another, each counting its steps from its own beginning.
+
+    .. math:: \eta_t = s_i(t - b_i) \quad \text{for} \quad b_i \le t < b_{i+1}, \quad b_0 = 0
+
+    A share or an epoch inside a joined schedule is of that schedule's own segment: ``decay_steps=100%`` is until the
+    next boundary. The last segment goes to the end of the run; boundaries that a run never reaches are allowed, so a
+    shorter run is the beginning of a longer one. Unlike `optax.join_schedules`, too many schedules, too many
+    boundaries and boundaries out of order are refused, and only the schedule whose turn it is is evaluated.
+
+    Raises:
+      ScheduleError: the boundaries do not fit the schedules, or are not in order.
+
+    Example:
+      >>> import lrtrain
+      >>> spec = "join(schedules=[constant(value=1), constant(value=0.5)], boundaries=[25%])"
+      >>> rate = lrtrain.schedule(spec, total_steps=8)
+      >>> [float(rate(step)) for step in range(4)]
+      [1.0, 1.0, 0.5, 0.5]
+
+    Reference: `optax.join_schedules`.
+    """
+
+    schedules: Annotated[tuple[Spec, ...], Doc("the schedules, in order, each a spec")] = (
+        Spec("cosine-decay", {"init_value": 3e-4, "alpha": 0.7}),
+        Spec("linear", {"init_value": 2e-4, "end_value": 1e-4, "transition_begin": 0, "transition_steps": "100%"}),
+        Spec("cosine-onecycle", {"peak_value": 1e-4, "div_factor": 30.0, "final_div_factor": 1000.0}),
+    )
+    boundaries: Annotated[
+        tuple[Duration, ...], Doc("where each schedule after the first begins: one fewer than the schedules")
+    ] = (Duration("42%"), Duration("85%"))
+
+    @hookimpl
+    def build_schedule(self, context: ScheduleContext) -> Schedule:
+        """Builds all the schedules, each for the length of its segment."""
+        starts = self._starts(context)
+        ends = [*starts[1:], max(context.total_steps, starts[-1] + 1)]
+        built = [
+            context.build(spec, total_steps=end - start)
+            for spec, start, end in zip(self.schedules, starts, ends, strict=True)
+        ]
+        return _joined(built, starts)
+
+    def _starts(self, context: ScheduleContext) -> list[int]:
+        if len(self.boundaries) != len(self.schedules) - 1:
+            raise ScheduleError(
+                f"boundaries={list(map(str, self.boundaries))} are {len(self.boundaries)} for {len(self.schedules)} "
+                f"schedules: there is one boundary between each two, so {max(len(self.schedules) - 1, 0)}"
+            )
+        starts = [0, *map(context.steps, self.boundaries)]
+        for index, (before, after) in enumerate(pairwise(starts)):
+            if after <= before:
+                raise ScheduleError(
+                    f"boundaries: {self.boundaries[index]} is step {after}, not after the schedule before it begins at "
+                    f"step {before}: give them in rising order, and a run long enough to keep them apart"
+                )
+        return starts
+
+
+def _joined(schedules: Sequence[Schedule], starts: Sequence[int]) -> Schedule:
+    def schedule(count: jax.typing.ArrayLike) -> jax.Array:
+        import jax
+        import jax.numpy as jnp
+
+        index = jnp.searchsorted(jnp.asarray(starts), count, side="right") - 1
+        return jax.lax.switch(
+            index, [lambda c, s=s, b=b: s(c - b) for s, b in zip(schedules, starts, strict=True)], count
+        )
+
+    return schedule
