@@ -1,0 +1,132 @@
+"""What tensorflow-datasets has left on the disk, found without importing it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from lrtrain.errors import DataError
+
+_REFERENCE = re.compile(r"(?P<name>[A-Za-z]\w*)(/(?P<config>\w[\w.\-]*))?(:(?P<version>\d+\.\d+\.\d+))?")
+_VERSION = re.compile(r"\d+\.\d+\.\d+")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A data set as a user names it: ``name``, ``name/config``, ``name:1.0.0`` or ``name/config:1.0.0``."""
+
+    name: str
+    config: str | None = None
+    version: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Reference:
+        """Reads the name of a data set; ``-`` and ``_`` are equal in the part before the config.
+
+        Raises:
+            DataError: the text is no such name.
+        """
+        name, separator, rest = text.partition("/")
+        match = _REFERENCE.fullmatch(name.replace("-", "_") + separator + rest)
+        if match is None:
+            raise DataError(
+                f"'{text}' is no name of a data set: write it as fashion_mnist, name/config or name/config:1.0.0"
+            )
+        return cls(**match.groupdict())
+
+    def __str__(self) -> str:
+        config = f"/{self.config}" if self.config else ""
+        version = f":{self.version}" if self.version else ""
+        return f"{self.name}{config}{version}"
+
+
+def tfds_dir() -> Path:
+    """Returns the directory in which tensorflow-datasets prepares data unless told otherwise."""
+    return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser().absolute()
+
+
+def find(reference: Reference, root: Path) -> Path | None:
+    """Returns the directory of the newest prepared version that fits ``reference`` in ``root``, if there is one.
+
+    Raises:
+        DataError: several configs are prepared and ``reference`` names none of them.
+    """
+    folder = root / reference.name
+    if reference.config:
+        return _newest(folder / reference.config, reference.version)
+    plain = _newest(folder, reference.version)
+    return plain if plain is not None else _only_config(reference, folder)
+
+
+def _only_config(reference: Reference, folder: Path) -> Path | None:
+    found = {path.name: _newest(path, reference.version) for path in _folders(folder)}
+    prepared = {name: path for name, path in found.items() if path is not None}
+    if len(prepared) > 1:
+        names = ", ".join(f"{reference.name}/{name}" for name in sorted(prepared))
+        raise DataError(f"'{reference}' has several configs in {folder.parent}: name one of {names}")
+    return next(iter(prepared.values()), None)
+
+
+def _newest(folder: Path, version: str | None) -> Path | None:
+    versions = [
+        path
+        for path in _folders(folder)
+        if _VERSION.fullmatch(path.name) and version in {None, path.name} and is_prepared(path)
+    ]
+    return max(versions, key=lambda path: [int(part) for part in path.name.split(".")], default=None)
+
+
+def is_prepared(directory: Path) -> bool:
+    """Tells whether ``directory`` is a finished one: tensorflow-datasets writes both files before it renames it."""
+    return (directory / "dataset_info.json").is_file() and (directory / "features.json").is_file()
+
+
+def prepared_names(root: Path) -> list[str]:
+    """Lists the data sets that are prepared in ``root``, with their configs."""
+    names = [folder.name for folder in _folders(root) if _newest(folder, None)]
+    configs = [
+        f"{folder.name}/{config.name}"
+        for folder in _folders(root)
+        for config in _folders(folder)
+        if _newest(config, None)
+    ]
+    return sorted(names + configs)
+
+
+def _folders(folder: Path) -> list[Path]:
+    try:
+        return [path for path in folder.iterdir() if path.is_dir()]
+    except OSError:
+        return []
+
+
+def fingerprint(directory: Path) -> dict[str, object]:
+    """Returns the path of ``directory`` and the size and time of change (ns) of every file in it, ready for JSON.
+
+    It costs no reading, and differs as soon as a file is replaced, cut short or rewritten.
+
+    Raises:
+        OSError: the directory is not there.
+    """
+    found = {path.name: path.stat() for path in sorted(directory.iterdir()) if path.is_file()}
+    files = {name: [status.st_size, status.st_mtime_ns] for name, status in found.items()}
+    return {"directory": str(directory), "files": files}
+
+
+def file_formats(directory: Path) -> list[str]:
+    """Returns the formats that the prepared data is stored in.
+
+    Raises:
+        DataError: ``dataset_info.json`` is damaged.
+    """
+    try:
+        info = json.loads((directory / "dataset_info.json").read_text("utf-8"))
+        # Data prepared by old versions of tensorflow-datasets does not say: it is tfrecord.
+        return [info.get("fileFormat", "tfrecord"), *info.get("alternativeFileFormats", [])]
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise DataError(
+            f"{directory / 'dataset_info.json'} is damaged ({error}): prepare the data set again"
+        ) from error

@@ -1,0 +1,59 @@
+"""The data sets that installed packages bring: the entry-point group ``lrtrain.datasets``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from lrtrain.data_prepare import tfds
+from lrtrain.errors import DataError
+
+GROUP = "lrtrain.datasets"
+
+
+def provided_names() -> list[str]:
+    """Lists the names of the data sets that installed packages bring; imports nothing."""
+    return sorted({entry.name for entry in entry_points(group=GROUP)})
+
+
+def find_provider(name: str) -> EntryPoint | None:
+    """Returns the entry point of the package that brings the data set ``name``, if there is one; imports nothing.
+
+    Raises:
+        DataError: two packages bring a data set of that name.
+    """
+    found = [entry for entry in entry_points(group=GROUP) if entry.name.replace("-", "_") == name]
+    owners = sorted({owner(entry) for entry in found})
+    if len(owners) > 1:
+        raise DataError(f"the data set '{name}' comes from {' and from '.join(owners)}: uninstall one of them")
+    return found[0] if found else None
+
+
+def owner(entry: EntryPoint) -> str:
+    """Returns the distribution that ``entry`` belongs to and its version, as ``lrtrain-fashion-mnist 0.1.0``."""
+    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an unknown package"
+
+
+def builder_class(entry: EntryPoint) -> Any:
+    """Imports the builder class that ``entry`` names.
+
+    Raises:
+        DataError: it cannot be imported, or is no builder of tensorflow-datasets.
+    """
+    try:
+        loaded = entry.load()
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise DataError(f"the data set '{entry.name}' of {owner(entry)} cannot be imported ({reason})") from error
+    if not (isinstance(loaded, type) and issubclass(loaded, tfds().core.DatasetBuilder)):
+        raise DataError(
+            f"the data set '{entry.name}' of {owner(entry)} names {entry.value}, "
+            "which is no builder class of tensorflow-datasets"
+        )
+    return loaded
+
+
+def names_to_offer(prepared: Sequence[str]) -> list[str]:
+    """Returns every name that would have worked: the ``prepared`` and the provided ones."""
+    return sorted({*prepared, *provided_names()})
