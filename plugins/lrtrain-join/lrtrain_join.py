@@ -22,10 +22,11 @@ class Join:
     A share or an epoch inside a joined schedule is of that schedule's own segment: ``decay_steps=100%`` is until the
     next boundary. The last segment goes to the end of the run; boundaries that a run never reaches are allowed, so a
     shorter run is the beginning of a longer one. Unlike `optax.join_schedules`, too many schedules, too many
-    boundaries and boundaries out of order are refused, and only the schedule whose turn it is is evaluated.
+    boundaries and boundaries out of order are refused, and no schedule is ever asked for a step before its own
+    beginning.
 
     Raises:
-      ScheduleError: the boundaries do not fit the schedules, or are not in order.
+      ScheduleError: there are no schedules, or the boundaries do not fit them, or are not in order.
 
     Example:
       >>> import lrtrain
@@ -58,10 +59,12 @@ class Join:
         return _joined(built, starts)
 
     def _starts(self, context: ScheduleContext) -> list[int]:
+        if not self.schedules:
+            raise ScheduleError("schedules=[] has no schedule: give at least one, as in [constant]")
         if len(self.boundaries) != len(self.schedules) - 1:
             raise ScheduleError(
                 f"boundaries={list(map(str, self.boundaries))} are {len(self.boundaries)} for {len(self.schedules)} "
-                f"schedules: there is one boundary between each two, so {max(len(self.schedules) - 1, 0)}"
+                f"schedules: there is one boundary between each two, so {len(self.schedules) - 1}"
             )
         starts = [0, *map(context.steps, self.boundaries)]
         for index, (before, after) in enumerate(pairwise(starts)):
@@ -79,8 +82,8 @@ def _joined(schedules: Sequence[Schedule], starts: Sequence[int]) -> Schedule:
         import jax.numpy as jnp
 
         index = jnp.searchsorted(jnp.asarray(starts), count, side="right") - 1
-        return jax.lax.switch(
-            index, [lambda c, s=s, b=b: s(c - b) for s, b in zip(schedules, starts, strict=True)], count
-        )
+        # Over an array of counts all branches are evaluated and one is kept: none may see a count below 0.
+        branches = [lambda c, s=s, b=b: s(jnp.maximum(c - b, 0)) for s, b in zip(schedules, starts, strict=True)]
+        return jax.lax.switch(index, branches, count)
 
     return schedule

@@ -41,7 +41,8 @@ class SGDR:
     ``end_value``.
 
     Raises:
-      ScheduleError: more cycles than steps, a warmup that fills its cycle, or a list longer than ``cycles``.
+      ScheduleError: more cycles than steps, a warmup that fills its cycle, a list longer than ``cycles``, or a cycle
+        with an ``end_value`` over a ``peak_value`` of 0 (optax would fall to 0 instead).
 
     Example:
       >>> import lrtrain
@@ -79,6 +80,11 @@ class SGDR:
                 "a warmup is shorter than its cycle"
             )
         init, peak, end = (self._each(name) for name in ("init_value", "peak_value", "end_value"))
+        if any(p == 0 and e > 0 for p, e in zip(peak, end, strict=True)):
+            raise ScheduleError(
+                f"peak_value={self.peak_value} has a 0 where end_value={self.end_value} has not: "
+                "give each cycle a peak_value over 0"
+            )
         import optax
 
         return optax.sgdr_schedule(
@@ -103,7 +109,8 @@ class SGDR:
     def _each(self, name: str) -> list[float]:
         value = getattr(self, name)
         values = value if isinstance(value, tuple) else (value,)
-        given = value is not type(self).__dataclass_fields__[name].default
+        # The default has a number for each of three cycles, and fits fewer too; it also comes back from a run's config.
+        given = value != type(self).__dataclass_fields__[name].default
         if not values or (given and len(values) > self.cycles):
             raise ScheduleError(
                 f"{name}={list(values)} has {len(values)} numbers: {self.cycles} cycles take 1 to {self.cycles}"

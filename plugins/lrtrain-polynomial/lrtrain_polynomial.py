@@ -1,0 +1,54 @@
+"""Polynomial decay, as a plugin of lrtrain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from lrtrain import Doc, Duration, LearningRate, PositiveFloat, Schedule, ScheduleContext, ScheduleError, hookimpl
+
+
+@dataclass(frozen=True)
+class Polynomial:
+    r"""From ``init_value`` to ``end_value`` by a power of the steps that remain; constant before and after.
+
+    .. math::
+        \eta_t = \text{end} + (\text{init} - \text{end})
+        \left( 1 - \frac{\min(\max(t - B, 0), S)}{S} \right)^{\text{power}}
+
+    B is ``transition_begin``, S is ``transition_steps``. With ``power`` 1 it is a straight line; under 1 it falls
+    late, over 1 early. The end is reached at step B + S, so with the defaults, where B is a fifth of the run and S is
+    all of it, the run ends before it is reached. For a decay that ends with the run give ``transition_begin=0`` or
+    ``transition_steps=80%``; even then the last step of the run is one short of ``end_value``.
+
+    Raises:
+      ScheduleError: ``transition_steps`` comes to no step at all.
+
+    Example:
+      >>> import lrtrain
+      >>> spec = "polynomial(init_value=1, end_value=0, power=2, transition_steps=50, transition_begin=20)"
+      >>> rate = lrtrain.schedule(spec, total_steps=100)
+      >>> [float(rate(step)) for step in (0, 20, 45, 70, 99)]
+      [1.0, 1.0, 0.25, 0.0, 0.0]
+
+    Reference: `optax.polynomial_schedule`.
+    """
+
+    init_value: Annotated[LearningRate, Doc("learning rate until transition_begin")] = 1e-4
+    end_value: Annotated[LearningRate, Doc("learning rate from transition_begin + transition_steps on")] = 1e-5
+    power: Annotated[PositiveFloat, Doc("power of the share of steps that remain")] = 0.5
+    transition_steps: Annotated[Duration, Doc("length of the transition")] = Duration("100%")
+    transition_begin: Annotated[Duration, Doc("step at which the transition begins")] = Duration("20%")
+
+    @hookimpl
+    def build_schedule(self, context: ScheduleContext) -> Schedule:
+        """Builds the schedule."""
+        steps, begin = context.steps(self.transition_steps), context.steps(self.transition_begin)
+        if steps < 1:
+            raise ScheduleError(
+                f"transition_steps={self.transition_steps} is 0 steps in a run of {context.total_steps}: "
+                "give at least 1 step"
+            )
+        import optax
+
+        return optax.polynomial_schedule(self.init_value, self.end_value, self.power, steps, begin)
