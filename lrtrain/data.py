@@ -6,8 +6,8 @@ Two kinds of names work:
   when they are first used. The contract: the entry point's name is the data set's name, its object is a builder
   class of tensorflow-datasets (usually a ``GeneratorBasedBuilder``, defined with ``skip_registration=True``) that
   prepares its data without TensorFlow and without a network. The class is imported only when its data is to be
-  prepared. Its ``name`` and ``VERSION`` decide the directory; a file that is missing or damaged is reported by
-  raising ``lrtrain.errors.DataError``. A new release of the package makes lrtrain look at the builder again::
+  prepared. It has no configs; its ``name`` and ``VERSION`` are the directory. It reports a file that is missing or
+  damaged by raising ``lrtrain.errors.DataError``. After a new release of the package it is asked again::
 
       [project.entry-points."lrtrain.datasets"]
       fashion_mnist = "lrtrain_fashion_mnist.builder:FashionMnist"
@@ -103,17 +103,15 @@ def _load_provided(entry: EntryPoint, data_dir: Path | None) -> Dataset:
 
 def _prepare_and_read(entry: EntryPoint, root: Path, *, own: bool) -> tuple[dict[str, object], Dataset]:
     """Damaged data in our ``own`` cache is made again; in a directory of the user's it is an error."""
-    from lrtrain.data_prepare import prepare
-    from lrtrain.data_reader import DamagedError
+    from lrtrain.data_prepare import DamagedError, prepare
 
     builder_class = data_provider.builder_class(entry)
-    directory = prepare(builder_class, root)
     try:
-        return _read(directory)
-    except DamagedError:
+        return _read(prepare(builder_class, root))
+    except DamagedError as error:
         if not own:
             raise
-    shutil.rmtree(directory)
+        shutil.rmtree(error.directory)
     return _read(prepare(builder_class, root))
 
 

@@ -117,16 +117,14 @@ def fingerprint(directory: Path) -> dict[str, object]:
 
 
 def file_formats(directory: Path) -> list[str]:
-    """Returns the formats that the prepared data is stored in.
+    """Returns the formats that the prepared data is stored in, the usual one first.
 
     Raises:
-        DataError: ``dataset_info.json`` is damaged.
+        OSError: ``dataset_info.json`` cannot be read.
+        ValueError: it is damaged.
     """
-    try:
-        info = json.loads((directory / "dataset_info.json").read_text("utf-8"))
-        # Data prepared by old versions of tensorflow-datasets does not say: it is tfrecord.
-        return [info.get("fileFormat", "tfrecord"), *info.get("alternativeFileFormats", [])]
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise DataError(
-            f"{directory / 'dataset_info.json'} is damaged ({error}): prepare the data set again"
-        ) from error
+    info = json.loads((directory / "dataset_info.json").read_bytes())
+    if not isinstance(info, dict):
+        raise ValueError("dataset_info.json is not a JSON object")
+    # Data prepared by old versions of tensorflow-datasets does not say: it is tfrecord.
+    return [info.get("fileFormat") or "tfrecord", *(info.get("alternativeFileFormats") or [])]

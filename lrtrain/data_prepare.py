@@ -15,6 +15,16 @@ from lrtrain import data_disk
 from lrtrain.errors import DataError
 
 
+class DamagedError(DataError):
+    """Prepared data that cannot be read: preparing it again is the cure."""
+
+    def __init__(self, directory: Path, why: str) -> None:
+        super().__init__(
+            f"the data in {directory} is damaged ({why}): delete that directory and prepare the data set again"
+        )
+        self.directory = directory
+
+
 def tfds() -> Any:
     """Imports tensorflow-datasets: it takes a second, has no types, and looks for TensorFlow only when it is used."""
     return importlib.import_module("tensorflow_datasets")
@@ -47,6 +57,7 @@ def prepare(builder_class: Any, root: Path) -> Path:
     it is complete.
 
     Raises:
+        DamagedError: the directory is there and is not complete.
         DataError: the builder cannot prepare its data, or ``root`` cannot be written.
     """
     import filelock
@@ -55,37 +66,36 @@ def prepare(builder_class: Any, root: Path) -> Path:
         root.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(root / f".{builder_class.name}.lock"), quiet():
             return _prepare_alone(builder_class, root)
+    except DamagedError:
+        raise
     except Exception as error:
-        raise _data_error(error) or DataError(
-            f"the data set '{builder_class.name}' cannot be prepared in {root} ({reason(error)}): "
-            "free some space there, or choose another directory with --data-dir or LRTRAIN_CACHE_DIR"
-        ) from error
+        raise _as_data_error(error, builder_class.name, root) from error
 
 
 def _prepare_alone(builder_class: Any, root: Path) -> Path:
-    builder = builder_class(data_dir=root, file_format="array_record")
-    directory = Path(builder.data_dir)
-    if not data_disk.is_prepared(directory):
-        _remove_unfinished(directory)
-        builder.download_and_prepare()
+    directory = root / str(builder_class.name) / str(builder_class.VERSION)
+    if data_disk.is_prepared(directory):
+        return directory
+    if directory.exists():
+        raise DamagedError(directory, "it is not complete")
+    # A killed process leaves such a directory, and the lock tells that nobody is at work on it.
+    for left_over in directory.parent.glob(f"incomplete.*_{directory.name}"):
+        shutil.rmtree(left_over)
+    builder_class(data_dir=root, file_format="array_record").download_and_prepare()
     return directory
 
 
-def _remove_unfinished(directory: Path) -> None:
-    """A killed process leaves ``incomplete.*_<version>``, and the lock tells that nobody is at work on it.
-
-    The directory itself is there but not complete only if somebody deleted files from it.
-    """
-    for path in [*directory.parent.glob(f"incomplete.*_{directory.name}"), directory]:
-        if path.exists():
-            shutil.rmtree(path)
-
-
-def _data_error(error: BaseException | None) -> DataError | None:
-    """Finds the error of a builder, which tensorflow-datasets may have wrapped into one of its own."""
-    while error is not None and not isinstance(error, DataError):
-        error = error.__cause__
-    return error
+def _as_data_error(error: Exception, name: str, root: Path) -> DataError:
+    """Finds the sentence of the builder, which tensorflow-datasets may have wrapped into an error of its own."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, DataError):
+            return DataError(str(cause))
+        cause = cause.__cause__
+    sentence = f"the data set '{name}' cannot be prepared in {root} ({reason(error)})"
+    if isinstance(error, OSError):
+        sentence += ": make room there, or choose another directory with --data-dir or LRTRAIN_CACHE_DIR"
+    return DataError(sentence)
 
 
 def reason(error: BaseException) -> str:

@@ -10,16 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrtrain import data_disk
-from lrtrain.data_prepare import quiet, reason, tfds
+from lrtrain.data_prepare import DamagedError, quiet, reason, tfds
 from lrtrain.data_types import Dataset, Split
 from lrtrain.errors import DataError
 
 # Examples that are held in memory as Python objects at a time.
 _CHUNK = 4096
-
-
-class DamagedError(DataError):
-    """Prepared data that cannot be read: preparing it again is the cure."""
 
 
 def read(directory: Path) -> Dataset:
@@ -36,7 +32,10 @@ def read(directory: Path) -> Dataset:
 
 
 def _check_format(directory: Path) -> None:
-    formats = data_disk.file_formats(directory)
+    try:
+        formats = data_disk.file_formats(directory)
+    except (OSError, ValueError) as error:
+        raise DamagedError(directory, reason(error)) from error
     if "array_record" not in formats:
         raise DataError(
             f"the data in {directory} is stored as {formats[0]}, which cannot be read without TensorFlow: prepare it "
@@ -49,13 +48,7 @@ def _open(directory: Path) -> Any:
         return tfds().builder_from_directory(directory, file_format="array_record")
     # What is raised depends on where a file is damaged: protobuf, JSON, numpy and the file system have a say.
     except Exception as error:
-        raise _damaged(directory, error) from error
-
-
-def _damaged(directory: Path, error: BaseException) -> DamagedError:
-    return DamagedError(
-        f"the data in {directory} is damaged ({reason(error)}): delete that directory and prepare the data set again"
-    )
+        raise DamagedError(directory, reason(error)) from error
 
 
 def _dataset(builder: Any, directory: Path) -> Dataset:
@@ -95,7 +88,7 @@ def _label_key(info: Any, directory: Path) -> str:
 
 def _key(info: Any, directory: Path, fits: Callable[[Any], bool], what: str) -> str:
     """Finds the one feature that fits; among several, the one that the data set itself calls its input or target."""
-    features = dict(info.features) if hasattr(info.features, "items") else {}
+    features = dict(sorted(info.features.items())) if hasattr(info.features, "items") else {}
     found = [name for name, feature in features.items() if fits(feature)]
     supervised = [name for name in found if name in (info.supervised_keys or ())]
     if len(found) == 1 or len(supervised) == 1:
@@ -141,7 +134,7 @@ class _Examples:
             return action()
         # The native reader raises RuntimeError, the decoder of the examples whatever protobuf, zlib or PIL has.
         except Exception as error:
-            raise _damaged(self.directory, error) from error
+            raise DamagedError(self.directory, reason(error)) from error
 
 
 def _fill(examples: _Examples, image: str, label: str) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from lrtrain.errors import DataError
 
+FILES = resources.files("lrtrain_fashion_mnist") / "files"
 IMAGE_MAGIC, LABEL_MAGIC = 0x803, 0x801
 CURE = "reinstall it with `pip install --force-reinstall --no-deps lrtrain-fashion-mnist`"
 
@@ -72,7 +73,7 @@ def read_idx(file: IdxFile, folder: Traversable | None = None) -> NDArray[np.uin
     Raises:
         DataError: the file is missing, cut short, damaged or altered.
     """
-    path = (folder or resources.files(__package__) / "files") / file.name
+    path = (folder or FILES) / file.name
     try:
         contents = gzip.decompress(path.read_bytes())
     except FileNotFoundError as error:
