@@ -49,8 +49,8 @@ class Duration:
 
     def steps(self, total_steps: int, steps_per_epoch: int) -> int:
         """Returns this duration in optimizer updates, rounded down from the exact value."""
-        whole = {"steps": 1, "%": Fraction(total_steps, 100), "ep": steps_per_epoch}[self.unit]
-        return int(self.amount * whole)
+        units = {"steps": Fraction(1), "%": Fraction(total_steps, 100), "ep": Fraction(steps_per_epoch)}
+        return int(self.amount * units[self.unit])
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

@@ -23,6 +23,20 @@ if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, TypeAdapter
     from pydantic_core import CoreSchema, ErrorDetails
 
+__all__ = [
+    "Doc",
+    "LearningRate",
+    "Option",
+    "PositiveFloat",
+    "PositiveInt",
+    "Share",
+    "exact",
+    "make",
+    "options_of",
+    "resolved",
+    "type_text",
+]
+
 
 class _PercentText:
     """Lets an option that is a share of something also be written as a percentage."""

@@ -61,13 +61,16 @@ class ActivePlugins:
         return bool(getattr(self.manager.hook, hook).get_hookimpls())
 
 
-def activate(specs: Sequence[Spec | str | Mapping[str, Any]], settings: Sequence[str] = ()) -> ActivePlugins:
+def activate(
+    specs: Sequence[Spec | str | Mapping[str, Any]], settings: Sequence[str] = (), *, override: bool = False
+) -> ActivePlugins:
     """Loads the plugins named, makes an instance of each, and registers them.
 
     Args:
       specs: the plugins with their options.
       settings: further options as on the command line, ``NAME=VALUE`` for the plugin that builds the schedule, or
         ``PLUGIN.NAME=VALUE`` for any.
+      override: whether a setting may replace an option of a spec, as when a run is resumed.
 
     Raises:
       SpecError: a spec or setting cannot be read.
@@ -81,7 +84,7 @@ def activate(specs: Sequence[Spec | str | Mapping[str, Any]], settings: Sequence
     entries = [find_plugin(spec.name) for spec in named]
     classes = [load_class(entry) for entry in entries]
     builders = [spec.name for spec, each in zip(named, classes, strict=True) if "build_schedule" in hooks_of(each)]
-    named = apply_settings(named, settings, builders)
+    named = apply_settings(named, settings, builders, override=override)
     plugins = [
         Plugin(entry, make(each, entry.name, spec.options))
         for entry, each, spec in zip(entries, classes, named, strict=True)

@@ -22,7 +22,7 @@ MAX_STEPS = 2**31 - 1
 
 @dataclass(frozen=True, eq=False)
 class ScheduleTable:
-    """What a run applies: the learning rate of every step, and a fingerprint of all of them.
+    """What a run applies: the learning rate of every step.
 
     Args:
       spec: the plugin with all options resolved.
@@ -31,11 +31,6 @@ class ScheduleTable:
 
     spec: Spec
     values: NDArray[np.float32]
-
-    @property
-    def fingerprint(self) -> str:
-        """The SHA-256 of the values as little-endian float32; two runs with one fingerprint have one schedule."""
-        return hashlib.sha256(self.values.astype("<f4").tobytes()).hexdigest()
 
 
 def schedule(spec: Spec | str | Mapping[str, Any], *, total_steps: int, steps_per_epoch: int | None = None) -> Schedule:
@@ -93,6 +88,11 @@ def build_table(active: ActivePlugins, context: ScheduleContext) -> ScheduleTabl
     return ScheduleTable(plugin.spec(), tabulate(raw_schedule(active, context), context.total_steps, plugin.entry.name))
 
 
+def fingerprint(values: NDArray[np.float32]) -> str:
+    """Returns the SHA-256 of the values as little-endian float32; runs with one fingerprint have one schedule."""
+    return hashlib.sha256(values.astype("<f4").tobytes()).hexdigest()
+
+
 def raw_schedule(active: ActivePlugins, context: ScheduleContext) -> Schedule:
     """Calls the hook and returns what the plugin built, once it has been seen to be callable."""
     name = active.schedule_plugin().entry.name
@@ -142,7 +142,8 @@ def _traced_values(built: Schedule, total_steps: int) -> NDArray[np.float64] | N
 
     with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
         try:
-            return np.asarray(jax.jit(jax.vmap(at))(np.arange(total_steps, dtype=np.int32)))
+            # int64, because JAX divides int32 in float32 even where it computes in float64.
+            return np.asarray(jax.jit(jax.vmap(at))(np.arange(total_steps, dtype=np.int64)))
         except Exception:  # noqa: BLE001  # calling it step by step, which comes next, shows the plugin's own error
             return None
 

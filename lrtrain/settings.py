@@ -9,25 +9,30 @@ from lrtrain.errors import OptionError, SpecError, nearest
 from lrtrain.spec import Spec, Value, normal_name, parse_value
 
 
-def apply_settings(specs: Sequence[Spec], settings: Sequence[str], builders: Sequence[str]) -> list[Spec]:
+def apply_settings(
+    specs: Sequence[Spec], settings: Sequence[str], builders: Sequence[str], *, override: bool = False
+) -> list[Spec]:
     """Returns the specs with the settings added.
 
     Args:
       specs: the plugins named, with the options given in their specs.
       settings: ``NAME=VALUE`` or ``PLUGIN.NAME=VALUE``.
       builders: names of those plugins that build a schedule; a setting without a plugin goes to the only one.
+      override: whether a setting may replace an option of a spec, as when a run is resumed.
 
     Raises:
       SpecError: a setting is not ``NAME=VALUE``.
       OptionError: its plugin was not named, or the option was given twice.
     """
     result = {normal_name(spec.name): spec for spec in specs}
+    given = {name: set() if override else set(spec.options) for name, spec in result.items()}
     for setting in settings:
         plugin, option, value = _parse(setting)
         target = _target(plugin, setting, list(result), builders)
         spec = result[target]
-        if option in spec.options:
+        if option in given[target]:
             raise OptionError(f"--set {setting}: {option} of '{target}' is given twice")
+        given[target].add(option)
         result[target] = replace(spec, options={**spec.options, option: value})
     return list(result.values())
 

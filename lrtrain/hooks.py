@@ -1,0 +1,89 @@
+"""Calling the observers among the plugins, and collecting what they ask for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lrtrain.context import EpochInfo, RunInfo, ScaleLearningRate, StepInfo, Stop
+from lrtrain.errors import LrtrainError, TrainingError
+from lrtrain.plugins import ActivePlugins, hooks_of
+
+
+@dataclass(frozen=True)
+class Requests:
+    """What hooks have asked for: a factor for the learning rate, and a reason to stop."""
+
+    factor: float = 1.0
+    stop: str | None = None
+
+    def __add__(self, other: Requests) -> Requests:
+        return Requests(self.factor * other.factor, self.stop or other.stop)
+
+
+class Observers:
+    """The plugins that implement ``on_step`` or ``on_epoch_end``, each called through pluggy and by its name."""
+
+    def __init__(self, active: ActivePlugins) -> None:
+        self._on_step = _callers(active, "on_step")
+        self._on_epoch_end = _callers(active, "on_epoch_end")
+
+    @property
+    def watch_steps(self) -> bool:
+        """Whether any plugin wants to see steps; if none does, steps cost nothing."""
+        return bool(self._on_step)
+
+    def step(self, run: RunInfo, step: StepInfo) -> Requests:
+        """Calls ``on_step`` of every plugin that has it."""
+        return _ask(self._on_step, f"on_step at step {step.step}", run=run, step=step)
+
+    def epoch_end(self, run: RunInfo, epoch: EpochInfo, history: Sequence[EpochInfo]) -> Requests:
+        """Calls ``on_epoch_end`` of every plugin that has it."""
+        title = f"on_epoch_end of epoch {epoch.epoch}"
+        return _ask(self._on_epoch_end, title, run=run, epoch=epoch, history=tuple(history))
+
+
+def _callers(active: ActivePlugins, hook: str) -> list[tuple[str, Callable[..., list[Any]]]]:
+    """Returns a caller for each plugin that implements the hook: one for all would not say which plugin raised."""
+    everyone = [plugin.instance for plugin in active.plugins]
+    return [
+        (plugin.entry.name, active.manager.subset_hook_caller(hook, _others(everyone, plugin.instance)))
+        for plugin in active.plugins
+        if hook in hooks_of(type(plugin.instance))
+    ]
+
+
+def _others(everyone: Sequence[Any], one: Any) -> list[Any]:
+    return [each for each in everyone if each is not one]
+
+
+def _ask(callers: Sequence[tuple[str, Callable[..., list[Any]]]], title: str, **arguments: Any) -> Requests:
+    total = Requests()
+    for name, call in callers:
+        try:
+            answers = call(**arguments)
+        except LrtrainError:
+            raise
+        except Exception as error:
+            message = f"plugin '{name}' raised in {title}: {type(error).__name__}: {error}"
+            raise TrainingError(message) from error
+        for answer in answers:
+            total += _request(name, title, answer)
+    return total
+
+
+def _request(name: str, title: str, answer: object) -> Requests:
+    if isinstance(answer, Stop):
+        return Requests(stop=f"{name}: {answer.reason}")
+    if isinstance(answer, ScaleLearningRate) and _is_factor(answer.factor):
+        return Requests(factor=float(answer.factor))
+    raise TrainingError(
+        f"plugin '{name}' answered {answer!r} in {title}: expected None, Stop(reason), or ScaleLearningRate(factor) "
+        "with a factor that is finite and not negative"
+    )
+
+
+def _is_factor(value: object) -> bool:
+    return isinstance(value, float | int) and math.isfinite(value) and value >= 0

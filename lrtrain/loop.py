@@ -1,0 +1,198 @@
+"""The training loop: epochs, chunks of steps, hooks, evaluation, logs and checkpoints."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lrtrain.checkpoint import Checkpoints, Progress
+from lrtrain.config import TrainConfig
+from lrtrain.context import EpochInfo, RunInfo, StepInfo
+from lrtrain.errors import TrainingError
+from lrtrain.hooks import Observers, Requests
+from lrtrain.order import epoch_order
+from lrtrain.reporting import Reporter
+from lrtrain.run_dir import RunLogs
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lrtrain.engine import Engine, Losses, TrainState
+
+
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """What a loop works with; none of it changes while it runs."""
+
+    config: TrainConfig
+    num_examples: int
+    num_test_examples: int
+    engine: Engine
+    run: RunInfo
+    observers: Observers
+    checkpoints: Checkpoints
+    logs: RunLogs
+    reporter: Reporter
+
+
+@dataclass(frozen=True, eq=False)
+class _Chunk:
+    """Steps that have been sent to the device: from which step on, at which learning rates, with how many examples."""
+
+    first: int
+    rates: NDArray[np.float32]
+    examples: NDArray[np.float32]
+    losses: Losses
+
+
+class Loop:
+    """Trains from one progress to the end of the run, or to where a hook stops it."""
+
+    def __init__(self, setup: Setup, state: TrainState, progress: Progress) -> None:
+        self._setup = setup
+        self._state = state
+        self._step = progress.step
+        self._scale = progress.scale
+        self._history = list(progress.history)
+        self._epoch_losses = list(progress.epoch_losses)
+        self._stop: str | None = None
+        self._applied = float("nan")
+        self._delivered_at = time.perf_counter()
+
+    @property
+    def step(self) -> int:
+        """Optimizer updates done."""
+        return self._step
+
+    @property
+    def history(self) -> tuple[EpochInfo, ...]:
+        """The epochs done, those before a resume included."""
+        return tuple(self._history)
+
+    def run(self) -> str | None:
+        """Trains; returns the reason why a hook has stopped the run, or None at its end."""
+        run = self._setup.run
+        for epoch in range(self._step // run.steps_per_epoch, run.epochs):
+            self._epoch(epoch)
+            if self._stop is not None:
+                break
+        self._setup.checkpoints.wait()
+        return self._stop
+
+    def evaluate(self) -> tuple[float, float]:
+        """Returns mean loss and accuracy on the test set, as the parameters are now."""
+        loss, accuracy = self._setup.engine.evaluate(self._state)
+        # The device counts in float32; the share of a whole number of images is given exactly.
+        tests = self._setup.num_test_examples
+        return float(loss), round(float(accuracy) * tests) / tests
+
+    def _epoch(self, epoch: int) -> None:
+        config, run = self._setup.config, self._setup.run
+        began = self._delivered_at = time.perf_counter()
+        order, weights = epoch_order(
+            config.seed, epoch, self._setup.num_examples, config.batch_size, shuffle=config.shuffle
+        )
+        done = self._step - epoch * run.steps_per_epoch
+        self._train(order, weights, done)
+        trained = time.perf_counter()
+        if self._step == (epoch + 1) * run.steps_per_epoch:
+            speed = float(weights[done:].sum()) / (trained - began)
+            self._end_epoch(epoch, weights.sum(axis=1), began, speed)
+        self._save()
+
+    def _train(self, order: NDArray[np.int32], weights: NDArray[np.float32], done: int) -> None:
+        """Sends chunk after chunk to the device, and deals with each while the next one runs."""
+        engine, steps = self._setup.engine, len(order)
+        waiting: _Chunk | None = None
+        for begin in range(done, steps, engine.chunk_steps):
+            end = min(begin + engine.chunk_steps, steps)
+            rates = self._rates(self._step, self._step + end - begin)
+            self._state, losses = engine.run_steps(self._state, order[begin:end], weights[begin:end], rates)
+            if waiting is not None:
+                self._heed(self._deliver(waiting))
+            waiting = _Chunk(self._step, rates, weights[begin:end].sum(axis=1), losses)
+            self._step += end - begin
+            if self._stop is not None:
+                break
+        if waiting is not None:
+            self._heed(self._deliver(waiting))
+
+    def _rates(self, begin: int, end: int) -> NDArray[np.float32]:
+        rates: NDArray[np.float32] = self._setup.run.learning_rates[begin:end] * np.float32(self._scale)
+        return rates
+
+    def _deliver(self, chunk: _Chunk) -> Requests:
+        """Waits for a chunk, logs it, and shows every step of it to the hooks."""
+        losses = np.asarray(chunk.losses)
+        epoch = chunk.first // self._setup.run.steps_per_epoch
+        finite = int(np.argmin(np.isfinite(losses))) if not np.isfinite(losses).all() else len(losses)
+        rows = [(chunk.first + i, epoch, chunk.rates[i], losses[i]) for i in range(min(finite + 1, len(losses)))]
+        self._setup.logs.add_steps(rows)
+        if finite < len(losses):
+            raise self._diverged(f"the loss is {losses[finite]} at step {rows[-1][0]}", float(chunk.rates[finite]))
+        self._epoch_losses.extend(map(float, losses))
+        last = StepInfo(int(rows[-1][0]), epoch, float(chunk.rates[-1]), float(losses[-1]))
+        self._applied = last.learning_rate
+        self._setup.reporter.stepped(last, self._speed(chunk))
+        return self._show(rows)
+
+    def _show(self, rows: list[tuple[int, int, np.float32, np.float32]]) -> Requests:
+        requests = Requests()
+        if self._setup.observers.watch_steps:
+            for step, epoch, rate, loss in rows:
+                info = StepInfo(step, epoch, float(rate), float(loss))
+                requests += self._setup.observers.step(self._setup.run, info)
+        return requests
+
+    def _speed(self, chunk: _Chunk) -> float:
+        """Returns examples per second since the chunk before was done."""
+        before, self._delivered_at = self._delivered_at, time.perf_counter()
+        return float(chunk.examples.sum()) / max(self._delivered_at - before, 1e-9)
+
+    def _heed(self, requests: Requests) -> None:
+        self._scale *= requests.factor
+        self._stop = self._stop or requests.stop
+
+    def _end_epoch(self, epoch: int, examples: NDArray[np.float32], began: float, speed: float) -> None:
+        """Evaluates, asks the hooks, and logs the epoch."""
+        test_loss, test_accuracy = self.evaluate()
+        if not math.isfinite(test_loss):
+            raise self._diverged(f"the test loss is {test_loss} after step {self._step - 1}", self._applied)
+        info = EpochInfo(
+            epoch=epoch,
+            step=self._step,
+            train_loss=float(np.average(self._epoch_losses, weights=examples)),
+            test_loss=test_loss,
+            test_accuracy=test_accuracy,
+            learning_rate=self._applied,
+            seconds=time.perf_counter() - began,
+        )
+        self._history.append(info)
+        self._epoch_losses.clear()
+        self._heed(self._setup.observers.epoch_end(self._setup.run, info, self._history))
+        self._setup.logs.add_epoch(info, speed)
+        self._setup.reporter.epoch_ended(info, speed)
+
+    def _save(self) -> None:
+        progress = Progress(
+            step=self._step,
+            scale=self._scale,
+            seed=self._setup.config.seed,
+            history=self.history,
+            epoch_losses=tuple(self._epoch_losses),
+            stopped=self._stop,
+        )
+        self._setup.checkpoints.save(self._state, self._setup.run.learning_rates, progress)
+
+    def _diverged(self, what: str, rate: float) -> TrainingError:
+        self._setup.checkpoints.wait()
+        kept = (
+            f"the checkpoint of step {self._history[-1].step} is kept"
+            if self._history
+            else "there is no checkpoint yet"
+        )
+        return TrainingError(f"{what}, at a learning rate of {rate:g}: a lower one is needed ({kept})")
