@@ -1,0 +1,117 @@
+"""The devices that a run uses: on CPU one for each core that the process may use."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lrtrain.errors import UsageError
+
+if TYPE_CHECKING:
+    import jax
+
+_LOG = logging.getLogger(__name__)
+_CGROUP = Path("/sys/fs/cgroup")
+_EXAMPLES_PER_CORE = 16
+
+
+def usable_cores(cgroup: Path = _CGROUP) -> int:
+    """Counts the cores that this process may use: those of its affinity mask, but no more than its cgroup's quota.
+
+    Args:
+        cgroup: Where the control groups are mounted.
+
+    Returns:
+        The number of cores, at least 1.
+    """
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, math.ceil(min(allowed, _quota(cgroup))))
+
+
+def _quota(cgroup: Path) -> float:
+    """Returns the quota in cores of version 2 or 1 of the control groups, infinity if there is none."""
+    try:
+        limit, length = (cgroup / "cpu.max").read_text(encoding="ascii").split()
+        return math.inf if limit == "max" else int(limit) / int(length)
+    except (OSError, ValueError):
+        pass
+    try:
+        quota = int((cgroup / "cpu" / "cpu.cfs_quota_us").read_text(encoding="ascii"))
+        period = int((cgroup / "cpu" / "cpu.cfs_period_us").read_text(encoding="ascii"))
+        return quota / period if quota > 0 else math.inf
+    except (OSError, ValueError, ZeroDivisionError):
+        return math.inf
+
+
+def select_devices(requested: int | None, batch_size: int) -> list[jax.Device]:
+    """Chooses the devices of a run; call it before JAX is used for anything else.
+
+    On CPU, JAX is told to present one device for each usable core, but no more than one for 16 examples of a batch. If
+    JAX has started already (in a notebook, say), the devices that are there are taken.
+
+    Args:
+        requested: Number of devices that the user asked for, or None for the best number.
+        batch_size: Examples in a step.
+
+    Returns:
+        The devices, at least one, all of one kind.
+
+    Raises:
+        UsageError: More devices are requested than there are.
+    """
+    import jax
+
+    wanted = max(1, batch_size // _EXAMPLES_PER_CORE)
+    cores = usable_cores()
+    too_late = not _present_cpu_devices(min(cores, requested or wanted))
+    devices: list[jax.Device] = jax.local_devices()
+    if requested is not None and not 1 <= requested <= len(devices):
+        raise UsageError(f"--devices {requested}: there are {len(devices)} devices of kind {devices[0].device_kind}")
+    on_cpu = devices[0].platform == "cpu"
+    chosen = devices[: requested or (wanted if on_cpu else len(devices))]
+    if too_late and on_cpu and len(chosen) < (requested or min(cores, wanted)):
+        _say_that_jax_had_started(len(chosen))
+    return chosen
+
+
+@functools.cache
+def _say_that_jax_had_started(count: int) -> None:
+    _LOG.warning(
+        "JAX was in use before lrtrain, which therefore trains on the %d CPU device(s) that JAX has and not on every core",
+        count,
+    )
+
+
+def _present_cpu_devices(count: int) -> bool:
+    """Tells JAX to present ``count`` CPU devices, unless a number is set already; returns False if it is too late."""
+    import jax
+
+    by_flag = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if by_flag or jax.config.values["jax_num_cpu_devices"] != -1:
+        return True
+    try:
+        jax.config.update("jax_num_cpu_devices", max(1, count))
+    except RuntimeError:  # JAX has started
+        return False
+    return True
+
+
+def enable_compilation_cache(path: str | os.PathLike[str]) -> None:
+    """Lets JAX keep what it compiles in a directory, for the next process to find.
+
+    Args:
+        path: The directory; JAX makes it.
+    """
+    # XLA:CPU calls its own tuning hints (+prefer-no-gather) features that this machine lacks, in long lines on stderr,
+    # whenever it loads what it has compiled on the same machine. Python still gets what really fails as an exception.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import jax
+
+    jax.config.update("jax_compilation_cache_dir", os.fspath(path))
+    # The small programs are worth keeping too: compiling them one by one takes most of a warm start.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

@@ -1,0 +1,47 @@
+"""The optimizers by name, each with a unit learning rate: the engine multiplies its update by the schedule's value."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+from lrtrain.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import optax
+
+OPTIMIZERS = ("adagrad", "adam", "adamw", "lamb", "lion", "momentum", "nadam", "nesterov", "rmsprop", "sgd")
+
+
+@functools.cache
+def optimizer(name: str) -> optax.GradientTransformation:
+    """Returns the optimizer of a name, such that ``params - learning_rate * update`` is its step.
+
+    Every call returns the same object, so that runs with one optimizer share one compiled step. Options are optax's
+    defaults, momentum is 0.9. Weight decay is part of the update and so is multiplied by the learning rate.
+
+    Args:
+        name: One of ``OPTIMIZERS``.
+
+    Returns:
+        The optax transformation from gradients to updates.
+
+    Raises:
+        UsageError: The name is unknown.
+    """
+    if name not in OPTIMIZERS:
+        raise UsageError(f"unknown optimizer '{name}'{nearest(name, OPTIMIZERS)}; known are {', '.join(OPTIMIZERS)}")
+    # Optax multiplies by minus the learning rate at the end, so -1 leaves the update as it is.
+    return _constructor(name)(-1.0)
+
+
+def _constructor(name: str) -> Callable[[float], optax.GradientTransformation]:
+    import optax
+
+    momentum = {"momentum": {"momentum": 0.9}, "nesterov": {"momentum": 0.9, "nesterov": True}}
+    if name in momentum:
+        return functools.partial(optax.sgd, **momentum[name])
+    constructor: Callable[[float], optax.GradientTransformation] = getattr(optax, name)
+    return constructor

@@ -1,0 +1,170 @@
+"""What the engine compiles: a chunk of training steps, and the evaluation of the test set.
+
+Everything here runs on each device of the mesh, on that device's share of a batch; the devices meet once a step, to
+sum their gradients.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+from jax.sharding import Mesh, PartitionSpec
+
+if TYPE_CHECKING:
+    import flax.linen as nn
+
+AXIS = "data"
+SHARDED = PartitionSpec(AXIS)
+REPLICATED = PartitionSpec()
+
+
+class TrainState(NamedTuple):
+    """All that training changes, on every device of the mesh."""
+
+    params: Any
+    opt_state: Any
+    step: jax.Array
+    """int32[]: updates done."""
+
+
+class MicroBatches(NamedTuple):
+    """How a device goes through its share: ``parts`` micro-batches of ``size`` examples."""
+
+    parts: int
+    size: int
+
+    @classmethod
+    def of(cls, examples: int, devices: int, largest: int) -> MicroBatches:
+        """Splits evenly: no micro-batch has more than ``largest`` examples, and few places stay empty."""
+        share = -(-examples // devices)
+        parts = -(-share // largest)
+        return cls(parts, -(-share // parts))
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """What the compiled functions depend on besides the shapes of their arguments; equal programs share them."""
+
+    model: nn.Module
+    optimizer: optax.GradientTransformation
+    loss_reduction: str
+    mesh: Mesh
+    train: MicroBatches
+    test: MicroBatches
+
+    def loss(self, params: Any, images: jax.Array, labels: jax.Array, weights: jax.Array) -> tuple[jax.Array, Any]:
+        """Maps uint8 images ``[b, h, w, c]`` to the weighted sum of their cross-entropies and logits ``[b, classes]``."""
+        logits = self.model.apply({"params": params}, images.astype(jnp.float32) / 255)
+        return jnp.sum(weights * optax.softmax_cross_entropy_with_integer_labels(logits, labels)), logits
+
+    def on_mesh(self, function: Any, *in_specs: Any) -> Any:
+        """Runs a function on every device of the mesh; what it returns is the same everywhere."""
+        # Without check_vma a model may hold loops of its own whose carry begins as a constant.
+        return jax.shard_map(function, mesh=self.mesh, in_specs=in_specs, out_specs=REPLICATED, check_vma=False)
+
+
+class Chunk(NamedTuple):
+    """The steps of one call, the last ones possibly not to be run; or how each part of it lies on the mesh."""
+
+    order: Any
+    """int32[steps, padded batch]: which examples."""
+    weights: Any
+    """float32[steps, padded batch]."""
+    learning_rates: Any
+    """float32[steps]."""
+
+
+CHUNK_SPECS = Chunk(PartitionSpec(None, AXIS), PartitionSpec(None, AXIS), REPLICATED)
+_STEP_SPECS = (REPLICATED, REPLICATED, CHUNK_SPECS, REPLICATED)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def init(program: Program, image_shape: tuple[int, ...], key: jax.Array) -> Any:
+    """Makes the state at step 0."""
+    params = program.model.init(key, jnp.zeros((1, *image_shape)))["params"]
+    state = TrainState(params, program.optimizer.init(params), jnp.int32(0))
+    # A weakly typed leaf would come back from the first step with another type and compile it again.
+    return jax.tree.map(lambda leaf: lax.convert_element_type(leaf, jnp.asarray(leaf).dtype), state)
+
+
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
+def run_chunk(program: Program, carry: tuple[TrainState, jax.Array], train: Any, chunk: Chunk, count: jax.Array) -> Any:
+    """Runs the first ``count`` steps of a chunk in a loop; ``count`` is data, so a short chunk compiles nothing.
+
+    Args:
+        program: What is compiled.
+        carry: The state, and float32[steps] for the losses.
+        train: Images and labels.
+        chunk: The steps.
+        count: int32[], how many of them to run.
+
+    Returns:
+        The carry after.
+    """
+
+    def run(carry: Any, train: Any, chunk: Chunk, count: jax.Array) -> Any:
+        return lax.fori_loop(0, count, lambda index, carry: _step(program, carry, train, chunk, index), carry)
+
+    return program.on_mesh(run, *_STEP_SPECS)(carry, train, chunk, count)
+
+
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
+def run_one(program: Program, carry: tuple[TrainState, jax.Array], train: Any, chunk: Chunk, index: jax.Array) -> Any:
+    """Runs the one step of a chunk at ``index``, outside any loop, for models that are slow in one."""
+    return program.on_mesh(functools.partial(_step, program), *_STEP_SPECS)(carry, train, chunk, index)
+
+
+def _step(program: Program, carry: tuple[TrainState, jax.Array], train: Any, chunk: Chunk, index: jax.Array) -> Any:
+    """Does one step on one device and notes its loss."""
+    state, losses = carry
+    order, weights, learning_rate = (values[index] for values in chunk)
+    gradients, loss, total = lax.psum(_accumulate(program, state.params, train, order, weights), AXIS)
+    mean_loss = loss / total
+    if program.loss_reduction == "mean":
+        gradients, loss = jax.tree.map(lambda g: g / total, gradients), mean_loss
+    transformation = optax.with_extra_args_support(program.optimizer)
+    updates, opt_state = transformation.update(gradients, state.opt_state, state.params, value=loss, grad=gradients)
+    params = jax.tree.map(lambda p, u: (p - learning_rate * u).astype(p.dtype), state.params, updates)
+    return TrainState(params, opt_state, state.step + 1), losses.at[index].set(mean_loss)
+
+
+def _accumulate(program: Program, params: Any, train: Any, order: jax.Array, weights: jax.Array) -> Any:
+    """Sums gradients, losses and weights over a device's share of a batch, one micro-batch after another."""
+    images, labels = train
+
+    def micro(order: jax.Array, weights: jax.Array) -> Any:
+        loss = jax.value_and_grad(program.loss, has_aux=True)
+        (value, _), gradients = loss(params, images[order], labels[order], weights)
+        return gradients, value, jnp.sum(weights)
+
+    if program.train.parts == 1:
+        return micro(order, weights)
+    split = (order.reshape(program.train), weights.reshape(program.train))
+    zeros = jax.tree.map(jnp.zeros_like, (params, jnp.float32(0), jnp.float32(0)))
+    return lax.scan(lambda sums, part: (jax.tree.map(jnp.add, sums, micro(*part)), None), zeros, split)[0]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def evaluate(program: Program, params: Any, test: Any) -> Any:
+    """Goes through the test set (images, labels, weights): mean loss and accuracy."""
+
+    def run(params: Any, test: Any) -> Any:
+        split = jax.tree.map(lambda values: values.reshape(*program.test, *values.shape[1:]), test)
+        sums = lax.scan(functools.partial(_evaluate_part, program, params), (jnp.float32(0),) * 3, split)[0]
+        loss, correct, total = lax.psum(sums, AXIS)
+        return loss / total, correct / total
+
+    return program.on_mesh(run, REPLICATED, SHARDED)(params, test)
+
+
+def _evaluate_part(program: Program, params: Any, sums: Any, examples: tuple[jax.Array, ...]) -> Any:
+    images, labels, weights = examples
+    loss, logits = program.loss(params, images, labels, weights)
+    correct = jnp.sum(weights * (jnp.argmax(logits, -1) == labels))
+    return jax.tree.map(jnp.add, sums, (loss, correct, jnp.sum(weights))), None

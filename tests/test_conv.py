@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from lrtrain.conv import conv_general_dilated, is_slow_in_loop
+
+NHWC = ("NHWC", "HWIO", "NHWC")
+CASES: list[tuple[tuple[int, ...], tuple[int, ...], Any]] = [
+    ((4, 9, 7, 3), (3, 3, 3, 5), "SAME"),
+    ((4, 9, 7, 3), (3, 3, 3, 5), "VALID"),
+    ((2, 8, 8, 1), (5, 5, 1, 2), "SAME"),
+    ((2, 8, 8, 4), (1, 1, 4, 2), "SAME"),
+    ((3, 8, 9, 2), (2, 4, 2, 3), "SAME"),
+    ((3, 8, 9, 2), (2, 4, 2, 3), "VALID"),
+    ((3, 6, 6, 2), (3, 3, 2, 3), [(2, 1), (0, 3)]),
+    ((3, 6, 6, 2), (2, 2, 2, 3), [(3, 0), (1, 1)]),
+]
+
+
+def random(seed: int, shape: tuple[int, ...]) -> jax.Array:
+    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), jnp.float32)
+
+
+def gradients(conv: Any, x: jax.Array, w: jax.Array, g: jax.Array, **options: Any) -> Any:
+    out, pull = jax.vjp(lambda x, w: conv(x, w, dimension_numbers=NHWC, **options), x, w)
+    return out, *pull(g)
+
+
+@pytest.mark.parametrize(("images", "kernel", "padding"), CASES)
+def test_result_and_gradients_are_those_of_lax(images: Any, kernel: Any, padding: Any) -> None:
+    x, w = random(0, images), random(1, kernel)
+    options = {"window_strides": (1, 1), "padding": padding}
+    g = random(2, lax.conv_general_dilated(x, w, dimension_numbers=NHWC, **options).shape)
+    ours = gradients(conv_general_dilated, x, w, g, **options)
+    theirs = gradients(lax.conv_general_dilated, x, w, g, **options)
+    for mine, reference in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(mine, reference, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("images", "kernel", "padding"), CASES)
+def test_gradients_need_no_rewriting(images: Any, kernel: Any, padding: Any) -> None:
+    def loss(conv: Any, x: jax.Array, w: jax.Array) -> jax.Array:
+        return jnp.sum(conv(x, w, (1, 1), padding, dimension_numbers=NHWC) ** 2)
+
+    def jaxpr(conv: Any) -> Any:
+        return jax.make_jaxpr(jax.jit(jax.grad(lambda *xw: loss(conv, *xw), (0, 1))))(
+            random(0, images), random(1, kernel)
+        )
+
+    assert not is_slow_in_loop(jaxpr(conv_general_dilated))
+    assert is_slow_in_loop(jaxpr(lax.conv_general_dilated))
+
+
+OTHERS: list[dict[str, Any]] = [
+    {"window_strides": (2, 1)},
+    {"lhs_dilation": (1, 2)},
+    {"rhs_dilation": (2, 2)},
+    {"feature_group_count": 2},
+    {"batch_group_count": 2},
+]
+
+
+@pytest.mark.parametrize("options", OTHERS)
+def test_what_it_cannot_do_is_passed_on(options: dict[str, Any]) -> None:
+    options = {"window_strides": (1, 1), "padding": [(1, 0), (0, 1)], **options}
+    groups = options.get("feature_group_count", 1)
+    x, w = random(0, (4, 8, 8, 4)), random(1, (3, 3, 4 // groups, 4))
+    g = random(2, lax.conv_general_dilated(x, w, dimension_numbers=NHWC, **options).shape)
+    ours = gradients(conv_general_dilated, x, w, g, **options)
+    for mine, reference in zip(ours, gradients(lax.conv_general_dilated, x, w, g, **options), strict=True):
+        np.testing.assert_array_equal(mine, reference)
+
+
+def test_other_dimension_numbers_and_ranks_are_passed_on() -> None:
+    x, w = random(0, (2, 3, 8, 8)), random(1, (5, 3, 3, 3))
+    np.testing.assert_array_equal(
+        conv_general_dilated(x, w, (1, 1), "SAME"), lax.conv_general_dilated(x, w, (1, 1), "SAME")
+    )
+    line, filters = random(0, (2, 3, 8)), random(1, (5, 3, 3))
+    np.testing.assert_array_equal(
+        conv_general_dilated(line, filters, (1,), "SAME"), lax.conv_general_dilated(line, filters, (1,), "SAME")
+    )
+
+
+@pytest.mark.parametrize("padding", ["SAME", "VALID", "CIRCULAR", 2])
+def test_drop_in_for_flax(padding: Any) -> None:
+    x = random(0, (2, 8, 8, 3))
+    plain = nn.Conv(4, (3, 3), padding=padding)
+    ours = nn.Conv(4, (3, 3), padding=padding, conv_general_dilated=conv_general_dilated)
+    variables = plain.init(jax.random.key(0), x)
+    np.testing.assert_array_equal(ours.apply(variables, x), plain.apply(variables, x))
