@@ -133,9 +133,7 @@ def report(times: dict[str, list[float]], rates: list[float]) -> None:
     print(f"Python {platform.python_version()}, " + ", ".join(f"{name} {version(name)}" for name in names))
     rate = statistics.median(rates)
     limit = FLOP_PER_STEP / rate / 1e6
-    print(
-        f"matmul {rate:.0f} GFLOP/s ({min(rates):.0f} to {max(rates):.0f}); a step's arithmetic at that rate {limit:.1f} ms"
-    )
+    print(f"matmul {rate:.0f} GFLOP/s ({min(rates):.0f} to {max(rates):.0f}), at which a step takes {limit:.1f} ms")
     engine = statistics.median(times["lrtrain engine"])
     print(f"{'':28}{'median':>9}{'lowest':>9}{'highest':>9}{'/ engine':>10}{'of limit':>10}   ms a step")
     for name, values in times.items():

@@ -81,7 +81,7 @@ def select_devices(requested: int | None, batch_size: int) -> list[jax.Device]:
 @functools.cache
 def _say_that_jax_had_started(count: int) -> None:
     _LOG.warning(
-        "JAX was in use before lrtrain, which therefore trains on the %d CPU device(s) that JAX has and not on every core",
+        "JAX was in use before lrtrain, which therefore trains on its %d CPU device(s) and not on every core",
         count,
     )
 
@@ -103,12 +103,16 @@ def _present_cpu_devices(count: int) -> bool:
 def enable_compilation_cache(path: str | os.PathLike[str]) -> None:
     """Lets JAX keep what it compiles in a directory, for the next process to find.
 
+    Best called before JAX is imported: later, XLA:CPU can no longer be kept from writing long lines to stderr.
+
     Args:
         path: The directory; JAX makes it.
     """
     # XLA:CPU calls its own tuning hints (+prefer-no-gather) features that this machine lacks, in long lines on stderr,
     # whenever it loads what it has compiled on the same machine. Python still gets what really fails as an exception.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # "1" is what JAX sets when it is imported; a user's own setting stands.
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1") == "1":
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     import jax
 
     jax.config.update("jax_compilation_cache_dir", os.fspath(path))

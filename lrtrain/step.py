@@ -59,7 +59,7 @@ class Program:
     test: MicroBatches
 
     def loss(self, params: Any, images: jax.Array, labels: jax.Array, weights: jax.Array) -> tuple[jax.Array, Any]:
-        """Maps uint8 images ``[b, h, w, c]`` to the weighted sum of their cross-entropies and logits ``[b, classes]``."""
+        """Maps uint8 images ``[b, h, w, c]`` to the weighted sum of cross-entropies and the logits ``[b, classes]``."""
         logits = self.model.apply({"params": params}, images.astype(jnp.float32) / 255)
         return jnp.sum(weights * optax.softmax_cross_entropy_with_integer_labels(logits, labels)), logits
 

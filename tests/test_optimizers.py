@@ -55,7 +55,7 @@ def test_one_object_for_each_name() -> None:
 
 
 def test_unknown_name() -> None:
-    with pytest.raises(UsageError, match="unknown optimizer 'adm' .did you mean 'adam'"):
+    with pytest.raises(UsageError, match=r"unknown optimizer 'adm' .did you mean 'adam'"):
         optimizer("adm")
 
 
