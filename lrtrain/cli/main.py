@@ -1,0 +1,84 @@
+"""The group of all commands: which there are, that ``train`` is the default, and what becomes of errors."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import os
+import sys
+from typing import Any
+
+import click
+
+from lrtrain.errors import LrtrainError
+
+# Each command is imported when it is named or listed; none of their modules imports what takes time.
+_COMMANDS = {
+    "train": "lrtrain.cli.train",
+    "plot": "lrtrain.cli.plot",
+    "plugins": "lrtrain.cli.plugins",
+    "completion": "lrtrain.cli.completion",
+}
+_DEFAULT = "train"
+_OF_THE_GROUP = ("--help", "-h", "--version")
+
+
+class _Group(click.Group):
+    """Looks commands up by name, takes ``train`` when the first word is an option, and ends in one sentence."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(_COMMANDS[cmd_name]).command
+        return command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0].startswith("-") and args[0] not in _OF_THE_GROUP:
+            args = [_DEFAULT, *args]
+        return super().parse_args(ctx, args)
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Runs a command; what the user can mend is one sentence, and only a bug of ours shows a traceback."""
+        try:
+            return super().main(*args, **{**kwargs, "standalone_mode": False})
+        except click.exceptions.Exit as stop:
+            sys.exit(stop.exit_code)
+        except click.ClickException as error:
+            _fail(error.format_message(), error.exit_code, getattr(error, "ctx", None))
+        except LrtrainError as error:
+            if os.environ.get("LRTRAIN_TRACEBACK") == "1":
+                raise
+            _fail(str(error), error.exit_code, None)
+        except (KeyboardInterrupt, click.Abort):
+            _fail("interrupted", 130, None)
+        except BrokenPipeError:
+            # The reader, such as `head`, has gone; nothing more can be said.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+
+
+def _fail(message: str, code: int, ctx: click.Context | None) -> None:
+    click.echo(click.style("Error: ", fg="red", bold=True) + message, err=True)
+    if ctx is not None:
+        click.echo(f"'{ctx.command_path} --help' lists what can be given.", err=True)
+    sys.exit(code)
+
+
+def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        click.echo(f"lrtrain {importlib.metadata.version('lrtrain')}")
+        ctx.exit()
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
+def main() -> None:
+    """Train a network under a learning-rate schedule; every schedule is a plugin.
+
+    `lrtrain --plugin sgdr` is short for `lrtrain train --plugin sgdr`.
+
+    `lrtrain plugins list` shows the schedules that are installed.
+    """

@@ -1,0 +1,143 @@
+"""What the command line shows of a run: a bar on a terminal, plain lines elsewhere, a summary at the end."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lrtrain.context import EpochInfo, StepInfo
+from lrtrain.reporting import Begin, Reporter, Silent
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from lrtrain.training import RunResult
+
+
+@contextmanager
+def make_reporter(*, quiet: bool) -> Iterator[Reporter]:
+    """Returns the reporter that suits where the output goes."""
+    if quiet:
+        yield Silent()
+    elif sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        with _bar() as bar:
+            yield _OnTerminal(bar)
+    else:
+        yield _InLines()
+
+
+def print_summary(result: RunResult) -> None:
+    """Prints what has become of a run, and where its files are."""
+    files = (
+        ("metrics", "metrics.jsonl", "one line an epoch"),
+        ("steps", "steps.csv", "learning rate and loss of every step"),
+        ("picture", "learning_rate.png", "the schedule"),
+        ("checkpoints", "checkpoints", "the last three and the best"),
+    )
+    directory = _short(result.run_dir)
+    if result.stopped:
+        click.echo(f"stopped by {result.stopped}")
+    best = max((epoch.test_accuracy for epoch in result.history), default=result.test_accuracy)
+    click.echo(
+        f"test accuracy {result.test_accuracy:.4f} (best {best:.4f}), test loss {result.test_loss:.4f}, "
+        f"after {result.steps} steps in {_duration(result.seconds)}"
+    )
+    click.echo(f"{'run':12} {directory}")
+    for title, name, meaning in files:
+        click.echo(f"{title:12} {os.path.join(directory, name)}  ({meaning})")
+
+
+class _InLines:
+    """One line for the beginning and one for each epoch, for logs and pipes."""
+
+    def phase(self, text: str) -> None:
+        click.echo(f"{text} ...", err=True)
+
+    def begin(self, begin: Begin) -> None:
+        click.echo(_beginning(begin), err=True)
+
+    def stepped(self, step: StepInfo, examples_per_second: float) -> None:
+        """Says nothing: an epoch's line is enough."""
+
+    def epoch_ended(self, epoch: EpochInfo, examples_per_second: float) -> None:
+        click.echo(_epoch_line(epoch, examples_per_second), err=True)
+
+
+class _OnTerminal:
+    """A bar with learning rate, loss, images per second and time left; the epochs scroll above it."""
+
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+        self._task = bar.add_task("", total=None, detail="")
+        self._begun = time.perf_counter()
+
+    def phase(self, text: str) -> None:
+        self._bar.update(self._task, detail=text)
+
+    def begin(self, begin: Begin) -> None:
+        self._bar.console.print(_beginning(begin), highlight=False, markup=False)
+        self._bar.reset(self._task, total=begin.run.total_steps, completed=begin.step, detail="")
+
+    def stepped(self, step: StepInfo, examples_per_second: float) -> None:
+        rate, loss = f"lr {step.learning_rate:.3g}", f"loss {step.loss:.4f}"
+        detail = f"epoch {step.epoch + 1}  {rate}  {loss}  {examples_per_second:,.0f} img/s"
+        self._bar.update(self._task, completed=step.step + 1, detail=detail)
+
+    def epoch_ended(self, epoch: EpochInfo, examples_per_second: float) -> None:
+        self._bar.console.print(_epoch_line(epoch, examples_per_second), highlight=False, markup=False)
+
+
+def _bar() -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        SpinnerColumn(),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[detail]}", markup=False),
+        TimeRemainingColumn(compact=True),
+        console=Console(stderr=True),
+        transient=True,
+        # Loading a data set takes sys.stdout for a while; the bar must not.
+        redirect_stdout=False,
+    )
+
+
+def _beginning(begin: Begin) -> str:
+    run = begin.run
+    plugins = ", ".join(table["plugin"] for table in run.config["plugins"])
+    train_examples, test_examples = begin.examples
+    start = f" from step {begin.step}" if begin.step else ""
+    return (
+        f"{plugins}: {run.epochs} epochs of {run.steps_per_epoch} steps{start} on {begin.devices}, "
+        f"{train_examples} training and {test_examples} test images, in {_short(run.directory)}"
+    )
+
+
+def _epoch_line(epoch: EpochInfo, examples_per_second: float) -> str:
+    return (
+        f"epoch {epoch.epoch + 1:3}  test accuracy {epoch.test_accuracy:.4f}  test loss {epoch.test_loss:.4f}  "
+        f"train loss {epoch.train_loss:.4f}  lr {epoch.learning_rate:.3g}  {epoch.seconds:.1f} s  "
+        f"{examples_per_second:,.0f} img/s"
+    )
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+
+
+def _short(path: Path) -> str:
+    """Returns the path as seen from here, when it is below."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,75 @@
+"""Curves drawn in a terminal, two by four dots to a character."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+# Unicode's braille patterns: the bit of each dot, by row and column within a character.
+_BRAILLE = 0x2800
+_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+_COLOURS = ("cyan", "yellow", "magenta", "green", "red", "blue", "white")
+_MARGIN = 10
+
+
+def draw(curves: Mapping[str, NDArray[np.float32]], width: int = 72, height: int = 13) -> str:
+    """Returns learning rates over steps as text.
+
+    Args:
+      curves: float32[steps] by name; all of one length.
+      width: characters of the plane, without the numbers beside it.
+      height: lines of the plane.
+    """
+    top = max(float(values.max()) for values in curves.values()) or 1.0
+    steps = max(map(len, curves.values()))
+    cells = [[(0, 0)] * width for _ in range(height)]
+    for index, values in enumerate(curves.values()):
+        _add(cells, values, top, index)
+    lines = [f"{_label(row, height, top):>{_MARGIN}} ┤{_line(cells[row])}" for row in range(height)]
+    lines.append(" " * _MARGIN + " └" + "─" * width)
+    lines.append(f"{'':{_MARGIN}}  0{f'step {steps - 1}':>{width - 1}}")
+    for index, (name, values) in enumerate(curves.items()):
+        mark = click.style("━━", fg=_COLOURS[index % len(_COLOURS)])
+        lines.append(
+            f"{'':{_MARGIN}}  {mark} {name}  (first {values[0]:.3g}, highest {values.max():.3g}, last {values[-1]:.3g})"
+        )
+    return "\n".join(lines)
+
+
+def _add(cells: list[list[tuple[int, int]]], values: NDArray[np.float32], top: float, colour: int) -> None:
+    """Sets the dots of one curve; each column of dots spans all values that fall into it, so no peak is missed."""
+    rows, columns = 4 * len(cells), 2 * len(cells[0])
+    last = None
+    for column in range(columns):
+        begin = column * len(values) // columns
+        part = values[begin : max((column + 1) * len(values) // columns, begin + 1)]
+        low, high = (round((1 - float(value) / top) * (rows - 1)) for value in (part.max(), part.min()))
+        if last is not None:
+            low, high = min(low, last[1]), max(high, last[0])
+        last = (low, high)
+        for row in range(low, high + 1):
+            dots, _ = cells[row // 4][column // 2]
+            cells[row // 4][column // 2] = (dots | _DOTS[row % 4][column % 2], colour)
+
+
+def _line(cells: list[tuple[int, int]]) -> str:
+    """Returns one line, with one colour code for each stretch of one colour."""
+    result, stretch, current = "", "", -1
+    for dots, colour in [*cells, (0, -2)]:
+        if stretch and colour != current:
+            result += click.style(stretch, fg=_COLOURS[current % len(_COLOURS)]) if stretch.strip() else stretch
+            stretch = ""
+        current = colour
+        stretch += chr(_BRAILLE + dots) if dots else " "
+    return result
+
+
+def _label(row: int, height: int, top: float) -> str:
+    shown = row in (0, height // 2, height - 1)
+    return f"{top * (1 - row / (height - 1)):.3g}" if shown else ""

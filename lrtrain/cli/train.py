@@ -1,0 +1,113 @@
+"""``lrtrain train``: the main job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lrtrain.cli.options import plugin_option, set_option
+from lrtrain.config import LOSS_REDUCTIONS, TrainConfig
+from lrtrain.optimizers import OPTIMIZERS
+
+_DEFAULT = TrainConfig()
+_DIRECTORY = click.Path(file_okay=False, path_type=Path)
+
+
+@click.command("train", short_help="Train a network under a schedule (the default command).")
+@plugin_option()
+@set_option()
+@click.option("--epochs", type=int, default=_DEFAULT.epochs, show_default=True, help="Passes over the training set.")
+@click.option("--batch-size", type=int, default=_DEFAULT.batch_size, show_default=True, help="Examples in a step.")
+@click.option(
+    "--optimizer", type=click.Choice(OPTIMIZERS), default=_DEFAULT.optimizer, show_default=True, help="The optimizer."
+)
+@click.option(
+    "--loss-reduction",
+    type=click.Choice(LOSS_REDUCTIONS),
+    default=_DEFAULT.loss_reduction,
+    show_default=True,
+    help="Gradient of the sum or the mean of a batch's losses. With sum, a learning rate acts as if it were "
+    "--batch-size times as large as with mean; the defaults of the plugins are made for sum.",
+)
+@click.option(
+    "--seed",
+    type=int,
+    default=_DEFAULT.seed,
+    show_default=True,
+    help="Decides initial weights, order and --train-size.",
+)
+@click.option(
+    "--dataset",
+    metavar="NAME",
+    default=_DEFAULT.dataset,
+    show_default=True,
+    help="A data set of a package, or any of tensorflow-datasets that is prepared.",
+)
+@click.option("--data-dir", type=_DIRECTORY, metavar="DIR", help="Where data sets are prepared.")
+@click.option("--train-size", type=int, metavar="N", help="Train on N examples, drawn by the seed.")
+@click.option("--no-shuffle", is_flag=True, help="Go through the data in file order in every epoch.")
+@click.option("--model", metavar="MODULE:CLASS", help="A Flax module that maps images to logits.")
+@click.option("--devices", type=int, metavar="N", help="Number of devices; on CPU a core is a device.")
+@click.option("--micro-batch", type=int, metavar="N", help="Most examples that a device takes at once.")
+@click.option("--run-dir", type=_DIRECTORY, metavar="DIR", help="Where to write; new or empty. [default: runs/...]")
+@click.option("--resume", is_flag=True, help="Continue the run in --run-dir; options not given stay as they were.")
+@click.option(
+    "--on-schedule-change",
+    type=click.Choice(["keep", "restart"]),
+    help="With --resume and another schedule: keep the run's own, or restart with the new one for the steps left.",
+)
+@click.option("--quiet", "-q", is_flag=True, help="Print nothing but the summary.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    plugins: tuple[str, ...],
+    settings: tuple[str, ...],
+    run_dir: Path | None,
+    resume: bool,
+    on_schedule_change: Any,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Train a small network on images under the schedule of a plugin.
+
+    Every run has a directory with its configuration, metrics, the learning rate and loss of every step, a picture
+    of the schedule, and checkpoints.
+
+    \b
+    Examples:
+      lrtrain --plugin sgdr
+      lrtrain --plugin 'wsd(peak_value=5e-4, decay_steps=30%)' --epochs 3
+      lrtrain --plugin linear --set transition_begin=2ep --optimizer adam
+      lrtrain --resume --run-dir runs/sgdr-20260101-120000
+    """
+    if not plugins and not resume:
+        raise click.UsageError("no plugin was named: add one, as in --plugin sgdr ('lrtrain plugins list' shows them)")
+    from lrtrain.cli.progress import make_reporter, print_summary
+    from lrtrain.training import train
+
+    with make_reporter(quiet=quiet) as reporter:
+        result = train(
+            *plugins,
+            settings=settings,
+            run_dir=run_dir,
+            resume=resume,
+            on_schedule_change=on_schedule_change,
+            reporter=reporter,
+            **_given(ctx, options),
+        )
+    print_summary(result)
+
+
+def _given(ctx: click.Context, options: dict[str, Any]) -> dict[str, Any]:
+    """Returns the options that stand on the command line; a resumed run keeps all others as they were."""
+    given = {
+        name: value
+        for name, value in options.items()
+        if ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
+    }
+    if "no_shuffle" in given:
+        given["shuffle"] = not given.pop("no_shuffle")
+    return given
