@@ -193,7 +193,7 @@ def _guarded(built: Schedule, context: ScheduleContext) -> Schedule:
         if not jnp.issubdtype(counts.dtype, jnp.integer):
             raise TypeError(f"a schedule is called with the count of updates, an integer: got {counts.dtype}")
         scalar = jnp.vectorize(lambda step: jnp.asarray(built(step), jnp.result_type(float)))
-        rates: jax.Array = scalar(counts.astype(jnp.int32))
+        rates: jax.Array = scalar(counts.astype(jnp.result_type(int)))
         return rates
 
     return guarded
