@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import platform
 from pathlib import Path
 
 
@@ -18,3 +20,21 @@ def cache_dir() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("lrtrain"))
+
+
+def compiled_dir() -> Path:
+    """Returns the directory for programs compiled for this machine's processor.
+
+    A home directory may be shared by machines of different kinds, and what is compiled for one can crash on another.
+    """
+    processor = hashlib.sha256(_processor().encode()).hexdigest()[:16]
+    return cache_dir() / "compiled" / processor
+
+
+def _processor() -> str:
+    """Returns a text that differs between processors with different instructions."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}"
+    return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))

@@ -69,8 +69,8 @@ def _unknown(name: str, entries: tuple[Entry, ...]) -> str:
         return f"no plugin '{name}' is installed, nor any other: pip install 'lrtrain[all]' brings those of lrtrain"
     names = sorted({entry.name for entry in entries})
     return (
-        f"no plugin '{name}' is installed{nearest(normal_name(name), names)}; installed are {', '.join(names)}, "
-        f"and pip install lrtrain-{normal_name(name)} gets another one if it is published under that name"
+        f"no plugin '{name}' is installed{nearest(normal_name(name), names)}; installed are {', '.join(names)}; "
+        "others are installed with pip"
     )
 
 

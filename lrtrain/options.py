@@ -208,6 +208,8 @@ def _jsonable(value: object) -> Any:
 def _complaint(details: ErrorDetails, hint: Any) -> str:
     if details["type"] == "value_error":
         return str(details["ctx"]["error"])
+    if details["type"] == "finite_number":
+        return f"expected {type_text(hint)}, and finite"
     inner = [str(part) for part in details["loc"][1:] if part != "[key]"]
     place = f", and its {' '.join(inner)} is {format_value(details['input'])}" if inner else ""
     return f"expected {type_text(hint)}{place}"

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+import numpy as np
+
 from lrtrain.context import EpochInfo
 from lrtrain.errors import RunDirError
 
@@ -136,6 +138,8 @@ class RunLogs:
         """Appends the line of an epoch."""
         values = {**vars(epoch), "examples_per_second": round(examples_per_second, 1)}
         values["seconds"] = round(epoch.seconds, 3)
+        # As `steps.csv` has it: the shortest decimal that is this float32.
+        values["learning_rate"] = float(str(np.float32(epoch.learning_rate)))
         self._metrics.write(json.dumps(values) + "\n")
         self._metrics.flush()
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from lrtrain.cache import cache_dir
+from lrtrain.cache import compiled_dir
 from lrtrain.checkpoint import Checkpoints, Progress
 from lrtrain.config import TrainConfig
 from lrtrain.context import EpochInfo, RunInfo
@@ -170,6 +171,7 @@ def _run(job: _Job, change: OnScheduleChange | None, reporter: Reporter, began: 
     steps_per_epoch = job.config.steps_per_epoch(len(data.train))
     with contextlib.closing(Checkpoints(job.run_dir.checkpoints)) as checkpoints:
         reporter.phase("starting JAX")
+        _keep_compiled()
         devices = select_devices(job.config.devices, job.config.batch_size)
         planned, progress = _plan(job, steps_per_epoch, checkpoints, change)
         engine = _engine(job.config, data, devices)
@@ -211,6 +213,12 @@ def _load_data(config: TrainConfig, reporter: Reporter) -> Dataset:
     return data
 
 
+def _keep_compiled() -> None:
+    """Lets later processes take what this one compiles; a program that uses JAX itself keeps its own settings."""
+    if "jax" not in sys.modules:
+        enable_compilation_cache(compiled_dir())
+
+
 def _plan(
     job: _Job, steps_per_epoch: int, checkpoints: Checkpoints, change: OnScheduleChange | None
 ) -> tuple[Planned, Progress]:
@@ -229,7 +237,6 @@ def _engine(config: TrainConfig, data: Dataset, devices: list[jax.Device]) -> En
     from lrtrain.model import check_model, load_model
     from lrtrain.optimizers import optimizer
 
-    enable_compilation_cache(cache_dir() / "compiled")
     model = load_model(config.model, data.num_classes)
     check_model(model, data.train.images.shape[1:], data.num_classes)
     return Engine(

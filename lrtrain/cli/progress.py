@@ -115,7 +115,8 @@ def _beginning(begin: Begin) -> str:
     run = begin.run
     plugins = ", ".join(table["plugin"] for table in run.config["plugins"])
     train_examples, test_examples = begin.examples
-    start = f" from step {begin.step}" if begin.step else ""
+    left = "nothing left" if begin.step == run.total_steps else f"from step {begin.step}"
+    start = f" ({left})" if begin.step else ""
     return (
         f"{plugins}: {run.epochs} epochs of {run.steps_per_epoch} steps{start} on {begin.devices}, "
         f"{train_examples} training and {test_examples} test images, in {_short(run.directory)}"
