@@ -48,4 +48,6 @@ class Linear:
             )
         import optax
 
-        return optax.linear_schedule(self.init_value, self.end_value, steps, begin)
+        line = optax.linear_schedule(self.init_value, self.end_value, steps, begin)
+        # Compiled, optax's line ends a rounding error beyond end_value, which is below 0 where end_value is 0.
+        return optax.join_schedules([line, optax.constant_schedule(self.end_value)], [begin + steps])

@@ -19,7 +19,9 @@ class Polynomial:
     B is ``transition_begin``, S is ``transition_steps``. With ``power`` 1 it is a straight line; under 1 it falls
     late, over 1 early. The end is reached at step B + S, so with the defaults, where B is a fifth of the run and S is
     all of it, the run ends before it is reached. For a decay that ends with the run give ``transition_begin=0`` or
-    ``transition_steps=80%``; even then the last step of the run is one short of ``end_value``.
+    ``transition_steps=80%``; even then the last step of the run is one short of ``end_value``. At the end and after it
+    the value is ``end_value`` itself: `optax.polynomial_schedule`, compiled, gives NaN there for most S and a power
+    under 1.
 
     Raises:
       ScheduleError: ``transition_steps`` comes to no step at all.
@@ -51,4 +53,6 @@ class Polynomial:
             )
         import optax
 
-        return optax.polynomial_schedule(self.init_value, self.end_value, self.power, steps, begin)
+        curve = optax.polynomial_schedule(self.init_value, self.end_value, self.power, steps, begin)
+        # Compiled, optax has a rounding error below 0 remain at the end, and a power of that is not a number.
+        return optax.join_schedules([curve, optax.constant_schedule(self.end_value)], [begin + steps])

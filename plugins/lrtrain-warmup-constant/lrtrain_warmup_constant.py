@@ -38,6 +38,9 @@ class WarmupConstant:
         warmup = context.steps(self.warmup_steps)
         import optax
 
+        constant = optax.constant_schedule(self.peak_value)
         if warmup == 0:
-            return optax.constant_schedule(self.peak_value)
-        return optax.warmup_constant_schedule(self.init_value, self.peak_value, warmup)
+            return constant
+        # Compiled, optax's warmup ends a rounding error beyond peak_value.
+        rising = optax.warmup_constant_schedule(self.init_value, self.peak_value, warmup)
+        return optax.join_schedules([rising, constant], [warmup])

@@ -1,0 +1,56 @@
+"""The straight line against NumPy's interpolation and against optax."""
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+import lrtrain
+from lrtrain.plugins import activate
+from lrtrain.schedules import build_table, make_context
+
+
+def table(options: str, total_steps: int = 100) -> np.ndarray:
+    return build_table(activate([f"linear({options})"]), make_context(total_steps, 10)).values
+
+
+@pytest.mark.parametrize(("steps", "begin"), [(1, 99), (50, 0), (50, 20), (300, 20)])
+@pytest.mark.parametrize("end", [0, 0.3, 2])
+def test_straight_line(steps, begin, end):
+    got = table(f"init_value=1, end_value={end}, transition_steps={steps}, transition_begin={begin}")
+    np.testing.assert_allclose(got, np.interp(np.arange(100), [begin, begin + steps], [1, end]), rtol=2e-7, atol=1e-12)
+
+
+def test_default_is_the_run_of_the_tutorial():
+    raw = optax.linear_schedule(1e-4, 1e-5, transition_steps=2350, transition_begin=587)
+    np.testing.assert_allclose(table("", 2350), jax.vmap(raw)(np.arange(2350)), rtol=1e-5)
+
+
+def test_a_line_of_75_percent_ends_with_the_run():
+    rate = lrtrain.schedule("linear(init_value=1, end_value=0, transition_steps=75%)", total_steps=100)
+    assert float(rate(99)) > 0
+    assert float(rate(100)) == 0
+
+
+@pytest.mark.parametrize("steps", [3, 50, 59])
+def test_the_end_is_no_rounding_error_below_zero(steps):
+    rate = lrtrain.schedule(f"linear(end_value=0, transition_steps={steps}, transition_begin=0)", total_steps=100)
+    assert float(jax.jit(rate)(np.int32(steps))) == float(rate(99)) == 0
+
+
+def test_durations_in_epochs():
+    np.testing.assert_array_equal(
+        table("transition_begin=2ep, transition_steps=3ep"), table("transition_begin=20, transition_steps=30")
+    )
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ("transition_steps=0", "transition_steps=0 is 0 steps in a run of 100: give at least 1 step"),
+    ("transition_steps=0%", "transition_steps=0% is 0 steps in a run of 100"),
+    ("transition_begin=-1", "-1.* is not a duration"),
+    ("end_value=-1", "end_value=-1 is refused: expected number >= 0"),
+    ("power=2", "no option 'power'"),
+])  # fmt: skip
+def test_refused(options, message):
+    with pytest.raises(lrtrain.UsageError, match=message):
+        table(options)

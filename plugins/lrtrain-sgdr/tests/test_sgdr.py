@@ -1,0 +1,92 @@
+"""SGDR against its closed form and against optax: cycles, their lengths, warmups and ends."""
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+import lrtrain
+from lrtrain.plugins import activate
+from lrtrain.schedules import build_table, make_context
+
+
+def table(options: str, total_steps: int = 100) -> np.ndarray:
+    return build_table(activate([f"sgdr({options})"]), make_context(total_steps, 10)).values
+
+
+def cycle(length: int, warmup: int, init: float, peak: float, end: float) -> np.ndarray:
+    count = np.arange(length)
+    falling = end + (peak - end) * (1 + np.cos(np.pi * (count - warmup) / (length - warmup))) / 2
+    return np.where(count < warmup, init + (peak - init) * count / max(warmup, 1), falling)
+
+
+@pytest.mark.parametrize(("cycles", "lengths"), [(1, [100]), (3, [33, 33, 34]), (7, [14, 14, 14, 15, 14, 14, 15])])
+@pytest.mark.parametrize("warmup", [0, 5])
+def test_equal_parts(cycles, lengths, warmup):
+    got = table(f"cycles={cycles}, init_value=0.1, peak_value=1, end_value=0.2, warmup_steps={warmup}")
+    expected = np.concatenate([cycle(length, warmup, 0.1, 1, 0.2) for length in lengths])
+    np.testing.assert_allclose(got, expected, rtol=2e-7, atol=1e-8)
+
+
+def test_as_many_cycles_as_steps():
+    np.testing.assert_array_equal(table("cycles=5, peak_value=1", 5), np.ones(5))
+
+
+def test_one_learning_rate_for_each_cycle_the_last_one_stays():
+    options = "cycles=4, decay_steps=25, warmup_steps=5, init_value=[0, 0.5], peak_value=[1, 2, 3], end_value=0"
+    arguments = [(0, 1), (0.5, 2), (0.5, 3), (0.5, 3)]
+    expected = np.concatenate([cycle(25, 5, init, peak, 0) for init, peak in arguments])
+    np.testing.assert_allclose(table(options), expected, rtol=2e-7, atol=1e-8)
+
+
+def test_the_tutorial():
+    cycles = [(3e-4, 4e-4, 2e-4), (2e-4, 3e-4, 1e-4), (1e-4, 2e-4, 5e-5)]
+    raw = optax.sgdr_schedule(
+        [
+            {"init_value": init, "peak_value": peak, "warmup_steps": 100, "decay_steps": 1000, "end_value": end}
+            for init, peak, end in cycles
+        ]
+    )
+    got = table("decay_steps=1000, warmup_steps=100", 2350)
+    np.testing.assert_allclose(got, jax.vmap(raw)(np.arange(2350)), rtol=1e-5)
+
+
+def test_cycles_that_do_not_fit_are_cut_off():
+    np.testing.assert_array_equal(table("decay_steps=40"), table("decay_steps=40", 120)[:100])
+
+
+def test_the_end_is_reached_only_after_the_last_cycle():
+    rate = lrtrain.schedule("sgdr(cycles=2, peak_value=1, end_value=0.5, warmup_steps=0)", total_steps=20)
+    assert float(rate(9)) > 0.5
+    assert float(rate(10)) == 1
+    assert float(rate(20)) == float(rate(99)) == 0.5
+
+
+def test_its_own_resolved_options_are_taken_back():
+    active = activate(["sgdr(cycles=2)"])
+    first = build_table(active, make_context(100))
+    again = build_table(activate([first.spec]), make_context(100))
+    np.testing.assert_array_equal(again.values, first.values)
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ("cycles=0", "cycles=0 is refused: expected whole number >= 1"),
+    ("cycles=2.5", "cycles=2.5 is refused: expected whole number >= 1"),
+    ("cycles=101", "cycles=101 do not fit in 100 steps: a cycle has at least 1"),
+    ("decay_steps=0", "decay_steps=0 is 0 steps of 100: a cycle has at least 1"),
+    ("warmup_steps=33", "warmup_steps=33 is 33 steps, and the shortest cycle has 33: a warmup is shorter"),
+    ("cycles=2, peak_value=[1, 2, 4]", "peak_value=.* has 3 numbers: 2 cycles take 1 to 2"),
+    ("peak_value=[]", "peak_value=.* has 0 numbers: 3 cycles take 1 to 3"),
+    ("peak_value=[1, 0], end_value=0.5", "peak_value=.* has a 0 where end_value=0.5 has not: give each"),
+    ("peak_value=[1, -1]", "peak_value=.* is refused: expected number >= 0 or list of number >= 0"),
+    ("restarts=3", "no option 'restarts'"),
+])  # fmt: skip
+def test_refused(options, message):
+    with pytest.raises(lrtrain.UsageError, match=message):
+        table(options)
+
+
+@pytest.mark.parametrize("total_steps", [1, 2])
+def test_a_run_too_short_for_the_default_is_refused(total_steps):
+    with pytest.raises(lrtrain.UsageError, match=f"cycles=3 do not fit in {total_steps} steps"):
+        table("", total_steps)

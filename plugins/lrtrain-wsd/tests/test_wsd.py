@@ -1,0 +1,56 @@
+"""Warmup, stable, decay against its closed form; optax has no such schedule."""
+
+import numpy as np
+import pytest
+
+import lrtrain
+from lrtrain.plugins import activate
+from lrtrain.schedules import build_table, make_context
+
+
+def table(options: str, total_steps: int = 100) -> np.ndarray:
+    return build_table(activate([f"wsd({options})"]), make_context(total_steps, 10)).values
+
+
+@pytest.mark.parametrize(("step", "value"), [(0, 0), (5, 0.5), (10, 1), (79, 1), (80, 1), (81, 0.77639), (90, 0.29289),
+                                             (99, 0.02532)])  # fmt: skip
+def test_published_values(step, value):
+    assert table("peak_value=1, warmup_steps=10, decay_steps=20")[step] == pytest.approx(value, abs=5e-6)
+
+
+@pytest.mark.parametrize(("warmup", "decay"), [(0, 0), (0, 100), (100, 0), (50, 50), (1, 1), (10, 20)])
+@pytest.mark.parametrize(("init", "end"), [(0, 0), (0.1, 0.2), (2, 0.5)])
+def test_closed_form(warmup, decay, init, end):
+    got = table(f"init_value={init}, peak_value=1, end_value={end}, warmup_steps={warmup}, decay_steps={decay}")
+    count = np.arange(100)
+    falling = end + (1 - end) * (1 - np.sqrt(np.clip(count - (100 - decay), 0, None) / max(decay, 1)))
+    rising = init + (1 - init) * count / max(warmup, 1)
+    expected = np.where(count < warmup, rising, np.where(count >= 100 - decay, falling, 1))
+    np.testing.assert_allclose(got, expected, rtol=2e-7, atol=1e-8)
+
+
+def test_the_end_is_one_step_after_the_run():
+    rate = lrtrain.schedule("wsd(peak_value=1, end_value=0.25)", total_steps=100)
+    assert float(rate(99)) > 0.25
+    assert float(rate(100)) == float(rate(1000)) == 0.25
+
+
+def test_the_beginning_does_not_depend_on_the_length_of_the_run():
+    options = "warmup_steps=10, decay_steps=20"
+    np.testing.assert_array_equal(table(options, 100)[:80], table(options, 500)[:80])
+
+
+def test_a_warmup_of_no_step_begins_at_the_peak():
+    assert table("peak_value=1", 9)[0] == 1
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ("warmup_steps=60, decay_steps=50%", "warmup_steps=60 and decay_steps=50% are 110 steps together"),
+    ("warmup_steps=101", "warmup_steps=101 and decay_steps=20% .* make one of them shorter"),
+    ("decay_steps=120%", "is more than the whole run"),
+    ("end_value=-0.1", "end_value=-0.1 is refused: expected number >= 0"),
+    ("stable_steps=10", "no option 'stable_steps'"),
+])  # fmt: skip
+def test_refused(options, message):
+    with pytest.raises(lrtrain.UsageError, match=message):
+        table(options)
