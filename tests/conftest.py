@@ -1,7 +1,73 @@
-"""Two CPU devices for the tests of the engine; JAX reads this when it is imported, which few tests do."""
+"""What several test files share: two CPU devices, a cache of the session's own, a small data set, plugins to install."""
 
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import numpy as np
+import pytest
+
+# Two CPU devices for the tests of the engine; JAX reads this when it is imported, which few tests do.
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "2")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keeps the tests out of the user's cache directory."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("LRTRAIN_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns a TFDS directory with the data set ``tiny``: 72 and 40 images of 6x6x3 in 3 classes, easily told apart."""
+    import tensorflow_datasets as tfds
+
+    def info(self: tfds.core.DatasetBuilder) -> tfds.core.DatasetInfo:
+        image = tfds.features.Tensor(shape=(6, 6, 3), dtype=np.uint8)
+        features = tfds.features.FeaturesDict({"image": image, "label": tfds.features.ClassLabel(num_classes=3)})
+        return self.dataset_info_from_configs(features=features)
+
+    def examples(seed: int, count: int) -> Iterator[tuple[int, dict[str, object]]]:
+        random = np.random.default_rng(seed)
+        for index in range(count):
+            image = random.integers(0, 120, (6, 6, 3)) + 60 * (index % 3)
+            yield index, {"image": image.astype(np.uint8), "label": index % 3}
+
+    members = {
+        "VERSION": tfds.core.Version("1.0.0"),
+        "_info": info,
+        "_split_generators": lambda self, _: {"train": examples(1, 72), "test": examples(2, 40)},
+        "_generate_examples": lambda self: (),
+    }
+    kind = type("tiny", (tfds.core.GeneratorBasedBuilder,), {"name": "tiny", **members}, skip_registration=True)
+    directory = tmp_path_factory.mktemp("tfds")
+    kind(data_dir=str(directory), file_format="array_record").download_and_prepare()
+    return directory
+
+
+@pytest.fixture
+def install_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Returns a function that installs a plugin for one test, as pip would: a module and a real ``.dist-info``."""
+    site = tmp_path / "site"
+    site.mkdir()
+    monkeypatch.syspath_prepend(str(site))
+
+    def install(name: str, source: str, *, cls: str = "Plugin", distribution: str | None = None) -> str:
+        project = distribution or f"test-{name}"
+        module = f"{project}_{name}".replace("-", "_")
+        header = "from __future__ import annotations\nfrom dataclasses import dataclass\nfrom lrtrain import *\n"
+        (site / f"{module}.py").write_text(header + source, encoding="utf-8")
+        info = site / f"{project.replace('-', '_')}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project}\nVersion: 1.0\nSummary: a test\n")
+        (info / "entry_points.txt").write_text(f"[lrtrain.plugins]\n{name} = {module}:{cls}\n")
+        monkeypatch.delitem(sys.modules, module, raising=False)
+        return name
+
+    return install
