@@ -7,6 +7,7 @@ import dataclasses
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -183,7 +184,10 @@ def _run(job: _Job, change: OnScheduleChange | None, reporter: Reporter, began: 
         reporter.phase("compiling the training step")
         engine.compile()
         reporter.begin(Begin(run, progress.step, _in_words(devices), (len(data.train), len(data.test))))
-        with RunLogs(job.run_dir) as logs:
+        # Drawn meanwhile: matplotlib takes as long as several steps.
+        with RunLogs(job.run_dir) as logs, ThreadPoolExecutor(1) as pool:
+            curves = {str(planned.spec): planned.values}
+            picture = pool.submit(draw_curves, curves, job.run_dir.picture, steps_per_epoch)
             setup = Setup(
                 job.config,
                 len(data.train),
@@ -198,6 +202,7 @@ def _run(job: _Job, change: OnScheduleChange | None, reporter: Reporter, began: 
             loop = Loop(setup, state, progress)
             stopped = loop.run()
             test_loss, test_accuracy = loop.evaluate()
+            picture.result()
     seconds = time.perf_counter() - began
     return RunResult(
         job.run_dir.path, loop.history, test_accuracy, test_loss, planned.values, loop.step, seconds, stopped
@@ -259,7 +264,6 @@ def _write_head(
     job.run_dir.cut_logs(progress.step)
     config = _describe(job, planned, progress, devices, steps_per_epoch)
     job.run_dir.write_config(config)
-    draw_curves({str(planned.spec): planned.values}, job.run_dir.picture, steps_per_epoch)
     return config
 
 

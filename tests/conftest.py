@@ -1,4 +1,4 @@
-"""What several test files share: two CPU devices, a cache of the session's own, a small data set, plugins to install."""
+"""What several test files share: two CPU devices, a cache of their own, a small data set, plugins to install."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Returns a TFDS directory with the data set ``tiny``: 72 and 40 images of 6x6x3 in 3 classes, easily told apart."""
+    """Returns a TFDS directory with the data set ``tiny``: 72 and 40 images of 6x6x3 in 3 classes."""
     import tensorflow_datasets as tfds
 
     def info(self: tfds.core.DatasetBuilder) -> tfds.core.DatasetInfo:
         image = tfds.features.Tensor(shape=(6, 6, 3), dtype=np.uint8)
         features = tfds.features.FeaturesDict({"image": image, "label": tfds.features.ClassLabel(num_classes=3)})
-        return self.dataset_info_from_configs(features=features)
+        return tfds.core.DatasetInfo(builder=self, features=features, disable_shuffling=True)
 
     def examples(seed: int, count: int) -> Iterator[tuple[int, dict[str, object]]]:
         random = np.random.default_rng(seed)
@@ -47,6 +47,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     kind = type("tiny", (tfds.core.GeneratorBasedBuilder,), {"name": "tiny", **members}, skip_registration=True)
     directory = tmp_path_factory.mktemp("tfds")
+    tfds.disable_progress_bar()
     kind(data_dir=str(directory), file_format="array_record").download_and_prepare()
     return directory
 
