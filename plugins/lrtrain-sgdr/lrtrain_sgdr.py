@@ -38,7 +38,7 @@ class SGDR:
     rate may be one number for all cycles or a list with one for each; where a list is shorter than ``cycles``, its last
     number stays. A cycle ends one step short of its ``end_value``: that step is the first of the next cycle. With
     ``decay_steps`` given, cycles that do not fit in the run are cut off, and what is left after the last one holds its
-    ``end_value``.
+    ``end_value``. With ``init_value=0`` and a warmup, the first step of a cycle is an update that changes nothing.
 
     Raises:
       ScheduleError: more cycles than steps, a warmup that fills its cycle, a list longer than ``cycles``, or a cycle

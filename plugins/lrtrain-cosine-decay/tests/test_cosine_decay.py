@@ -19,8 +19,8 @@ def closed_form(init: float, steps: int, alpha: float, exponent: float, total_st
     return init * (alpha + (1 - alpha) * ((1 + np.cos(np.pi * x)) / 2) ** exponent)
 
 
-@pytest.mark.parametrize("steps", [1, 7, 50, 100, 300])
-@pytest.mark.parametrize(("alpha", "exponent"), [(0, 1), (0.95, 1), (0.1, 2.5), (1, 1)])
+@pytest.mark.parametrize("steps", [1, 7, 300])
+@pytest.mark.parametrize(("alpha", "exponent"), [(0, 1), (0.95, 0.5), (0.1, 2.5)])
 def test_closed_form(steps, alpha, exponent):
     got = table(f"init_value=0.2, decay_steps={steps}, alpha={alpha}, exponent={exponent}")
     np.testing.assert_allclose(got, closed_form(0.2, steps, alpha, exponent, 100), rtol=2e-7, atol=1e-10)

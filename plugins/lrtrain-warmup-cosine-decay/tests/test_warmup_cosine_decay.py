@@ -22,7 +22,7 @@ def closed_form(init: float, warmup: int, steps: int, end: float, exponent: floa
 
 
 @pytest.mark.parametrize(("warmup", "steps"), [(0, 100), (1, 2), (99, 100), (10, 50), (150, 300)])
-@pytest.mark.parametrize(("init", "end", "exponent"), [(0, 0, 1), (0.2, 0.1, 2), (1.5, 0.5, 0.5)])
+@pytest.mark.parametrize(("init", "end", "exponent"), [(0, 0, 1), (1.5, 0.5, 0.5)])
 def test_closed_form(warmup, steps, init, end, exponent):
     got = table(
         f"init_value={init}, peak_value=1, warmup_steps={warmup}, decay_steps={steps}, end_value={end}, "

@@ -18,8 +18,8 @@ def test_published_values(step, value):
     assert table("peak_value=1, warmup_steps=10, decay_steps=20")[step] == pytest.approx(value, abs=5e-6)
 
 
-@pytest.mark.parametrize(("warmup", "decay"), [(0, 0), (0, 100), (100, 0), (50, 50), (1, 1), (10, 20)])
-@pytest.mark.parametrize(("init", "end"), [(0, 0), (0.1, 0.2), (2, 0.5)])
+@pytest.mark.parametrize(("warmup", "decay"), [(0, 0), (0, 100), (100, 0), (50, 50), (10, 20)])
+@pytest.mark.parametrize(("init", "end"), [(0, 0), (2, 0.5)])
 def test_closed_form(warmup, decay, init, end):
     got = table(f"init_value={init}, peak_value=1, end_value={end}, warmup_steps={warmup}, decay_steps={decay}")
     count = np.arange(100)
