@@ -50,6 +50,12 @@ class TrainingError(LrtrainError):
     """Training had to stop: a loss that is not finite, or a plugin that raised in the middle of a run."""
 
 
+def cause(error: BaseException) -> str:
+    """Returns the kind of an error that is not ours and the first line of what it says."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Returns `` (did you mean 'sgdr'?)`` for the nearest of ``known``, or nothing when none is near."""
     match = difflib.get_close_matches(name, list(known), n=1)

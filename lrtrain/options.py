@@ -6,17 +6,17 @@ import dataclasses
 import json
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, Lt
 from typing_extensions import Doc
 
 from lrtrain.duration import Duration
-from lrtrain.errors import OptionError, SpecError, nearest
+from lrtrain.errors import OptionError, PluginError, SpecError, cause, nearest
 from lrtrain.spec import Spec, format_value
 
 if TYPE_CHECKING:
@@ -82,8 +82,8 @@ class Option:
 
 
 def options_of(plugin: type) -> tuple[Option, ...]:
-    """Returns the options of a plugin class, in the order of its fields."""
-    hints = typing.get_type_hints(plugin, include_extras=True)
+    """Returns the options of a plugin class, in the order of its fields; raises PluginError for a type it cannot read."""
+    hints = _hints(plugin)
     return tuple(
         Option(field.name, type_text(hints[field.name]), _default(field), _doc(hints[field.name]))
         for field in _fields(plugin)
@@ -95,13 +95,14 @@ def make(plugin: type, name: str, given: Mapping[str, Any]) -> Any:
 
     Raises:
       OptionError: an option is unknown, missing, of the wrong type or out of range; the sentence names it.
+      PluginError: the type that the plugin gives an option cannot be checked.
     """
     known = [field.name for field in _fields(plugin)]
     for option in given:
         if option not in known:
             has = f"it has {', '.join(known)}" if known else "it has none"
             raise OptionError(f"plugin '{name}' has no option '{option}'{nearest(option, known)}; {has}")
-    hints = typing.get_type_hints(plugin, include_extras=True)
+    hints = _hints(plugin)
     values = {option: _checked(name, option, hints[option], value) for option, value in given.items()}
     for field in _fields(plugin):
         if field.name not in given and _is_required(field):
@@ -116,7 +117,7 @@ def make(plugin: type, name: str, given: Mapping[str, Any]) -> Any:
 
 def resolved(instance: Any) -> dict[str, Any]:
     """Returns all options of a plugin instance as plain values that JSON holds and `make` accepts."""
-    hints = typing.get_type_hints(type(instance), include_extras=True)
+    hints = _hints(type(instance))
     return {
         field.name: _adapter(hints[field.name]).dump_python((getattr(instance, field.name),), mode="json")[0]
         for field in _fields(type(instance))
@@ -148,6 +149,16 @@ def type_text(hint: Any) -> str:
     return names.get(hint, "none" if hint is type(None) else getattr(hint, "__name__", str(hint)))
 
 
+def _hints(plugin: type) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(plugin, include_extras=True)
+    except NameError as error:
+        raise PluginError(
+            f"the options of {plugin.__name__} have a type that is not there when it runs: {error}; "
+            "import it at the top of the module, not below `if TYPE_CHECKING`"
+        ) from error
+
+
 def _fields(plugin: type) -> list[dataclasses.Field[Any]]:
     return [field for field in dataclasses.fields(plugin) if field.init]
 
@@ -169,7 +180,7 @@ def _doc(hint: Any) -> str:
 
 
 def _bound_text(extra: object) -> str:
-    for bound, sign, limit in ((Ge, ">=", "ge"), (Gt, ">", "gt"), (Le, "<=", "le")):
+    for bound, sign, limit in ((Ge, ">=", "ge"), (Gt, ">", "gt"), (Le, "<=", "le"), (Lt, "<", "lt")):
         if isinstance(extra, bound):
             return f"{sign} {getattr(extra, limit)}"
     return ""
@@ -177,9 +188,12 @@ def _bound_text(extra: object) -> str:
 
 def _adapter(hint: Any) -> TypeAdapter[Any]:
     """Returns the validator of a list with one such value: pydantic lets a bare `Duration` have no configuration."""
-    from pydantic import ConfigDict, TypeAdapter
+    from pydantic import ConfigDict, PydanticUserError, TypeAdapter
 
-    return TypeAdapter(tuple[hint], config=ConfigDict(allow_inf_nan=False, strict=True))
+    try:
+        return TypeAdapter(tuple[hint], config=ConfigDict(allow_inf_nan=False, strict=True))
+    except PydanticUserError as error:
+        raise PluginError(f"an option of type {type_text(hint)} cannot be checked: {cause(error)}") from error
 
 
 def _checked(name: str, option: str, hint: Any, value: object) -> Any:
@@ -189,7 +203,7 @@ def _checked(name: str, option: str, hint: Any, value: object) -> Any:
     try:
         return _adapter(hint).validate_json(json.dumps([_jsonable(value)]))[0]
     except ValidationError as error:
-        complaint = _complaint(error.errors(include_url=False)[0], hint)
+        complaint = _complaint(error.errors(include_url=False), hint, value)
         raise OptionError(f"plugin '{name}': {option}={format_value(value)} is refused: {complaint}") from None
 
 
@@ -205,11 +219,23 @@ def _jsonable(value: object) -> Any:
     return value
 
 
-def _complaint(details: ErrorDetails, hint: Any) -> str:
+def _complaint(errors: Sequence[ErrorDetails], hint: Any, value: object) -> str:
+    """Returns what is wrong; where a type has several forms, of the form that fits best."""
+    inner, details = max(((_inner(each["loc"][1:], value), each) for each in errors), key=lambda pair: len(pair[0]))
     if details["type"] == "value_error":
         return str(details["ctx"]["error"])
     if details["type"] == "finite_number":
         return f"expected {type_text(hint)}, and finite"
-    inner = [str(part) for part in details["loc"][1:] if part != "[key]"]
-    place = f", and its {' '.join(inner)} is {format_value(details['input'])}" if inner else ""
+    place = f", and {inner[-1]} is {format_value(details['input'])}" if inner else ""
     return f"expected {type_text(hint)}{place}"
+
+
+def _inner(location: Sequence[int | str], value: object) -> list[str]:
+    """Returns the way into a list or table; pydantic's location also has parts that name a form of a union."""
+    way: list[str] = []
+    for part in location:
+        if isinstance(part, int) and isinstance(value, list) and part < len(value):
+            way, value = [*way, f"item {part + 1}"], value[part]
+        elif isinstance(part, str) and isinstance(value, Mapping) and part in value:
+            way, value = [*way, part], value[part]
+    return way

@@ -1,18 +1,20 @@
 """The grammar of specs: ``sgdr(cycles=4, peak_value=1e-3)`` as text, and the same thing as a TOML table.
 
 A spec is a plugin's name with optional options. ``-`` and ``_`` are equal in names. A value is a number, ``true``,
-``false`` or ``none``, a word (``cosine``, ``25%``), a quoted text, a list ``[a, b]``, a table ``{25%: 0.5}``, or
-another spec with its parentheses.
+``false`` or ``none``, a word (``cosine``, ``25%``), a quoted text (its own quote doubled inside it), a list ``[a, b]``,
+a table ``{25%: 0.5}``, or another spec with its parentheses.
 """
 
 from __future__ import annotations
 
-import json
+import math
+import numbers
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from lrtrain.duration import Duration
 from lrtrain.errors import SpecError
 
 if TYPE_CHECKING:
@@ -23,8 +25,12 @@ Value: TypeAlias = "bool | int | float | str | list[Value] | dict[str, Value] | 
 
 MAX_LENGTH = 10_000
 MAX_DEPTH = 16
+# No float is larger than 2**1024, and Python reads no text of thousands of digits.
+_MAX_BITS = 1024
 
-_TOKEN = re.compile(r"""\s*(?:(?P<quoted>"[^"]*"|'[^']*')|(?P<mark>[()\[\]{},=:])|(?P<word>[^\s()\[\]{},=:'"]+))""")
+_TOKEN = re.compile(
+    r"""\s*+(?:(?P<quoted>"(?:[^"]|"")*+"|'(?:[^']|'')*+')|(?P<mark>[()\[\]{},=:])|(?P<word>[^\s()\[\]{},=:'"]+))"""
+)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[-_.][A-Za-z0-9]+)*", re.ASCII)
 _OPTION = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*", re.ASCII)
 _INT = re.compile(r"[+-]?\d+", re.ASCII)
@@ -39,10 +45,23 @@ def normal_name(name: str) -> str:
 
 @dataclass(frozen=True)
 class Spec:
-    """A plugin by name, with the options that the user gave (the others keep their defaults)."""
+    """A plugin by name, with the options that the user gave (the others keep their defaults).
+
+    Args:
+      name: the plugin's name.
+      options: values by the option's name. A table with the key ``plugin`` becomes a spec, a tuple a list, a number of
+        NumPy one of Python, a `Duration` its text; so what says the same is equal, however it was written.
+
+    Raises:
+      SpecError: a name cannot be one, an option is given twice, or a value is of no kind that a spec can hold.
+    """
 
     name: str
     options: Mapping[str, Value] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_name(self.name)
+        object.__setattr__(self, "options", _options(self.options))
 
     @classmethod
     def of(cls, source: Spec | str | Mapping[str, Any]) -> Spec:
@@ -103,6 +122,11 @@ def format_value(value: object) -> str:
         return "[" + ", ".join(map(format_value, value)) + "]"
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{_format_key(str(key))}: {format_value(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, Spec) and not value.options:
+        # Without its parentheses it would be read back as a word.
+        return f"{value.name}()"
+    if isinstance(value, float) and math.isinf(value):
+        return "1e999" if value > 0 else "-1e999"
     return _format_text(value) if isinstance(value, str) else str(value)
 
 
@@ -117,25 +141,75 @@ def _format_key(text: str) -> str:
 
 def _quoted(text: str) -> str:
     quote = "'" if '"' in text else '"'
-    return f"{quote}{text}{quote}"
+    return quote + text.replace(quote, quote * 2) + quote
 
 
-def _from_table(table: Mapping[str, Any]) -> Spec:
+def _unquoted(token: str) -> str:
+    quote = token[0]
+    return token[1:-1].replace(quote * 2, quote) if quote in "'\"" else token
+
+
+def _from_table(table: Mapping[Any, Any]) -> Spec:
     name = table.get("plugin")
     if not isinstance(name, str):
         raise SpecError(f"{_short(table)} names no plugin: it needs the key plugin, as in {{plugin = 'sgdr'}}")
-    _check_name(name)
-    return Spec(name, {_option_name(key): value for key, value in table.items() if key != "plugin"})
+    return Spec(name, {key: value for key, value in table.items() if key != "plugin"})
+
+
+def _options(given: Mapping[Any, Any], depth: int = 0) -> dict[str, Value]:
+    options: dict[str, Value] = {}
+    for key, value in given.items():
+        name = _option_name(key)
+        if name in options:
+            raise SpecError(f"{name} is given twice")
+        options[name] = _value(value, name, depth + 1)
+    return options
+
+
+def _value(value: object, name: str, depth: int) -> Value:
+    """Returns a value as a spec holds it; ``name`` is the option that it belongs to."""
+    if depth > MAX_DEPTH:
+        raise SpecError(f"{name} is nested more than {MAX_DEPTH} levels deep")
+    if isinstance(value, list | tuple):
+        return [_value(each, name, depth + 1) for each in value]
+    if isinstance(value, Mapping):
+        if isinstance(value.get("plugin"), str):
+            return _from_table(value)
+        return _table(value, name, depth)
+    if isinstance(value, Duration):
+        return _scalar(str(value))
+    return _plain_value(value, name)
+
+
+def _table(given: Mapping[Any, Any], name: str, depth: int) -> dict[str, Value]:
+    table = {str(key): _value(each, name, depth + 1) for key, each in given.items()}
+    if len(table) < len(given):
+        raise SpecError(f"{name} has two keys that read the same: {_short(sorted(map(str, given)))}")
+    return table
+
+
+def _plain_value(value: object, name: str) -> Value:
+    if value is None or isinstance(value, bool | str | Spec):
+        return value
+    if isinstance(value, numbers.Integral):
+        if int(value).bit_length() > _MAX_BITS:
+            raise SpecError(f"{name} is a number of {int(value).bit_length()} bits: no option takes that much")
+        return int(value)
+    if isinstance(value, numbers.Real):
+        return float(value)
+    raise SpecError(
+        f"{name} is a {type(value).__name__}: an option is a number, text, true, false, none, a list, a table or a spec"
+    )
 
 
 def _option_name(key: object) -> str:
     if not isinstance(key, str) or not _OPTION.fullmatch(key):
-        raise SpecError(f"{key!r} is not the name of an option: letters, digits and _ are")
+        raise SpecError(f"'{_short(key)}' is not the name of an option: letters, digits and _ are")
     return key.replace("-", "_")
 
 
-def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name):
+def _check_name(name: object) -> None:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise SpecError(
             f"'{_short(name)}' is not the name of a plugin: letters, digits, - and _ are, as in warmup-cosine-decay"
         )
@@ -152,8 +226,10 @@ def _plain(value: object) -> Any:
 
 
 def _short(value: object, length: int = 60) -> str:
-    text = value if isinstance(value, str) else json.dumps(_plain(value), default=str)
-    return text if len(text) <= length else text[: length - 3] + "..."
+    """Returns the beginning of a text, or of a value's text, on one line."""
+    text = value if isinstance(value, str) else format_value(value)
+    line = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text[: length + 1])
+    return line if len(line) <= length else line[: length - 3] + "..."
 
 
 def _validate(value: object) -> Spec:
@@ -217,9 +293,17 @@ class _Parser:
         if not token or token in "()]},=:":
             raise self.error("a value")
         if token[0] in "'\"":
-            return self.take()[1:-1]
+            return _unquoted(self.take())
         following = self.tokens[self.at + 1][0] if self.at + 1 < len(self.tokens) else ""
-        return self.spec(depth) if following == "(" else _scalar(self.take())
+        return self.spec(depth) if following == "(" else self.scalar()
+
+    def scalar(self) -> Value:
+        try:
+            return _scalar(self.peek())
+        except ValueError:
+            raise self.error("a number of fewer digits") from None
+        finally:
+            self.at += 1
 
     def items(self, depth: int) -> list[Value]:
         self.expect("[", "before a list")
@@ -241,7 +325,7 @@ class _Parser:
             self.expect(between, f"after {key}")
             pairs[key] = self.value(depth + 1)
             if self.peek() != closing:
-                self.expect(",", f"or '{closing}' after {key}={format_value(pairs[key])}")
+                self.expect(",", f"or '{closing}' after {key}{between}{_short(pairs[key])}")
         self.take()
         return pairs
 
@@ -250,7 +334,7 @@ class _Parser:
         if not token or token in "()[]{},=:":
             raise self.error("an option as NAME=VALUE" if between == "=" else "a key")
         self.take()
-        return _option_name(token) if between == "=" else token.strip("'\"")
+        return _option_name(token) if between == "=" else _unquoted(token)
 
 
 def _tokens(text: str) -> list[tuple[str, int]]:
@@ -259,7 +343,8 @@ def _tokens(text: str) -> list[tuple[str, int]]:
     while at < end:
         match = _TOKEN.match(text, at)
         if match is None:
-            raise SpecError(f"cannot read '{_short(text)}': the quote at character {at + 1} is never closed")
+            quote = len(text) - len(text[at:].lstrip()) + 1
+            raise SpecError(f"cannot read '{_short(text)}': the quote at character {quote} is never closed")
         tokens.append((match[match.lastgroup or 0], match.start(match.lastgroup or 0)))
         at = match.end()
     return tokens

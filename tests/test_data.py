@@ -24,8 +24,12 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from lrtrain import cache, data, data_cache, data_disk, data_provider, data_reader
+from lrtrain import cache, data
 from lrtrain.data import Dataset, load_dataset, subset
+from lrtrain.data import cache as data_cache
+from lrtrain.data import disk as data_disk
+from lrtrain.data import provider as data_provider
+from lrtrain.data import reader as data_reader
 from lrtrain.errors import DataError
 
 # ---------------------------------------------------------------------------------------------- what the tests use

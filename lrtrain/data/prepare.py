@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lrtrain import data_disk
+from lrtrain.data import disk
 from lrtrain.errors import DataError
 
 
@@ -74,7 +74,7 @@ def prepare(builder_class: Any, root: Path) -> Path:
 
 def _prepare_alone(builder_class: Any, root: Path) -> Path:
     directory = root / str(builder_class.name) / str(builder_class.VERSION)
-    if data_disk.is_prepared(directory):
+    if disk.is_prepared(directory):
         return directory
     if directory.exists():
         raise DamagedError(directory, "it is not complete")

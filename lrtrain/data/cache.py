@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lrtrain import data_disk
 from lrtrain.cache import cache_dir
-from lrtrain.data_types import Dataset, Split
+from lrtrain.data import disk
+from lrtrain.data.types import Dataset, Split
 from lrtrain.errors import DataError
 
 _FORMAT = 1
@@ -89,7 +89,7 @@ def _load(folder: Path, key: str) -> Dataset | None:
 
 
 def _is_stale(source: dict[str, Any]) -> bool:
-    return data_disk.fingerprint(Path(source["directory"])) != source
+    return disk.fingerprint(Path(source["directory"])) != source
 
 
 def _load_array(path: Path, sha256: str) -> NDArray[Any]:

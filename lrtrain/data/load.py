@@ -16,7 +16,7 @@ Two kinds of names work:
   ``name/config`` or ``name:1.0.0``. It has one image feature (``Image`` or ``Tensor``, ``uint8[H, W, C]``), one
   ``ClassLabel``, a split ``train``, and a split ``test`` or ``validation``.
 
-Decoded arrays are kept in the cache directory (see ``lrtrain.data_cache``), so the second start is quick.
+Decoded arrays are kept in the cache directory (see ``lrtrain.data.cache``), so the second start is quick.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from pathlib import Path
 
 import numpy as np
 
-from lrtrain import data_disk, data_provider
 from lrtrain.cache import cache_dir
-from lrtrain.data_cache import cached
-from lrtrain.data_disk import Reference
-from lrtrain.data_types import Dataset, Split
+from lrtrain.data import disk, provider
+from lrtrain.data.cache import cached
+from lrtrain.data.disk import Reference
+from lrtrain.data.types import Dataset, Split
 from lrtrain.errors import DataError, nearest
 
 __all__ = ["Dataset", "Split", "load_dataset", "subset"]
@@ -64,8 +64,8 @@ def load_dataset(
         raise DataError(f"the number of training examples must be at least 1, not {train_size}")
     reference = Reference.parse(name)
     root = data_dir.expanduser().absolute() if data_dir else None
-    entry = data_provider.find_provider(reference.name) if str(reference) == reference.name else None
-    dataset = _load_provided(entry, root) if entry else _load_prepared(reference, root or data_disk.tfds_dir())
+    entry = provider.find_provider(reference.name) if str(reference) == reference.name else None
+    dataset = _load_provided(entry, root) if entry else _load_prepared(reference, root or disk.tfds_dir())
     return dataset if train_size is None else subset(dataset, train_size, seed)
 
 
@@ -97,15 +97,15 @@ def subset(dataset: Dataset, train_size: int, seed: int = 0) -> Dataset:
 
 def _load_provided(entry: EntryPoint, data_dir: Path | None) -> Dataset:
     root = data_dir or cache_dir() / "datasets"
-    key = f"{entry.name} of {data_provider.owner(entry)} in {root}"
+    key = f"{entry.name} of {provider.owner(entry)} in {root}"
     return cached(entry.name, key, lambda: _prepare_and_read(entry, root, own=data_dir is None))
 
 
 def _prepare_and_read(entry: EntryPoint, root: Path, *, own: bool) -> tuple[dict[str, object], Dataset]:
     """Damaged data in our ``own`` cache is made again; in a directory of the user's it is an error."""
-    from lrtrain.data_prepare import DamagedError, prepare
+    from lrtrain.data.prepare import DamagedError, prepare
 
-    builder_class = data_provider.builder_class(entry)
+    builder_class = provider.builder_class(entry)
     try:
         return _read(prepare(builder_class, root))
     except DamagedError as error:
@@ -116,32 +116,32 @@ def _prepare_and_read(entry: EntryPoint, root: Path, *, own: bool) -> tuple[dict
 
 
 def _read(directory: Path) -> tuple[dict[str, object], Dataset]:
-    from lrtrain.data_reader import read
+    from lrtrain.data.reader import read
 
     # Taken before reading: a file that is replaced meanwhile must not pass for the one that was read.
-    source = data_disk.fingerprint(directory)
+    source = disk.fingerprint(directory)
     return source, read(directory)
 
 
 def _load_prepared(reference: Reference, root: Path) -> Dataset:
-    directory = data_disk.find(reference, root)
+    directory = disk.find(reference, root)
     if directory is None:
         raise _not_there(reference, root)
     return cached(str(reference), str(directory), lambda: _read(directory))
 
 
 def _not_there(reference: Reference, root: Path) -> DataError:
-    from lrtrain.data_prepare import is_known
+    from lrtrain.data.prepare import is_known
 
     if reference.name in _PACKAGES and str(reference) == reference.name:
         return DataError(f"'{reference}' is not installed: run `pip install {_PACKAGES[reference.name]}`")
     if is_known(reference.name):
         return DataError(_how_to_prepare(reference, root))
-    prepared = data_disk.prepared_names(root)
-    known = data_provider.names_to_offer(prepared)
+    prepared = disk.prepared_names(root)
+    known = provider.names_to_offer(prepared)
     return DataError(
         f"there is no data set '{reference}'{nearest(reference.name, known)}: installed packages bring "
-        f"{', '.join(data_provider.provided_names()) or 'none'}, and {root} holds {', '.join(prepared) or 'none'}"
+        f"{', '.join(provider.provided_names()) or 'none'}, and {root} holds {', '.join(prepared) or 'none'}"
     )
 
 
@@ -150,6 +150,6 @@ def _how_to_prepare(reference: Reference, root: Path) -> str:
         f"the data set '{reference}' is not prepared in {root}: where TensorFlow and a network are, run "
         f"`tfds build {reference} --file_format=array_record --data_dir={root}`"
     )
-    if data_provider.find_provider(reference.name):
+    if provider.find_provider(reference.name):
         return f"{sentence}, or name it '{reference.name}' to take the one that an installed package brings"
     return sentence

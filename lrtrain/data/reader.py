@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lrtrain import data_disk
-from lrtrain.data_prepare import DamagedError, quiet, reason, tfds
-from lrtrain.data_types import Dataset, Split
+from lrtrain.data import disk
+from lrtrain.data.prepare import DamagedError, quiet, reason, tfds
+from lrtrain.data.types import Dataset, Split
 from lrtrain.errors import DataError
 
 # Examples that are held in memory as Python objects at a time.
@@ -33,7 +33,7 @@ def read(directory: Path) -> Dataset:
 
 def _check_format(directory: Path) -> None:
     try:
-        formats = data_disk.file_formats(directory)
+        formats = disk.file_formats(directory)
     except (OSError, ValueError) as error:
         raise DamagedError(directory, reason(error)) from error
     if "array_record" not in formats:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from lrtrain.data_prepare import tfds
+from lrtrain.data.prepare import tfds
 from lrtrain.errors import DataError
 
 GROUP = "lrtrain.datasets"

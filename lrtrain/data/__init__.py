@@ -1,0 +1,6 @@
+"""Data sets: a name in, arrays out, all of it through tensorflow-datasets without TensorFlow and without a network."""
+
+from lrtrain.data.load import load_dataset, subset
+from lrtrain.data.types import Dataset, Split
+
+__all__ = ["Dataset", "Split", "load_dataset", "subset"]
