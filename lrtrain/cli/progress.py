@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lrtrain.context import EpochInfo, StepInfo
-from lrtrain.reporting import Begin, Reporter, Silent
+from lrtrain.reporting import Begin
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -21,16 +20,27 @@ if TYPE_CHECKING:
     from lrtrain.training import RunResult
 
 
+class Interrupted(click.ClickException):
+    """The user has stopped the run; says how to go on with it."""
+
+    exit_code = 130
+
+    def __init__(self, directory: Path | None) -> None:
+        can_resume = directory is not None and any((directory / "checkpoints").glob("step_*"))
+        go_on = f"lrtrain --resume --run-dir {_short(directory)} continues it" if directory and can_resume else ""
+        super().__init__(f"interrupted; {go_on or 'there is no checkpoint yet, so it would begin anew'}")
+
+
 @contextmanager
-def make_reporter(*, quiet: bool) -> Iterator[Reporter]:
+def make_reporter(*, quiet: bool) -> Iterator[Quiet]:
     """Returns the reporter that suits where the output goes."""
     if quiet:
-        yield Silent()
+        yield Quiet()
     elif sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
         with _bar() as bar:
-            yield _OnTerminal(bar)
+            yield OnTerminal(bar)
     else:
-        yield _InLines()
+        yield InLines()
 
 
 def print_summary(result: RunResult) -> None:
@@ -54,43 +64,67 @@ def print_summary(result: RunResult) -> None:
         click.echo(f"{title:12} {os.path.join(directory, name)}  ({meaning})")
 
 
-class _InLines:
+class Quiet:
+    """Says nothing, and remembers where the run is."""
+
+    directory: Path | None = None
+
+    def phase(self, text: str) -> None:
+        """Says nothing."""
+
+    def begin(self, begin: Begin) -> None:
+        """Notes the run's directory."""
+        self.directory = begin.run.directory
+
+    def stepped(self, step: StepInfo, examples_per_second: float) -> None:
+        """Says nothing."""
+
+    def epoch_ended(self, epoch: EpochInfo, examples_per_second: float) -> None:
+        """Says nothing."""
+
+
+class InLines(Quiet):
     """One line for the beginning and one for each epoch, for logs and pipes."""
 
     def phase(self, text: str) -> None:
+        """Says what takes a while."""
         click.echo(f"{text} ...", err=True)
 
     def begin(self, begin: Begin) -> None:
+        """Says what is going to be trained."""
+        super().begin(begin)
         click.echo(_beginning(begin), err=True)
 
-    def stepped(self, step: StepInfo, examples_per_second: float) -> None:
-        """Says nothing: an epoch's line is enough."""
-
     def epoch_ended(self, epoch: EpochInfo, examples_per_second: float) -> None:
+        """Says how well the epoch went."""
         click.echo(_epoch_line(epoch, examples_per_second), err=True)
 
 
-class _OnTerminal:
+class OnTerminal(Quiet):
     """A bar with learning rate, loss, images per second and time left; the epochs scroll above it."""
 
     def __init__(self, bar: Progress) -> None:
         self._bar = bar
         self._task = bar.add_task("", total=None, detail="")
-        self._begun = time.perf_counter()
 
     def phase(self, text: str) -> None:
+        """Says beside the spinner what takes a while."""
         self._bar.update(self._task, detail=text)
 
     def begin(self, begin: Begin) -> None:
+        """Sets the bar to where the run begins."""
+        super().begin(begin)
         self._bar.console.print(_beginning(begin), highlight=False, markup=False)
         self._bar.reset(self._task, total=begin.run.total_steps, completed=begin.step, detail="")
 
     def stepped(self, step: StepInfo, examples_per_second: float) -> None:
+        """Moves the bar."""
         rate, loss = f"lr {step.learning_rate:.3g}", f"loss {step.loss:.4f}"
         detail = f"epoch {step.epoch + 1}  {rate}  {loss}  {examples_per_second:,.0f} img/s"
         self._bar.update(self._task, completed=step.step + 1, detail=detail)
 
     def epoch_ended(self, epoch: EpochInfo, examples_per_second: float) -> None:
+        """Writes the epoch's line above the bar."""
         self._bar.console.print(_epoch_line(epoch, examples_per_second), highlight=False, markup=False)
 
 

@@ -85,19 +85,22 @@ def command(
     """
     if not plugins and not resume:
         raise click.UsageError("no plugin was named: add one, as in --plugin sgdr ('lrtrain plugins list' shows them)")
-    from lrtrain.cli.progress import make_reporter, print_summary
+    from lrtrain.cli.progress import Interrupted, make_reporter, print_summary
     from lrtrain.training import train
 
     with make_reporter(quiet=quiet) as reporter:
-        result = train(
-            *plugins,
-            settings=settings,
-            run_dir=run_dir,
-            resume=resume,
-            on_schedule_change=on_schedule_change,
-            reporter=reporter,
-            **_given(ctx, options),
-        )
+        try:
+            result = train(
+                *plugins,
+                settings=settings,
+                run_dir=run_dir,
+                resume=resume,
+                on_schedule_change=on_schedule_change,
+                reporter=reporter,
+                **_given(ctx, options),
+            )
+        except KeyboardInterrupt:
+            raise Interrupted(reporter.directory) from None
     print_summary(result)
 
 
