@@ -77,12 +77,15 @@ def _unknown(name: str, entries: tuple[Entry, ...]) -> str:
 def _entries() -> Iterator[Entry]:
     seen: set[str] = set()
     for distribution in importlib.metadata.distributions():
-        name = distribution.metadata["Name"] or ""
+        try:
+            name, points = distribution.metadata["Name"] or "", distribution.entry_points.select(group=GROUP)
+        except Exception:  # noqa: BLE001  # damaged, as after an interrupted install: no harm to all the others
+            continue
         key = re.sub(r"[-_.]+", "-", name).lower()
         # A folder that is on the path twice, or a copy shadowed by an earlier one, is no second distribution.
         if not name or key in seen:
             continue
         seen.add(key)
-        for point in distribution.entry_points.select(group=GROUP):
+        for point in points:
             summary = distribution.metadata["Summary"] or ""
             yield Entry(normal_name(point.name), point.value, name, distribution.version, summary)
