@@ -215,7 +215,7 @@ def test_trap_17_patience_counts_differently_elsewhere():
     assert "reduce_on_plateau" not in names_used()
 
 
-@pytest.mark.parametrize("steps", [3, 7, 50, 59])
+@pytest.mark.parametrize("steps", [3, 50])
 def test_one_more_compiled_polynomials_end_beyond_their_end(steps):
     """A rounding error remains at the end of `optax.polynomial_schedule`: under 0 if it ends at 0, NaN for a root."""
     for spec in ("linear(end_value=0, {0})", "polynomial(end_value=0, power=0.5, {0})", "polynomial(power=0.5, {0})"):
