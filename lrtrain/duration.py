@@ -63,7 +63,8 @@ class Duration:
 def _parse(text: str) -> tuple[Fraction, str]:
     match = _PATTERN.fullmatch(text)
     if match is None:
-        raise SpecError(f"'{text}' is not a duration: {_CURE}")
+        shown, cure = (text, _CURE) if len(text) <= 12 else (text[:40], f"{_CURE}, of at most 12 digits")
+        raise SpecError(f"{shown!r} is not a duration: {cure}")
     amount, unit = Fraction(match[1]), match[2] or "steps"
     if unit == "steps" and amount.denominator != 1:
         raise SpecError(f"'{text}' is not a whole number of steps: {_CURE}")

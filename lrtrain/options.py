@@ -17,7 +17,7 @@ from typing_extensions import Doc
 
 from lrtrain.duration import Duration
 from lrtrain.errors import OptionError, PluginError, SpecError, cause, nearest
-from lrtrain.spec import Spec, format_value
+from lrtrain.spec import Spec, format_value, short
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, TypeAdapter
@@ -82,7 +82,7 @@ class Option:
 
 
 def options_of(plugin: type) -> tuple[Option, ...]:
-    """Returns the options of a plugin class, in the order of its fields; raises PluginError for a type it cannot read."""
+    """Returns the options of a plugin class, in the order of its fields; PluginError when a type cannot be read."""
     hints = _hints(plugin)
     return tuple(
         Option(field.name, type_text(hints[field.name]), _default(field), _doc(hints[field.name]))
@@ -204,7 +204,8 @@ def _checked(name: str, option: str, hint: Any, value: object) -> Any:
         return _adapter(hint).validate_json(json.dumps([_jsonable(value)]))[0]
     except ValidationError as error:
         complaint = _complaint(error.errors(include_url=False), hint, value)
-        raise OptionError(f"plugin '{name}': {option}={format_value(value)} is refused: {complaint}") from None
+        given = short(format_value(value), 200)
+        raise OptionError(f"plugin '{name}': {option}={given} is refused: {complaint}") from None
 
 
 def _jsonable(value: object) -> Any:
@@ -226,7 +227,7 @@ def _complaint(errors: Sequence[ErrorDetails], hint: Any, value: object) -> str:
         return str(details["ctx"]["error"])
     if details["type"] == "finite_number":
         return f"expected {type_text(hint)}, and finite"
-    place = f", and {inner[-1]} is {format_value(details['input'])}" if inner else ""
+    place = f", and {inner[-1]} is {short(format_value(details['input']))}" if inner else ""
     return f"expected {type_text(hint)}{place}"
 
 

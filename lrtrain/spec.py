@@ -130,6 +130,13 @@ def format_value(value: object) -> str:
     return _format_text(value) if isinstance(value, str) else str(value)
 
 
+def short(value: object, length: int = 60) -> str:
+    """Returns the beginning of a text, or of a value's text, on one line; for messages."""
+    text = value if isinstance(value, str) else format_value(value)
+    line = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text[: length + 1])
+    return line if len(line) <= length else line[: length - 3] + "..."
+
+
 def _format_text(text: str) -> str:
     return text if _format_key(text) == text and _scalar(text) == text else _quoted(text)
 
@@ -152,7 +159,7 @@ def _unquoted(token: str) -> str:
 def _from_table(table: Mapping[Any, Any]) -> Spec:
     name = table.get("plugin")
     if not isinstance(name, str):
-        raise SpecError(f"{_short(table)} names no plugin: it needs the key plugin, as in {{plugin = 'sgdr'}}")
+        raise SpecError(f"{short(table)} names no plugin: it needs the key plugin, as in {{plugin = 'sgdr'}}")
     return Spec(name, {key: value for key, value in table.items() if key != "plugin"})
 
 
@@ -184,7 +191,7 @@ def _value(value: object, name: str, depth: int) -> Value:
 def _table(given: Mapping[Any, Any], name: str, depth: int) -> dict[str, Value]:
     table = {str(key): _value(each, name, depth + 1) for key, each in given.items()}
     if len(table) < len(given):
-        raise SpecError(f"{name} has two keys that read the same: {_short(sorted(map(str, given)))}")
+        raise SpecError(f"{name} has two keys that read the same: {short(sorted(map(str, given)))}")
     return table
 
 
@@ -204,14 +211,14 @@ def _plain_value(value: object, name: str) -> Value:
 
 def _option_name(key: object) -> str:
     if not isinstance(key, str) or not _OPTION.fullmatch(key):
-        raise SpecError(f"'{_short(key)}' is not the name of an option: letters, digits and _ are")
+        raise SpecError(f"'{short(key)}' is not the name of an option: letters, digits and _ are")
     return key.replace("-", "_")
 
 
 def _check_name(name: object) -> None:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise SpecError(
-            f"'{_short(name)}' is not the name of a plugin: letters, digits, - and _ are, as in warmup-cosine-decay"
+            f"'{short(name)}' is not the name of a plugin: letters, digits, - and _ are, as in warmup-cosine-decay"
         )
 
 
@@ -223,13 +230,6 @@ def _plain(value: object) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _plain(each) for key, each in value.items()}
     return value
-
-
-def _short(value: object, length: int = 60) -> str:
-    """Returns the beginning of a text, or of a value's text, on one line."""
-    text = value if isinstance(value, str) else format_value(value)
-    line = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text[: length + 1])
-    return line if len(line) <= length else line[: length - 3] + "..."
 
 
 def _validate(value: object) -> Spec:
@@ -267,10 +267,10 @@ class _Parser:
             raise self.error("the end")
 
     def error(self, expected: str) -> SpecError:
-        found = f"'{_short(self.peek())}'" if self.peek() else "the end"
+        found = f"'{short(self.peek())}'" if self.peek() else "the end"
         place = self.tokens[self.at][1] if self.at < len(self.tokens) else len(self.text)
         return SpecError(
-            f"cannot read '{_short(self.text)}': expected {expected} at character {place + 1}, found {found}"
+            f"cannot read '{short(self.text)}': expected {expected} at character {place + 1}, found {found}"
         )
 
     def spec(self, depth: int) -> Spec:
@@ -284,7 +284,7 @@ class _Parser:
 
     def value(self, depth: int) -> Value:
         if depth > MAX_DEPTH:
-            raise SpecError(f"'{_short(self.text)}' is nested more than {MAX_DEPTH} levels deep")
+            raise SpecError(f"'{short(self.text)}' is nested more than {MAX_DEPTH} levels deep")
         token = self.peek()
         if token == "[":
             return self.items(depth)
@@ -321,11 +321,11 @@ class _Parser:
         while self.peek() != closing:
             key = self.key(between)
             if key in pairs:
-                raise SpecError(f"cannot read '{_short(self.text)}': {key} is given twice")
+                raise SpecError(f"cannot read '{short(self.text)}': {key} is given twice")
             self.expect(between, f"after {key}")
             pairs[key] = self.value(depth + 1)
             if self.peek() != closing:
-                self.expect(",", f"or '{closing}' after {key}{between}{_short(pairs[key])}")
+                self.expect(",", f"or '{closing}' after {key}{between}{short(pairs[key])}")
         self.take()
         return pairs
 
@@ -344,7 +344,7 @@ def _tokens(text: str) -> list[tuple[str, int]]:
         match = _TOKEN.match(text, at)
         if match is None:
             quote = len(text) - len(text[at:].lstrip()) + 1
-            raise SpecError(f"cannot read '{_short(text)}': the quote at character {quote} is never closed")
+            raise SpecError(f"cannot read '{short(text)}': the quote at character {quote} is never closed")
         tokens.append((match[match.lastgroup or 0], match.start(match.lastgroup or 0)))
         at = match.end()
     return tokens
