@@ -1,9 +1,9 @@
-"""A convolution whose gradients are convolutions of the one form that XLA runs fast inside a loop on CPU.
+"""A convolution that is fast on CPU inside a loop, gradients included.
 
 XLA:CPU rewrites a convolution to its fast kernel only in the entry computation of a program. The gradients that
 autodiff makes of a convolution have permuted dimensions; inside a loop body they stay so and run element by element,
-about forty times slower (jax-ml/jax#12868). Here both gradients are written as NHWC/HWIO/NHWC convolutions, which need
-no rewriting: the numbers are the same.
+about forty times slower (jax-ml/jax#12868). Here the gradient of the images is a convolution that needs no rewriting,
+and that of the kernel a matrix product. docs/engine-notes.md has the measurements. Other backends get autodiff's own.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from jax import lax
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_Pads = tuple[tuple[int, int], tuple[int, int]]
+_Pads = tuple[tuple[int, int], ...]
 _CANONICAL = ("NHWC", "HWIO", "NHWC")
+# Up to so many products for an output value, adding them up in one fused loop beats a convolution.
+_FEW_PRODUCTS = 9
 
 
 def conv_general_dilated(  # noqa: PLR0913, PLR0917 - the signature of the function that it stands in for
@@ -79,26 +81,76 @@ def _conv(x: jax.Array, w: jax.Array, pads: _Pads, precision: Any) -> jax.Array:
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _convolve(x: jax.Array, w: jax.Array, pads: _Pads, precision: Any) -> jax.Array:
     """Convolves ``x[N, H, W, C]`` with ``w[h, w, C, O]`` at stride 1."""
-    return _conv(x, w, pads, precision)
+    conv = functools.partial(_conv, pads=pads, precision=precision)
+    if w[..., 0].size > _FEW_PRODUCTS or x.shape[-1] != 1:
+        return conv(x, w)
+    out: jax.Array = lax.platform_dependent(x, w, cpu=functools.partial(_sum_of_products, pads=pads), default=conv)
+    return out
 
 
 def _forward(x: jax.Array, w: jax.Array, pads: _Pads, precision: Any) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return _conv(x, w, pads, precision), (x, w)
+    return _convolve(x, w, pads, precision), (x, w)
 
 
-def _backward(
-    pads: _Pads, precision: Any, saved: tuple[jax.Array, jax.Array], g: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+def _backward(pads: _Pads, precision: Any, saved: tuple[jax.Array, jax.Array], g: jax.Array) -> Any:
     """Maps the cotangent ``g[N, H', W', O]`` to those of the images and the kernel."""
-    x, w = saved
-    opposite = tuple((size - 1 - low, size - 1 - high) for size, (low, high) in zip(w.shape[:2], pads, strict=True))
-    for_images = _conv(g, w[::-1, ::-1].swapaxes(2, 3), opposite, precision)  # type: ignore[arg-type]
-    # Channels take the place of the batch, and the batch that of the channels.
-    for_kernel = _conv(x.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3), pads, precision)
-    return for_images, for_kernel.transpose(1, 2, 0, 3)
+
+    def by_autodiff(x: jax.Array, w: jax.Array, g: jax.Array) -> Any:
+        return jax.vjp(lambda x, w: _conv(x, w, pads, precision), x, w)[1](g)
+
+    def on_cpu(x: jax.Array, w: jax.Array, g: jax.Array) -> Any:
+        opposite = tuple((size - 1 - low, size - 1 - high) for size, (low, high) in zip(w.shape, pads, strict=False))
+        for_images = _conv(g, w[::-1, ::-1].swapaxes(2, 3), opposite, precision)
+        return for_images, _kernel_gradient(x, w.shape, g, pads, opposite, precision)
+
+    return lax.platform_dependent(*saved, g, cpu=on_cpu, default=by_autodiff)
 
 
 _convolve.defvjp(_forward, _backward)
+
+
+def _sum_of_products(x: jax.Array, w: jax.Array, *, pads: _Pads) -> jax.Array:
+    """Convolves images of one channel, one product for each place of the kernel."""
+    height, width = (n + sum(pad) - k + 1 for n, pad, k in zip(x.shape[1:3], pads, w.shape, strict=False))
+    padded = _pad(x, ((0, 0), *pads, (0, 0)))
+    places = [(i, j) for i in range(w.shape[0]) for j in range(w.shape[1])]
+    return sum((padded[:, i : i + height, j : j + width] * w[i, j, 0] for i, j in places), start=jnp.zeros((), x.dtype))
+
+
+def _kernel_gradient(  # noqa: PLR0913, PLR0917
+    x: jax.Array, shape: tuple[int, ...], g: jax.Array, pads: _Pads, opposite: _Pads, precision: Any
+) -> jax.Array:
+    """Returns the gradient ``[h, w, C, O]`` as one matrix product, over all places of all images.
+
+    Of the images and the cotangent, the one with fewer channels is written out once for each place of the kernel.
+    """
+    height, width, channels, features = shape
+    if channels <= features:
+        planes = _shifted_planes(x, (height, width), pads)
+        return jnp.matmul(planes, g.reshape(-1, features), precision=precision).reshape(shape)
+    planes = _shifted_planes(g, (height, width), opposite)
+    product = jnp.matmul(planes, x.reshape(-1, channels), precision=precision)
+    return product.reshape(height, width, features, channels)[::-1, ::-1].swapaxes(2, 3)
+
+
+def _shifted_planes(x: jax.Array, kernel: tuple[int, int], pads: _Pads) -> jax.Array:
+    """Writes ``x[N, H, W, C]`` as ``[h * w * C, N * H' * W']``: what each place of the kernel sees at each position.
+
+    The barriers keep XLA from redoing an earlier stage in each of the later one's copies.
+    """
+    stage: Any = lax.optimization_barrier
+    planes = stage(stage(x.reshape(-1, x.shape[-1])).T).reshape(x.shape[-1], *x.shape[:-1])
+    padded = stage(_pad(planes, ((0, 0), (0, 0), *pads)))
+    height, width = (n - k + 1 for n, k in zip(padded.shape[2:], kernel, strict=True))
+    across = stage(jnp.concatenate([padded[..., j : j + width] for j in range(kernel[1])]))
+    return jnp.concatenate([across[:, :, i : i + height] for i in range(kernel[0])]).reshape(
+        -1, x.shape[0] * height * width
+    )
+
+
+def _pad(x: jax.Array, pads: Sequence[tuple[int, int]]) -> jax.Array:
+    """Pads with zeros; a negative width cuts off."""
+    return lax.pad(x, jnp.zeros((), x.dtype), [(low, high, 0) for low, high in pads])
 
 
 def is_slow_in_loop(jaxpr: Any) -> bool:
@@ -114,20 +166,24 @@ def is_slow_in_loop(jaxpr: Any) -> bool:
     for equation in jaxpr.eqns:
         if equation.primitive.name == "conv_general_dilated" and _needs_rewriting(equation.params):
             return True
-        inner = jax.tree.leaves(list(equation.params.values()), is_leaf=lambda leaf: hasattr(leaf, "eqns"))
-        if any(is_slow_in_loop(part) for part in inner if hasattr(getattr(part, "jaxpr", part), "eqns")):
+        if any(is_slow_in_loop(part) for part in _parts(equation.params)):
             return True
     return False
 
 
+def _parts(params: dict[str, Any]) -> list[Any]:
+    """Lists the programs within an operation; of ``platform_dependent``'s, only the one that runs on CPU."""
+    if platforms := params.get("branches_platforms"):
+        return [next(b for b, p in zip(params["branches"], platforms, strict=True) if p is None or "cpu" in p)]
+    leaves = jax.tree.leaves(list(params.values()), is_leaf=lambda leaf: hasattr(leaf, "eqns"))
+    return [leaf for leaf in leaves if hasattr(getattr(leaf, "jaxpr", leaf), "eqns")]
+
+
 def _needs_rewriting(params: dict[str, Any]) -> bool:
     numbers = params["dimension_numbers"]
-    rank = len(numbers.lhs_spec)
-    channels_last = (0, rank - 1, *range(1, rank - 1))
-    in_order = numbers.lhs_spec == numbers.out_spec == channels_last and numbers.rhs_spec == (
-        rank - 1,
-        rank - 2,
-        *range(rank - 2),
-    )
+    last = len(numbers.lhs_spec) - 1
+    space = tuple(range(last - 1))
+    images = (0, last, *(n + 1 for n in space))
+    in_order = numbers.lhs_spec == numbers.out_spec == images and numbers.rhs_spec == (last, last - 1, *space)
     groups = (params["feature_group_count"], params["batch_group_count"])
     return not in_order or any(n != 1 for n in (*params["lhs_dilation"], *groups))

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from lrtrain.conv import conv_general_dilated
+from lrtrain.dense import dot_general
 from lrtrain.errors import ModelError, nearest
 
 
@@ -26,7 +27,7 @@ class CNN(nn.Module):
         x = nn.Conv(16, (3, 3), conv_general_dilated=conv_general_dilated, name="CONV2")(x)
         x = nn.relu(x)
         x = x.reshape(x.shape[0], -1)
-        return nn.Dense(self.num_classes, name="DENSE")(x)
+        return nn.Dense(self.num_classes, dot_general=dot_general, name="DENSE")(x)
 
 
 def load_model(spec: str | None, num_classes: int) -> nn.Module:
