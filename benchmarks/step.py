@@ -1,8 +1,8 @@
 """How fast a training step is: lrtrain's engine, a jitted step called from Python, and the tutorial's un-jitted loop.
 
-Run ``python -m benchmarks.step``. The three are timed in turn, in one process, on data of Fashion-MNIST's shape: the
-tutorial's network, batch 256, plain SGD, summed loss. Both baselines are written as a user would write them, on the one
-device that JAX shows by default, which uses all cores.
+Run ``python -m benchmarks.step``. The three are timed in turn (A B C A B C), each in a process of its own that sleeps
+while the others run, on data of Fashion-MNIST's shape: the tutorial's network, batch 256, plain SGD, summed loss. Both
+baselines are written as a user would write them, on the one device that JAX shows by default, which uses all cores.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import argparse
 import platform
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from importlib.metadata import version
@@ -30,6 +32,7 @@ from lrtrain.order import epoch_order
 BATCH = 256
 EXAMPLES = 10_240
 LEARNING_RATE = 1e-4
+ENGINE, JITTED, TUTORIAL = "lrtrain engine", "jitted step, called", "tutorial's loop, not jitted"
 FLOP_PER_STEP = BATCH * 2 * (28 * 28 * 9 * (2 * 1 * 32 + 3 * 32 * 16) + 3 * 28 * 28 * 16 * 10)
 
 
@@ -105,7 +108,7 @@ def looped_runner(data: Data, steps: int, wrap: Callable[[Any], Any]) -> Callabl
 
 
 def matmul_rate() -> Callable[[], float]:
-    """Returns a function that measures multiply-adds in flight on all devices at once, in GFLOP/s."""
+    """Returns a function that measures the rate of a large matrix product on all cores, in GFLOP/s."""
     size = 1536
     multiply = jax.jit(lambda a: a @ a)
     operands = [jax.device_put(np.ones((size, size), np.float32), device) for device in jax.local_devices()]
@@ -127,44 +130,76 @@ def processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def report(times: dict[str, list[float]], rates: list[float]) -> None:
-    print(f"{processor()}, {usable_cores()} usable cores; {', '.join(map(str, jax.local_devices()))}")
-    names = ("jax", "jaxlib", "flax", "optax", "numpy")
-    print(f"Python {platform.python_version()}, " + ", ".join(f"{name} {version(name)}" for name in names))
+def worker(name: str, arguments: argparse.Namespace) -> None:
+    """Warms one competitor up, then times a round for each line on stdin: milliseconds a step, or GFLOP/s."""
+    data, steps = synthetic(EXAMPLES), arguments.steps
+    if name == "matmul":
+        run: Callable[[], Any] = matmul_rate()
+    elif name == ENGINE:
+        run = engine_runner(data, steps, arguments.micro_batch)
+    else:
+        run = looped_runner(data, steps, jax.jit if name == JITTED else lambda step: step)
+    run()
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        start = time.perf_counter()
+        rate = run()
+        print(rate if name == "matmul" else (time.perf_counter() - start) / steps * 1e3, flush=True)
+
+
+def start_worker(name: str, arguments: list[str]) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "benchmarks.step", *arguments, "--worker", name]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline().strip() == "ready", f"{name} failed"
+    return process
+
+
+def one_round(process: subprocess.Popen[str]) -> float:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write("go\n")
+    process.stdin.flush()
+    return float(process.stdout.readline())
+
+
+def report(times: dict[str, list[float]]) -> None:
+    rates = times.pop("matmul")
     rate = statistics.median(rates)
     limit = FLOP_PER_STEP / rate / 1e6
+    names = ("jax", "jaxlib", "flax", "optax", "numpy")
+    print(f"{processor()}, {usable_cores()} usable cores")
+    print(f"Python {platform.python_version()}, " + ", ".join(f"{name} {version(name)}" for name in names))
     print(f"matmul {rate:.0f} GFLOP/s ({min(rates):.0f} to {max(rates):.0f}), at which a step takes {limit:.1f} ms")
-    engine = statistics.median(times["lrtrain engine"])
-    print(f"{'':28}{'median':>9}{'lowest':>9}{'highest':>9}{'/ engine':>10}{'of limit':>10}   ms a step")
+    print(f"{'ms a step':28}{'median':>9}{'lowest':>9}{'highest':>9}{'/ engine':>10}{'(by round)':>18}{'of limit':>10}")
     for name, values in times.items():
+        ratios = [value / engine for value, engine in zip(values, times[ENGINE], strict=True)]
         median = statistics.median(values)
-        spread = f"{min(values):9.1f}{max(values):9.1f}"
-        print(f"{name:28}{median:9.1f}{spread}{median / engine:9.2f}x{limit / median:10.0%}")
+        print(
+            f"{name:28}{median:9.1f}{min(values):9.1f}{max(values):9.1f}"
+            f"{median / statistics.median(times[ENGINE]):9.2f}x"
+            f"{f'{min(ratios):.2f} to {max(ratios):.2f}':>18}{limit / median:10.0%}"
+        )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=9, help="timed rounds, after one of warm-up")
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--steps", type=int, default=20, help="steps in a round")
     parser.add_argument("--micro-batch", type=int, default=None)
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    data, steps = synthetic(EXAMPLES), arguments.steps
-    runners = {
-        "lrtrain engine": engine_runner(data, steps, arguments.micro_batch),
-        "jitted step, called": looped_runner(data, steps, jax.jit),
-        "tutorial's loop, not jitted": looped_runner(data, steps, lambda step: step),
-    }
-    measure = matmul_rate()
-    times: dict[str, list[float]] = {name: [] for name in runners}
-    rates = []
-    for round_number in range(arguments.rounds + 1):
-        rates.append(measure())
-        for name, run in runners.items():
-            start = time.perf_counter()
-            run()
-            if round_number > 0:
-                times[name].append((time.perf_counter() - start) / steps * 1e3)
-    report(times, rates)
+    if arguments.worker:
+        worker(arguments.worker, arguments)
+        return
+    workers = {name: start_worker(name, sys.argv[1:]) for name in ("matmul", ENGINE, JITTED, TUTORIAL)}
+    times: dict[str, list[float]] = {name: [] for name in workers}
+    for _ in range(arguments.rounds):
+        for name, process in workers.items():
+            times[name].append(one_round(process))
+    for process in workers.values():
+        process.communicate()
+    report(times)
 
 
 if __name__ == "__main__":
