@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import numbers
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lrtrain.context import Schedule, ScheduleContext
-from lrtrain.errors import LrtrainError, ScheduleError
+from lrtrain.errors import LrtrainError, ScheduleError, cause
 from lrtrain.plugins import ActivePlugins, activate
-from lrtrain.spec import Spec
+from lrtrain.spec import Spec, short
 
 if TYPE_CHECKING:
+    import jax
     from numpy.typing import NDArray
 
 MAX_STEPS = 2**31 - 1
+# Steps that are evaluated at once: enough for one call to be fast, and 8 MiB of float64.
+_PART = 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,19 +66,21 @@ def schedule(spec: Spec | str | Mapping[str, Any], *, total_steps: int, steps_pe
     """
     active = activate([spec])
     context = make_context(total_steps, steps_per_epoch)
-    return _guarded(raw_schedule(active, context), context)
+    name = active.schedule_plugin().entry.name
+    built = raw_schedule(active, context)
+    values = tabulate(built, context.total_steps, name)
+    return _guarded(built if _is_traceable(built) else _look_up(values))
 
 
 def make_context(total_steps: int, steps_per_epoch: int | None = None) -> ScheduleContext:
     """Returns the context of a run of ``total_steps``; without ``steps_per_epoch`` durations in epochs are refused."""
-    if not 1 <= total_steps <= MAX_STEPS:
-        raise ScheduleError(f"total_steps={total_steps} is refused: a run has 1 to {MAX_STEPS} steps")
-    if steps_per_epoch is not None and steps_per_epoch < 1:
-        raise ScheduleError(f"steps_per_epoch={steps_per_epoch} is refused: an epoch has at least 1 step")
-    per_epoch = steps_per_epoch or total_steps
-    return ScheduleContext(
-        total_steps, per_epoch, -(-total_steps // per_epoch), _build_inner, steps_per_epoch is not None
-    )
+    if not _is_count(total_steps):
+        raise ScheduleError(f"total_steps={total_steps!r} is refused: a run has 1 to {MAX_STEPS} steps")
+    if steps_per_epoch is not None and not _is_count(steps_per_epoch):
+        raise ScheduleError(f"steps_per_epoch={steps_per_epoch!r} is refused: an epoch has 1 to {MAX_STEPS} steps")
+    # NumPy's integers overflow where Python's do not.
+    total, per_epoch = int(total_steps), int(steps_per_epoch or total_steps)
+    return ScheduleContext(total, per_epoch, -(-total // per_epoch), _build_inner, steps_per_epoch is not None)
 
 
 def build_table(active: ActivePlugins, context: ScheduleContext) -> ScheduleTable:
@@ -101,9 +107,9 @@ def raw_schedule(active: ActivePlugins, context: ScheduleContext) -> Schedule:
     except LrtrainError as error:
         raise type(error)(_attributed(name, str(error))) from error
     except Exception as error:
-        raise ScheduleError(f"plugin '{name}' cannot build its schedule: {type(error).__name__}: {error}") from error
+        raise ScheduleError(f"plugin '{name}' cannot build its schedule: {cause(error)}") from error
     if not answers or not callable(answers[0]):
-        built = repr(answers[0])[:60] if answers else "None"
+        built = short(repr(answers[0])) if answers else "None"
         raise ScheduleError(
             f"plugin '{name}' built {built}: a schedule is a callable from the step to the learning rate"
         )
@@ -120,35 +126,43 @@ def tabulate(built: Schedule, total_steps: int, name: str) -> NDArray[np.float32
     Raises:
       ScheduleError: the schedule raises, or gives a value that is not a finite number or is negative.
     """
-    try:
-        exact = _traced_values(built, total_steps)
-        wide = (
-            exact if exact is not None else np.array([_number(built(step), step, name) for step in range(total_steps)])
-        )
-    except LrtrainError:
-        raise
-    except Exception as error:
-        raise ScheduleError(f"the schedule of plugin '{name}' fails: {type(error).__name__}: {error}") from error
-    return _checked(wide, name)
-
-
-def _traced_values(built: Schedule, total_steps: int) -> NDArray[np.float64] | None:
-    """Returns all values by one compiled call, or None when the schedule is plain Python that JAX cannot trace."""
     import jax
     import jax.numpy as jnp
 
-    def at(step: jax.Array) -> jax.Array:
-        return jnp.asarray(built(step), jnp.float64)
+    # One function for all parts, so that it is compiled once.
+    uncompiled = jax.vmap(lambda step: jnp.asarray(_no_text(built(step)), jnp.float64))
+    compiled = jax.jit(uncompiled)
+    table = np.empty(total_steps, np.float32)
+    for begin in range(0, total_steps, _PART):
+        steps = np.arange(begin, min(begin + _PART, total_steps), dtype=np.int64)
+        exact = _traced_values(compiled, steps)
+        if exact is not None and not np.all(exact >= 0):
+            # Compiled, optax's polynomial may end at -1e-21 or NaN for 0: XLA fuses a product and a sum.
+            exact = _traced_values(uncompiled, steps)
+        if exact is None:
+            exact = np.array([_number(built, step, name) for step in steps.tolist()])
+        table[steps[0] : steps[-1] + 1] = _checked(exact, begin, name)
+    return table
 
-    with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
+
+def _traced_values(vectorized: Callable[[Any], jax.Array], steps: NDArray[np.int64]) -> NDArray[np.float64] | None:
+    """Returns the values at all steps by one call, or None when the schedule is plain Python that JAX cannot trace.
+
+    The steps are int64, because JAX divides int32 in float32 even where it computes in float64.
+    """
+    import jax
+
+    on_cpu = jax.default_device(jax.local_devices(backend="cpu")[0])
+    # Evaluated now, even where a function is being traced that asks for a schedule.
+    with jax.ensure_compile_time_eval(), jax.enable_x64(True), on_cpu:
         try:
-            # int64, because JAX divides int32 in float32 even where it computes in float64.
-            return np.asarray(jax.jit(jax.vmap(at))(np.arange(total_steps, dtype=np.int64)))
+            return np.asarray(vectorized(steps))
         except Exception:  # noqa: BLE001  # calling it step by step, which comes next, shows the plugin's own error
             return None
 
 
-def _checked(values: NDArray[np.float64], name: str) -> NDArray[np.float32]:
+def _checked(values: NDArray[np.float64], begin: int, name: str) -> NDArray[np.float32]:
+    """Returns the values from step ``begin`` on, rounded; raises ScheduleError for the first that no run can use."""
     if values.ndim != 1:
         raise ScheduleError(
             f"the schedule of plugin '{name}' gives an array of shape {values.shape[1:]} at a step: expected a number"
@@ -157,36 +171,63 @@ def _checked(values: NDArray[np.float64], name: str) -> NDArray[np.float32]:
         table = values.astype(np.float32)
         bad = ~(np.isfinite(table) & (table >= 0))
     if bad.any():
-        step = int(np.argmax(bad))
+        index = int(np.argmax(bad))
         raise ScheduleError(
-            f"the schedule of plugin '{name}' gives {values[step]:g} at step {step}: "
+            f"the schedule of plugin '{name}' gives {values[index]:g} at step {begin + index}: "
             "a learning rate is finite and not negative"
         )
     return table
 
 
-def _number(value: object, step: int, name: str) -> float:
+def _no_text(value: Any) -> Any:
+    """Returns a value that is no text: JAX and Python read numbers out of it."""
+    if isinstance(value, str | bytes):
+        raise TypeError
+    return value
+
+
+def _number(built: Schedule, step: int, name: str) -> float:
     try:
-        return float(value)  # type: ignore[arg-type]  # anything that is no number is refused here
+        value = built(step)
+    except LrtrainError:
+        raise
+    except Exception as error:
+        raise ScheduleError(f"the schedule of plugin '{name}' fails at step {step}: {cause(error)}") from error
+    try:
+        if np.ndim(_no_text(value)) > 0:
+            raise TypeError
+        return float(value)
     except (TypeError, ValueError):
         raise ScheduleError(
-            f"the schedule of plugin '{name}' gives {value!r} at step {step}: expected a number"
+            f"the schedule of plugin '{name}' gives {short(repr(value))} at step {step}: expected a number"
         ) from None
 
 
+def _is_count(value: object) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and 1 <= int(value) <= MAX_STEPS
+
+
 def _build_inner(spec: Spec, context: ScheduleContext) -> Schedule:
-    return _guarded(raw_schedule(activate([spec]), context), context)
+    active = activate([spec])
+    built = raw_schedule(active, context)
+    if not _is_traceable(built):
+        built = _look_up(tabulate(built, context.total_steps, active.schedule_plugin().entry.name))
+    return _guarded(built)
 
 
-def _guarded(built: Schedule, context: ScheduleContext) -> Schedule:
-    """Makes a schedule safe for any count: unsigned counts and arrays of counts break several of optax's."""
+def _is_traceable(built: Schedule) -> bool:
     import jax
-    import jax.numpy as jnp
 
     try:
         jax.eval_shape(built, np.int32(0))
     except Exception:  # noqa: BLE001  # plain Python; an error of its own shows when its table is made
-        built = _look_up(tabulate(built, context.total_steps, "schedule"))
+        return False
+    return True
+
+
+def _guarded(built: Schedule) -> Schedule:
+    """Makes a schedule safe for any count: unsigned counts and arrays of counts break several of optax's."""
+    import jax.numpy as jnp
 
     def guarded(count: Any) -> jax.Array:
         counts = jnp.asarray(count)

@@ -209,7 +209,8 @@ def test_exact_is_the_decimal_that_was_meant(hundredths: int) -> None:
         ("several=constant", "several=constant is refused: expected list of spec"),
         (
             "inner='sgdr('",
-            "inner=\"sgdr(\" is refused: cannot read 'sgdr(': expected an option as NAME=VALUE at character 6, found the end",
+            'inner="sgdr(" is refused: '
+            "cannot read 'sgdr(': expected an option as NAME=VALUE at character 6, found the end",
         ),
         ("table={25%: -1}", "table={25%: -1} is refused: expected table of duration: number > 0, and 25% is -1"),
         ("table={25x: 1}", f"table={{25x: 1}} is refused: '25x' is not a duration: {FORMS}"),
