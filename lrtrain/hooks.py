@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lrtrain.context import EpochInfo, RunInfo, ScaleLearningRate, StepInfo, Stop
-from lrtrain.errors import LrtrainError, TrainingError
+from lrtrain.errors import LrtrainError, TrainingError, cause
 from lrtrain.plugins import ActivePlugins, hooks_of
 
 
@@ -47,16 +48,15 @@ class Observers:
 
 def _callers(active: ActivePlugins, hook: str) -> list[tuple[str, Callable[..., list[Any]]]]:
     """Returns a caller for each plugin that implements the hook: one for all would not say which plugin raised."""
-    everyone = [plugin.instance for plugin in active.plugins]
     return [
-        (plugin.entry.name, active.manager.subset_hook_caller(hook, _others(everyone, plugin.instance)))
+        (plugin.entry.name, active.manager.subset_hook_caller(hook, _others(active, plugin.entry.name)))
         for plugin in active.plugins
         if hook in hooks_of(type(plugin.instance))
     ]
 
 
-def _others(everyone: Sequence[Any], one: Any) -> list[Any]:
-    return [each for each in everyone if each is not one]
+def _others(active: ActivePlugins, name: str) -> list[Any]:
+    return [registered for other, registered in active.manager.list_name_plugin() if other != name]
 
 
 def _ask(callers: Sequence[tuple[str, Callable[..., list[Any]]]], title: str, **arguments: Any) -> Requests:
@@ -67,8 +67,7 @@ def _ask(callers: Sequence[tuple[str, Callable[..., list[Any]]]], title: str, **
         except LrtrainError:
             raise
         except Exception as error:
-            message = f"plugin '{name}' raised in {title}: {type(error).__name__}: {error}"
-            raise TrainingError(message) from error
+            raise TrainingError(f"plugin '{name}' raised in {title}: {cause(error)}") from error
         for answer in answers:
             total += _request(name, title, answer)
     return total
@@ -86,4 +85,4 @@ def _request(name: str, title: str, answer: object) -> Requests:
 
 
 def _is_factor(value: object) -> bool:
-    return isinstance(value, float | int) and math.isfinite(value) and value >= 0
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and 0 <= float(value) < math.inf
