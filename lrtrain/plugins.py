@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import os
 import sys
+import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
@@ -168,9 +169,20 @@ def _registered(plugins: Sequence[Plugin]) -> pluggy.PluginManager:
     manager.add_hookspecs(hookspecs)
     # pluggy calls what was registered last first; the promise is the order of the command line.
     for plugin in reversed(plugins):
-        manager.register(plugin.instance, name=plugin.entry.name)
+        manager.register(_holder(plugin), name=plugin.entry.name)
     manager.check_pending()
     if os.environ.get("LRTRAIN_TRACE_PLUGINS") == "1":
         manager.trace.root.setwriter(sys.stderr.write)
         manager.enable_tracing()
     return manager
+
+
+def _holder(plugin: Plugin) -> types.ModuleType:
+    """Returns the plugin's hooks in an object for pluggy, which compares and hashes what is registered.
+
+    Instances may be equal (one class under two names), and cannot be hashed when an option is a table.
+    """
+    holder = types.ModuleType(plugin.entry.name)
+    for hook in hooks_of(type(plugin.instance)):
+        setattr(holder, hook, getattr(plugin.instance, hook))
+    return holder
