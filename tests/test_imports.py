@@ -1,0 +1,191 @@
+"""What is imported when, and by whom: the start is fast, and the arrows between modules run one way."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+import lrtrain
+
+PACKAGE = Path(lrtrain.__file__).parent
+ROOT = Path(__file__).parent.parent
+HEAVY = ["jax", "orbax", "tensorflow_datasets", "flax", "optax", "matplotlib", "pydantic", "rich", "numpy"]
+# What is compiled, and what it must not know: files, plugins, the command line, and whatever of ours knows those.
+COMPILED = ["lrtrain/conv", "lrtrain/engine", "lrtrain/step"]
+FOREIGN = ["click", "io", "orbax", "os", "pathlib", "pluggy", "rich", "tensorflow_datasets"]
+MODULES = sorted(path.relative_to(PACKAGE.parent).with_suffix("").as_posix() for path in PACKAGE.rglob("*.py"))
+PLUGINS = sorted(ROOT.glob("plugins/*/lrtrain_*.py"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yields every module that a file imports anywhere, `from a import b` as ``a.b``; only for types is not counted."""
+    yield from _imports(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def _imports(tree: ast.AST) -> Iterator[str]:
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        yield from _imports(node)
+
+
+def module(name: str) -> set[str]:
+    return set(imports(PACKAGE.parent / f"{name}.py"))
+
+
+def begins(names: set[str], *prefixes: str) -> set[str]:
+    """Returns those names that are one of the modules, or inside one."""
+    return {name for name in names for prefix in prefixes if f"{name}.".startswith(f"{prefix}.")}
+
+
+# --------------------------------------------------------------------------------------------------- what a start costs
+
+
+def loaded(statement: str, *arguments: str) -> list[str]:
+    """Returns which of the heavy modules a new process has loaded after the statement."""
+    code = f"""
+import sys
+sys.argv[1:] = {list(arguments)!r}
+try:
+    {statement}
+except SystemExit:
+    pass
+print("loaded", *sorted(set({HEAVY!r}) & set(sys.modules)), file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, text=True, capture_output=True)
+    return done.stderr.splitlines()[-1].split()[1:]
+
+
+def test_the_measure_sees_an_import() -> None:
+    assert loaded("import lrtrain.picture, optax") != []
+
+
+@pytest.mark.parametrize("statement", ["import lrtrain", "import lrtrain.cli", "from lrtrain import Spec, hookimpl"])
+def test_importing_is_light(statement: str) -> None:
+    assert loaded(statement) == []
+
+
+@pytest.mark.parametrize("arguments", [
+    ["--help"],
+    ["--version"],
+    ["train", "--help"],
+    ["plot", "--help"],
+    ["plugins", "list"],
+    ["plugins", "list", "--json"],
+    ["completion", "bash"],
+    [],
+    ["nosuch"],
+])  # fmt: skip
+def test_a_command_that_trains_nothing_is_light(arguments: list[str]) -> None:
+    assert loaded("from lrtrain.cli import main; main()", *arguments) == []
+
+
+@pytest.mark.parametrize("arguments", [["--plugin", "nosuch"], ["--plugin", "sgdr("], ["--epochs", "0"]])
+def test_an_error_of_usage_comes_before_the_libraries(arguments: list[str]) -> None:
+    assert set(loaded("from lrtrain.cli import main; main()", *arguments)) <= {"numpy"}
+
+
+# ----------------------------------------------------------------------------------------------------------- the arrows
+
+
+def test_the_files_are_found() -> None:
+    assert len(MODULES) > 30
+    assert len(PLUGINS) == 15
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_what_is_compiled_knows_neither_plugins_nor_files_nor_click(name: str) -> None:
+    for each in reached(name):
+        assert begins(module(each), *FOREIGN) == set(), each
+
+
+def reached(name: str) -> set[str]:
+    """Returns the modules of ours that a module imports, itself and by way of others included."""
+    found, new = set(), {name}
+    while new:
+        found |= new
+        names = {each for one in new for each in module(one)}
+        new = {each for each in MODULES if begins(names, each.replace("/", "."))} - found
+    return found
+
+
+def test_reached_follows_imports() -> None:
+    assert {"lrtrain/engine", "lrtrain/plugins", "lrtrain/spec"} <= reached("lrtrain/training")
+
+
+@pytest.mark.parametrize("name", [each for each in MODULES if not each.startswith("lrtrain/cli/")])
+def test_nobody_imports_the_command_line(name: str) -> None:
+    allowed = {"lrtrain.cli.main"} if name == "lrtrain/__main__" else set()
+    assert begins(module(name), "lrtrain.cli", "click", "rich") == allowed
+
+
+def test_only_checkpoint_imports_orbax() -> None:
+    assert [name for name in MODULES if begins(module(name), "orbax")] == ["lrtrain/checkpoint"]
+
+
+def test_only_plugins_and_hookspecs_import_pluggy() -> None:
+    assert [name for name in MODULES if begins(module(name), "pluggy")] == ["lrtrain/hookspecs", "lrtrain/plugins"]
+
+
+@pytest.mark.parametrize("path", PLUGINS, ids=lambda path: path.stem)
+def test_plugins_import_only_public_names(path: Path) -> None:
+    assert begins(set(imports(path)), "lrtrain") <= {f"lrtrain.{name}" for name in lrtrain.__all__}
+
+
+# ----------------------------------------------------------------------------------------------------- the public names
+
+
+def test_all_is_sorted_and_complete() -> None:
+    """The names for type checkers, the table of their homes and `__all__` are one list."""
+    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
+    for_types = {
+        alias.asname: f"{node.module}"
+        for node in ast.walk(block)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert lrtrain.__all__ == sorted(lrtrain.__all__)
+    assert {name: home.removeprefix("lrtrain.") for name, home in for_types.items()} == lrtrain._HOME
+    assert sorted(for_types) == lrtrain.__all__
+
+
+@pytest.mark.parametrize("name", lrtrain.__all__)
+def test_every_public_name_is_there_and_documented(name: str) -> None:
+    value = getattr(lrtrain, name)
+    if inspect.isclass(value) or inspect.isfunction(value):
+        documentation = inspect.getdoc(value) or ""
+        # A dataclass without a docstring has its signature in its place.
+        assert documentation
+        assert not documentation.startswith(f"{name}(")
+    else:
+        assert name in documented_assignments()
+
+
+def documented_assignments() -> set[str]:
+    """Returns the names that are assigned in some module of the package and have a text right below."""
+    found = {"hookimpl"}  # pluggy's marker; the docstring of `lrtrain.hookspecs` says what it does
+    for name in MODULES:
+        body = ast.parse((PACKAGE.parent / f"{name}.py").read_text(encoding="utf-8")).body
+        for before, after in pairwise(body):
+            if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+                targets = before.targets if isinstance(before, ast.Assign) else [getattr(before, "target", None)]
+                found |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return found
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'lrtrain' has no attribute 'scheduel'"):
+        getattr(lrtrain, "scheduel")  # noqa: B009

@@ -1,0 +1,410 @@
+"""The loader against real distributions in a folder of their own: every way a plugin can be broken is one sentence."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lrtrain import EpochInfo, RunInfo, UsageError
+from lrtrain.discovery import duplicates, find_plugin, find_plugins
+from lrtrain.errors import OptionError, PluginError
+from lrtrain.hooks import Observers
+from lrtrain.plugins import activate, check_class, hooks_of, load_class
+
+HEAD = """
+from __future__ import annotations
+from dataclasses import dataclass
+from pathlib import Path
+from lrtrain import LearningRate, Schedule, ScheduleContext, Stop, hookimpl
+Path(__file__).with_suffix(".imported").touch()
+"""
+
+GOOD = (
+    HEAD
+    + '''
+@dataclass(frozen=True)
+class Plugin:
+    """One learning rate."""
+
+    value: LearningRate = 0.5
+
+    @hookimpl
+    def build_schedule(self, context: ScheduleContext) -> Schedule:
+        return lambda step: self.value
+'''
+)
+
+OBSERVER = (
+    HEAD
+    + '''
+@dataclass(frozen=True)
+class Plugin:
+    """Says its name."""
+
+    @hookimpl
+    def on_epoch_end(self) -> Stop:
+        return Stop(__name__)
+'''
+)
+
+
+def plugin(body: str, decorator: str = "@dataclass(frozen=True)") -> str:
+    """Returns a module whose class Plugin has that body."""
+    return f"{HEAD}\n{decorator}\nclass Plugin:\n    '''A plugin.'''\n\n    {body}\n"
+
+
+# What is wrong with the module, and what the sentence says after "plugin 'NAME' of test-NAME 1.0 ".
+BROKEN = {
+    "importerror": ("import no_such_module", "fails to import: ModuleNotFoundError: No module named 'no_such_module' "),
+    "syntaxerror": ("class Plugin", "fails to import: SyntaxError: "),
+    "exits": ("raise SystemExit(3)", "fails to import: SystemExit: 3 "),
+    "silent": ("raise RuntimeError", "fails to import: RuntimeError "),
+    "two-lines": ("raise ValueError('first\\nsecond')", "fails to import: ValueError: first"),
+    "attribute": ("plugin = 1", "fails to import: AttributeError: module 'test_attribute' has no attribute 'Plugin' "),
+    "function": ("def Plugin(): ...", "names <function Plugin at 0x"),
+    "instance": (GOOD + "\nPlugin = Plugin()", "names Plugin(value=0.5): a plugin is a class with @dataclass(frozen"),
+    "plain-class": (
+        plugin("@hookimpl\n    def on_step(self): ...", ""),
+        "a plugin is a class with @dataclass(frozen=T",
+    ),
+    "not-frozen": (plugin("pass", "@dataclass"), "is a dataclass that is not frozen: write @dataclass(frozen=True)"),
+    "no-hook": (
+        plugin("value: float = 1"),
+        "implements no hook: mark a method with @hookimpl (the hooks are build_sch",
+    ),
+    "unmarked": (
+        plugin("def build_schedule(self): ..."),
+        "has a method build_schedule without @hookimpl, so it would never be called",
+    ),
+    "misspelt": (
+        plugin("@hookimpl\n    def build_shedule(self): ..."),
+        "has a hook 'build_shedule' that does not exist (did you mean 'build_schedule'?): the hooks are build_schedule,"
+        " on_step, on_epoch_end",
+    ),
+    "argument": (
+        plugin("@hookimpl\n    def on_step(self, run, steps): ..."),
+        "has 'steps' as an argument of on_step, which is called with run, step",
+    ),
+    "default": (
+        plugin("@hookimpl\n    def on_step(self, step, every=10): ..."),
+        "gives 'every' of on_step a default, which would never be used: take it away",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Site:
+    """A folder of installed distributions."""
+
+    folder: Path
+
+    def install(self, name: str, source: str | None, *, distribution: str = "", version: str = "1.0") -> str:
+        """Installs a plugin as pip would: a module (None: there is none) and its metadata; returns the name."""
+        project = distribution or f"test-{name}"
+        module = project.replace("-", "_")
+        if source is not None:
+            (self.folder / f"{module}.py").write_text(source, encoding="utf-8")
+        info = self.folder / f"{module}-{version}.dist-info"
+        info.mkdir()
+        metadata = f"Metadata-Version: 2.1\nName: {project}\nVersion: {version}\nSummary: about {name}\n"
+        (info / "METADATA").write_text(metadata, encoding="utf-8")
+        (info / "entry_points.txt").write_text(f"[lrtrain.plugins]\n{name} = {module}:Plugin\n", encoding="utf-8")
+        return name
+
+    def imported(self) -> list[str]:
+        """Returns the modules that any process has imported, without ``test_``."""
+        return sorted(path.stem.removeprefix("test_") for path in self.folder.glob("*.imported"))
+
+    def lrtrain(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Runs the real command, in a folder of its own, with what is installed here beside the rest."""
+        work = self.folder.parent / "work"
+        work.mkdir(exist_ok=True)
+        command = [sys.executable, "-m", "lrtrain", *arguments]
+        environment = {**os.environ, "PYTHONPATH": str(self.folder), **variables}
+        return subprocess.run(
+            command, check=False, cwd=work, env=environment, text=True, capture_output=True, timeout=120
+        )
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    before = set(sys.modules)
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    yield Site(folder)
+    for module in set(sys.modules) - before:
+        if module.startswith("test_"):
+            del sys.modules[module]
+
+
+@pytest.fixture
+def alone(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """Returns a site beside which nothing is installed."""
+    only = importlib.metadata.Distribution.discover
+    monkeypatch.setattr(importlib.metadata, "distributions", lambda: only(path=[str(site.folder)]))
+    return site
+
+
+def refusal(done: subprocess.CompletedProcess[str]) -> str:
+    """Returns the one sentence that the command ended with, once it has been seen to be alone."""
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert done.stderr.startswith("Error: ")
+    assert done.stderr.count("\n") == 1, done.stderr
+    return done.stderr.removeprefix("Error: ").strip()
+
+
+# -------------------------------------------------------------------------------------------------------- what is found
+
+
+def test_a_plugin_is_described_by_its_metadata(site: Site) -> None:
+    entry = find_plugin(site.install("good", GOOD, version="2.1"))
+    assert (entry.name, entry.value, entry.origin()) == ("good", "test_good:Plugin", "test-good 2.1")
+    assert entry.summary == "about good"
+    assert site.imported() == []
+
+
+@pytest.mark.parametrize("written", ["warm-up", "warm_up", "Warm.Up"])
+@pytest.mark.parametrize("asked", ["warm-up", "warm_up", "WARM-UP"])
+def test_dashes_and_underscores_are_equal(site: Site, written: str, asked: str) -> None:
+    site.install(written, GOOD, distribution="test-warm")
+    assert find_plugin(asked).name == "warm-up"
+    assert activate([asked]).schedule_plugin().spec().name == "warm-up"
+
+
+def test_an_unknown_plugin(alone: Site) -> None:
+    alone.install("cosine", GOOD)
+    alone.install("linear", GOOD)
+    expected = r"no plugin 'cosin' is installed \(did you mean 'cosine'\?\); installed are cosine, linear; .* with pip"
+    with pytest.raises(PluginError, match=expected):
+        find_plugin("cosin")
+
+
+def test_no_plugin_at_all(alone: Site) -> None:
+    with pytest.raises(
+        PluginError, match=r"no plugin 'sgdr' is installed, nor any other: pip install 'lrtrain\[all\]'"
+    ):
+        find_plugin("sgdr")
+    assert find_plugins() == ()
+
+
+def test_two_distributions_with_one_name(site: Site) -> None:
+    site.install("twin", GOOD, distribution="test-left", version="1.5")
+    site.install("twin", GOOD, distribution="test-right", version="0.2")
+    assert duplicates(find_plugins()) == {"twin"}
+    with pytest.raises(PluginError, match=r"'twin' is brought by test-left 1\.5 and test-right 0\.2: uninstall one"):
+        activate(["twin"])
+    assert site.imported() == []
+
+
+def test_a_distribution_that_is_on_the_path_twice_is_one(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.install("good", GOOD)
+    monkeypatch.syspath_prepend(str(site.folder))
+    assert duplicates(find_plugins()) == frozenset()
+    assert find_plugin("good").version == "1.0"
+
+
+@pytest.mark.parametrize("damage", ["METADATA", "entry_points.txt"])
+def test_damaged_metadata_harms_no_other(site: Site, damage: str) -> None:
+    site.install("good", GOOD)
+    site.install("damaged", GOOD)
+    (site.folder / "test_damaged-1.0.dist-info" / damage).write_bytes(b"\xff\xfe\x00")
+    names = [entry.name for entry in find_plugins()]
+    assert "good" in names
+    assert "damaged" not in names
+
+
+# ------------------------------------------------------------------------------------------------------- what is broken
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_and_named(site: Site, name: str) -> None:
+    source, sentence = BROKEN[name]
+    site.install(name, source)
+    with pytest.raises(PluginError) as caught:
+        load_class(find_plugin(name))
+    assert str(caught.value).startswith(f"plugin '{name}' of test-{name} 1.0 ")
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [*BROKEN, "no-module"])
+def test_broken_and_named_on_the_command_line(site: Site, name: str) -> None:
+    source, sentence = BROKEN.get(
+        name, (None, "fails to import: ModuleNotFoundError: No module named 'test_no_module'")
+    )
+    site.install(name, source)
+    assert sentence.strip() in refusal(site.lrtrain("--plugin", name))
+    assert list((site.folder.parent / "work").iterdir()) == []
+
+
+def test_broken_and_not_named(site: Site) -> None:
+    for name, (source, _) in BROKEN.items():
+        site.install(name, HEAD + source.removeprefix(HEAD))
+    site.install("good", GOOD)
+    done = site.lrtrain("plot", "--plugin", "good(value=0.25)", "--steps", "4")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "first 0.25, highest 0.25, last 0.25" in done.stdout
+    assert site.imported() == ["good"]
+
+
+def test_an_import_that_fails_shows_its_traceback_on_request(site: Site) -> None:
+    site.install("importerror", "import no_such_module")
+    done = site.lrtrain("--plugin", "importerror", LRTRAIN_TRACEBACK="1")
+    assert done.returncode == 1
+    assert 'test_importerror.py", line 1' in done.stderr
+
+
+def test_a_hook_of_a_base_class_counts(site: Site) -> None:
+    site.install("child", GOOD.replace("class Plugin", "class Parent") + "\nclass Plugin(Parent): ...\n")
+    assert hooks_of(load_class(find_plugin("child"))) == ("build_schedule",)
+
+
+def test_what_the_checker_says_of_any_class() -> None:
+    with pytest.raises(PluginError, match=r"^it names 3: a plugin is a class"):
+        check_class(3, "it")
+
+
+# ------------------------------------------------------------------------------------------------------ several of them
+
+
+def test_two_that_build_a_schedule(site: Site) -> None:
+    site.install("left", GOOD)
+    site.install("right", GOOD)
+    done = site.lrtrain("--plugin", "left", "--plugin", "right")
+    assert refusal(done) == ("plugins left and right both build a schedule, and a run has one: name only one of them")
+
+
+def test_none_that_builds_a_schedule(site: Site) -> None:
+    site.install("watcher", OBSERVER)
+    done = site.lrtrain("--plugin", "watcher")
+    assert refusal(done) == "no plugin named builds a schedule (watcher): add one, as in --plugin sgdr"
+    with pytest.raises(PluginError, match=r"no plugin named builds a schedule \(none was named\)"):
+        activate([]).schedule_plugin()
+
+
+def test_one_named_twice(site: Site) -> None:
+    site.install("good-one", GOOD)
+    with pytest.raises(OptionError, match="plugin 'good-one' is named twice: name it once, with all its options"):
+        activate(["good-one", "good_one(value=1)"])
+
+
+def test_hooks_are_called_in_the_order_of_the_command_line(site: Site) -> None:
+    for name in ("one", "two", "three"):
+        site.install(name, OBSERVER)
+    active = activate(["two", "three", "one"])
+    answers = active.manager.hook.on_epoch_end(run=None, epoch=None, history=())
+    assert [stop.reason for stop in answers] == ["test_two", "test_three", "test_one"]
+    assert active.has("on_epoch_end")
+    assert not active.has("on_step")
+
+
+def test_observers_whose_options_cannot_be_hashed(site: Site) -> None:
+    table = "table: dict[str, float] = __import__('dataclasses').field(default_factory=dict)"
+    site.install("one", OBSERVER.replace("    @hookimpl", f"    {table}\n\n    @hookimpl"))
+    site.install("two", OBSERVER)
+    observers = Observers(activate(["one(table={a: 1})", "two"]))
+    info = EpochInfo(0, 10, 1.0, 1.0, 0.5, 0.1, 1.0)
+    run = RunInfo(site.folder, {}, 10, 10, 1, np.full(10, 0.1, np.float32))
+    assert observers.epoch_end(run, info, [info]).stop == "one: test_one"
+
+
+def test_one_class_under_two_names(site: Site) -> None:
+    site.install("left", GOOD)
+    (site.folder / "test_left-1.0.dist-info" / "entry_points.txt").write_text(
+        "[lrtrain.plugins]\nleft = test_left:Plugin\nalias = test_left:Plugin\n", encoding="utf-8"
+    )
+    with pytest.raises(PluginError, match="plugins left and alias both build a schedule"):
+        activate(["left", "alias"]).schedule_plugin()
+
+
+def test_each_run_has_a_manager_of_its_own(site: Site) -> None:
+    site.install("good", GOOD)
+    first, second = activate(["good"]), activate(["good(value=0.25)"])
+    assert first.manager is not second.manager
+    assert [each.schedule_plugin().instance.value for each in (first, second)] == [0.5, 0.25]
+
+
+def test_hook_calls_are_shown_on_request(site: Site) -> None:
+    site.install("good", GOOD)
+    done = site.lrtrain("plot", "--plugin", "good", "--steps", "4", LRTRAIN_TRACE_PLUGINS="1")
+    assert done.returncode == 0
+    assert "build_schedule" in done.stderr
+
+
+def test_every_refusal_is_a_usage_error() -> None:
+    assert issubclass(PluginError, UsageError)
+    assert PluginError.exit_code == 2
+
+
+# ----------------------------------------------------------------------------------------------------- the two listings
+
+
+def test_listing_imports_nothing_and_marks_duplicates(site: Site) -> None:
+    site.install("good", GOOD)
+    site.install("twin", GOOD, distribution="test-left")
+    site.install("twin", HEAD + "raise SystemExit(3)", distribution="test-right")
+    done = site.lrtrain("plugins", "list")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert ["good", "test-good", "1.0", "about", "good"] in lines
+    assert ["twin", "(duplicate)", "test-right", "1.0", "about", "twin"] in lines
+    assert site.imported() == []
+
+
+def test_listing_as_json(site: Site) -> None:
+    site.install("good", GOOD)
+    rows = {row["name"]: row for row in json.loads(site.lrtrain("plugins", "list", "--json").stdout)}
+    assert rows["good"] == {
+        "name": "good",
+        "distribution": "test-good",
+        "version": "1.0",
+        "summary": "about good",
+        "duplicate": False,
+    }
+    assert site.imported() == []
+
+
+def test_listing_with_load_shows_hooks_and_what_is_broken(site: Site) -> None:
+    site.install("good", GOOD)
+    site.install("watcher", OBSERVER)
+    for name, (source, _) in BROKEN.items():
+        site.install(name, source)
+    done = site.lrtrain("plugins", "list", "--load", "--json")
+    rows = {row["name"]: row for row in json.loads(done.stdout)}
+    assert done.returncode == 0
+    assert (rows["good"]["hooks"], rows["good"]["error"]) == (["build_schedule"], None)
+    assert rows["watcher"]["hooks"] == ["on_epoch_end"]
+    for name, (_, sentence) in BROKEN.items():
+        assert rows[name]["hooks"] == []
+        assert sentence.strip() in rows[name]["error"]
+    text = site.lrtrain("plugins", "list", "--load").stdout
+    assert any(line.split()[:4] == ["watcher", "test-watcher", "1.0", "on_epoch_end"] for line in text.splitlines())
+    assert any(line.startswith("misspelt ") and "(broken)" in line for line in text.splitlines())
+
+
+def test_showing_one(site: Site) -> None:
+    site.install("good", GOOD)
+    site.install("bad", "import no_such_module")
+    shown = json.loads(site.lrtrain("plugins", "show", "good", "--json").stdout)
+    assert shown["hooks"] == ["build_schedule"]
+    assert shown["options"] == [{"name": "value", "type": "number >= 0", "default": "0.5", "doc": "learning rate"}]
+    assert shown["curve"] == {"steps": 2350, "learning_rates": [0.5] * 2350}
+    assert "fails to import" in refusal(site.lrtrain("plugins", "show", "bad"))
+    assert "did you mean 'good'?" in refusal(site.lrtrain("plugins", "show", "goood"))
+
+
+def test_an_observer_is_shown_without_a_curve(site: Site) -> None:
+    site.install("watcher", OBSERVER)
+    shown = json.loads(site.lrtrain("plugins", "show", "watcher", "--json").stdout)
+    assert (shown["hooks"], shown["curve"], shown["options"]) == (["on_epoch_end"], None, [])
+    assert site.lrtrain("plugins", "show", "watcher").returncode == 0

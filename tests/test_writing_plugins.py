@@ -1,0 +1,190 @@
+"""Runs docs/writing-plugins.md from its first line to its last, as a reader would."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from lrtrain import LrtrainError
+from lrtrain.plugins import activate
+from lrtrain.schedules import build_table, make_context
+
+ROOT = Path(__file__).parent.parent
+GUIDE = ROOT / "docs" / "writing-plugins.md"
+END = "--- end of the command:"
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of the guide: a file with a title, or commands with what they print."""
+
+    language: str
+    title: str
+    text: str
+
+    def commands(self) -> Iterator[tuple[str, list[str]]]:
+        """Yields each command with the lines that it must print, among others."""
+        for part in re.split(r"^\$ ", self.text, flags=re.MULTILINE)[1:]:
+            command, *expected = part.strip().splitlines()
+            yield command, expected
+
+
+def blocks() -> list[Block]:
+    text = GUIDE.read_text(encoding="utf-8")
+    return [Block(*each) for each in re.findall(r'^```(\w+)(?: title="(.*?)")?\n(.*?)^```$', text, re.M | re.S)]
+
+
+class Shell:
+    """A shell that keeps its directory and environment from command to command."""
+
+    def __init__(self, directory: Path, **variables: str) -> None:
+        self.directory = directory
+        self._process = subprocess.Popen(
+            ["bash"],
+            cwd=directory,
+            env={**os.environ, **variables},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, command: str) -> tuple[str, int]:
+        """Returns what the command prints and its exit status."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f'{{ {command}\n}} </dev/null; status=$?; echo; echo "{END} $status $PWD"\n')
+        self._process.stdin.flush()
+        output = ""
+        for line in self._process.stdout:
+            if line.startswith(END):
+                status, directory = line.removeprefix(END).split(maxsplit=1)
+                self.directory = Path(directory.strip())
+                return output, int(status)
+            output += line
+        raise AssertionError(f"the shell ended in {command}:\n{output}")
+
+    def close(self) -> None:
+        """Ends the shell."""
+        self._process.communicate()
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Shell]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    started = Shell(tmp_path, LRTRAIN=str(ROOT), PATH=path, LRTRAIN_CACHE_DIR=str(tmp_path / "cache"), PYTHONPATH="")
+    yield started
+    started.close()
+
+
+def install_dependencies(environment: Path) -> None:
+    """Puts what lrtrain needs into the new environment by way of uv's cache: pip would take a minute for it."""
+    uv = shutil.which("uv")
+    if uv is not None:
+        command = [uv, "pip", "install", "--quiet", "--python", environment, "--requirements", ROOT / "pyproject.toml"]
+        subprocess.run(command, check=True)
+
+
+def check(command: str, expected: list[str], output: str, status: int) -> None:
+    """Checks that the lines expected are among those printed, in order; ``...`` stands for anything."""
+    transcript = f"$ {command}\n{output}(status {status})"
+    assert status == (2 if expected and expected[0].startswith("Error: ") else 0), transcript
+    lines = iter(output.splitlines())
+    for line in expected:
+        pattern = ".*".join(map(re.escape, line.strip().split("...")))
+        assert any(re.fullmatch(pattern, printed.strip()) for printed in lines), f"no line {line!r} in\n{transcript}"
+
+
+def test_every_block_is_a_file_or_commands() -> None:
+    fences = GUIDE.read_text(encoding="utf-8").count("```")
+    assert len(blocks()) * 2 == fences
+    for block in blocks():
+        assert block.title or block.language == "console"
+        assert block.title or list(block.commands())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_every_file_and_command(shell: Shell) -> None:
+    for block in blocks():
+        if block.title:
+            (shell.directory / block.title).write_text(block.text, encoding="utf-8")
+            continue
+        for command, expected in block.commands():
+            output, status = shell.run(command)
+            check(command, expected, output, status)
+            if command == "python -m venv env":
+                install_dependencies(shell.directory / "env")
+
+
+# ------------------------------------------------------------------------------------------------ the table of mistakes
+
+# How each sentence of the table comes about: what is replaced in the guide's module, and what is then named.
+MISTAKES = [
+    ("no plugin 'sawtoth'", [], ["sawtoth"]),
+    ("ModuleNotFoundError", [("import annotations\n", "import annotations\nimport scpy\n")], ["sawtooth"]),
+    ("AttributeError", [("class Sawtooth", "class SawTooth")], ["sawtooth"]),
+    ("a plugin is a class with", [("@dataclass(frozen=True)\n", "")], ["sawtooth"]),
+    ("is a dataclass that is not frozen", [("(frozen=True)", "")], ["sawtooth"]),
+    ("has a hook 'build_shedule'", [("def build_schedule", "def build_shedule")], ["sawtooth"]),
+    ("has a method build_schedule", [("    @hookimpl\n", "")], ["sawtooth"]),
+    ("implements no hook", [("    @hookimpl\n", ""), ("def build_schedule", "def build")], ["sawtooth"]),
+    ("has 'ctx' as an argument", [("context: ScheduleContext", "ctx")], ["sawtooth"]),
+    ("gives 'context'", [("context: ScheduleContext", "context: ScheduleContext = None")], ["sawtooth"]),
+    ("have a type that is not there", [("Duration, L", "L"), ('Duration("25%")', "None")], ["sawtooth"]),
+    ("gives -0.1 at step 2", [("return self", "return -0.1 if step == 2 else self")], ["sawtooth"]),
+    ("both build a schedule", [], ["sawtooth", "other"]),
+    ("is brought by", [("", "")], ["sawtooth"]),
+]
+
+
+def rows() -> list[str]:
+    """Returns the first column of the table."""
+    return re.findall(r"^\| `(.*?)` \|", GUIDE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+
+
+def announce(site: Path, project: str, version: str, point: str) -> None:
+    info = site / f"{project.replace('-', '_')}-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project}\nVersion: {version}\n", encoding="utf-8")
+    (info / "entry_points.txt").write_text(f"[lrtrain.plugins]\n{point}\n", encoding="utf-8")
+
+
+def test_the_table_has_no_other_rows() -> None:
+    assert len(rows()) == len(MISTAKES)
+    for row, (fragment, _, _) in zip(rows(), MISTAKES, strict=True):
+        assert fragment in row
+
+
+@pytest.mark.parametrize(("fragment", "changes", "named"), MISTAKES, ids=[each[0] for each in MISTAKES])
+def test_what_lrtrain_says(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fragment: str,
+    changes: list[tuple[str, str]],
+    named: list[str],
+) -> None:
+    (source,) = [block.text for block in blocks() if block.title == "lrtrain_sawtooth.py"]
+    for old, new in changes:
+        assert old in source
+        source = source.replace(old, new)
+    (tmp_path / "lrtrain_sawtooth.py").write_text(source, encoding="utf-8")
+    announce(tmp_path, "lrtrain-sawtooth", "0.1.0", "sawtooth = lrtrain_sawtooth:Sawtooth")
+    if "other" in named:
+        announce(tmp_path, "other", "1.0", "other = lrtrain_sawtooth:Sawtooth")
+    if fragment == "is brought by":
+        announce(tmp_path, "other", "1.0", "sawtooth = other:Other")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "lrtrain_sawtooth", raising=False)
+    with pytest.raises(LrtrainError) as caught:
+        build_table(activate(named), make_context(100, 10))
+    (row,) = [row for row in rows() if fragment in row]
+    assert row in str(caught.value)
