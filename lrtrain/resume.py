@@ -82,13 +82,13 @@ def plan_resumed(
     total = steps_per_epoch * epochs
     if before.step > total:
         raise RunDirError(f"the run has done {before.step} steps, and epochs={epochs} is {total}: give more epochs")
+    if change == "keep":
+        return Planned(before.spec, before.schedule["start"], before.schedule["steps"], _held(before.values, total))
     now = _as_before(active, steps_per_epoch, total, before)
     if np.array_equal(now.values, before.values):
         return now
     if change is None:
         raise ScheduleError(_difference(now, before, total))
-    if change == "keep":
-        return Planned(before.spec, before.schedule["start"], before.schedule["steps"], _held(before.values, total))
     if before.step == total:
         return Planned(before.spec, before.schedule["start"], before.schedule["steps"], before.values[:total])
     rest = build_table(active, make_context(total - before.step, steps_per_epoch))
@@ -134,7 +134,8 @@ def _difference(now: Planned, before: Before, total: int) -> str:
     unequal = np.flatnonzero(now.values[:common] != before.values[:common])
     if unequal.size:
         step = int(unequal[0])
-        said.append(f"learning rate at step {step} {before.values[step]:g} in the run and {now.values[step]:g} now")
+        # All digits: two float32 may differ in the last one only.
+        said.append(f"learning rate at step {step} {before.values[step]!s} in the run and {now.values[step]!s} now")
     return (
         f"the schedule is not that of the checkpoint at step {before.step} ({'; '.join(said)}): "
         "--on-schedule-change keep goes on with the run's own, restart begins the new one there"
