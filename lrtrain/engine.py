@@ -131,7 +131,9 @@ class Engine:
         Args:
             seed: Seed of the parameters, as in ``jax.random.PRNGKey(seed)``.
         """
-        return self.place(step.init(self._program, self._image_shape, jax.random.PRNGKey(seed)))
+        init = step.initializer(self._program.mesh.devices.flat[0].platform)
+        key = jax.random.PRNGKey(seed)
+        return self.place(init(self._program.model, self._program.optimizer, self._image_shape, key))
 
     def place(self, state: TrainState) -> TrainState:
         """Puts a state, such as a restored one, on every device, so that ``run_steps`` takes it as it is."""

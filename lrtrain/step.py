@@ -84,13 +84,21 @@ CHUNK_SPECS = Chunk(PartitionSpec(None, AXIS), PartitionSpec(None, AXIS), REPLIC
 _STEP_SPECS = (REPLICATED, REPLICATED, CHUNK_SPECS, REPLICATED)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def init(program: Program, image_shape: tuple[int, ...], key: jax.Array) -> Any:
+@functools.cache
+def initializer(platform: str) -> Any:
+    """Returns the compiled ``(model, optimizer, image_shape, key) -> TrainState`` of a platform."""
+    # Random numbers take LLVM four seconds to optimise, for a function that runs once.
+    options = {"xla_backend_optimization_level": 1} if platform == "cpu" else None
+    return jax.jit(_init, static_argnums=(0, 1, 2), compiler_options=options)
+
+
+def _init(model: nn.Module, optimizer: Any, image_shape: tuple[int, ...], key: jax.Array) -> TrainState:
     """Makes the state at step 0."""
-    params = program.model.init(key, jnp.zeros((1, *image_shape)))["params"]
-    state = TrainState(params, program.optimizer.init(params), jnp.int32(0))
+    params = model.init(key, jnp.zeros((1, *image_shape)))["params"]
+    state = TrainState(params, optimizer.init(params), jnp.int32(0))
     # A weakly typed leaf would come back from the first step with another type and compile it again.
-    return jax.tree.map(lambda leaf: lax.convert_element_type(leaf, jnp.asarray(leaf).dtype), state)
+    strong: TrainState = jax.tree.map(lambda leaf: lax.convert_element_type(leaf, jnp.asarray(leaf).dtype), state)
+    return strong
 
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=1)

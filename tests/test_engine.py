@@ -101,7 +101,7 @@ def assert_like_reference(result: tuple[TrainState, np.ndarray], loss_reduction:
 
 
 @pytest.mark.parametrize("devices", [1, 2])
-@pytest.mark.parametrize("micro_batch", [16, 256, 10])
+@pytest.mark.parametrize("micro_batch", [16, 256])
 def test_losses_are_those_of_the_plain_step(devices: int, micro_batch: int) -> None:
     assert_like_reference(losses_of(make(devices, micro_batch=micro_batch)))
 
@@ -134,7 +134,7 @@ def test_batches_that_do_not_divide_evenly() -> None:
     np.testing.assert_allclose(results[0], results[1], rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["adamw", "nesterov", "lamb"])
+@pytest.mark.parametrize("name", ["adamw", "lamb"])
 def test_any_optimizer(name: str) -> None:
     """The same as optax's update of the mean gradient, with another rate at each step."""
     engine = make(name=name, loss_reduction="mean")
