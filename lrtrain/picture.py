@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
 # Okabe and Ito's colours, told apart by colour-blind readers; line styles tell them apart in grey.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _STYLES = ("-", "--", "-.", ":")
+_LABEL_WIDTH, _LABEL_LINES = 110, 4
 
 
 def draw_curves(curves: Mapping[str, NDArray[np.float32]], path: Path, steps_per_epoch: int | None = None) -> None:
@@ -36,30 +40,49 @@ def _draw(curves: Mapping[str, NDArray[np.float32]], path: Path, steps_per_epoch
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 4.5), dpi=150, layout="constrained")
+    labels = list(map(_wrapped, curves))
+    lines = sum(label.count("\n") + 1 for label in labels)
+    figure = Figure(figsize=(8, 4.5 + 0.17 * lines), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    for index, (name, values) in enumerate(curves.items()):
-        style = _STYLES[index // len(_COLOURS) % len(_STYLES)]
+    for index, values in enumerate(curves.values()):
+        colour, style = _COLOURS[index % len(_COLOURS)], _STYLES[index % len(_STYLES)]
         marker = "o" if len(values) == 1 else None
-        axes.plot(values, style, color=_COLOURS[index % len(_COLOURS)], label=name, linewidth=1.8, marker=marker)
+        # In front of the frame: a learning rate of 0 lies on it.
+        axes.plot(values, style, color=colour, linewidth=1.8, marker=marker, clip_on=False, zorder=3)
     axes.set(xlabel="step (optimizer updates)", ylabel="learning rate")
     axes.set_ylim(bottom=0)
     axes.margins(x=0.01)
     axes.grid(alpha=0.25)
-    axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=True)
+    axes.yaxis.set_major_formatter(_rate_text(max(float(values.max()) for values in curves.values())))
     if steps_per_epoch and max(map(len, curves.values())) > steps_per_epoch:
         above = axes.secondary_xaxis("top", functions=_scaling(steps_per_epoch))
         above.set_xlabel("epoch")
-    _legend(axes, list(curves))
-    date = {"Date": None} if path.suffix == ".svg" else {}
+    _legend(figure, axes, labels)
+    date = {"Date": None} if path.suffix.lower() == ".svg" else {}
     figure.savefig(path, metadata=date)
+
+
+def _wrapped(name: str) -> str:
+    return textwrap.fill(name, _LABEL_WIDTH, max_lines=_LABEL_LINES, placeholder=" ...", break_on_hyphens=False)
+
+
+def _rate_text(highest: float) -> Callable[[float, float], str]:
+    """Returns how learning rates are written: as one types them, with the power of ten of the highest."""
+    power = math.floor(math.log10(highest)) if highest > 0 else 0
+    if -2 <= power <= 3:
+        return lambda rate, _: f"{rate:g}"
+    # Apart from the axis, matplotlib's own power of ten falls on the epochs above it.
+    return lambda rate, _: f"{rate / 10.0**power:.4g}e{power}" if rate else "0"
 
 
 def _scaling(factor: int) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
     return lambda x: x / factor, lambda x: x * factor
 
 
-def _legend(axes: Axes, names: list[str]) -> None:
-    shown = [name if len(name) <= 70 else name[:67] + "..." for name in names]
-    axes.legend(shown, loc="best", fontsize="small", framealpha=0.9)
+def _legend(figure: Figure, axes: Axes, labels: list[str]) -> None:
+    """Adds the legend below the axes: specs are long, and inside it would lie on the curves."""
+    legend = figure.legend(axes.get_lines(), labels, loc="outside lower left", fontsize="small", frameon=False)
+    for text in legend.get_texts():
+        # A dollar sign in a spec is one.
+        text.set_parse_math(False)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import io
 import os
 import sys
 from typing import Any
 
 import click
 
-from lrtrain.errors import LrtrainError
+from lrtrain.errors import LrtrainError, nearest
 
 # Each command is imported when it is named or listed; none of their modules imports what takes time.
 _COMMANDS = {
@@ -36,12 +37,27 @@ class _Group(click.Group):
         return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if args and args[0].startswith("-") and args[0] not in _OF_THE_GROUP:
+        args = args or ["--help"]
+        if args[0].startswith("-") and args[0] not in _OF_THE_GROUP:
             args = [_DEFAULT, *args]
         return super().parse_args(ctx, args)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _COMMANDS and not ctx.resilient_parsing:
+            raise click.UsageError(
+                f"no command '{args[0]}'{nearest(args[0], _COMMANDS)}; the commands are {', '.join(_COMMANDS)}, "
+                "and a plugin is named with --plugin",
+                ctx,
+            )
+        return super().resolve_command(ctx, args)
+
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Runs a command; what the user can mend is one sentence, and only a bug of ours shows a traceback."""
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # A terminal of another encoding than UTF-8 shows question marks rather than a traceback.
+            sys.stdout.reconfigure(errors="replace")
         try:
             return super().main(*args, **{**kwargs, "standalone_mode": False})
         except click.exceptions.Exit as stop:

@@ -11,7 +11,8 @@ from click.shell_completion import CompletionItem
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _complete_plugin(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def complete_plugin(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Returns the names of installed plugins that begin so."""
     from lrtrain.discovery import find_plugins
 
     names = {entry.name: entry.summary for entry in find_plugins()}
@@ -26,7 +27,7 @@ def plugin_option(*, required: bool = False) -> Callable[[F], F]:
         metavar="SPEC",
         multiple=True,
         required=required,
-        shell_complete=_complete_plugin,
+        shell_complete=complete_plugin,
         help="A plugin by name, with options if wanted: sgdr, or 'sgdr(cycles=4, peak_value=1e-3)'. Repeatable.",
     )
 

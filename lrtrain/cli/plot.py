@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,19 +78,31 @@ def _curves(plugins: tuple[str, ...], total: int, steps_per_epoch: int) -> dict[
 def _check_output(output: Path, *, force: bool) -> None:
     if output.suffix.lower() not in _SUFFIXES:
         raise UsageError(f"--output {output}: expected a name that ends in {', '.join(_SUFFIXES)}")
-    if output.exists() and not force:
+    with _writable(output):
+        there = output.exists()
+    if there and not force:
         raise UsageError(f"--output {output} is there already: give another name, or --force to overwrite it")
     if not output.absolute().parent.is_dir():
         raise UsageError(f"--output {output}: the directory {output.parent} does not exist")
 
 
 def _write(curves: dict[str, NDArray[np.float32]], output: Path, steps_per_epoch: int) -> None:
-    if output.suffix.lower() == ".csv":
-        _write_csv(curves, output)
-        return
-    from lrtrain.picture import draw_curves
+    with _writable(output):
+        if output.suffix.lower() == ".csv":
+            _write_csv(curves, output)
+            return
+        from lrtrain.picture import draw_curves
 
-    draw_curves(curves, output, steps_per_epoch)
+        draw_curves(curves, output, steps_per_epoch)
+
+
+@contextmanager
+def _writable(output: Path) -> Iterator[None]:
+    """Turns what the file system refuses into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"--output {output} cannot be written: {error.strerror or error}") from error
 
 
 def _write_csv(curves: dict[str, NDArray[np.float32]], output: Path) -> None:

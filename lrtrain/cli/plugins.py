@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 import json
+import shlex
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from lrtrain.cli.options import json_option
+from lrtrain.cli.options import complete_plugin, json_option
 from lrtrain.discovery import Entry, duplicates, find_plugin, find_plugins
 from lrtrain.errors import LrtrainError
 
@@ -54,7 +55,7 @@ def list_plugins(load: bool, as_json: bool) -> None:
 
 
 @command.command("show", short_help="Show one plugin: what it does, its options, its curve.")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_plugin)
 @json_option()
 def show(name: str, as_json: bool) -> None:
     """Show the documentation of plugin NAME, its options, an example, and its curve over a run of ten epochs."""
@@ -64,9 +65,9 @@ def show(name: str, as_json: bool) -> None:
     entry = find_plugin(name)
     plugin = load_class(entry)
     hooks, options = hooks_of(plugin), [vars(option) for option in options_of(plugin)]
-    documentation = inspect.getdoc(plugin) or ""
+    documentation = _documentation(plugin)
     example = _example(entry, options)
-    curve = _curve(entry) if "build_schedule" in hooks else None
+    curve, no_curve = _curve(entry) if "build_schedule" in hooks else (None, "it builds no schedule")
     if as_json:
         shown = {
             **_identity(entry),
@@ -76,6 +77,7 @@ def show(name: str, as_json: bool) -> None:
             "example": example,
         }
         shown["curve"] = None if curve is None else {"steps": _STEPS, "learning_rates": [float(str(x)) for x in curve]}
+        shown["no_curve"] = no_curve
         click.echo(json.dumps(shown, indent=2))
         return
     click.echo(
@@ -90,6 +92,8 @@ def show(name: str, as_json: bool) -> None:
 
         click.echo(f"Learning rate over 10 epochs of {_STEPS_PER_EPOCH} steps, with the defaults")
         click.echo(draw({entry.name: curve}))
+    elif "build_schedule" in hooks:
+        click.echo(f"No curve with the defaults: {no_curve}")
 
 
 def _identity(entry: Entry) -> dict[str, Any]:
@@ -115,22 +119,36 @@ def _row(entry: Entry, twice: Iterable[str], *, load: bool) -> dict[str, Any]:
 
 def _cell(row: dict[str, Any], column: str) -> str:
     if column == "hooks":
-        return f"broken: {row['error']}" if row["error"] else ", ".join(row["hooks"])
+        return "(broken)" if row["error"] else ", ".join(row["hooks"])
+    if column == "summary" and row.get("error"):
+        return str(row["error"])
     mark = " (duplicate)" if column == "name" and row["duplicate"] else ""
     return str(row[column]) + mark
 
 
+def _documentation(plugin: type) -> str:
+    """Returns the docstring; not the signature that a dataclass without one has in its place."""
+    text = inspect.getdoc(plugin) or ""
+    return "(no documentation)" if not text or text.startswith(f"{plugin.__name__}(") else text
+
+
 def _example(entry: Entry, options: Sequence[dict[str, Any]]) -> str:
-    with_default = [each for each in options if each["default"] not in (None, "none")]
-    inner = f"({with_default[0]['name']}={with_default[0]['default']})" if with_default else ""
-    return f"lrtrain --plugin '{entry.name}{inner}' --epochs 3" if inner else f"lrtrain --plugin {entry.name}"
+    """Returns a command: with the options that must be given, or else with the first that has a default."""
+    given = [f"{each['name']}=..." for each in options if each["default"] is None]
+    given = given or [f"{each['name']}={each['default']}" for each in options if each["default"] != "none"][:1]
+    spec = f"{entry.name}({', '.join(given)})" if given else entry.name
+    return f"lrtrain --plugin {shlex.quote(spec)} --epochs 3"
 
 
-def _curve(entry: Entry) -> NDArray[np.float32] | None:
+def _curve(entry: Entry) -> tuple[NDArray[np.float32] | None, str | None]:
+    """Returns the learning rates with the defaults, or why there are none."""
     from lrtrain.plugins import activate
     from lrtrain.schedules import build_table, make_context
 
-    return build_table(activate([entry.name]), make_context(_STEPS, _STEPS_PER_EPOCH)).values
+    try:
+        return build_table(activate([entry.name]), make_context(_STEPS, _STEPS_PER_EPOCH)).values, None
+    except LrtrainError as error:
+        return None, str(error)
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
