@@ -7,10 +7,10 @@ from click.shell_completion import get_completion_class
 
 
 @click.command("completion", short_help="Print the completion script of a shell.")
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]), metavar="SHELL")
 @click.pass_context
 def command(ctx: click.Context, shell: str) -> None:
-    """Print the script that makes SHELL complete commands, options and names of plugins.
+    """Print the script that makes SHELL (bash, zsh or fish) complete commands, options and names of plugins.
 
     For bash, put `eval "$(lrtrain completion bash)"` into ~/.bashrc; for zsh the same with zsh into ~/.zshrc; for fish,
     `lrtrain completion fish > ~/.config/fish/completions/lrtrain.fish`.

@@ -77,7 +77,8 @@ class _Group(click.Group):
 
 
 def _fail(message: str, code: int, ctx: click.Context | None) -> None:
-    click.echo(click.style("Error: ", fg="red", bold=True) + message, err=True)
+    line = " ".join(part.strip() for part in message.splitlines())
+    click.echo(click.style("Error: ", fg="red", bold=True) + line, err=True)
     if ctx is not None:
         click.echo(f"'{ctx.command_path} --help' lists what can be given.", err=True)
     sys.exit(code)
