@@ -51,6 +51,12 @@ def test_a_share_is_the_floor_of_the_exact_value(hundredths: int, total: int) ->
     assert Duration(share).steps(total, 1) == hundredths * total // 10_000
 
 
+def test_all_of_a_run_and_its_hundredths() -> None:
+    # In floating point 29 / 100 is a little less than 0.29.
+    assert [Duration("100%").steps(total, 1) for total in range(1, 1000)] == list(range(1, 1000))
+    assert [Duration(f"{share}%").steps(100, 1) for share in range(101)] == list(range(101))
+
+
 @unhurried
 @given(thousandths=st.integers(0, 10**6), per_epoch=st.integers(1, 2**31 - 1))
 def test_epochs_are_the_floor_of_the_exact_value(thousandths: int, per_epoch: int) -> None:
