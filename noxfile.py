@@ -63,9 +63,10 @@ def types(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """All tests, with core and all plugins from this tree; `-- -m "not slow"` and the like choose among them."""
+    """The tests in tests/, or those that `-- -m "not slow"` and the like choose, with core and all plugins."""
     sync(session, "--extra=all", "--group=test")
-    session.run("pytest", *session.posargs)
+    # Two files at a time: most of the time goes into compiling, which uses one core.
+    session.run("pytest", "--numprocesses=2", "--dist=loadscope", *(session.posargs or ["tests"]))
 
 
 @nox.session
@@ -123,9 +124,12 @@ def third_party(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS[0])
 def minimums(session: nox.Session) -> None:
-    """The lowest versions that pyproject.toml allows."""
+    """The lowest versions that pyproject.toml allows, with the tests that use all of them."""
     session.install("--resolution=lowest-direct", "--group=test", ".", *(f"plugins/{name}" for name in NAMES))
-    session.run("pytest", "-m", "not slow", *session.posargs)
+    parts = ["data", "loader", "model", "optimizers", "options", "picture", "resume", "training"]
+    files = [f"tests/test_{part}.py" for part in parts]
+    # Old libraries warn of what newer ones no longer like.
+    session.run("pytest", "-Wignore::DeprecationWarning", *(session.posargs or files))
 
 
 @nox.session
