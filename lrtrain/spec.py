@@ -321,11 +321,11 @@ class _Parser:
         while self.peek() != closing:
             key = self.key(between)
             if key in pairs:
-                raise SpecError(f"cannot read '{short(self.text)}': {key} is given twice")
-            self.expect(between, f"after {key}")
+                raise SpecError(f"cannot read '{short(self.text)}': {short(key)} is given twice")
+            self.expect(between, f"after {short(key)}")
             pairs[key] = self.value(depth + 1)
             if self.peek() != closing:
-                self.expect(",", f"or '{closing}' after {key}{between}{short(pairs[key])}")
+                self.expect(",", f"or '{closing}' after {short(key)}{between}{short(pairs[key])}")
         self.take()
         return pairs
 

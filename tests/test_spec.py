@@ -243,6 +243,10 @@ PIECES = st.sampled_from(
 @example("a-" * 5_000)
 @example("a(b=" + "{1:" * 3_000)
 @example("a(b=" + "1" * 9_000 + ")")
+@example("{'\x1b'")
+@example("{'\x1b': 1 2")
+@example("{'\x1b': 1, '\x1b': 1}")
+@example("{" + "x" * 9_000)
 def test_random_text_is_read_or_refused(text: str) -> None:
     for read in (parse_spec, parse_value):
         try:
