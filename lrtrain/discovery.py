@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from lrtrain.errors import PluginError, nearest
 from lrtrain.spec import normal_name
@@ -78,7 +79,10 @@ def _entries() -> Iterator[Entry]:
     seen: set[str] = set()
     for distribution in importlib.metadata.distributions():
         try:
-            name, points = distribution.metadata["Name"] or "", distribution.entry_points.select(group=GROUP)
+            metadata: Any = distribution.metadata  # `get` is there, and typeshed knows it from Python 3.12 on
+            # Since Python 3.12 it is deprecated to ask by index for a field that is not there.
+            name, summary = metadata.get("Name", ""), metadata.get("Summary", "")
+            points = distribution.entry_points.select(group=GROUP)
         except Exception:  # noqa: BLE001  # damaged, as after an interrupted install: no harm to all the others
             continue
         key = re.sub(r"[-_.]+", "-", name).lower()
@@ -87,5 +91,4 @@ def _entries() -> Iterator[Entry]:
             continue
         seen.add(key)
         for point in points:
-            summary = distribution.metadata["Summary"] or ""
             yield Entry(normal_name(point.name), point.value, name, distribution.version, summary)
