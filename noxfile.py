@@ -1,7 +1,6 @@
 """The test sessions: `uv run nox` runs those of `nox.options.sessions`, `uv run nox --list` shows all of them.
 
-Each has an environment of its own, which uv makes in a few seconds by hard links into its cache. `wheels` builds every
-package once, for all sessions that install them as a user would.
+Each has an environment of its own, which uv makes in seconds by hard links into its cache; `wheels` builds for others.
 """
 
 from __future__ import annotations
@@ -18,16 +17,14 @@ import nox
 ROOT = Path(__file__).parent
 DIST = ROOT / ".nox" / "dist"
 PYTHONS = ["3.11", "3.12", "3.13"]
-HERE = "{}.{}".format(*sys.version_info)
+HERE = next((each for each in PYTHONS if sys.version.startswith(f"{each}.")), PYTHONS[0])
 NAMES = sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))
 
-nox.needs_version = ">=2025.10"
 nox.options.default_venv_backend = "uv"
-nox.options.sessions = ["lint", "types", f"tests-{HERE if HERE in PYTHONS else PYTHONS[0]}", "plugin", "third_party"]
+nox.options.sessions = ["lint", "types", f"tests-{HERE}", "plugin", "third_party"]
 # A Python that is not there is skipped, on a build machine too, and none is downloaded.
 nox.options.error_on_missing_interpreters = False
 nox.options.download_python = "never"
-
 # Where bytecode is switched off, as in some containers, every process of the tests would compile JAX's sources anew.
 os.environ["PYTHONDONTWRITEBYTECODE"] = ""
 
@@ -42,8 +39,7 @@ def sync(session: nox.Session, *options: str) -> None:
 
 def wheel(name: str) -> str:
     """Returns the wheel of a package that the session `wheels` has built."""
-    (path,) = DIST.glob(f"{name.replace('-', '_')}-[0-9]*.whl")
-    return str(path)
+    return str(next(DIST.glob(f"{name.replace('-', '_')}-[0-9]*.whl")))
 
 
 @nox.session
@@ -63,9 +59,8 @@ def types(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """The tests in tests/, or those that `-- -m "not slow"` and the like choose, with core and all plugins."""
+    """The tests in tests/, or what `-- ...` says, with core and all plugins; two files at a time."""
     sync(session, "--extra=all", "--group=test")
-    # Two files at a time: most of the time goes into compiling, which uses one core.
     session.run("pytest", "--numprocesses=2", "--dist=loadscope", *(session.posargs or ["tests"]))
 
 
@@ -79,21 +74,17 @@ def wheels(session: nox.Session) -> None:
     session.install(*map(wheel, ["lrtrain", *NAMES]))
     session.chdir(session.create_tmp())
     listed = str(session.run("lrtrain", "plugins", "list", "--load", silent=True))
-    schedules = [name for name in NAMES if name != "lrtrain-fashion-mnist"]
-    if "(broken)" in listed or any(f" {name} " not in listed for name in schedules):
-        session.error(listed)
+    assert "(broken)" not in listed, listed
+    assert all(f" {name} " in listed for name in NAMES if name != "lrtrain-fashion-mnist"), listed
 
 
 def check_contents(path: Path) -> None:
-    """Raises AssertionError when a wheel lacks something, or holds something that is none of its business."""
-    files = set(ZipFile(path).namelist())
-    package = path.name.split("-")[0]
-    wanted = {"lrtrain": ["py.typed"], "lrtrain_fashion_mnist": ["__init__.py", "files/train-images-idx3-ubyte.gz"]}
-    expected = {f"{package}/{file}" for file in wanted[package]} if package in wanted else {f"{package}.py"}
-    assert expected <= files, f"{path.name} lacks {expected - files}"
-    assert any(file.endswith(".dist-info/licenses/LICENSE") for file in files), f"{path.name} has no licence"
-    foreign = {file for file in files if not file.startswith((f"{package}/", f"{package}.py", f"{package}-"))}
-    assert not foreign, f"{path.name} also holds {foreign}"
+    """Refuses a wheel that lacks a module, data or its licence, or that holds tests or anything else."""
+    package, files = path.name.split("-")[0], set(ZipFile(path).namelist())
+    wanted = {"lrtrain": ["/py.typed"], "lrtrain_fashion_mnist": ["/idx.py", "/files/train-images-idx3-ubyte.gz"]}
+    assert {f"{package}{end}" for end in wanted.get(package, [".py"])} <= files, files
+    assert any(file.endswith(".dist-info/licenses/LICENSE") for file in files), files
+    assert all(file.startswith((f"{package}/", f"{package}.py", f"{package}-")) for file in files), files
 
 
 @nox.session(requires=["wheels"])
@@ -124,11 +115,10 @@ def third_party(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS[0])
 def minimums(session: nox.Session) -> None:
-    """The lowest versions that pyproject.toml allows, with the tests that use all of them."""
+    """The lowest versions that pyproject.toml allows, with the tests that use all; they may warn of new ones."""
     session.install("--resolution=lowest-direct", "--group=test", ".", *(f"plugins/{name}" for name in NAMES))
     parts = ["data", "loader", "model", "optimizers", "options", "picture", "resume", "training"]
-    files = [f"tests/test_{part}.py" for part in parts]
-    # Old libraries warn of what newer ones no longer like.
+    files = [f"tests/test_{each}.py" for each in parts]
     session.run("pytest", "-Wignore::DeprecationWarning", *(session.posargs or files))
 
 
