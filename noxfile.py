@@ -117,7 +117,7 @@ def third_party(session: nox.Session) -> None:
 def minimums(session: nox.Session) -> None:
     """The lowest versions that pyproject.toml allows, with the tests that use all; they may warn of new ones."""
     session.install("--resolution=lowest-direct", "--group=test", ".", *(f"plugins/{name}" for name in NAMES))
-    parts = ["data", "loader", "model", "optimizers", "options", "picture", "resume", "training"]
+    parts = ["cli", "data", "loader", "model", "optimizers", "options", "picture", "resume", "training"]
     files = [f"tests/test_{each}.py" for each in parts]
     session.run("pytest", "-Wignore::DeprecationWarning", *(session.posargs or files))
 
