@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -32,15 +33,15 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 def start(directory: Path, environment: dict[str, str], *arguments: str, **options: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "lrtrain", *arguments]
-    return subprocess.Popen(  # type: ignore[call-overload]
-        command,
-        cwd=directory,
-        env=environment,
-        text=True,
-        # Where the tests run in the background of a shell, SIGINT is ignored, and children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
-        **options,
-    )
+    return subprocess.Popen(command, cwd=directory, env=environment, text=True, **options)  # type: ignore[call-overload]
+
+
+@pytest.fixture(autouse=True)
+def _interruptible() -> Iterator[None]:
+    """Lets what a test starts be interrupted: in the background of a shell SIGINT is ignored, and inherited."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def test_one_epoch_of_all_of_fashion_mnist(tmp_path: Path, environment: dict[str, str]) -> None:
