@@ -16,7 +16,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from typing_extensions import Doc
 
 from lrtrain.duration import Duration
-from lrtrain.errors import OptionError, PluginError, SpecError, cause, nearest
+from lrtrain.errors import LrtrainError, OptionError, PluginError, SpecError, cause, nearest
 from lrtrain.spec import Spec, format_value, short
 
 if TYPE_CHECKING:
@@ -106,13 +106,16 @@ def make(plugin: type, name: str, given: Mapping[str, Any]) -> Any:
     values = {option: _checked(name, option, hints[option], value) for option, value in given.items()}
     for field in _fields(plugin):
         if field.name not in given and _is_required(field):
-            raise OptionError(
-                f"plugin '{name}' needs its option '{field.name}' ({_doc(hints[field.name])}): give {field.name}=..."
-            )
+            meaning = f" ({doc})" if (doc := _doc(hints[field.name])) else ""
+            raise OptionError(f"plugin '{name}' needs its option '{field.name}'{meaning}: give {field.name}=...")
     try:
         return plugin(**values)
-    except (TypeError, ValueError) as error:
+    except LrtrainError:
+        raise
+    except ValueError as error:
         raise OptionError(f"plugin '{name}': {error}") from error
+    except Exception as error:
+        raise OptionError(f"plugin '{name}' fails with these options: {cause(error)}") from error
 
 
 def resolved(instance: Any) -> dict[str, Any]:

@@ -274,6 +274,23 @@ def test_what_the_checker_says_of_any_class() -> None:
         check_class(3, "it")
 
 
+@pytest.mark.parametrize(
+    ("raised", "sentence"),
+    [
+        ("ValueError('low must be below high')", "plugin 'strict': low must be below high"),
+        ("KeyError('low')", "plugin 'strict' fails with these options: KeyError: 'low'"),
+    ],
+)
+def test_options_that_the_plugin_itself_refuses(site: Site, raised: str, sentence: str) -> None:
+    site.install("strict", f"{GOOD}\n    def __post_init__(self):\n        raise {raised}\n")
+    assert refusal(site.lrtrain("--plugin", "strict")) == sentence
+
+
+def test_an_option_that_must_be_given(site: Site) -> None:
+    site.install("needy", GOOD.replace("value: LearningRate = 0.5", "value: float"))
+    assert refusal(site.lrtrain("--plugin", "needy")) == "plugin 'needy' needs its option 'value': give value=..."
+
+
 # ------------------------------------------------------------------------------------------------------ several of them
 
 
