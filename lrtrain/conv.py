@@ -2,8 +2,8 @@
 
 XLA:CPU rewrites a convolution to its fast kernel only in the entry computation of a program. The gradients that
 autodiff makes of a convolution have permuted dimensions; inside a loop body they stay so and run element by element,
-about forty times slower (jax-ml/jax#12868). Here the gradient of the images is a convolution that needs no rewriting,
-and that of the kernel a matrix product. docs/engine-notes.md has the measurements. Other backends get autodiff's own.
+about forty times slower (jax-ml/jax#12868). Here both gradients are convolutions that need no rewriting.
+docs/engine-notes.md has the measurements. Other backends get autodiff's own.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ _Pads = tuple[tuple[int, int], ...]
 _CANONICAL = ("NHWC", "HWIO", "NHWC")
 # Up to so many products for an output value, adding them up in one fused loop beats a convolution.
 _FEW_PRODUCTS = 9
+# Examples in one convolution for a kernel's gradient, and at most so many of them one after another.
+_GROUP = 8
+_MOST_GROUPS = 8
 
 
 def conv_general_dilated(  # noqa: PLR0913, PLR0917 - the signature of the function that it stands in for
@@ -120,32 +123,27 @@ def _sum_of_products(x: jax.Array, w: jax.Array, *, pads: _Pads) -> jax.Array:
 def _kernel_gradient(  # noqa: PLR0913, PLR0917
     x: jax.Array, shape: tuple[int, ...], g: jax.Array, pads: _Pads, opposite: _Pads, precision: Any
 ) -> jax.Array:
-    """Returns the gradient ``[h, w, C, O]`` as one matrix product, over all places of all images.
+    """Returns the gradient ``[h, w, C, O]``; of images and cotangent, the one with more channels slides over the other.
 
-    Of the images and the cotangent, the one with fewer channels is written out once for each place of the kernel.
+    The fast kernel takes what slides as one operand of a matrix product, and likes it wide.
     """
-    height, width, channels, features = shape
-    if channels <= features:
-        planes = _shifted_planes(x, (height, width), pads)
-        return jnp.matmul(planes, g.reshape(-1, features), precision=precision).reshape(shape)
-    planes = _shifted_planes(g, (height, width), opposite)
-    product = jnp.matmul(planes, x.reshape(-1, channels), precision=precision)
-    return product.reshape(height, width, features, channels)[::-1, ::-1].swapaxes(2, 3)
+    if shape[2] <= shape[3]:
+        return _correlate(x, g, pads, precision).transpose(1, 2, 0, 3)
+    return _correlate(g, x, opposite, precision)[:, ::-1, ::-1].transpose(1, 2, 3, 0)
 
 
-def _shifted_planes(x: jax.Array, kernel: tuple[int, int], pads: _Pads) -> jax.Array:
-    """Writes ``x[N, H, W, C]`` as ``[h * w * C, N * H' * W']``: what each place of the kernel sees at each position.
+def _correlate(x: jax.Array, y: jax.Array, pads: _Pads, precision: Any) -> jax.Array:
+    """Slides ``y[N, h, w, F]`` over ``x[N, H, W, C]`` and sums over the examples: ``[C, H', W', F]``.
 
-    The barriers keep XLA from redoing an earlier stage in each of the later one's copies.
+    It is a convolution with the examples as channels, in groups whose two operands fit a core's second-level cache.
     """
+    size = max(_GROUP, -(-x.shape[0] // _MOST_GROUPS))
+    groups = [slice(begin, begin + size) for begin in range(0, x.shape[0], size)]
     stage: Any = lax.optimization_barrier
-    planes = stage(stage(x.reshape(-1, x.shape[-1])).T).reshape(x.shape[-1], *x.shape[:-1])
-    padded = stage(_pad(planes, ((0, 0), (0, 0), *pads)))
-    height, width = (n - k + 1 for n, k in zip(padded.shape[2:], kernel, strict=True))
-    across = stage(jnp.concatenate([padded[..., j : j + width] for j in range(kernel[1])]))
-    return jnp.concatenate([across[:, :, i : i + height] for i in range(kernel[0])]).reshape(
-        -1, x.shape[0] * height * width
+    parts = (
+        _conv(stage(x[i].transpose(3, 1, 2, 0)), stage(y[i].transpose(1, 2, 0, 3)), pads, precision) for i in groups
     )
+    return sum(parts, start=jnp.zeros((), x.dtype))
 
 
 def _pad(x: jax.Array, pads: Sequence[tuple[int, int]]) -> jax.Array:
