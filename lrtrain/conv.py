@@ -164,13 +164,16 @@ def is_slow_in_loop(jaxpr: Any) -> bool:
     for equation in jaxpr.eqns:
         if equation.primitive.name == "conv_general_dilated" and _needs_rewriting(equation.params):
             return True
-        if any(is_slow_in_loop(part) for part in _parts(equation.params)):
+        if any(is_slow_in_loop(part) for part in inner_programs(equation.params)):
             return True
     return False
 
 
-def _parts(params: dict[str, Any]) -> list[Any]:
-    """Lists the programs within an operation; of ``platform_dependent``'s, only the one that runs on CPU."""
+def inner_programs(params: dict[str, Any]) -> list[Any]:
+    """Lists the programs within an operation, given its parameters.
+
+    Of those of ``platform_dependent`` it takes only the one that runs on CPU.
+    """
     if platforms := params.get("branches_platforms"):
         return [next(b for b, p in zip(params["branches"], platforms, strict=True) if p is None or "cpu" in p)]
     leaves = jax.tree.leaves(list(params.values()), is_leaf=lambda leaf: hasattr(leaf, "eqns"))

@@ -48,16 +48,19 @@ class Split(Protocol):
 class Losses:
     """The losses of one call of ``run_steps``, still on the devices; ``numpy.asarray`` waits for them."""
 
-    def __init__(self, buffer: jax.Array, count: int) -> None:
+    def __init__(self, buffer: jax.Array, shape: tuple[int, ...]) -> None:
         self._buffer = buffer
-        self._count = count
+        self._shape = shape
 
     def __len__(self) -> int:
-        return self._count
+        return self._shape[0]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
-        """Waits for the steps and returns float32[steps]: the mean loss of an example in each step's batch."""
-        return np.array(jax.device_get(self._buffer)[: self._count], dtype=dtype)
+        """Waits for the steps and returns float32[steps]: the mean loss of an example in each step's batch.
+
+        Those of a population are float32[runs, steps].
+        """
+        return np.array(jax.device_get(self._buffer)[tuple(map(slice, self._shape))], dtype=dtype)
 
     def block_until_ready(self) -> Losses:
         """Waits for the steps."""
@@ -83,6 +86,7 @@ class Engine:
         devices: Sequence[jax.Device] | None = None,
         micro_batch: int | None = None,
         chunk_steps: int = 16,
+        group: int = 0,
     ) -> None:
         """Puts the data on the devices.
 
@@ -97,6 +101,7 @@ class Engine:
             micro_batch: Largest number of examples that a device takes at once; None for 16 on CPU and all elsewhere.
                 It changes nothing but the last bits, and is not heeded on CPU for a model that is slow in a loop.
             chunk_steps: Largest number of steps in a call of ``run_steps``.
+            group: Runs that each device trains by itself, for `lrtrain.population.Population`; 0 for one run on all.
         """
         if loss_reduction not in ("sum", "mean"):
             raise ValueError(f"loss_reduction is 'sum' or 'mean', got {loss_reduction!r}")
@@ -107,18 +112,20 @@ class Engine:
         self.looped = not (on_cpu and _is_slow_in_loop(model, train.images.shape[1:]))
         if not self.looped or (micro_batch is None and not on_cpu):
             micro_batch = batch_size
+        share = 1 if group else len(devices)
         test_batch = _CPU_TEST_BATCH if on_cpu else _ACCELERATOR_TEST_BATCH
         self._program = step.Program(
             model,
             optimizer,
             loss_reduction,
             Mesh(np.asarray(devices), (step.AXIS,)),
-            step.MicroBatches.of(batch_size, len(devices), micro_batch or _CPU_MICRO_BATCH),
-            step.MicroBatches.of(len(test.labels), len(devices), test_batch),
+            step.MicroBatches.of(batch_size, share, micro_batch or _CPU_MICRO_BATCH),
+            step.MicroBatches.of(len(test.labels), share, test_batch),
+            group,
         )
         self._image_shape = train.images.shape[1:]
         self._train = self._put((train.images, np.asarray(train.labels, np.int32)), step.REPLICATED)
-        self._test = self._put(self._padded_test(test), step.SHARDED)
+        self._test = self._put(self._padded_test(test, share), self._program.of_test)
 
     @property
     def num_devices(self) -> int:
@@ -131,13 +138,19 @@ class Engine:
         Args:
             seed: Seed of the parameters, as in ``jax.random.PRNGKey(seed)``.
         """
+        return self.place(self.init_alone(seed))
+
+    def init_alone(self, seed: int) -> TrainState:
+        """Returns what ``init`` does, on one device."""
         init = step.initializer(self._program.mesh.devices.flat[0].platform)
-        key = jax.random.PRNGKey(seed)
-        return self.place(init(self._program.model, self._program.optimizer, self._image_shape, key))
+        state: TrainState = init(
+            self._program.model, self._program.optimizer, self._image_shape, jax.random.PRNGKey(seed)
+        )
+        return state
 
     def place(self, state: TrainState) -> TrainState:
-        """Puts a state, such as a restored one, on every device, so that ``run_steps`` takes it as it is."""
-        placed: TrainState = self._put(state, step.REPLICATED)
+        """Puts a state, such as a restored one, on the devices, so that ``run_steps`` takes it as it is."""
+        placed: TrainState = self._put(state, self._program.of_run)
         return placed
 
     def compile(self) -> None:
@@ -164,39 +177,54 @@ class Engine:
         Returns:
             The state after, and the steps' losses: the mean cross-entropy of an example before each update.
         """
-        steps = len(order)
+        return self.run_chunk(state, step.Chunk(order, weights, learning_rates), np.int32(len(order)), (len(order),))
+
+    def run_chunk(
+        self, state: TrainState, chunk: step.Chunk, numbers: Any, shape: tuple[int, ...]
+    ) -> tuple[TrainState, Losses]:
+        """Does what ``run_steps`` says, for one run or for those of a population.
+
+        Args:
+            state: The state before; it is used up.
+            chunk: The steps, as arrays of the host; those of a population have a leading axis ``[runs]``.
+            numbers: int32[] or int32[runs], how many of the steps to run.
+            shape: ``(steps,)`` or ``(runs, steps)``: the losses that are wanted.
+
+        Returns:
+            The state after, and the losses.
+        """
+        *runs, steps = np.shape(chunk.learning_rates)
         if steps > self.chunk_steps:
             raise ValueError(f"at most {self.chunk_steps} steps in a call, got {steps}")
-        padded = (self.chunk_steps, self.num_devices * self._program.train.parts * self._program.train.size)
+        program = self._program
+        share = 1 if program.group else self.num_devices
+        padded = (*runs, self.chunk_steps, share * program.train.parts * program.train.size)
         values = (
-            _filled(order, padded, np.int32),
-            _filled(weights, padded, np.float32),
-            _filled(learning_rates, padded[:1], np.float32),
+            _filled(chunk.order, padded, np.int32),
+            _filled(chunk.weights, padded, np.float32),
+            _filled(chunk.learning_rates, padded[:-1], np.float32),
         )
-        return self._run(state, step.Chunk(*map(self._put, values, step.CHUNK_SPECS)), steps)
+        losses = self._put(np.zeros(padded[:-1], np.float32), program.of_run)
+        carry = (state, losses)
+        placed = step.Chunk(*map(self._put, values, program.of_chunk))
+        if self.looped:
+            carry = step.run_chunk(program, carry, self._train, placed, self._put(numbers, program.of_run))
+        else:
+            for index in range(steps):
+                at = self._put(np.full(runs, index, np.int32), program.of_run)
+                carry = step.run_one(program, carry, self._train, placed, at)
+        return carry[0], Losses(carry[1], shape)
 
     def evaluate(self, state: TrainState) -> tuple[jax.Array, jax.Array]:
         """Returns the mean loss and the accuracy on the test set, float32[] each, still on the devices."""
         mean_loss, accuracy = step.evaluate(self._program, state.params, self._test)
         return mean_loss, accuracy
 
-    def _run(self, state: TrainState, chunk: step.Chunk, steps: int) -> tuple[TrainState, Losses]:
-        carry = (state, self._put(np.zeros(self.chunk_steps, np.float32), step.REPLICATED))
-        if self.looped:
-            carry = step.run_chunk(
-                self._program, carry, self._train, chunk, self._put(np.int32(steps), step.REPLICATED)
-            )
-        else:
-            for index in range(steps):
-                at = self._put(np.int32(index), step.REPLICATED)
-                carry = step.run_one(self._program, carry, self._train, chunk, at)
-        return carry[0], Losses(carry[1], steps)
-
     def _put(self, values: Any, spec: PartitionSpec) -> Any:
         return jax.device_put(values, NamedSharding(self._program.mesh, spec))
 
-    def _padded_test(self, test: Split) -> tuple[npt.NDArray[Any], ...]:
-        size = self.num_devices * self._program.test.parts * self._program.test.size
+    def _padded_test(self, test: Split, share: int) -> tuple[npt.NDArray[Any], ...]:
+        size = share * self._program.test.parts * self._program.test.size
         images = _filled(test.images, (size, *self._image_shape), test.images.dtype)
         weights = np.ones(len(test.labels), np.float32)
         return images, _filled(test.labels, (size,), np.int32), _filled(weights, (size,), np.float32)

@@ -1,7 +1,7 @@
 """What the engine compiles: a chunk of training steps, and the evaluation of the test set.
 
-Everything here runs on each device of the mesh, on that device's share of a batch; the devices meet once a step, to
-sum their gradients.
+Everything here runs on each device of the mesh. Either all devices share one run: each takes its share of a batch, and
+they meet once a step, to sum their gradients. Or each device trains runs of its own, and never waits for another.
 """
 
 from __future__ import annotations
@@ -57,6 +57,28 @@ class Program:
     mesh: Mesh
     train: MicroBatches
     test: MicroBatches
+    group: int = 0
+    """Runs that each device has for itself, trained side by side; 0 when all devices share one run."""
+
+    @property
+    def of_run(self) -> PartitionSpec:
+        """How that lies on the mesh which a run has for itself, such as its state."""
+        return SHARDED if self.group else REPLICATED
+
+    @property
+    def of_chunk(self) -> Chunk:
+        """How the parts of a chunk lie on the mesh."""
+        own = PartitionSpec(None, AXIS)
+        return Chunk(SHARDED, SHARDED, SHARDED) if self.group else Chunk(own, own, REPLICATED)
+
+    @property
+    def of_test(self) -> PartitionSpec:
+        """How the test set lies on the mesh."""
+        return REPLICATED if self.group else SHARDED
+
+    def total(self, values: Any) -> Any:
+        """Sums over the devices that share a run."""
+        return values if self.group else lax.psum(values, AXIS)
 
     def loss(self, params: Any, images: jax.Array, labels: jax.Array, weights: jax.Array) -> tuple[jax.Array, Any]:
         """Maps uint8 images ``[b, h, w, c]`` to the weighted sum of cross-entropies and the logits ``[b, classes]``."""
@@ -64,9 +86,9 @@ class Program:
         return jnp.sum(weights * optax.softmax_cross_entropy_with_integer_labels(logits, labels)), logits
 
     def on_mesh(self, function: Any, *in_specs: Any) -> Any:
-        """Runs a function on every device of the mesh; what it returns is the same everywhere."""
+        """Runs a function on every device of the mesh; what it returns belongs to runs."""
         # Without check_vma a model may hold loops of its own whose carry begins as a constant.
-        return jax.shard_map(function, mesh=self.mesh, in_specs=in_specs, out_specs=REPLICATED, check_vma=False)
+        return jax.shard_map(function, mesh=self.mesh, in_specs=in_specs, out_specs=self.of_run, check_vma=False)
 
 
 class Chunk(NamedTuple):
@@ -80,8 +102,23 @@ class Chunk(NamedTuple):
     """float32[steps]."""
 
 
-CHUNK_SPECS = Chunk(PartitionSpec(None, AXIS), PartitionSpec(None, AXIS), REPLICATED)
-_STEP_SPECS = (REPLICATED, REPLICATED, CHUNK_SPECS, REPLICATED)
+def _steps_on_mesh(program: Program, steps: Any) -> Any:
+    """Runs ``steps(carry, train, chunk, number)`` of one run on every device, for each run that it has."""
+
+    def on_device(carry: Any, train: Any, chunk: Chunk, numbers: jax.Array) -> Any:
+        # With a number for each run, every iteration would choose between old and new state.
+        number = jnp.max(numbers)
+        return _each_run(program, lambda carry, chunk: steps(carry, train, chunk, number))(carry, chunk)
+
+    return program.on_mesh(on_device, program.of_run, REPLICATED, program.of_chunk, program.of_run)
+
+
+def _each_run(program: Program, function: Any) -> Any:
+    """Makes a function of what one run has one of what all runs of a device have."""
+    if program.group != 1:
+        return jax.vmap(function) if program.group else function
+    # A vmap would make other, slower convolutions.
+    return lambda *runs: jax.tree.map(lambda v: v[None], function(*jax.tree.map(lambda v: v[0], runs)))
 
 
 @functools.cache
@@ -110,7 +147,7 @@ def run_chunk(program: Program, carry: tuple[TrainState, jax.Array], train: Any,
         carry: The state, and float32[steps] for the losses.
         train: Images and labels.
         chunk: The steps.
-        count: int32[], how many of them to run.
+        count: int32[], how many of them to run. A population has one for each run; those of one device are equal.
 
     Returns:
         The carry after.
@@ -119,20 +156,20 @@ def run_chunk(program: Program, carry: tuple[TrainState, jax.Array], train: Any,
     def run(carry: Any, train: Any, chunk: Chunk, count: jax.Array) -> Any:
         return lax.fori_loop(0, count, lambda index, carry: _step(program, carry, train, chunk, index), carry)
 
-    return program.on_mesh(run, *_STEP_SPECS)(carry, train, chunk, count)
+    return _steps_on_mesh(program, run)(carry, train, chunk, count)
 
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
 def run_one(program: Program, carry: tuple[TrainState, jax.Array], train: Any, chunk: Chunk, index: jax.Array) -> Any:
     """Runs the one step of a chunk at ``index``, outside any loop, for models that are slow in one."""
-    return program.on_mesh(functools.partial(_step, program), *_STEP_SPECS)(carry, train, chunk, index)
+    return _steps_on_mesh(program, functools.partial(_step, program))(carry, train, chunk, index)
 
 
 def _step(program: Program, carry: tuple[TrainState, jax.Array], train: Any, chunk: Chunk, index: jax.Array) -> Any:
     """Does one step on one device and notes its loss."""
     state, losses = carry
     order, weights, learning_rate = (values[index] for values in chunk)
-    gradients, loss, total = lax.psum(_accumulate(program, state.params, train, order, weights), AXIS)
+    gradients, loss, total = program.total(_accumulate(program, state.params, train, order, weights))
     mean_loss = loss / total
     if program.loss_reduction == "mean":
         gradients, loss = jax.tree.map(lambda g: g / total, gradients), mean_loss
@@ -165,10 +202,13 @@ def evaluate(program: Program, params: Any, test: Any) -> Any:
     def run(params: Any, test: Any) -> Any:
         split = jax.tree.map(lambda values: values.reshape(*program.test, *values.shape[1:]), test)
         sums = lax.scan(functools.partial(_evaluate_part, program, params), (jnp.float32(0),) * 3, split)[0]
-        loss, correct, total = lax.psum(sums, AXIS)
+        loss, correct, total = program.total(sums)
         return loss / total, correct / total
 
-    return program.on_mesh(run, REPLICATED, SHARDED)(params, test)
+    def on_device(params: Any, test: Any) -> Any:
+        return _each_run(program, lambda params: run(params, test))(params)
+
+    return program.on_mesh(on_device, program.of_run, program.of_test)(params, test)
 
 
 def _evaluate_part(program: Program, params: Any, sums: Any, examples: tuple[jax.Array, ...]) -> Any:

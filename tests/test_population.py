@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lrtrain.engine import Engine
+from lrtrain.model import CNN
+from lrtrain.optimizers import optimizer
+from lrtrain.order import epoch_order
+from lrtrain.population import Population, bytes_of_run, group_size
+
+BATCH, STEPS, CHUNK = 48, 7, 4
+
+
+class Data(NamedTuple):
+    images: np.ndarray
+    labels: np.ndarray
+
+
+class PlainCNN(nn.Module):
+    """With a convolution that is slow in a loop on CPU, and so is run outside any."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = nn.relu(nn.Conv(4, (3, 3))(x))
+        return nn.Dense(10)(x.reshape(x.shape[0], -1))
+
+
+class Member(NamedTuple):
+    """A run of a population: its seed, and the learning rate of each step."""
+
+    seed: int
+    rates: np.ndarray
+
+
+def synthetic(examples: int, seed: int) -> Data:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 10, examples)
+    images = np.clip(rng.normal(60 + 10 * labels[:, None, None, None], 40, (examples, 8, 9, 1)), 0, 255)
+    return Data(images.astype(np.uint8), labels)
+
+
+TRAIN, TEST = synthetic(BATCH * STEPS - 20, 0), synthetic(101, 1)
+MEMBERS = [
+    Member(0, np.linspace(2e-4, 0, STEPS, dtype=np.float32)),
+    Member(0, 0.5 * np.linspace(2e-4, 0, STEPS, dtype=np.float32)),
+    Member(1, np.full(STEPS, 1e-4, np.float32)),
+    Member(2, np.geomspace(2e-4, 1e-5, STEPS, dtype=np.float32)),
+    Member(7, np.zeros(STEPS, np.float32)),
+]
+
+
+def order_of(member: Member) -> tuple[np.ndarray, np.ndarray]:
+    return epoch_order(member.seed, 0, len(TRAIN.labels), BATCH, shuffle=True)
+
+
+def alone(member: Member, model: nn.Module, name: str) -> tuple[np.ndarray, Any, tuple[float, float]]:
+    engine = Engine(
+        model, optimizer(name), TRAIN, TEST, batch_size=BATCH, devices=jax.devices("cpu")[:1], chunk_steps=STEPS
+    )
+    state, losses = engine.run_steps(engine.init(member.seed), *order_of(member), member.rates)
+    loss, accuracy = engine.evaluate(state)
+    return np.asarray(losses), jax.device_get(state), (float(loss), float(accuracy))
+
+
+def make(model: nn.Module | None = None, name: str = "sgd", devices: int = 2, **options: Any) -> Population:
+    options = {"batch_size": BATCH, "chunk_steps": CHUNK, **options}
+    return Population(model or CNN(), optimizer(name), TRAIN, TEST, devices=jax.devices("cpu")[:devices], **options)
+
+
+def together(population: Population, members: list[Member]) -> tuple[np.ndarray, Any, list[tuple[float, float]]]:
+    state = population.init([member.seed for member in members])
+    orders, weights = map(np.stack, zip(*map(order_of, members), strict=True))
+    losses = []
+    for begin in range(0, STEPS, CHUNK):
+        part = slice(begin, begin + CHUNK)
+        rates = np.stack([member.rates[part] for member in members])
+        state, some = population.run_steps(state, orders[:, part], weights[:, part], rates)
+        losses.append(np.asarray(some))
+    results = np.stack(jax.device_get(population.evaluate(state)), axis=1)
+    return np.concatenate(losses, axis=1), state, [tuple(row) for row in results[: len(members)]]
+
+
+def assert_same_as_alone(population: Population, members: list[Member], model: nn.Module, name: str) -> None:
+    losses, state, results = together(population, members)
+    for index, member in enumerate(members):
+        its_losses, its_state, its_results = alone(member, model, name)
+        np.testing.assert_allclose(losses[index], its_losses, rtol=1e-5)
+        np.testing.assert_allclose(results[index], its_results, rtol=1e-5)
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
+            population.take(state, index),
+            its_state,
+        )
+
+
+@pytest.mark.parametrize(("name", "count"), [("sgd", 2), ("sgd", 1), ("adam", 2)])
+def test_a_run_on_each_core_is_as_alone(name: str, count: int) -> None:
+    population = make(name=name)
+    assert population.width == 2
+    assert_same_as_alone(population, MEMBERS[1 : 1 + count], CNN(), name)
+
+
+@pytest.mark.parametrize(("devices", "group", "count"), [(1, 3, 3), (2, 2, 4), (2, 2, 3)])
+def test_runs_side_by_side_on_a_device_are_as_alone(devices: int, group: int, count: int) -> None:
+    population = make(name="momentum", devices=devices, group=group)
+    assert population.width == devices * group
+    assert_same_as_alone(population, MEMBERS[:count], CNN(), "momentum")
+
+
+def test_a_model_that_is_run_outside_loops() -> None:
+    assert_same_as_alone(make(PlainCNN()), MEMBERS[:2], PlainCNN(), "sgd")
+
+
+def test_a_diverging_run_leaves_the_others_alone() -> None:
+    members = [Member(0, np.full(STEPS, np.inf, np.float32)), MEMBERS[2]]
+    losses, _, results = together(make(), members)
+    assert not np.isfinite(losses[0, 2:]).any()
+    np.testing.assert_allclose(losses[1], alone(MEMBERS[2], CNN(), "sgd")[0], rtol=1e-5)
+    assert np.isfinite(results[1]).all()
+
+
+def test_the_same_bits_in_either_place() -> None:
+    population = make()
+    forward = together(population, MEMBERS[:2])[0]
+    backward = together(population, MEMBERS[1::-1])[0]
+    np.testing.assert_array_equal(forward, backward[::-1])
+
+
+@contextmanager
+def compilations() -> Iterator[list[str]]:
+    """Collects the names of the functions that JAX compiles meanwhile."""
+    names: list[str] = []
+
+    def note(event: str, duration: float, **details: Any) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            names.append(details.get("fun_name", "?"))
+
+    jax.monitoring.register_event_duration_secs_listener(note)
+    try:
+        yield names
+    finally:
+        jax.monitoring.unregister_event_duration_listener(note)
+
+
+@pytest.mark.parametrize("group", [1, 2])
+def test_one_compilation_for_all_runs(group: int) -> None:
+    jax.clear_caches()
+    with compilations() as first:
+        together(make(group=group), MEMBERS[:2])
+    assert len([name for name in first if "run_" in name]) == 1, first
+    with compilations() as later:
+        for members in (MEMBERS[2:4], MEMBERS[4:]):
+            together(make(group=group), members)
+    assert [name for name in later if "run_" in name or "evaluate" in name] == []
+
+
+def test_no_more_places_than_runs() -> None:
+    assert make(runs=1).width == 1
+    assert make(runs=3, group=8).width == 4
+    assert make(runs=100, group=8).width == 16
+
+
+def test_too_many_runs() -> None:
+    with pytest.raises(ValueError, match="at most 2 runs at once, got 3"):
+        make().init([0, 1, 2])
+
+
+def device(platform: str, **memory: int) -> Any:
+    return SimpleNamespace(platform=platform, memory_stats=lambda: memory or None)
+
+
+def test_the_group_follows_from_the_memory() -> None:
+    assert group_size(device("gpu", bytes_limit=1000, bytes_in_use=200), 100) == 6
+    assert group_size(device("gpu", bytes_limit=1000), 100) == 8
+    assert group_size(device("gpu", bytes_limit=50), 100) == 1
+    assert group_size(device("gpu"), 100) == 1
+    assert group_size(device("cpu", bytes_limit=1000), 100) == 1
+
+
+def test_the_memory_of_a_run_is_no_less_than_what_must_be_kept() -> None:
+    images = jax.ShapeDtypeStruct((BATCH, 28, 28, 1), jnp.float32)
+    parameters = 3 * 3 * 32 + 32 + 3 * 3 * 32 * 16 + 16 + 28 * 28 * 16 * 10 + 10
+    activations = BATCH * 28 * 28 * (32 + 16)
+    sgd, adam = (bytes_of_run(CNN(), optimizer(name), images) for name in ("sgd", "adam"))
+    assert sgd > 4 * (2 * parameters + activations)
+    # Adam keeps two more values for each parameter, and a step reads and writes them.
+    assert adam - sgd == pytest.approx(4 * 2 * 2 * parameters, rel=1e-3)
+    assert bytes_of_run(CNN(), optimizer("sgd"), images.update(shape=(2 * BATCH, 28, 28, 1))) > 1.8 * (
+        sgd - 8 * parameters
+    )
