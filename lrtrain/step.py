@@ -151,7 +151,6 @@ def run_chunk(program: Program, carry: tuple[TrainState, jax.Array], train: Any,
     Returns:
         The carry after.
     """
-
     return _compiled(_run_chunk, program.mesh.devices.flat[0].platform)(program, carry, train, chunk, count)
 
 
