@@ -34,18 +34,13 @@ _OF_THE_PLAN = (
 )
 
 
-class Numbers(click.ParamType):
-    """Numbers with commas between them."""
-
-    name = "NUMBERS"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if isinstance(value, tuple):
-            return value
-        try:
-            return tuple(float(part) for part in value.split(","))
-        except ValueError:
-            self.fail(f"{value!r} is refused: expected numbers with commas between them, such as 0.5,1,2", param, ctx)
+def _numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[float, ...] | None:
+    if value is None:
+        return None
+    try:
+        return tuple(float(part) for part in value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is refused: expected numbers with commas between, as 0.5,1,2") from None
 
 
 @click.command("compare", short_help="Train several schedules under equal conditions and say which is better.")
@@ -67,7 +62,12 @@ class Numbers(click.ParamType):
     show_default=True,
     help="How much evidence: sets scales, seeds and epochs.",
 )
-@click.option("--lr-scales", type=Numbers(), help="Factors on the learning rate that each schedule is tuned over.")
+@click.option(
+    "--lr-scales",
+    metavar="NUMBERS",
+    callback=_numbers,
+    help="Factors on the learning rate that each schedule is tuned over.",
+)
 @click.option("--tuning-seeds", type=int, metavar="N", help="Runs at each scale.")
 @click.option("--seeds", type=int, metavar="N", help="Fresh runs of each schedule at its best scale.")
 @click.option("--holdout", type=int, metavar="N", help="Training images held out for validation. [default: 5000]")
@@ -194,13 +194,9 @@ def _own_plan(given: set[str], options: dict[str, Any]) -> Plan:
     holdout = HOLDOUT if options["holdout"] is None else options["holdout"]
     if holdout < 1:
         raise click.UsageError(f"--holdout {holdout} is refused: expected at least 1")
-    plan = Plan(labelled(specs), train, "fair", effort, holdout, _label(options["baseline"]), options["all_pairs"])
+    plan = Plan(labelled(specs), train, "fair", effort, holdout, options["baseline"], options["all_pairs"])
     plan.check()
     return plan
-
-
-def _label(name: str | None) -> str | None:
-    return name
 
 
 def _effort(options: dict[str, Any]) -> Effort:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from lrtrain.comparing import Comparison, Forecast
+    from lrtrain.comparison.analysis import Evidence, Record
     from lrtrain.comparison.plan import Plan
     from lrtrain.comparison.protocol import Tuned
     from lrtrain.comparison.trial import Outcome
@@ -147,6 +148,28 @@ def forecast_lines(plan: Plan, forecast: Forecast) -> Iterator[str]:
             "each schedule is trained once, and the test set is its validation set: this repeats a listing and is no "
             "basis for choosing a schedule (without --preset, schedules are tuned and measured on held-out data)"
         )
+        return
+    yield from _power_lines(plan)
+
+
+# Between the seeds of the default network on Fashion-MNIST; an assumption until the comparison has measured its own.
+_SPREAD = 0.002
+
+
+def _power_lines(plan: Plan) -> Iterator[str]:
+    from lrtrain.comparison.statistics import detectable_difference, seeds_needed, smallest_p
+
+    seeds, family = plan.effort.seeds, plan.family
+    if seeds < seeds_needed(family):
+        yield (
+            f"{seeds} seeds cannot tell any of {family} pairs apart (the smallest p they can give is "
+            f"{smallest_p(seeds, family):.2g}): --seeds {seeds_needed(family)} could"
+        )
+    points = 100 * detectable_difference(_SPREAD, seeds)
+    yield (
+        f"for a spread of {100 * _SPREAD:g} points between seeds, {seeds} seeds find a difference of about "
+        f"{points:.2f} points of accuracy"
+    )
 
 
 def outcome_line(outcome: Outcome) -> str:
@@ -171,48 +194,85 @@ def _tuned_words(tuned: Tuned) -> str:
 
 
 def show(comparison: Comparison, *, sort: str, as_json: bool) -> None:
-    """Prints the closing table, or all of it as JSON."""
+    """Prints the closing table and the verdict, or all of it as JSON."""
+    from lrtrain.comparison.analysis import analyse, verdict
+
+    evidence = analyse(comparison.plan, comparison.outcomes)
     if as_json:
-        click.echo(
-            json.dumps(
-                {"directory": str(comparison.directory), "rows": list(map(_record, _rows(comparison, sort)))}, indent=2
-            )
-        )
+        click.echo(json.dumps({"directory": str(comparison.directory), **evidence.to_json()}, indent=2))
         return
-    header = ("schedule", "accuracy", "loss", "first lr", "peak lr", "last lr", "seconds")
-    rows = [_cells(label, outcomes) for label, outcomes in _rows(comparison, sort)]
-    widths = [max(len(row[n]) for row in [header, *rows]) for n in range(len(header))]
-    for row in [header, *rows]:
-        cells = (
-            cell.ljust(width) if n == 0 else cell.rjust(width)
-            for n, (cell, width) in enumerate(zip(row, widths, strict=False))
-        )
-        click.echo("  ".join([*cells, *row[len(header) :]]).rstrip())
+    fair = comparison.plan.protocol == "fair"
+    header, cells = (_FAIR, _fair_cells) if fair else (_AS_IS, _cells)
+    _print_table(header, [cells(record, evidence) for record in _sorted(evidence.records, sort)])
+    for sentence in verdict(evidence):
+        click.echo(sentence)
     click.echo(f"every run, and its configuration: {_short(comparison.directory)}")
 
 
-def _rows(comparison: Comparison, sort: str) -> list[tuple[str, list[Outcome]]]:
-    rows = [(row.label, comparison.measured(row.label)) for row in comparison.plan.rows]
-    keys: dict[str, Any] = {
-        "given": lambda row: 0,
-        "accuracy": lambda row: -(row[1][0].validation_accuracy or -1),
-        "loss": lambda row: row[1][0].validation_loss or float("inf"),
-        "seconds": lambda row: row[1][0].seconds,
+_AS_IS = ("schedule", "accuracy", "loss", "first lr", "peak lr", "last lr", "seconds")
+_FAIR = (
+    "schedule", "n", "accuracy", "95% interval", "median", "sd", "loss", "scale", "good scales", "peak lr", "diverged",
+    "seconds", "against the reference",
+)  # fmt: skip
+
+
+def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(len(row[n]) for row in [header, *rows]) for n in range(len(header))]
+    for row in [header, *rows]:
+        cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=False)]
+        cells[0] = row[0].ljust(widths[0])
+        click.echo("  ".join([*cells, *row[len(header) :]]).rstrip())
+
+
+def _sorted(records: Sequence[Record], sort: str) -> list[Record]:
+    keys: dict[str, Callable[[Record], float]] = {
+        "accuracy": lambda record: -record.accuracy.mean if record.problem is None else 1.0,
+        "loss": lambda record: record.loss.mean if record.problem is None else float("inf"),
+        "seconds": lambda record: record.seconds,
     }
-    return sorted(rows, key=keys[sort])
+    return sorted(records, key=keys[sort]) if sort in keys else list(records)
 
 
-def _record(row: tuple[str, list[Outcome]]) -> dict[str, Any]:
-    return {"schedule": row[0], "runs": [outcome.to_json() for outcome in row[1]]}
+def _cells(record: Record, evidence: Evidence) -> list[str]:
+    rates = ["-"] * 3 if record.rates is None else [f"{rate:.3g}" for rate in record.rates]
+    seconds = f"{record.seconds:.1f}"
+    if record.problem is not None:
+        return [record.label, "-", "-", *rates, seconds, f"({record.problem})"]
+    return [record.label, f"{record.accuracy.mean:.4f}", f"{record.loss.mean:.4f}", *rates, seconds]
 
 
-def _cells(label: str, outcomes: list[Outcome]) -> list[str]:
-    first = outcomes[0]
-    rates = ["-"] * 3 if first.rates is None else [f"{rate:.3g}" for rate in first.rates]
-    seconds = f"{first.seconds:.1f}"
-    if first.validation_accuracy is None:
-        return [label, first.state, "-", *rates, seconds, f"({first.reason})"]
-    return [label, f"{first.validation_accuracy:.4f}", f"{first.validation_loss:.4f}", *rates, seconds]
+def _fair_cells(record: Record, evidence: Evidence) -> list[str]:
+    accuracy = record.accuracy
+    if record.problem is not None:
+        return [record.label, str(accuracy.n), *["-"] * 8, str(accuracy.diverged), f"{record.seconds:.1f}",
+                record.problem]  # fmt: skip
+    edge = " (edge)" if record.on_edge else ""
+    return [
+        record.label,
+        str(accuracy.n),
+        f"{accuracy.mean:.4f}",
+        f"{accuracy.low:.4f} to {accuracy.high:.4f}",
+        f"{accuracy.median:.4f}",
+        f"{accuracy.standard_deviation:.4f}",
+        f"{record.loss.mean:.4f}",
+        f"{record.scale:g}{edge}",
+        f"{min(record.basin):g} to {max(record.basin):g}" if record.basin else "-",
+        "-" if record.rates is None else f"{record.rates[1]:.3g}",
+        str(accuracy.diverged),
+        f"{record.seconds:.1f}",
+        _against(record, evidence),
+    ]
+
+
+def _against(record: Record, evidence: Evidence) -> str:
+    if record.label == evidence.reference:
+        return "the reference"
+    pairs = [pair for pair in evidence.differences if {pair.first, pair.second} == {record.label, evidence.reference}]
+    if not pairs:
+        return "-"
+    sign = 1 if pairs[0].first == record.label else -1
+    words = {"tie": "tie", "better": "better" if sign == 1 else "worse", "worse": "worse" if sign == 1 else "better"}
+    return f"{words[pairs[0].verdict]} ({100 * sign * pairs[0].mean:+.2f} points, p {pairs[0].p_adjusted:.2g})"
 
 
 def duration(seconds: float) -> str:

@@ -1,0 +1,197 @@
+"""From the runs of a comparison to what it says: one record for each schedule, the pairs, and a verdict in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lrtrain.comparison import protocol
+from lrtrain.comparison.plan import Plan
+from lrtrain.comparison.statistics import (
+    Difference,
+    Summary,
+    against,
+    all_pairs,
+    basin,
+    compare_pairs,
+    seeds_needed,
+    smallest_p,
+    summarise,
+)
+from lrtrain.comparison.trial import Outcome
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a comparison says of one schedule.
+
+    Args:
+      label: the schedule.
+      accuracy: on the test set, over the seeds; 0 to 1.
+      loss: the same of the loss.
+      scale: the factor on its learning rates that the tuning chose.
+      basin: the scales that are about as good, lowest first.
+      on_edge: whether the chosen scale is the last of its grid.
+      trials: runs that its tuning took.
+      rates: first, highest and last learning rate at that scale.
+      seconds: median time of a run.
+      problem: why it has no result, if it has none.
+    """
+
+    label: str
+    accuracy: Summary
+    loss: Summary
+    scale: float
+    basin: tuple[float, ...]
+    on_edge: bool
+    trials: int
+    rates: tuple[float, float, float] | None
+    seconds: float
+    problem: str | None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a comparison says.
+
+    Args:
+      reference: the schedule that the others were measured against; fixed before the measurement.
+      records: one for each schedule, in the order of the plan.
+      differences: of the accuracy, for each pair that was tested.
+      leaders: the schedules that nothing tested is better than, best mean first.
+      enough: whether there were seeds enough for any difference to count.
+    """
+
+    reference: str
+    records: tuple[Record, ...]
+    differences: tuple[Difference, ...]
+    leaders: tuple[str, ...]
+    enough: bool
+
+    def record(self, label: str) -> Record:
+        """Returns what is said of a schedule."""
+        return next(record for record in self.records if record.label == label)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns all of it as JSON holds it; what is not a finite number is null."""
+        return {
+            "reference": self.reference,
+            "schedules": [
+                {**vars(r), "accuracy": _finite(vars(r.accuracy)), "loss": _finite(vars(r.loss))} for r in self.records
+            ],
+            "differences": [_finite(vars(difference)) for difference in self.differences],
+            "leaders": list(self.leaders),
+            "enough_seeds": self.enough,
+            "verdict": verdict(self),
+        }
+
+
+def _finite(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()
+    }
+
+
+def analyse(plan: Plan, outcomes: Sequence[Outcome]) -> Evidence:
+    """Returns what the runs of a complete comparison say.
+
+    Raises:
+      UsageError: a package for the statistics is not installed.
+    """
+    labels = [row.label for row in plan.rows]
+    records = tuple(_record(plan, label, outcomes) for label in labels)
+    reference = protocol.reference(plan, outcomes)
+    pairs = all_pairs(labels) if plan.all_pairs else against(labels, reference)
+    results = {label: _accuracies(measured(outcomes, label)) for label in labels}
+    differences = compare_pairs(results, pairs) if plan.protocol == "fair" else []
+    seeds = len(protocol.fresh_seeds(plan))
+    enough = plan.protocol == "fair" and seeds >= seeds_needed(len(pairs))
+    return Evidence(reference, records, tuple(differences), _leaders(records, differences), enough)
+
+
+def measured(outcomes: Sequence[Outcome], label: str) -> list[Outcome]:
+    """Returns the runs of a schedule that are reported, seed by seed."""
+    chosen = [each for each in outcomes if each.trial.label == label and each.trial.stage == "measure"]
+    return sorted(chosen, key=lambda outcome: outcome.trial.seed)
+
+
+def final_accuracy(outcome: Outcome) -> float:
+    """Returns the accuracy that counts: on the test set, or where that is the validation set, there; else NaN."""
+    value = outcome.validation_accuracy if outcome.test_accuracy is None else outcome.test_accuracy
+    return math.nan if value is None else value
+
+
+def final_loss(outcome: Outcome) -> float:
+    """Returns the loss that counts, as `final_accuracy` does."""
+    value = outcome.validation_loss if outcome.test_loss is None else outcome.test_loss
+    return math.nan if value is None else value
+
+
+def _accuracies(outcomes: Sequence[Outcome]) -> list[float]:
+    return [final_accuracy(outcome) for outcome in outcomes]
+
+
+def _record(plan: Plan, label: str, outcomes: Sequence[Outcome]) -> Record:
+    chosen = measured(outcomes, label)
+    tuned = protocol.tuned(plan, outcomes)[label] if plan.protocol == "fair" else None
+    bad = next((outcome for outcome in chosen if not outcome.measured), None)
+    hopeless = bad is not None and not any(outcome.measured for outcome in chosen)
+    times = sorted(outcome.seconds for outcome in chosen)
+    return Record(
+        label=label,
+        accuracy=summarise(_accuracies(chosen)),
+        loss=summarise([final_loss(outcome) for outcome in chosen]),
+        scale=chosen[0].trial.scale,
+        basin=basin(tuned.losses) if tuned and not tuned.hopeless else (),
+        on_edge=bool(tuned and tuned.on_edge),
+        trials=sum(map(len, tuned.losses.values())) if tuned else 0,
+        rates=next((outcome.rates for outcome in chosen if outcome.rates), None),
+        seconds=times[len(times) // 2],
+        problem=f"{bad.state}: {bad.reason}" if hopeless and bad else None,
+    )
+
+
+def _leaders(records: Sequence[Record], differences: Sequence[Difference]) -> tuple[str, ...]:
+    beaten = {pair.first for pair in differences if pair.verdict == "worse"}
+    beaten |= {pair.second for pair in differences if pair.verdict == "better"}
+    left = [record for record in records if record.label not in beaten and math.isfinite(record.accuracy.mean)]
+    return tuple(record.label for record in sorted(left, key=lambda record: -record.accuracy.mean))
+
+
+def verdict(evidence: Evidence) -> list[str]:
+    """Says in a few sentences what the evidence supports, the most important first."""
+    if not evidence.differences:
+        return [
+            "Each schedule was trained once on one seed: this repeats a listing and says nothing of which is better."
+        ]
+    sentences = []
+    if not evidence.enough:
+        seeds, family = evidence.record(evidence.reference).accuracy.n, len(evidence.differences)
+        sentences.append(
+            f"With {seeds} seeds the test cannot tell any of the {family} pairs apart (its smallest p is "
+            f"{smallest_p(seeds, family):.2g}); {seeds_needed(family)} seeds could."
+        )
+    leaders = evidence.leaders
+    if len(leaders) == 1:
+        sentences.append(f"{leaders[0]} is better than everything that it was compared with.")
+    elif leaders:
+        sentences.append(f"No difference was found between {_listed(leaders)}: this evidence does not tell them apart.")
+    for pair in evidence.differences:
+        if pair.verdict != "tie":
+            sentences.append(_pair_words(pair))
+    return sentences
+
+
+def _pair_words(pair: Difference) -> str:
+    better, worse, sign = (pair.first, pair.second, 1) if pair.verdict == "better" else (pair.second, pair.first, -1)
+    low, high = sorted((sign * pair.low, sign * pair.high))
+    return (
+        f"{better} is better than {worse} by {100 * sign * pair.mean:.2f} points of accuracy (95% interval "
+        f"{100 * low:.2f} to {100 * high:.2f}, corrected p {pair.p_adjusted:.2g}, {pair.n} seeds)."
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}"

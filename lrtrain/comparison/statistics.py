@@ -1,0 +1,258 @@
+"""What the measured runs support: intervals, paired differences, and which schedules cannot be told apart.
+
+Every schedule has one result for each seed, and seed s means the same initial parameters and the same order of the
+examples for all; so differences are taken seed by seed. "Better" is said only where the bootstrap interval of the mean
+difference leaves out 0 and the sign-flip permutation test, corrected for the number of pairs, is below 5%.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Verdict: TypeAlias = Literal["better", "worse", "tie"]
+ALPHA = 0.05
+# Below 2**14 sign flips the test is exact.
+_RESAMPLES = 9_999
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The results of one schedule over its seeds; with a diverged run, what is not defined is NaN.
+
+    Args:
+      n: runs, those that diverged included.
+      diverged: runs without a result.
+      mean: of those with a result, as are the next two.
+      median: of those with a result.
+      standard_deviation: of those with a result, with n - 1.
+      low: lower end of the 95% bootstrap interval of the mean (BCa).
+      high: its upper end.
+    """
+
+    n: int
+    diverged: int
+    mean: float
+    median: float
+    standard_deviation: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One schedule against another, seed by seed.
+
+    Args:
+      first: the one.
+      second: the other.
+      n: seeds on which both have a result.
+      mean: of the differences first - second.
+      low: lower end of the 95% bootstrap interval of that mean (BCa).
+      high: its upper end.
+      p: of the sign-flip permutation test, two-sided.
+      p_adjusted: the same with Holm's correction for all pairs that are tested.
+      verdict: what may be said of ``first``.
+    """
+
+    first: str
+    second: str
+    n: int
+    mean: float
+    low: float
+    high: float
+    p: float
+    p_adjusted: float
+    verdict: Verdict
+
+
+def summarise(values: Sequence[float]) -> Summary:
+    """Describes the results of one schedule; NaN stands for a run that diverged.
+
+    Args:
+      values: one for each seed.
+    """
+    found = np.asarray(values, float)
+    good = found[np.isfinite(found)]
+    diverged = len(found) - len(good)
+    if not len(good):
+        return Summary(len(found), diverged, *[math.nan] * 5)
+    deviation = float(np.std(good, ddof=1)) if len(good) > 1 else math.nan
+    low, high = interval(good)
+    return Summary(len(found), diverged, float(good.mean()), float(np.median(good)), deviation, low, high)
+
+
+def interval(values: NDArray[np.float64], confidence: float = 0.95) -> tuple[float, float]:
+    """Returns the BCa bootstrap interval of the mean; NaN for a single value.
+
+    Args:
+      values: float64[n].
+      confidence: its level.
+    """
+    from scipy import stats
+
+    if len(values) < 2:
+        return math.nan, math.nan
+    # Equal values have no spread to resample, and BCa would divide by it.
+    if np.ptp(values) <= 1e-12 * max(1.0, float(np.abs(values).max())):
+        return float(values[0]), float(values[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+        for method in ("BCa", "percentile"):
+            result = stats.bootstrap(
+                (values,), np.mean, confidence_level=confidence, method=method, rng=np.random.default_rng(0)
+            )
+            low, high = map(float, result.confidence_interval)
+            if math.isfinite(low) and math.isfinite(high):
+                break
+    return low, high
+
+
+def sign_flip(differences: NDArray[np.float64]) -> float:
+    """Returns the two-sided p of the hypothesis that each difference could as well have the other sign.
+
+    Args:
+      differences: float64[n].
+    """
+    from scipy import stats
+
+    if not np.any(differences):
+        return 1.0
+    result = stats.permutation_test(
+        (differences,),
+        lambda values, axis: np.mean(values, axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=max(_RESAMPLES, 2**14),
+        rng=np.random.default_rng(0),
+    )
+    return float(result.pvalue)
+
+
+def compare_pairs(results: Mapping[str, Sequence[float]], pairs: Sequence[tuple[str, str]]) -> list[Difference]:
+    """Compares schedules pair by pair, with Holm's correction over the pairs.
+
+    A pair on whose seeds a run has diverged is compared on the other seeds, and is a tie unless the schedule without
+    diverged runs is the better one there too: a schedule that diverges is never called better than one that does not.
+
+    Args:
+      results: for every schedule one number for each seed, in one order; higher is better, NaN is a run that diverged.
+      pairs: which to compare, ``(first, second)``.
+
+    Raises:
+      UsageError: the package for the correction is not installed.
+    """
+    raw = [_compare(results, first, second) for first, second in pairs]
+    adjusted = holm([each.p for each in raw])
+    return [_judged(each, p, results) for each, p in zip(raw, adjusted, strict=True)]
+
+
+def _compare(results: Mapping[str, Sequence[float]], first: str, second: str) -> Difference:
+    both = np.asarray(results[first], float) - np.asarray(results[second], float)
+    differences = both[np.isfinite(both)]
+    if not len(differences):
+        return Difference(first, second, 0, math.nan, math.nan, math.nan, 1.0, 1.0, "tie")
+    low, high = interval(differences)
+    p = sign_flip(differences) if len(differences) > 1 else 1.0
+    return Difference(first, second, len(differences), float(differences.mean()), low, high, p, p, "tie")
+
+
+def _judged(pair: Difference, p_adjusted: float, results: Mapping[str, Sequence[float]]) -> Difference:
+    verdict: Verdict = "tie"
+    if p_adjusted < ALPHA and pair.low > 0 and not _diverges_more(results, pair.first, pair.second):
+        verdict = "better"
+    if p_adjusted < ALPHA and pair.high < 0 and not _diverges_more(results, pair.second, pair.first):
+        verdict = "worse"
+    values = {**vars(pair), "p_adjusted": p_adjusted, "verdict": verdict}
+    return Difference(**values)
+
+
+def _diverges_more(results: Mapping[str, Sequence[float]], first: str, second: str) -> bool:
+    one, other = (int(np.sum(~np.isfinite(np.asarray(results[name], float)))) for name in (first, second))
+    return one > other
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """Returns probabilities corrected for their number, after Holm.
+
+    Raises:
+      UsageError: statsmodels is not installed.
+    """
+    if len(ps) < 2:
+        return list(ps)
+    try:
+        from statsmodels.stats.multitest import multipletests
+    except ImportError as error:
+        from lrtrain.errors import UsageError
+
+        raise UsageError("a comparison needs statsmodels: run `pip install 'lrtrain[compare]'`") from error
+    return [float(p) for p in multipletests(ps, method="holm")[1]]
+
+
+def against(labels: Sequence[str], reference: str) -> list[tuple[str, str]]:
+    """Returns the pairs of every schedule with one of them."""
+    return [(label, reference) for label in labels if label != reference]
+
+
+def all_pairs(labels: Sequence[str]) -> list[tuple[str, str]]:
+    """Returns all pairs of schedules."""
+    return list(itertools.combinations(labels, 2))
+
+
+def smallest_p(n: int, family: int) -> float:
+    """Returns the smallest corrected p that the sign-flip test can give.
+
+    Args:
+      n: seeds.
+      family: pairs that are tested.
+    """
+    return min(1.0, family * 2.0 ** (1 - n))
+
+
+def seeds_needed(family: int, alpha: float = ALPHA) -> int:
+    """Returns the fewest seeds with which any pair of a family can be told apart at all."""
+    return next(n for n in itertools.count(1) if smallest_p(n, family) < alpha)
+
+
+def detectable_difference(standard_deviation: float, n: int, alpha: float = ALPHA, power: float = 0.8) -> float:
+    """Returns the difference of means that ``n`` seeds find with probability ``power``.
+
+    It is the rule n = 2 (z + z')^2 (sd / difference)^2 for two independent groups, so paired seeds find no less.
+
+    Args:
+      standard_deviation: between the seeds of one schedule.
+      n: seeds of each.
+      alpha: level of the two-sided test.
+      power: the probability.
+    """
+    from scipy import stats
+
+    quantiles = stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power)
+    return float(quantiles * standard_deviation * math.sqrt(2 / n))
+
+
+def basin(losses: Mapping[float, Sequence[float]]) -> tuple[float, ...]:
+    """Returns the scales about as good as the best: those next to it whose median is within one standard error.
+
+    Args:
+      losses: for every scale the losses of its runs; infinity is a run that diverged.
+    """
+    medians = {scale: float(np.median(values)) for scale, values in sorted(losses.items())}
+    scales = list(medians)
+    best = min(scales, key=lambda scale: medians[scale])
+    values = np.asarray(losses[best], float)
+    error = float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else 0.0
+    good = [medians[scale] <= medians[best] + error for scale in scales]
+    low = high = scales.index(best)
+    while low > 0 and good[low - 1]:
+        low -= 1
+    while high + 1 < len(scales) and good[high + 1]:
+        high += 1
+    return tuple(scales[low : high + 1])
