@@ -10,9 +10,9 @@ from benchmarks.workers import interleaved
 
 _EPOCH, _BLOCKED, _DELAY = "an epoch without", "a save, until it returns", "delay by a save"
 COMPETITORS = {
-    _EPOCH: Competitor("checkpoints:make_epoch", 2),
-    _BLOCKED: Competitor("checkpoints:make_blocked", 3),
-    _DELAY: Competitor("checkpoints:make_delay", 3),
+    _EPOCH: Competitor(".checkpoints:make_epoch", 2),
+    _BLOCKED: Competitor(".checkpoints:make_blocked", 2),
+    _DELAY: Competitor(".checkpoints:make_delay", 2),
 }
 
 

@@ -16,7 +16,7 @@ _SMALL = 6_000
 def measure(options: Options) -> Measured:
     """Times runs of one epoch; the first of each fills the cache."""
     options.progress("runs of one epoch, by size")
-    sizes = [_SMALL] if options.quick else [_SMALL, ALL_EXAMPLES]
+    sizes = [_SMALL, ALL_EXAMPLES]
     values: dict[int, list[float]] = {size: [] for size in sizes}
     for number in range(options.few + 1):
         for size in sizes:

@@ -11,8 +11,8 @@ from lrtrain.devices import usable_cores
 
 _ONE, _ALL = "1 device", "all devices"
 COMPETITORS = {
-    _ONE: Competitor("bare_loop:make_one_device", 20),
-    _ALL: Competitor("bare_loop:make", 20),
+    _ONE: Competitor(".bare_loop:make_one_device", 20),
+    _ALL: Competitor(".bare_loop:make", 20),
 }
 
 

@@ -10,8 +10,8 @@ from benchmarks.workers import interleaved
 
 _LRTRAIN = "lrtrain"
 COMPETITORS = {
-    _LRTRAIN: Competitor("evaluation:make", 2),
-    "jitted, batch after batch": Competitor("evaluation:make_jitted", 2),
+    _LRTRAIN: Competitor(".evaluation:make", 2),
+    "jitted, batch after batch": Competitor(".evaluation:make_jitted", 2),
 }
 
 

@@ -10,10 +10,10 @@ from benchmarks.workers import interleaved
 
 _ONE = "one run on all devices"
 COMPETITORS = {
-    _ONE: Competitor("bare_loop:make", 16),
-    "population of 1": Competitor("populations:make_1", 16),
-    "population of 8": Competitor("populations:make_8", 4),
-    "population of 32": Competitor("populations:make_32", 4),
+    _ONE: Competitor(".bare_loop:make", 16),
+    "population of 1": Competitor(".populations:make_1", 16),
+    "population of 8": Competitor(".populations:make_8", 4),
+    "population of 32": Competitor(".populations:make_32", 4),
 }
 
 

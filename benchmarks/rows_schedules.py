@@ -32,12 +32,11 @@ _SPECS = (
 
 def measure(options: Options) -> Measured:
     """Times a process with all schedules, and looks at when the first ones were done."""
-    counts = [count for count in _COUNTS if not options.quick or count <= 5]
-    values: dict[int, list[float]] = {count: [] for count in counts}
+    values: dict[int, list[float]] = {count: [] for count in _COUNTS}
     for _ in range(options.few):
-        options.progress(f"{counts[-1]} schedules in one process")
-        done = _run(options, counts[-1])
-        for count in counts:
+        options.progress(f"{_COUNTS[-1]} schedules in one process")
+        done = _run(options, _COUNTS[-1])
+        for count in _COUNTS:
             values[count].append(done[count - 1])
     rows = [Row(_name(count), each, f"{each[-1] / count:.2f} s each") for count, each in values.items()]
     about = (

@@ -24,7 +24,7 @@ class Competitor:
     """How a competitor is made and timed.
 
     Args:
-      make: ``module:function`` in `benchmarks.competitors`.
+      make: ``module:function``; ``.module`` is one of `benchmarks.competitors`.
       steps: steps in a round, or `EPOCH`.
       needs: packages that it imports and lrtrain does not, as one installs them.
     """
@@ -36,7 +36,7 @@ class Competitor:
     def train(self, problem: Problem) -> Train:
         """Makes the function that trains."""
         module, function = self.make.split(":")
-        train: Train = getattr(importlib.import_module(f"benchmarks.competitors.{module}"), function)(problem)
+        train: Train = getattr(importlib.import_module(module, __name__), function)(problem)
         return train
 
 
@@ -47,16 +47,16 @@ EAGER, CHANNELS_LAST, COMPILED = "PyTorch eager", "PyTorch channels_last", "torc
 ONE_DEVICE = "bare loop, 1 device"
 
 COMPETITORS = {
-    LIMIT: Competitor("arithmetic_limit:make", 1),
-    LRTRAIN: Competitor("lrtrain_run:make", EPOCH),
-    BARE: Competitor("bare_loop:make", EPOCH),
-    ON_STEP: Competitor("lrtrain_run:make_with_on_step", EPOCH),
-    "jitted step, called": Competitor("jitted:make", 20),
+    LIMIT: Competitor(".arithmetic_limit:make", 1),
+    LRTRAIN: Competitor(".lrtrain_run:make", EPOCH),
+    BARE: Competitor(".bare_loop:make", EPOCH),
+    ON_STEP: Competitor(".lrtrain_run:make_with_on_step", EPOCH),
+    "jitted step, called": Competitor(".jitted:make", 20),
     # A loop of one step would be taken for no loop.
-    SCAN: Competitor("naive_scan:make", FIRST_STEPS),
-    TUTORIAL: Competitor("tutorial:make", 12),
-    EAGER: Competitor("torch_eager:make", 20, ("torch",)),
-    CHANNELS_LAST: Competitor("torch_eager:make_channels_last", 20, ("torch",)),
-    COMPILED: Competitor("torch_compile:make", 20, ("torch",)),
-    "Keras fit, JAX backend": Competitor("keras_fit:make", 30, ("keras",)),
+    SCAN: Competitor(".naive_scan:make", FIRST_STEPS),
+    TUTORIAL: Competitor(".tutorial:make", 12),
+    EAGER: Competitor(".torch_eager:make", 20, ("torch",)),
+    CHANNELS_LAST: Competitor(".torch_eager:make_channels_last", 20, ("torch",)),
+    COMPILED: Competitor(".torch_compile:make", 20, ("torch",)),
+    "Keras fit, JAX backend": Competitor(".keras_fit:make", 20, ("keras",)),
 }

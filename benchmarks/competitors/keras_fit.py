@@ -13,7 +13,7 @@ from benchmarks.problem import BATCH, LEARNING_RATE, Problem, Round
 # Keras reads it when it is imported.
 os.environ["KERAS_BACKEND"] = "jax"
 
-import keras  # noqa: E402
+import keras
 
 
 def make(problem: Problem) -> Train:

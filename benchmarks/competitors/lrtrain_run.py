@@ -6,13 +6,13 @@ and the bar. The evaluation is taken out, by the clock around `Engine.evaluate`:
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import queue
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -46,26 +46,32 @@ class Halting:
     def __init__(self, problem: Problem, plugins: list[str]) -> None:
         self._problem = problem
         self._plugins = plugins
-        self._go = threading.Semaphore(0)
-        self._said: queue.SimpleQueue[Round | BaseException] = queue.SimpleQueue()
+        self._line = _Line()
         self._thread = threading.Thread(target=self._train, daemon=True)
         self._thread.start()
 
     def __call__(self, steps: int) -> Round:
-        self._go.release()
-        said = self._said.get()
-        if isinstance(said, BaseException):
+        self._line.go.release()
+        said = self._line.said.get()
+        if isinstance(said, Exception):
             raise said
         return said
 
     def close(self) -> None:
-        """Lets a run whose epochs are done come to its end."""
+        """Lets the run come to its end, or breaks it off if it has epochs left."""
+        self._line.closed = True
+        self._line.go.release()
         self._thread.join(timeout=60)
 
     def _train(self) -> None:
         examples = len(self._problem.train.labels)
         try:
-            with compilations() as compiled, evaluation_seconds() as evaluations, _bar() as bar:
+            with (
+                contextlib.suppress(_BrokenOffError),
+                compilations() as compiled,
+                evaluation_seconds() as evaluations,
+                _bar() as bar,
+            ):
                 lrtrain.train(
                     *self._plugins,
                     # One to warm up.
@@ -74,27 +80,36 @@ class Halting:
                     train_size=None if examples == ALL_EXAMPLES else examples,
                     shuffle=False,
                     run_dir=tempfile.mkdtemp(prefix="run-", dir=self._problem.directory),
-                    reporter=_Reporter(bar, self._go, self._said, evaluations, compiled),
+                    reporter=_Reporter(bar, self._line, evaluations, compiled),
                 )
-        except BaseException as error:
-            self._said.put(error)
+        except Exception as error:
+            self._line.said.put(error)
+            raise
+
+
+class _Line:
+    """What passes between the run's thread and the one that times it."""
+
+    def __init__(self) -> None:
+        self.go = threading.Semaphore(0)
+        self.said: queue.SimpleQueue[Round | Exception] = queue.SimpleQueue()
+        self.closed = False
+
+
+class _BrokenOffError(Exception):
+    """Nobody wants the rest of the run."""
 
 
 class _Reporter(OnTerminal):
-    """Draws the bar of the command line, and halts before the first epoch and after each but the last."""
+    """Draws the bar of the command line, and halts before the first epoch and after each.
 
-    def __init__(
-        self,
-        bar: Any,
-        go: threading.Semaphore,
-        said: queue.SimpleQueue[Round | BaseException],
-        evaluations: list[float],
-        compiled: list[str],
-    ) -> None:
+    After the last one too: what comes at the end of a run would disturb whoever is timed next.
+    """
+
+    def __init__(self, bar: Any, line: _Line, evaluations: list[float], compiled: list[str]) -> None:
         super().__init__(bar)
         self._progress = bar
-        self._go = go
-        self._said = said
+        self._line = line
         self._evaluations = evaluations
         self._compiled = compiled
         self._began = 0.0
@@ -102,26 +117,27 @@ class _Reporter(OnTerminal):
     def begin(self, begin: Begin) -> None:
         super().begin(begin)
         self._run = begin.run
-        self._halt()
+        self._halt(begin.run.epochs)
 
     def epoch_ended(self, epoch: EpochInfo, examples_per_second: float) -> None:
         super().epoch_ended(epoch, examples_per_second)
         seconds = time.perf_counter() - self._began - sum(self._evaluations)
         losses = _first_losses(self._run.directory) if epoch.epoch == 0 else [epoch.train_loss]
-        self._said.put(Round(seconds / self._run.steps_per_epoch, losses, len(self._compiled)))
-        if epoch.epoch + 1 < self._run.epochs:
-            self._halt()
+        self._line.said.put(Round(seconds / self._run.steps_per_epoch, losses, len(self._compiled)))
+        self._halt(self._run.epochs - epoch.epoch - 1)
 
-    def _halt(self) -> None:
+    def _halt(self, epochs_left: int) -> None:
         # Its thread would go on drawing while others are timed.
         self._progress.stop()
-        self._go.acquire()
+        self._line.go.acquire()
+        if self._line.closed and epochs_left:
+            raise _BrokenOffError
         self._progress.start()
         self._evaluations.clear()
         self._began = time.perf_counter()
 
 
-@contextmanager
+@contextlib.contextmanager
 def _bar() -> Iterator[Any]:
     """Makes the command line's kind of bar, on a terminal that nobody sees."""
     from rich.console import Console
@@ -134,7 +150,7 @@ def _bar() -> Iterator[Any]:
             yield bar
 
 
-@contextmanager
+@contextlib.contextmanager
 def evaluation_seconds() -> Iterator[list[float]]:
     """Notes how long each evaluation takes."""
     seconds: list[float] = []
@@ -153,12 +169,12 @@ def evaluation_seconds() -> Iterator[list[float]]:
         Engine.evaluate = evaluate  # type: ignore[method-assign]
 
 
-@contextmanager
+@contextlib.contextmanager
 def compilations() -> Iterator[list[str]]:
     """Notes each compilation of the training step."""
     names: list[str] = []
 
-    def note(event: str, _: float, **details: Any) -> None:
+    def note(event: str, duration_secs: float, **details: Any) -> None:
         name = str(details.get("fun_name", ""))
         if event == "/jax/core/compile/backend_compile_duration" and "run_" in name:
             names.append(name)

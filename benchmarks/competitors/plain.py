@@ -25,7 +25,8 @@ class CNN(nn.Module):
 
 def loss_of(params: Any, images: jax.Array, labels: jax.Array) -> jax.Array:
     logits = CNN().apply({"params": params}, images)
-    return optax.softmax_cross_entropy(logits, jax.nn.one_hot(labels, 10)).sum()
+    loss: jax.Array = optax.softmax_cross_entropy(logits, jax.nn.one_hot(labels, 10)).sum()
+    return loss
 
 
 def step(params: Any, opt_state: Any, images: jax.Array, labels: jax.Array) -> Any:

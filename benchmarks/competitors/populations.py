@@ -33,9 +33,9 @@ def make(problem: Problem, runs: int) -> Train:
     def train(steps: int) -> Round:
         start, every = time.perf_counter(), []
         for index, size in enumerate(sizes):
-            chunk = [np.stack([values[:steps]] * size) for values in (order, weights)]
+            many_orders, many_weights = (np.stack([values[:steps]] * size) for values in (order, weights))
             rates = np.full((size, steps), LEARNING_RATE, np.float32)
-            states[index], losses = population.run_steps(states[index], *chunk, rates)
+            states[index], losses = population.run_steps(states[index], many_orders, many_weights, rates)
             every.append(losses)
         trained = [np.asarray(losses) for losses in every]
         return Round((time.perf_counter() - start) / (runs * steps), trained[0].mean(axis=0).tolist())

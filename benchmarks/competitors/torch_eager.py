@@ -23,7 +23,9 @@ def make_channels_last(problem: Problem) -> Train:
 
 def make_with(problem: Problem, layout: Any, wrap: Callable[[Any], Any] = lambda model: model) -> Train:
     """Returns the loop around ``wrap(model)``."""
-    model = network(problem).to(memory_format=layout)
+    # Its type stubs know no memory format of a module.
+    model: Any = network(problem)
+    model = model.to(memory_format=layout)
     images = (torch.from_numpy(problem.train.images).permute(0, 3, 1, 2).float() / 255).to(memory_format=layout)
     labels = torch.from_numpy(problem.train.labels).long()
     optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE)
