@@ -78,6 +78,7 @@ class Worker:
     def close(self) -> None:
         """Lets the process end, which it does when nobody can ask it any more."""
         assert self._process.stdin is not None
+        assert self._process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
         try:
@@ -85,6 +86,7 @@ class Worker:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._process.stdout.close()
 
     def _last_words(self) -> str:
         status = self._process.wait()
