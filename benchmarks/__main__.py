@@ -6,8 +6,10 @@ import argparse
 import datetime
 import importlib
 import shlex
+import subprocess
 import sys
 import tempfile
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from benchmarks.hardware import describe
 from benchmarks.options import ROOT, Options
 from benchmarks.problem import ALL_EXAMPLES
 from benchmarks.results import Results, write
+from benchmarks.table import Row, Table
 from benchmarks.targets import Measured
 from benchmarks.workers import log_of, prepare
 
@@ -31,6 +34,7 @@ GROUPS = (
 )
 _TAKE_WHOLE_RUNS = ("data_size", "schedules")
 _QUICK_EXAMPLES = 5_120
+_FAILURES = (OSError, RuntimeError, ValueError, subprocess.SubprocessError)
 _RESULTS = ROOT / "benchmarks" / "RESULTS.md"
 
 
@@ -57,11 +61,9 @@ def main(arguments: Sequence[str]) -> int:
             examples=_QUICK_EXAMPLES if given.quick else ALL_EXAMPLES,
             quick=given.quick,
         )
-        try:
-            measured = _measure(given.only or _default_groups(options), options)
-        except Exception:
-            sys.stderr.write(log_of(options.directory))
-            raise
+        options.progress("preparing the data")
+        prepare(options)
+        measured = [_measured(name, options) for name in given.only or _default_groups(options)]
     results = Results(
         datetime.date.today().isoformat(),
         shlex.join(["python", "-m", "benchmarks", *arguments]),
@@ -81,13 +83,16 @@ def _default_groups(options: Options) -> list[str]:
     return [name for name in GROUPS if not (options.quick and name in _TAKE_WHOLE_RUNS)]
 
 
-def _measure(groups: Sequence[str], options: Options) -> list[Measured]:
-    options.progress("preparing the data")
-    prepare(options)
-    measured = []
-    for name in groups:
-        print(f"{name}:", file=sys.stderr, flush=True)
-        measured.append(importlib.import_module(f"benchmarks.rows_{name}").measure(options))
+def _measured(group: str, options: Options) -> Measured:
+    """Measures a group of rows; if that fails, the others still have their figures."""
+    print(f"{group}:", file=sys.stderr, flush=True)
+    module = importlib.import_module(f"benchmarks.rows_{group}")
+    try:
+        measured: Measured = module.measure(options)
+    except _FAILURES as error:
+        sys.stderr.write(log_of(options.directory) + traceback.format_exc())
+        about = (module.__doc__ or "").strip()
+        return Measured([Table(f"Group {group}", "", [Row("failed", note=" ".join(str(error).split()))], about)])
     return measured
 
 
@@ -99,4 +104,7 @@ def _positive(text: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit("interrupted: nothing was written")
