@@ -47,7 +47,7 @@ def _quota(cgroup: Path) -> float:
         return math.inf
 
 
-def select_devices(requested: int | None, batch_size: int) -> list[jax.Device]:
+def select_devices(requested: int | None, batch_size: int | None) -> list[jax.Device]:
     """Chooses the devices of a run; call it before JAX is used for anything else.
 
     On CPU, JAX is told to present one device for each usable core, but no more than one for 16 examples of a batch. If
@@ -55,7 +55,7 @@ def select_devices(requested: int | None, batch_size: int) -> list[jax.Device]:
 
     Args:
         requested: Number of devices that the user asked for, or None for the best number.
-        batch_size: Examples in a step.
+        batch_size: Examples in a step that the devices share; None when each does steps of its own.
 
     Returns:
         The devices, at least one, all of one kind.
@@ -65,8 +65,8 @@ def select_devices(requested: int | None, batch_size: int) -> list[jax.Device]:
     """
     import jax
 
-    wanted = max(1, batch_size // _EXAMPLES_PER_CORE)
     cores = usable_cores()
+    wanted = cores if batch_size is None else max(1, batch_size // _EXAMPLES_PER_CORE)
     too_late = not _present_cpu_devices(min(cores, requested or wanted))
     devices: list[jax.Device] = jax.local_devices()
     if requested is not None and not 1 <= requested <= len(devices):

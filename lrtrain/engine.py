@@ -7,6 +7,7 @@ the optimizer's update times the learning rate, which is an argument. So one com
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any, Protocol
 
 import jax
@@ -125,7 +126,7 @@ class Engine:
         )
         self._image_shape = train.images.shape[1:]
         self._train = self._put((train.images, np.asarray(train.labels, np.int32)), step.REPLICATED)
-        self._test = self._put(self._padded_test(test, share), self._program.of_test)
+        self._test = self._put(_padded(test, share, self._program.test), self._program.of_test)
 
     @property
     def num_devices(self) -> int:
@@ -220,14 +221,26 @@ class Engine:
         mean_loss, accuracy = step.evaluate(self._program, state.params, self._test)
         return mean_loss, accuracy
 
+    def evaluate_on(self, state: TrainState, split: Split) -> tuple[jax.Array, jax.Array]:
+        """Returns what ``evaluate`` does, on examples that are put on the devices for this once."""
+        share = 1 if self._program.group else self.num_devices
+        largest = self._program.test.size
+        program = dataclasses.replace(self._program, test=step.MicroBatches.of(len(split.labels), share, largest))
+        mean_loss, accuracy = step.evaluate(
+            program, state.params, self._put(_padded(split, share, program.test), program.of_test)
+        )
+        return mean_loss, accuracy
+
     def _put(self, values: Any, spec: PartitionSpec) -> Any:
         return jax.device_put(values, NamedSharding(self._program.mesh, spec))
 
-    def _padded_test(self, test: Split, share: int) -> tuple[npt.NDArray[Any], ...]:
-        size = share * self._program.test.parts * self._program.test.size
-        images = _filled(test.images, (size, *self._image_shape), test.images.dtype)
-        weights = np.ones(len(test.labels), np.float32)
-        return images, _filled(test.labels, (size,), np.int32), _filled(weights, (size,), np.float32)
+
+def _padded(split: Split, share: int, parts: step.MicroBatches) -> tuple[npt.NDArray[Any], ...]:
+    """Returns images, labels and weights of a split, filled up so that it divides evenly."""
+    size = share * parts.parts * parts.size
+    images = _filled(split.images, (size, *split.images.shape[1:]), split.images.dtype)
+    weights = np.ones(len(split.labels), np.float32)
+    return images, _filled(split.labels, (size,), np.int32), _filled(weights, (size,), np.float32)
 
 
 def _filled(values: npt.NDArray[Any], shape: tuple[int, ...], dtype: Any) -> npt.NDArray[Any]:

@@ -131,6 +131,10 @@ class Population:
         """Returns mean loss and accuracy on the test set of every place, float32[width] each, still on the devices."""
         return self._engine.evaluate(state)
 
+    def evaluate_on(self, state: TrainState, split: Split) -> tuple[jax.Array, jax.Array]:
+        """Returns what `evaluate` does, on examples that are put on the devices for this once."""
+        return self._engine.evaluate_on(state, split)
+
     def take(self, state: TrainState, run: int) -> TrainState:
         """Returns the state of one run alone, on the host."""
         taken: TrainState = jax.tree.map(lambda values: np.asarray(values[run]), state)

@@ -134,9 +134,10 @@ class RunLogs:
         self._steps.writerows(rows)
         self._steps_file.flush()
 
-    def add_epoch(self, epoch: EpochInfo, examples_per_second: float) -> None:
-        """Appends the line of an epoch."""
-        values = {**vars(epoch), "examples_per_second": round(examples_per_second, 1)}
+    def add_epoch(self, epoch: EpochInfo, examples_per_second: float, measured_on: str = "test") -> None:
+        """Appends the line of an epoch, whose loss and accuracy were measured on that split."""
+        values = {name.replace("test_", f"{measured_on}_"): value for name, value in vars(epoch).items()}
+        values["examples_per_second"] = round(float(examples_per_second), 1)
         values["seconds"] = round(epoch.seconds, 3)
         # As `steps.csv` has it: the shortest decimal that is this float32.
         values["learning_rate"] = float(str(np.float32(epoch.learning_rate)))

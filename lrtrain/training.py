@@ -172,7 +172,7 @@ def _run(job: _Job, change: OnScheduleChange | None, reporter: Reporter, began: 
     steps_per_epoch = job.config.steps_per_epoch(len(data.train))
     with contextlib.closing(Checkpoints(job.run_dir.checkpoints)) as checkpoints:
         reporter.phase("starting JAX")
-        _keep_compiled()
+        keep_compiled()
         devices = select_devices(job.config.devices, job.config.batch_size)
         planned, progress = _plan(job, steps_per_epoch, checkpoints, change)
         engine = _engine(job.config, data, devices)
@@ -218,7 +218,7 @@ def _load_data(config: TrainConfig, reporter: Reporter) -> Dataset:
     return data
 
 
-def _keep_compiled() -> None:
+def keep_compiled() -> None:
     """Lets later processes take what this one compiles; a program that uses JAX itself keeps its own settings."""
     if "jax" not in sys.modules:
         enable_compilation_cache(compiled_dir())

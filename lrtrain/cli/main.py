@@ -16,6 +16,7 @@ from lrtrain.errors import LrtrainError, nearest
 # Each command is imported when it is named or listed; none of their modules imports what takes time.
 _COMMANDS = {
     "train": "lrtrain.cli.train",
+    "compare": "lrtrain.cli.compare",
     "plot": "lrtrain.cli.plot",
     "plugins": "lrtrain.cli.plugins",
     "completion": "lrtrain.cli.completion",

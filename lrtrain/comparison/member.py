@@ -1,0 +1,202 @@
+"""One run among those that train at once: its learning rates, its hooks, its logs, and what becomes of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lrtrain.comparison.data import Data
+from lrtrain.comparison.plan import Plan
+from lrtrain.comparison.trial import Outcome, State, Trial
+from lrtrain.context import EpochInfo, RunInfo, StepInfo
+from lrtrain.errors import TrainingError
+from lrtrain.hooks import Observers, Requests
+from lrtrain.plugins import ActivePlugins, activate
+from lrtrain.run_dir import RunDir, RunLogs, make_run_dir
+from lrtrain.schedules import build_table, fingerprint, make_context
+from lrtrain.spec import Spec
+from lrtrain.versions import versions
+
+if TYPE_CHECKING:
+    import jax
+    from numpy.typing import NDArray
+
+
+class Member:
+    """A run in a wave; used as a context manager, which holds its logs open.
+
+    What ends it (a hook, a loss that is not finite, a plugin that raises) leaves the wave going: its learning rate is 0
+    from then on, so its parameters stay as they are.
+    """
+
+    def __init__(self, trial: Trial, run: RunInfo, observers: Observers, validation: str, examples: int) -> None:
+        self.trial = trial
+        self._run = run
+        self._examples = examples
+        self._observers = observers
+        self._validation = validation
+        self._logs = RunLogs(RunDir(run.directory))
+        self._factor = 1.0
+        self._state: State = "finished"
+        self._reason: str | None = None
+        self._steps = 0
+        self._history: list[EpochInfo] = []
+        self._losses: list[float] = []
+        self._applied = math.nan
+
+    def __enter__(self) -> Member:
+        self._logs.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._logs.__exit__(kind, error, trace)
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended before its last step."""
+        return self._state != "finished"
+
+    def rates(self, begin: int, end: int) -> NDArray[np.float32]:
+        """Returns the learning rates of some steps, as hooks have scaled them; 0 once the run is over."""
+        factor = np.float32(0 if self.over else self._factor)
+        rates: NDArray[np.float32] = self._run.learning_rates[begin:end] * factor
+        return rates
+
+    def deliver(self, first: int, rates: NDArray[np.float32], losses: NDArray[np.float32]) -> None:
+        """Logs steps that are done and shows them to the hooks."""
+        if self.over:
+            return
+        epoch = first // self._run.steps_per_epoch
+        bad = np.flatnonzero(~np.isfinite(losses))
+        count = int(bad[0]) + 1 if len(bad) else len(losses)
+        rows = [(first + i, epoch, rates[i], losses[i]) for i in range(count)]
+        self._logs.add_steps(rows)
+        self._steps = first + count
+        if len(bad):
+            self._end("diverged", f"the loss is {losses[bad[0]]} at step {rows[-1][0]}")
+            return
+        self._losses.extend(map(float, losses))
+        self._applied = float(rates[-1])
+        if self._observers.watch_steps:
+            self._heed(lambda: self._show(rows))
+
+    def _show(self, rows: Sequence[tuple[int, int, np.float32, np.float32]]) -> Requests:
+        requests = Requests()
+        for step, epoch, rate, loss in rows:
+            requests += self._observers.step(self._run, StepInfo(step, epoch, float(rate), float(loss)))
+        return requests
+
+    def end_epoch(self, epoch: int, loss: float, accuracy: float, seconds: float, trained: float) -> None:
+        """Notes what an epoch has come to, and shows it to the hooks."""
+        if not self._losses:
+            return
+        if not math.isfinite(loss) and not self.over:
+            self._end("diverged", f"the validation loss is {loss} after step {self._steps - 1}")
+        if self._state in ("diverged", "failed"):
+            self._losses.clear()
+            return
+        batch = self._run.config["train"]["batch_size"]
+        # The last batch of an epoch has what is left.
+        counts = np.minimum(batch, self._examples - batch * np.arange(len(self._losses)))
+        info = EpochInfo(
+            epoch,
+            self._steps,
+            float(np.average(self._losses, weights=counts)),
+            loss,
+            accuracy,
+            self._applied,
+            seconds,
+        )
+        self._losses.clear()
+        self._history.append(info)
+        self._logs.add_epoch(info, counts.sum() / trained, measured_on=self._validation)
+        if not self.over:
+            self._heed(lambda: self._observers.epoch_end(self._run, info, self._history))
+
+    def _heed(self, ask: Any) -> None:
+        try:
+            requests: Requests = ask()
+        except TrainingError as error:
+            self._end("failed", str(error))
+            return
+        self._factor *= requests.factor
+        if requests.stop is not None:
+            self._end("stopped", requests.stop)
+
+    def _end(self, state: State, reason: str) -> None:
+        self._state, self._reason = state, reason
+
+    def outcome(self, test: tuple[float, float] | None, seconds: float) -> Outcome:
+        """Returns what has come of the run, the last epoch's measurement being the one that counts."""
+        good = self._state in ("finished", "stopped") and bool(self._history)
+        last = self._history[-1] if good else None
+        test = test if good and test is not None and math.isfinite(test[0]) else None
+        rates = self._run.learning_rates
+        return Outcome(
+            self.trial,
+            self._state,
+            self._reason,
+            self._steps,
+            last.test_loss if last else None,
+            last.test_accuracy if last else None,
+            test[0] if test else None,
+            test[1] if test else None,
+            (float(rates[0]), float(rates.max()), float(rates[-1])),
+            seconds,
+        )
+
+
+def prepare(  # noqa: PLR0913, PLR0917
+    plan: Plan, trial: Trial, path: Path, data: Data, steps_per_epoch: int, devices: Sequence[jax.Device]
+) -> Member:
+    """Builds the schedule of a trial and writes the head of its directory.
+
+    Raises:
+      UsageError: its plugin cannot be loaded, or does not build a schedule that can be used.
+      OSError: the directory cannot be written.
+    """
+    row = next(row for row in plan.rows if row.label == trial.label)
+    active = activate([row.spec])
+    table = build_table(active, make_context(steps_per_epoch * plan.train.epochs, steps_per_epoch))
+    values = table.values * np.float32(trial.scale)
+    directory = RunDir(path)
+    make_run_dir(directory)
+    config = _describe(plan, trial, active, table.spec, values, steps_per_epoch, devices)
+    directory.write_config(config)
+    run = RunInfo(path, config, len(values), steps_per_epoch, plan.train.epochs, values)
+    return Member(trial, run, Observers(active), "test" if plan.protocol == "as-is" else "validation", len(data.train))
+
+
+def _describe(  # noqa: PLR0913, PLR0917
+    plan: Plan,
+    trial: Trial,
+    active: ActivePlugins,
+    spec: Spec,
+    values: NDArray[np.float32],
+    steps_per_epoch: int,
+    devices: Sequence[jax.Device],
+) -> dict[str, Any]:
+    return {
+        "plugins": [spec.table()],
+        "schedule": {"plugin": 0, "start": 0, "steps": len(values), "fingerprint": fingerprint(values)},
+        "train": dataclasses.replace(plan.train, seed=trial.seed).to_json(),
+        "steps_per_epoch": steps_per_epoch,
+        "total_steps": len(values),
+        "versions": versions(plugin.entry.distribution for plugin in active.plugins),
+        "device": {"kind": devices[0].device_kind, "count": 1},
+        "comparison": {
+            "stage": trial.stage,
+            "label": trial.label,
+            "scale": trial.scale,
+            "split_seed": plan.train.seed,
+            "holdout": plan.holdout,
+        },
+    }

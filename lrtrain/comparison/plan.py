@@ -1,0 +1,169 @@
+"""What a comparison is to do: its schedules, its conditions, and how much evidence it gathers."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from lrtrain.config import TrainConfig
+from lrtrain.errors import UsageError, nearest
+from lrtrain.spec import Spec
+
+Protocol: TypeAlias = Literal["fair", "as-is"]
+PROTOCOLS: tuple[Protocol, ...] = ("fair", "as-is")
+VERSION = 1
+# The seeds of the measurement are as far from those of the tuning as nobody will tune.
+FRESH = 10_000
+HOLDOUT = 5_000
+
+
+@dataclass(frozen=True)
+class Row:
+    """One schedule of a comparison.
+
+    Args:
+      label: its name in tables and pictures, unlike any other's.
+      spec: the plugin and its options, as given.
+    """
+
+    label: str
+    spec: Spec
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much evidence is gathered.
+
+    Args:
+      scales: factors on the learning rate that every schedule is tuned over.
+      tuning_seeds: runs at each scale.
+      seeds: runs of each schedule's best scale, on seeds that the tuning has not seen.
+      epochs: passes over the training set in every run.
+    """
+
+    scales: tuple[float, ...]
+    tuning_seeds: int
+    seeds: int
+    epochs: int
+
+
+def grid(points: int, factor: float = 2.0) -> tuple[float, ...]:
+    """Returns scales around 1 (which is one of them), each ``factor`` times the one before."""
+    return tuple(factor ** (index - points // 2) for index in range(points))
+
+
+BUDGETS: dict[str, Effort] = {
+    "quick": Effort(grid(5), 2, 8, 3),
+    "standard": Effort(grid(7), 3, 10, 10),
+    "thorough": Effort(grid(9), 5, 30, 20),
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole comparison.
+
+    Args:
+      rows: the schedules, in the order given.
+      train: everything else, equal for all; its ``seed`` is the first of the seeds.
+      protocol: ``"fair"`` tunes each schedule's scale and then measures it on fresh seeds, on held-out data;
+        ``"as-is"`` trains each schedule once as it stands and looks at the test set after every epoch.
+      effort: the scales and numbers of seeds of the fair protocol.
+      holdout: training examples that are held out for validation; 0 with ``"as-is"``.
+      baseline: the label that the others are measured against; None for the best of the tuning.
+      all_pairs: whether every schedule is compared with every other.
+    """
+
+    rows: tuple[Row, ...]
+    train: TrainConfig
+    protocol: Protocol = "fair"
+    effort: Effort = BUDGETS["standard"]
+    holdout: int = HOLDOUT
+    baseline: str | None = None
+    all_pairs: bool = False
+
+    def check(self) -> None:
+        """Raises UsageError for the first thing that no comparison can have."""
+        self.train.check()
+        _one_of("protocol", self.protocol, PROTOCOLS)
+        labels = [row.label for row in self.rows]
+        if len(labels) < 2:
+            raise UsageError(f"a comparison needs at least two schedules, and {len(labels)} is given: add another")
+        for label in labels:
+            if labels.count(label) > 1:
+                raise UsageError(f"two schedules are called '{label}': give one of them another label")
+            if not label.strip() or not label.isprintable():
+                raise UsageError(f"the label {label!r} is refused: expected a line of printable text")
+        if self.baseline is not None and self.baseline not in labels:
+            raise UsageError(
+                f"the baseline '{self.baseline}' is none of the schedules{nearest(self.baseline, labels)}: "
+                f"they are {', '.join(labels)}"
+            )
+        self._check_effort()
+
+    def _check_effort(self) -> None:
+        effort = self.effort
+        for name in ("tuning_seeds", "seeds"):
+            value = getattr(effort, name)
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= FRESH:
+                raise UsageError(f"{name}={value} is refused: expected a whole number from 1 to {FRESH}")
+        if not effort.scales:
+            raise UsageError("the list of learning-rate scales is empty: give at least one, such as 1")
+        for scale in effort.scales:
+            if not (isinstance(scale, (int, float)) and 0 < scale < math.inf):
+                raise UsageError(f"the learning-rate scale {scale} is refused: expected a number above 0")
+        if len(set(effort.scales)) < len(effort.scales):
+            raise UsageError(f"a learning-rate scale is given twice in {', '.join(f'{s:g}' for s in effort.scales)}")
+
+    @property
+    def family(self) -> int:
+        """The number of pairs that are tested, for which Holm's correction pays."""
+        count = len(self.rows)
+        return count * (count - 1) // 2 if self.all_pairs else count - 1
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns all of it as JSON holds it."""
+        return {
+            "version": VERSION,
+            "protocol": self.protocol,
+            "schedules": [{"label": row.label, **row.spec.table()} for row in self.rows],
+            "train": self.train.to_json(),
+            "effort": dataclasses.asdict(self.effort),
+            "holdout": self.holdout,
+            "baseline": self.baseline,
+            "all_pairs": self.all_pairs,
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Plan:
+        """Returns the plan that `to_json` wrote."""
+        effort = dict(values["effort"])
+        return cls(
+            rows=tuple(_row(table) for table in values["schedules"]),
+            train=TrainConfig.from_json(values["train"]),
+            protocol=values["protocol"],
+            effort=Effort(**{**effort, "scales": tuple(effort["scales"])}),
+            holdout=values["holdout"],
+            baseline=values["baseline"],
+            all_pairs=values["all_pairs"],
+        )
+
+
+def _row(table: Mapping[str, Any]) -> Row:
+    options = dict(table)
+    return Row(options.pop("label"), Spec.of(options))
+
+
+def labelled(specs: Sequence[Spec | str | Mapping[str, Any]]) -> tuple[Row, ...]:
+    """Returns a row for each spec, called by the plugin's name or, where that is not enough, by the whole spec."""
+    named = [Spec.of(spec) for spec in specs]
+    names = [spec.name for spec in named]
+    return tuple(Row(spec.name if names.count(spec.name) == 1 else str(spec), spec) for spec in named)
+
+
+def _one_of(name: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        raise UsageError(f"{name}={value} is refused{nearest(value, known)}: expected one of {', '.join(known)}")

@@ -1,0 +1,151 @@
+"""The fair protocol: which runs come next, given those that are done. It trains nothing and looks at no test set.
+
+Stage "tune" trains every schedule over the same grid of learning-rate scales, each with the same few seeds. The best
+scale is the one whose median validation loss after the last step is lowest; a best scale at the edge of the grid
+extends it by two points, and every other schedule gets as many more trials. Stage "measure" trains each schedule at
+its best scale with fresh seeds, the same for all, so that results are paired.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from lrtrain.comparison.plan import FRESH, Plan
+from lrtrain.comparison.trial import Outcome, Trial
+
+# A schedule that is better the higher its learning rate has no best scale: stop after so many extensions.
+MOST_EXTENSIONS = 3
+_STEP = 2
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What the tuning of one schedule has come to.
+
+    Args:
+      label: the schedule.
+      losses: for every scale, in order, the validation losses of its runs; infinity where one diverged.
+      best: the scale whose median loss is lowest.
+      extended: how often the grid was extended for it.
+    """
+
+    label: str
+    losses: Mapping[float, tuple[float, ...]]
+    best: float
+    extended: int
+
+    @property
+    def on_edge(self) -> bool:
+        """Whether the best scale is the lowest or the highest that was tried."""
+        return len(self.losses) > 1 and self.best in (min(self.losses), max(self.losses))
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether no scale has a finite median."""
+        return math.isinf(_median(self.losses[self.best]))
+
+
+def tuning_seeds(plan: Plan) -> range:
+    """Returns the seeds of the tuning."""
+    return range(plan.train.seed, plan.train.seed + plan.effort.tuning_seeds)
+
+
+def fresh_seeds(plan: Plan) -> range:
+    """Returns the seeds of the measurement, none of which the tuning has seen."""
+    first = plan.train.seed + (FRESH if plan.protocol == "fair" else 0)
+    return range(first, first + (plan.effort.seeds if plan.protocol == "fair" else 1))
+
+
+def tuning_trials(plan: Plan, done: Iterable[Outcome]) -> list[Trial]:
+    """Returns the runs that the tuning still lacks, those of extended grids included; none when it is complete."""
+    if plan.protocol == "as-is":
+        return []
+    found = {outcome.trial for outcome in done}
+    seeds = tuning_seeds(plan)
+    for scales in _grids(plan, done):
+        wanted = [
+            Trial("tune", row.label, scale, seed) for row in plan.rows for scale in scales[row.label] for seed in seeds
+        ]
+        missing = [trial for trial in wanted if trial not in found]
+        if missing:
+            return missing
+    return []
+
+
+def _grids(plan: Plan, done: Iterable[Outcome]) -> Iterable[dict[str, tuple[float, ...]]]:
+    """Yields the grid of every schedule, and then its extensions as long as some best scale is on an edge."""
+    done = list(done)
+    scales = {row.label: tuple(sorted(plan.effort.scales)) for row in plan.rows}
+    yield scales
+    for _ in range(MOST_EXTENSIONS):
+        tuned = {label: _tuned(label, grid, done, 0) for label, grid in scales.items()}
+        if not any(each.on_edge and not each.hopeless for each in tuned.values()):
+            return
+        scales = {label: _extended(grid, tuned[label]) for label, grid in scales.items()}
+        yield scales
+
+
+def _extended(grid: tuple[float, ...], tuned: Tuned) -> tuple[float, ...]:
+    """Adds two scales, on the side of the best one: where it is on an edge that looks for it, else it is for fairness.
+
+    Every schedule gets the same number of trials; one whose best scale lies inside gets its two where they tell most,
+    beside the best one.
+    """
+    if tuned.on_edge and not tuned.hopeless:
+        factor = grid[1] / grid[0] if tuned.best == grid[0] else grid[-1] / grid[-2]
+        if tuned.best == grid[0]:
+            return tuple(grid[0] / factor**n for n in range(_STEP, 0, -1)) + grid
+        return grid + tuple(grid[-1] * factor**n for n in range(1, _STEP + 1))
+    at = grid.index(tuned.best)
+    neighbours = [math.sqrt(low * high) for low, high in itertools.pairwise(grid)]
+    nearest = sorted(range(len(neighbours)), key=lambda n: abs(n + 0.5 - at))[:_STEP]
+    return tuple(sorted({*grid, *(neighbours[n] for n in nearest)}))
+
+
+def tuned(plan: Plan, done: Sequence[Outcome]) -> dict[str, Tuned]:
+    """Returns, for every schedule, what its tuning has come to; it must be complete."""
+    grids = list(_grids(plan, done))
+    return {row.label: _tuned(row.label, grids[-1][row.label], done, len(grids) - 1) for row in plan.rows}
+
+
+def _tuned(label: str, grid: Sequence[float], done: Iterable[Outcome], extended: int) -> Tuned:
+    of_label = [outcome for outcome in done if outcome.trial.label == label and outcome.trial.stage == "tune"]
+    losses = {
+        scale: tuple(_loss(outcome) for outcome in of_label if outcome.trial.scale == scale) or (math.inf,)
+        for scale in grid
+    }
+    # Among equals, such as scales that all diverge, the lower one.
+    best = min(losses, key=lambda scale: (_median(losses[scale]), scale))
+    return Tuned(label, losses, best, extended)
+
+
+def _loss(outcome: Outcome) -> float:
+    return math.inf if outcome.validation_loss is None else outcome.validation_loss
+
+
+def _median(losses: Sequence[float]) -> float:
+    middle = statistics.median_high(losses) if any(map(math.isinf, losses)) else statistics.median(losses)
+    return float(middle)
+
+
+def measuring_trials(plan: Plan, done: Sequence[Outcome]) -> list[Trial]:
+    """Returns the runs that the measurement still lacks; the tuning must be complete."""
+    scales = {label: each.best for label, each in tuned(plan, done).items()} if plan.protocol == "fair" else {}
+    found = {outcome.trial for outcome in done}
+    # Seed by seed: a comparison that is interrupted has complete pairs.
+    wanted = [
+        Trial("measure", row.label, scales.get(row.label, 1.0), seed) for seed in fresh_seeds(plan) for row in plan.rows
+    ]
+    return [trial for trial in wanted if trial not in found]
+
+
+def reference(plan: Plan, done: Sequence[Outcome]) -> str:
+    """Returns the schedule that the others are measured against: the baseline, or the best of the tuning."""
+    if plan.baseline is not None or plan.protocol == "as-is":
+        return plan.baseline or plan.rows[0].label
+    results = tuned(plan, done)
+    return min(results, key=lambda label: _median(results[label].losses[results[label].best]))

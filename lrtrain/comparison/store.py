@@ -1,0 +1,145 @@
+"""The directory of a comparison: its plan, and a directory for each of its runs; nothing finished is ever lost."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lrtrain.comparison.plan import VERSION, Plan
+from lrtrain.comparison.trial import Outcome, Trial
+from lrtrain.errors import RunDirError
+from lrtrain.run_dir import write_whole
+
+_OUTCOME = "outcome.json"
+
+
+@dataclass(frozen=True)
+class Store:
+    """The paths of a comparison's files."""
+
+    path: Path
+
+    @property
+    def plan(self) -> Path:
+        """What is compared, and how."""
+        return self.path / "comparison.json"
+
+    @property
+    def results(self) -> Path:
+        """What it has come to."""
+        return self.path / "results.json"
+
+    @property
+    def report(self) -> Path:
+        """The page to look at."""
+        return self.path / "report.html"
+
+    def create(self, plan: Plan, about: dict[str, Any]) -> None:
+        """Makes the directory and writes the plan, and with it versions and devices.
+
+        Raises:
+          RunDirError: the directory cannot be made.
+        """
+        try:
+            (self.path / "runs").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunDirError(f"{self.path} cannot be made: {error.strerror}") from error
+        write_whole(self.plan, json.dumps({**plan.to_json(), "about": about}, indent=2) + "\n")
+
+    def read(self) -> tuple[Plan, dict[str, Any]]:
+        """Returns the plan that is there and what was written with it; raises RunDirError when there is none."""
+        try:
+            values = json.loads(self.plan.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise RunDirError(f"{self.path} holds no comparison: it has no {self.plan.name}") from None
+        except (OSError, ValueError) as error:
+            raise RunDirError(f"{self.plan} cannot be read: {error}") from error
+        found = values.get("version") if isinstance(values, dict) else None
+        if found != VERSION:
+            raise RunDirError(f"{self.plan} is of version {found}, and this lrtrain reads version {VERSION}")
+        try:
+            return Plan.from_json(values), values.get("about", {})
+        except (KeyError, TypeError, AttributeError) as error:
+            raise RunDirError(f"{self.plan} is damaged: {type(error).__name__} {error}") from error
+
+    def directory(self, plan: Plan, trial: Trial) -> Path:
+        """Returns an empty place for the files of a run; those of an attempt that was cut off make room."""
+        index = [row.label for row in plan.rows].index(trial.label)
+        path = self.path / "runs" / trial.directory(index)
+        if path.is_dir() and not (path / _OUTCOME).exists():
+            shutil.rmtree(path)
+        return path
+
+    def add(self, plan: Plan, outcome: Outcome) -> None:
+        """Notes that a run is done."""
+        index = [row.label for row in plan.rows].index(outcome.trial.label)
+        path = self.path / "runs" / outcome.trial.directory(index)
+        path.mkdir(parents=True, exist_ok=True)
+        write_whole(path / _OUTCOME, json.dumps(outcome.to_json()) + "\n")
+
+    def outcomes(self) -> list[Outcome]:
+        """Returns the runs that are done, in the order of their names.
+
+        Raises:
+          RunDirError: one cannot be read.
+        """
+        return [outcome for _, outcome in self.finished()]
+
+    def finished(self) -> list[tuple[Path, Outcome]]:
+        """Returns the runs that are done, each with its directory."""
+        return [(path.parent, _read(path)) for path in sorted((self.path / "runs").glob(f"*/{_OUTCOME}"))]
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other processes from working on this comparison; raises RunDirError when one does."""
+        import filelock
+
+        lock = filelock.FileLock(self.path / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            raise RunDirError(f"another process is working on {self.path}: wait for it, or end it") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def new_store(requested: Path | None) -> Store:
+    """Returns the place for a new comparison, without making it yet.
+
+    Args:
+      requested: where the user wants it; None for ``runs/compare-<date>-<time>``.
+
+    Raises:
+      RunDirError: it is a file, or it is not empty.
+    """
+    if requested is None:
+        path = Path("runs") / f"compare-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+        number = 1
+        while path.exists():
+            number += 1
+            path = path.with_name(f"{path.name.split('_')[0]}_{number}")
+        return Store(path.absolute())
+    path = requested.expanduser().absolute()
+    if path.exists() and not path.is_dir():
+        raise RunDirError(f"{requested} is a file: give a directory that is empty or does not exist")
+    if path.is_dir() and any(path.iterdir()):
+        how = "--resume continues it" if (path / "comparison.json").exists() else "nothing in it is overwritten"
+        raise RunDirError(f"{requested} is not empty: give another directory ({how})")
+    return Store(path)
+
+
+def _read(path: Path) -> Outcome:
+    try:
+        return Outcome.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunDirError(
+            f"{path} cannot be read ({type(error).__name__}: {error}): remove its directory, and it is trained again"
+        ) from error

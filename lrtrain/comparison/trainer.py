@@ -1,0 +1,189 @@
+"""Training the runs of a comparison, as many at once as there are places; one that fails leaves the others alone."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lrtrain.comparison.data import Data
+from lrtrain.comparison.member import Member, prepare
+from lrtrain.comparison.plan import Plan
+from lrtrain.comparison.trial import Outcome, Trial
+from lrtrain.errors import LrtrainError
+from lrtrain.order import epoch_order
+
+if TYPE_CHECKING:
+    import jax
+    from numpy.typing import NDArray
+
+    from lrtrain.engine import Losses, TrainState
+    from lrtrain.population import Population
+
+
+@dataclass(frozen=True, eq=False)
+class _Sent:
+    """A chunk of steps that is on the devices: the first step, the rates float32[runs, steps], and its losses."""
+
+    first: int
+    rates: NDArray[np.float32]
+    losses: Losses
+
+
+class Trainer:
+    """Trains trials of one plan on one set of data; everything is compiled once."""
+
+    def __init__(self, plan: Plan, data: Data, population: Population, devices: Sequence[jax.Device]) -> None:
+        self.plan = plan
+        self.data = data
+        self._population = population
+        self._devices = devices
+        self.steps_per_epoch = plan.train.steps_per_epoch(len(data.train))
+        self.epochs = plan.train.epochs
+
+    @property
+    def width(self) -> int:
+        """Runs that are trained at once."""
+        return self._population.width
+
+    @property
+    def device(self) -> dict[str, Any]:
+        """The kind of the devices, and how many there are."""
+        return {"kind": self._devices[0].device_kind, "count": len(self._devices)}
+
+    def seconds_per_wave(self) -> float:
+        """Measures steps and an evaluation of all places at once, on a state that is thrown away."""
+        seeds = [self.plan.train.seed] * self.width
+        steps = min(self._population.chunk_steps, self.steps_per_epoch)
+        order, weights = (each[:, :steps] for each in self._orders(seeds, 0))
+        state = self._population.init(seeds)
+        marks = []
+        # Twice, because the first call compiles.
+        for _ in range(2):
+            marks = [time.perf_counter()]
+            state, losses = self._population.run_steps(state, order, weights, np.zeros((self.width, steps)))
+            losses.block_until_ready()
+            marks.append(time.perf_counter())
+            np.asarray(self._population.evaluate(state)[0])
+            marks.append(time.perf_counter())
+        stepping, evaluating = np.diff(marks)
+        return float(self.epochs * (self.steps_per_epoch * stepping / steps + evaluating))
+
+    def train(
+        self, trials: Sequence[Trial], directory: Callable[[Trial], Path], tick: Callable[[int], None]
+    ) -> Iterator[list[Outcome]]:
+        """Trains trials, wave after wave, and yields the outcomes of each wave.
+
+        Args:
+          trials: the runs.
+          directory: returns where the files of a run are to be.
+          tick: called with the number of steps done by a wave, now and then.
+        """
+        for begin in range(0, len(trials), self.width):
+            yield self._wave(trials[begin : begin + self.width], directory, tick)
+
+    def _wave(
+        self, trials: Sequence[Trial], directory: Callable[[Trial], Path], tick: Callable[[int], None]
+    ) -> list[Outcome]:
+        began = time.perf_counter()
+        members, outcomes = [], []
+        with ExitStack() as files:
+            for trial in trials:
+                try:
+                    member = prepare(self.plan, trial, directory(trial), self.data, self.steps_per_epoch, self._devices)
+                    members.append(files.enter_context(member))
+                except LrtrainError as error:
+                    outcomes.append(Outcome(trial, "failed", str(error), 0, None, None, None, None, None, 0.0))
+            if members:
+                tests = self._train(members, tick)
+        seconds = (time.perf_counter() - began) / max(1, len(members))
+        return outcomes + [member.outcome(tests[i], seconds) for i, member in enumerate(members)]
+
+    def _train(self, members: Sequence[Member], tick: Callable[[int], None]) -> list[tuple[float, float] | None]:
+        """Trains a wave to its end; returns what each member comes to on the test set, where that is looked at."""
+        state = self._population.init([member.trial.seed for member in members])
+        for epoch in range(self.epochs):
+            began = time.perf_counter()
+            state = self._epoch(members, state, epoch, tick)
+            trained = time.perf_counter() - began
+            results = self._results(self._population.evaluate(state), len(self.data.validation))
+            for member, (loss, accuracy) in zip(members, results, strict=False):
+                member.end_epoch(epoch, loss, accuracy, time.perf_counter() - began, trained)
+            if all(member.over for member in members):
+                break
+        if members[0].trial.stage != "measure" or self.plan.protocol != "fair":
+            return [None] * len(members)
+        return list(self._results(self._population.evaluate_on(state, self.data.test), len(self.data.test)))
+
+    def _results(self, measured: tuple[jax.Array, jax.Array], examples: int) -> Iterator[tuple[float, float]]:
+        for loss, accuracy in zip(*map(np.asarray, measured), strict=True):
+            # The device counts in float32; the share of a whole number of images is given exactly.
+            share = round(float(accuracy) * examples) / examples if math.isfinite(accuracy) else math.nan
+            yield float(loss), share
+
+    def _epoch(
+        self, members: Sequence[Member], state: TrainState, epoch: int, tick: Callable[[int], None]
+    ) -> TrainState:
+        """Sends chunk after chunk to the devices, and deals with each while the next one runs."""
+        seeds = [member.trial.seed for member in members]
+        order, weights = self._orders(seeds, epoch)
+        waiting: _Sent | None = None
+        first = epoch * self.steps_per_epoch
+        for begin in range(0, self.steps_per_epoch, self._population.chunk_steps):
+            part = slice(begin, min(begin + self._population.chunk_steps, self.steps_per_epoch))
+            rates = np.stack([member.rates(first + part.start, first + part.stop) for member in members])
+            state, losses = self._population.run_steps(state, order[:, part], weights[:, part], rates)
+            self._deliver(members, waiting)
+            waiting = _Sent(first + begin, rates, losses)
+            tick(part.stop - part.start)
+        self._deliver(members, waiting)
+        return state
+
+    def _deliver(self, members: Sequence[Member], sent: _Sent | None) -> None:
+        if sent is not None:
+            for member, rates, losses in zip(members, sent.rates, np.asarray(sent.losses), strict=True):
+                member.deliver(sent.first, rates, losses)
+
+    def _orders(self, seeds: Sequence[int], epoch: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        config = self.plan.train
+        each = {
+            seed: epoch_order(seed, epoch, len(self.data.train), config.batch_size, shuffle=config.shuffle)
+            for seed in set(seeds)
+        }
+        return np.stack([each[seed][0] for seed in seeds]), np.stack([each[seed][1] for seed in seeds])
+
+
+def make_trainer(plan: Plan, data: Data, runs: int) -> Trainer:
+    """Puts the data on the devices, ready to train ``runs`` trials.
+
+    Raises:
+      UsageError: more devices are asked for than there are.
+      ModelError: the model cannot be found or does not map images to logits.
+    """
+    from lrtrain.devices import select_devices
+    from lrtrain.model import check_model, load_model
+    from lrtrain.optimizers import optimizer
+    from lrtrain.population import Population
+
+    config = plan.train
+    devices = select_devices(config.devices, None)
+    model = load_model(config.model, data.num_classes)
+    check_model(model, data.train.images.shape[1:], data.num_classes)
+    population = Population(
+        model,
+        optimizer(config.optimizer),
+        data.train,
+        data.validation,
+        batch_size=config.batch_size,
+        loss_reduction=config.loss_reduction,
+        devices=devices,
+        micro_batch=config.micro_batch,
+        runs=runs,
+    )
+    return Trainer(plan, data, population, devices)
