@@ -1,0 +1,1 @@
+"""How fast lrtrain is, measured against others on the machine at hand: ``python -m benchmarks``."""

@@ -1,0 +1,50 @@
+"""A loop around lrtrain's own compiled step: an epoch with no logs, hooks, evaluation or checkpoints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+
+from benchmarks.competitors import EPOCH, Train
+from benchmarks.problem import BATCH, LEARNING_RATE, Problem, Round
+from lrtrain.devices import select_devices
+from lrtrain.engine import Engine
+from lrtrain.model import CNN
+from lrtrain.optimizers import optimizer
+from lrtrain.order import epoch_order
+
+
+def make(problem: Problem) -> Train:
+    return make_on(problem, select_devices(None, BATCH))
+
+
+def make_one_device(problem: Problem) -> Train:
+    return make_on(problem, select_devices(1, BATCH))
+
+
+def make_on(problem: Problem, devices: Sequence[jax.Device]) -> Train:
+    engine = engine_on(problem, devices)
+    state = engine.place(engine.init(0)._replace(params=problem.params))
+
+    def train(steps: int) -> Round:
+        nonlocal state
+        start, losses = time.perf_counter(), []
+        order, weights = epoch_order(0, 0, len(problem.train.labels), BATCH, shuffle=False)
+        steps = len(order) if steps == EPOCH else steps
+        rates = np.full(steps, LEARNING_RATE, np.float32)
+        for begin in range(0, steps, engine.chunk_steps):
+            part = slice(begin, min(begin + engine.chunk_steps, steps))
+            state, some = engine.run_steps(state, order[part], weights[part], rates[part])
+            losses.append(some)
+        losses[-1].block_until_ready()
+        seconds = time.perf_counter() - start
+        return Round(seconds / steps, np.concatenate([np.asarray(some) for some in losses]).tolist())
+
+    return train
+
+
+def engine_on(problem: Problem, devices: Sequence[jax.Device]) -> Engine:
+    return Engine(CNN(), optimizer("sgd"), problem.train, problem.test, batch_size=BATCH, devices=devices)

@@ -1,0 +1,93 @@
+"""Some steps with a checkpoint before them, and without; what is timed is an epoch, a save, or the difference."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.competitors import Train, bare_loop
+from benchmarks.problem import ALL_EXAMPLES, BATCH, LEARNING_RATE, Problem, Round
+from lrtrain.checkpoint import Checkpoints, Progress
+from lrtrain.devices import select_devices
+from lrtrain.order import epoch_order
+
+_CHUNKS = 2
+_STEPS_PER_EPOCH = -(-ALL_EXAMPLES // BATCH)
+
+
+def make_epoch(problem: Problem) -> Train:
+    """Without a checkpoint, reckoned up to an epoch."""
+    saving = Saving(problem)
+
+    def train(steps: int) -> Round:
+        seconds = [saving.train() for _ in range(steps)]
+        return Round(statistics.median(seconds) * _STEPS_PER_EPOCH / saving.steps, [])
+
+    return train
+
+
+def make_blocked(problem: Problem) -> Train:
+    """How long a call of `Checkpoints.save` takes to return."""
+    saving = Saving(problem)
+
+    def train(steps: int) -> Round:
+        saving.train()
+        blocked = []
+        for _ in range(steps):
+            start = time.perf_counter()
+            saving.save()
+            blocked.append(time.perf_counter() - start)
+            saving.checkpoints.wait()
+        return Round(statistics.median(blocked), [])
+
+    return train
+
+
+def make_delay(problem: Problem) -> Train:
+    """By how much later some steps end that begin with a save; writing it goes on beside them."""
+    saving = Saving(problem)
+
+    def train(steps: int) -> Round:
+        delays = []
+        for _ in range(steps):
+            without = saving.train()
+            start = time.perf_counter()
+            saving.save()
+            saving.train()
+            delays.append(time.perf_counter() - start - without)
+            saving.checkpoints.wait()
+        return Round(statistics.median(delays), [])
+
+    return train
+
+
+class Saving:
+    """An engine, its state, and a directory of checkpoints."""
+
+    def __init__(self, problem: Problem) -> None:
+        self._engine = bare_loop.engine_on(problem, select_devices(None, BATCH))
+        self._state = self._engine.init(0)
+        chunk = self._engine.chunk_steps
+        self.steps = _CHUNKS * chunk
+        order, weights = epoch_order(0, 0, len(problem.train.labels), BATCH, shuffle=True)
+        self._chunk = order[:chunk], weights[:chunk], np.full(chunk, LEARNING_RATE, np.float32)
+        self._table = np.full(10 * _STEPS_PER_EPOCH, LEARNING_RATE, np.float32)
+        self.checkpoints = Checkpoints(Path(tempfile.mkdtemp(dir=problem.directory)))
+        self._saved = 0
+
+    def train(self) -> float:
+        """Trains `steps` steps; returns the seconds."""
+        start = time.perf_counter()
+        for _ in range(_CHUNKS):
+            self._state, losses = self._engine.run_steps(self._state, *self._chunk)
+        losses.block_until_ready()
+        return time.perf_counter() - start
+
+    def save(self) -> None:
+        """Begins to save another checkpoint."""
+        self._saved += 1
+        self.checkpoints.save(self._state, self._table, Progress(self._saved, 1.0, 0))

@@ -1,0 +1,191 @@
+"""All of lrtrain: `lrtrain.train` with progress bar, metrics, logs and checkpoints, halted between its epochs.
+
+A round is the time from one end of an epoch to the next: the checkpoint of the epoch before, the steps, logs, hooks
+and the bar. The evaluation is taken out, by the clock around `Engine.evaluate`: the other competitors have none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import queue
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+import jax
+
+import lrtrain
+from benchmarks.competitors import Train
+from benchmarks.on_step_plugin import installed
+from benchmarks.problem import ALL_EXAMPLES, BATCH, FIRST_STEPS, LEARNING_RATE, Problem, Round
+from lrtrain.cli.progress import OnTerminal
+from lrtrain.context import EpochInfo
+from lrtrain.engine import Engine
+from lrtrain.reporting import Begin
+
+_SCHEDULE = f"constant(value={LEARNING_RATE})"
+
+
+def make(problem: Problem) -> Train:
+    """The main job, with a plugin that has no hook but the schedule's."""
+    return Halting(problem, [_SCHEDULE])
+
+
+def make_with_on_step(problem: Problem) -> Train:
+    """The same, with a plugin that looks at every loss."""
+    return Halting(problem, [_SCHEDULE, installed(problem.directory)])
+
+
+class Halting:
+    """A run in a thread of its own, which goes on for an epoch when it is called."""
+
+    def __init__(self, problem: Problem, plugins: list[str]) -> None:
+        self._problem = problem
+        self._plugins = plugins
+        self._line = _Line()
+        self._thread = threading.Thread(target=self._train, daemon=True)
+        self._thread.start()
+
+    def __call__(self, steps: int) -> Round:
+        self._line.go.release()
+        said = self._line.said.get()
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+    def close(self) -> None:
+        """Lets the run come to its end, or breaks it off if it has epochs left."""
+        self._line.closed = True
+        self._line.go.release()
+        self._thread.join(timeout=60)
+
+    def _train(self) -> None:
+        examples = len(self._problem.train.labels)
+        try:
+            with (
+                contextlib.suppress(_BrokenOffError),
+                compilations() as compiled,
+                evaluation_seconds() as evaluations,
+                _bar() as bar,
+            ):
+                lrtrain.train(
+                    *self._plugins,
+                    # One to warm up.
+                    epochs=self._problem.rounds + 1,
+                    batch_size=BATCH,
+                    train_size=None if examples == ALL_EXAMPLES else examples,
+                    shuffle=False,
+                    run_dir=tempfile.mkdtemp(prefix="run-", dir=self._problem.directory),
+                    reporter=_Reporter(bar, self._line, evaluations, compiled),
+                )
+        except Exception as error:
+            self._line.said.put(error)
+            raise
+
+
+class _Line:
+    """What passes between the run's thread and the one that times it."""
+
+    def __init__(self) -> None:
+        self.go = threading.Semaphore(0)
+        self.said: queue.SimpleQueue[Round | Exception] = queue.SimpleQueue()
+        self.closed = False
+
+
+class _BrokenOffError(Exception):
+    """Nobody wants the rest of the run."""
+
+
+class _Reporter(OnTerminal):
+    """Draws the bar of the command line, and halts before the first epoch and after each.
+
+    After the last one too: what comes at the end of a run would disturb whoever is timed next.
+    """
+
+    def __init__(self, bar: Any, line: _Line, evaluations: list[float], compiled: list[str]) -> None:
+        super().__init__(bar)
+        self._progress = bar
+        self._line = line
+        self._evaluations = evaluations
+        self._compiled = compiled
+        self._began = 0.0
+
+    def begin(self, begin: Begin) -> None:
+        super().begin(begin)
+        self._run = begin.run
+        self._halt(begin.run.epochs)
+
+    def epoch_ended(self, epoch: EpochInfo, examples_per_second: float) -> None:
+        super().epoch_ended(epoch, examples_per_second)
+        seconds = time.perf_counter() - self._began - sum(self._evaluations)
+        losses = _first_losses(self._run.directory) if epoch.epoch == 0 else [epoch.train_loss]
+        self._line.said.put(Round(seconds / self._run.steps_per_epoch, losses, len(self._compiled)))
+        self._halt(self._run.epochs - epoch.epoch - 1)
+
+    def _halt(self, epochs_left: int) -> None:
+        # Its thread would go on drawing while others are timed.
+        self._progress.stop()
+        self._line.go.acquire()
+        if self._line.closed and epochs_left:
+            raise _BrokenOffError
+        self._progress.start()
+        self._evaluations.clear()
+        self._began = time.perf_counter()
+
+
+@contextlib.contextmanager
+def _bar() -> Iterator[Any]:
+    """Makes the command line's kind of bar, on a terminal that nobody sees."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[detail]}"), TimeRemainingColumn())
+    with Path("/dev/null").open("w", encoding="utf-8") as nowhere:
+        terminal: TextIO = nowhere
+        with Progress(*columns, console=Console(file=terminal, force_terminal=True, width=120)) as bar:
+            yield bar
+
+
+@contextlib.contextmanager
+def evaluation_seconds() -> Iterator[list[float]]:
+    """Notes how long each evaluation takes."""
+    seconds: list[float] = []
+    evaluate = Engine.evaluate
+
+    def timed(self: Engine, state: Any) -> Any:
+        start = time.perf_counter()
+        result = jax.block_until_ready(evaluate(self, state))
+        seconds.append(time.perf_counter() - start)
+        return result
+
+    Engine.evaluate = timed  # type: ignore[method-assign]
+    try:
+        yield seconds
+    finally:
+        Engine.evaluate = evaluate  # type: ignore[method-assign]
+
+
+@contextlib.contextmanager
+def compilations() -> Iterator[list[str]]:
+    """Notes each compilation of the training step."""
+    names: list[str] = []
+
+    def note(event: str, duration_secs: float, **details: Any) -> None:
+        name = str(details.get("fun_name", ""))
+        if event == "/jax/core/compile/backend_compile_duration" and "run_" in name:
+            names.append(name)
+
+    jax.monitoring.register_event_duration_secs_listener(note)
+    try:
+        yield names
+    finally:
+        jax.monitoring.unregister_event_duration_listener(note)
+
+
+def _first_losses(run_dir: Path) -> list[float]:
+    with (run_dir / "steps.csv").open(encoding="utf-8") as file:
+        return [float(row["loss"]) for row, _ in zip(csv.DictReader(file), range(FIRST_STEPS), strict=False)]

@@ -1,0 +1,39 @@
+"""`jax.lax.scan` over the plain step: on CPU its convolutions meet XLA's slow path (jax-ml/jax#12868)."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from benchmarks.competitors import Train, plain
+from benchmarks.problem import Problem, Round
+
+
+@jax.jit
+def _scan(params: Any, opt_state: Any, images: jax.Array, labels: jax.Array) -> Any:
+    def body(carry: Any, batch: Any) -> Any:
+        params, opt_state, loss = plain.step(*carry, *batch)
+        return (params, opt_state), loss
+
+    return jax.lax.scan(body, (params, opt_state), (images, labels))
+
+
+def make(problem: Problem) -> Train:
+    images, labels = plain.arrays(problem.train)
+    params = jax.device_put(problem.params)
+    carry, done = (params, plain.tx.init(params)), 0
+
+    def train(steps: int) -> Round:
+        nonlocal carry, done
+        start = time.perf_counter()
+        batches = [problem.batch(index) for index in range(done, done + steps)]
+        stacked = (jnp.stack([values[at] for at in batches]) for values in (images, labels))
+        carry, losses = _scan(*carry, *stacked)
+        jax.block_until_ready(carry)
+        seconds, done = time.perf_counter() - start, done + steps
+        return Round(seconds / steps, plain.mean_losses(losses))
+
+    return train

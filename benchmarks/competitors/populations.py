@@ -1,0 +1,46 @@
+"""Several runs in one program: a round trains all of them for some steps, and a step is one run's."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+import numpy as np
+
+from benchmarks.competitors import Train
+from benchmarks.problem import BATCH, LEARNING_RATE, Problem, Round
+from lrtrain.devices import select_devices
+from lrtrain.model import CNN
+from lrtrain.optimizers import optimizer
+from lrtrain.order import epoch_order
+from lrtrain.population import Population
+
+
+def make(problem: Problem, runs: int) -> Train:
+    population = Population(
+        CNN(),
+        optimizer("sgd"),
+        problem.train,
+        problem.test,
+        batch_size=BATCH,
+        devices=select_devices(None, BATCH),
+        runs=runs,
+    )
+    sizes = [min(population.width, runs - begin) for begin in range(0, runs, population.width)]
+    states = [population.init([0] * size) for size in sizes]
+    order, weights = epoch_order(0, 0, len(problem.train.labels), BATCH, shuffle=False)
+
+    def train(steps: int) -> Round:
+        start, every = time.perf_counter(), []
+        for index, size in enumerate(sizes):
+            many_orders, many_weights = (np.stack([values[:steps]] * size) for values in (order, weights))
+            rates = np.full((size, steps), LEARNING_RATE, np.float32)
+            states[index], losses = population.run_steps(states[index], many_orders, many_weights, rates)
+            every.append(losses)
+        trained = [np.asarray(losses) for losses in every]
+        return Round((time.perf_counter() - start) / (runs * steps), trained[0].mean(axis=0).tolist())
+
+    return train
+
+
+make_1, make_8, make_32 = (partial(make, runs=runs) for runs in (1, 8, 32))

@@ -1,0 +1,46 @@
+"""What the user of the benchmark asks for, and what every process of it is given."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+_START = time.perf_counter()
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to measure.
+
+    Args:
+      directory: for files; removed at the end.
+      rounds: how often everything is timed.
+      examples: of the training set.
+      quick: whether fewer rows will do.
+    """
+
+    directory: Path
+    rounds: int
+    examples: int
+    quick: bool
+
+    @property
+    def few(self) -> int:
+        """Rounds of what takes a whole run each."""
+        return 1 if self.quick else max(2, self.rounds // 2)
+
+    def progress(self, text: str) -> None:
+        """Says what is being done, and how long it has been going on."""
+        print(f"{time.perf_counter() - _START:6.0f} s  {text} ...", file=sys.stderr, flush=True)
+
+
+def environment(directory: Path, **others: str) -> dict[str, str]:
+    """Returns the environment of a process: caches of the benchmark's own, bytecode kept as usual, JAX on the CPU."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    kept.setdefault("JAX_PLATFORMS", "cpu")
+    return {**kept, "LRTRAIN_CACHE_DIR": str(directory / "cache"), **others}

@@ -1,0 +1,104 @@
+"""A training step: lrtrain against everybody else."""
+
+from __future__ import annotations
+
+from statistics import median
+
+from benchmarks.competitors import (
+    BARE,
+    CHANNELS_LAST,
+    COMPETITORS,
+    COMPILED,
+    EAGER,
+    LIMIT,
+    LRTRAIN,
+    ON_STEP,
+    SCAN,
+    TUTORIAL,
+)
+from benchmarks.options import Options
+from benchmarks.problem import FLOP_PER_STEP
+from benchmarks.table import Row, Table, number
+from benchmarks.targets import Measured, Target, at_least, at_most, exactly
+from benchmarks.workers import Outcome, interleaved
+
+_TORCH = (EAGER, CHANNELS_LAST, COMPILED)
+_TOLERANCE = 1e-4
+
+
+def measure(options: Options) -> Measured:
+    """Times all competitors in turn."""
+    outcomes = interleaved([name for name in COMPETITORS if not (options.quick and name == SCAN)], options)
+    expected = outcomes[BARE].loss
+    rows = [_row(name, outcome, outcomes[LIMIT].seconds, expected) for name, outcome in outcomes.items()]
+    table = Table("Training step", "ms", rows, _about(options, outcomes[LIMIT]), LRTRAIN)
+    return Measured([table], [*_against_others(table), *_overhead(table), _compilations(outcomes[LRTRAIN])])
+
+
+def _row(name: str, outcome: Outcome, limits: list[float], expected: float | None) -> Row:
+    """Returns a row; a competitor that trains something else has no figures."""
+    if outcome.missing:
+        return Row(name, note=outcome.missing)
+    values = [seconds * 1e3 for seconds in outcome.seconds]
+    if outcome.loss is None or expected is None:
+        return Row(name, values)
+    if abs(outcome.loss / expected - 1) > _TOLERANCE:
+        return Row(name, note=f"trains something else: loss {outcome.loss:.6f} instead of {expected:.6f}")
+    share = f", {median(limits) / median(outcome.seconds):.0%} of the limit" if limits else ""
+    return Row(name, values, f"loss {outcome.loss:.5f}{share}")
+
+
+def _about(options: Options, limit: Outcome) -> str:
+    return (
+        "One optimizer update: Fashion-MNIST, batch 256, the same network, initial weights and order, summed loss, "
+        "plain SGD at 1e-4. Each competitor has a process of its own, and they are timed in turn, round by round, "
+        f"after a warm-up. Every one has trained its first two steps to the loss in its note (within {_TOLERANCE:g} of "
+        "each other) before it was timed. PyTorch has its default number of threads; JAX by itself has the one device "
+        "that it shows by default, which uses all cores.\n\n"
+        f"`{LRTRAIN}`, `{BARE}` and `{ON_STEP}` go through an epoch of {options.examples} examples in each round. "
+        f"`{LRTRAIN}` is all of `lrtrain.train`, from the end of one epoch to the end of the next: progress bar, logs, "
+        "checkpoint. Its evaluation of the test set is timed by itself and subtracted, for no other row has one.\n\n"
+        f"`{LIMIT}` is the time of {FLOP_PER_STEP / 1e9:.2f} GFLOP at the rate of a large matrix product on all "
+        f"cores{_rate(limit)}."
+    )
+
+
+def _rate(limit: Outcome) -> str:
+    if not limit.seconds:
+        return ""
+    return f", {number(FLOP_PER_STEP / median(limit.seconds) / 1e9)} GFLOP/s here"
+
+
+def _times(table: Table, slow: str, fast: str) -> float | None:
+    first, second = table.median(slow), table.median(fast)
+    return first / second if first and second else None
+
+
+def _against_others(table: Table) -> list[Target]:
+    torch = [name for name in _TORCH if table.median(name)]
+    best = min(torch, key=lambda name: table.median(name) or 0.0, default=EAGER)
+    share = _times(table, LIMIT, LRTRAIN)
+    return [
+        at_least(f"as fast as {EAGER}, default", _times(table, EAGER, LRTRAIN), 1.5, "times"),
+        at_least(
+            f"as fast as PyTorch's best ({best if torch else 'none'})", _times(table, best, LRTRAIN), 1.2, "times"
+        ),
+        at_least(f"as fast as the {TUTORIAL}", _times(table, TUTORIAL, LRTRAIN), 5, "times"),
+        at_least("of the arithmetic limit (aim: 60 %)", None if share is None else share * 100, 40, "%"),
+    ]
+
+
+def _overhead(table: Table) -> list[Target]:
+    alone, watched = _times(table, LRTRAIN, BARE), _times(table, ON_STEP, BARE)
+    return [
+        at_most("an epoch of lrtrain over one of the bare loop", _percent_over(alone), 2, "%"),
+        at_most("the same with an on_step plugin", _percent_over(watched), 5, "%"),
+    ]
+
+
+def _percent_over(ratio: float | None) -> float | None:
+    return None if ratio is None else (ratio - 1) * 100
+
+
+def _compilations(outcome: Outcome) -> Target:
+    return exactly("compilations of the training step in a run", outcome.compilations, 1, "compilation")

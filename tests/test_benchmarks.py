@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import processes, workers
+from benchmarks.__main__ import GROUPS, parser
+from benchmarks.competitors import BARE, COMPETITORS, EPOCH, LIMIT
+from benchmarks.options import ROOT, Options
+from benchmarks.results import Results, write
+from benchmarks.table import Ratio, Row, Summary, Table
+from benchmarks.targets import Measured, at_least, at_most, exactly
+
+EXAMPLES = 512
+TIMES, BASE = [3.0, 1.0, 2.0, 10.0], [1.0, 2.0, 2.0, 4.0]
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory: pytest.TempPathFactory) -> Options:
+    """Returns small options, with the problem written and with a cache of their own."""
+    made = Options(tmp_path_factory.mktemp("benchmarks"), rounds=2, examples=EXAMPLES, quick=True)
+    workers.prepare(made)
+    return made
+
+
+# ---------------------------------------------------------------------------------------------------------- statistics
+
+
+def test_summary_is_that_of_numpy() -> None:
+    assert Summary.of(TIMES) == Summary(float(np.median(TIMES)), float(np.min(TIMES)), float(np.max(TIMES)))
+
+
+def test_ratio_is_of_the_medians_and_its_range_of_the_rounds() -> None:
+    ratio, by_round = Ratio.of(TIMES, BASE), np.divide(TIMES, BASE)
+    assert ratio == Ratio(statistics.median(TIMES) / statistics.median(BASE), by_round.min(), by_round.max())
+    with pytest.raises(ValueError, match="shorter"):
+        Ratio.of(TIMES, BASE[:2])
+
+
+def test_table_compares_with_its_base_and_says_why_a_row_is_empty() -> None:
+    table = Table(
+        "Steps", "ms", [Row("one", TIMES), Row("two", BASE, "a note"), Row("three", note="broken")], "How.", "two"
+    )
+    lines = table.markdown().splitlines()
+    cells = {line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:-1]] for line in lines[4:]}
+    assert lines[:3] == ["## Steps", "", "How."]
+    assert cells["one"] == ["2.5", "1", "10", "1.25", "0.5 to 3", "4", ""]
+    assert cells["two"] == ["2", "1", "4", "1", "1 to 1", "4", "a note"]
+    assert cells["three"] == ["", "", "", "", "", "0", "broken"]
+    assert table.median("three") is None
+
+
+@pytest.mark.parametrize(
+    ("target", "met"),
+    [
+        (at_most("a", 2.0, 2.0, "s"), True),
+        (at_most("a", 2.1, 2.0, "s"), False),
+        (at_least("a", 1.9, 2.0, "s"), False),
+        (at_least("a", 2.0, 2.0, "s"), True),
+        (exactly("a", 0, 1, "x"), False),
+        (exactly("a", 1, 1, "x"), True),
+        (at_least("a", None, 2.0, "s"), None),
+    ],
+)
+def test_targets(target: object, met: bool | None) -> None:
+    assert target.met is met
+    assert target.cells()[-1] == {True: "met", False: "**missed**", None: "not measured"}[met]
+
+
+# -------------------------------------------------------------------------------------------------------------- results
+
+
+def test_results_are_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table("Steps", "ms", [Row("one", TIMES)], "How.")
+    targets = [at_most("fast", 3.0, 2.0, "s"), at_most("small", 1.0, 2.0, "GiB"), at_most("other", None, 1.0, "s")]
+    results = Results("2026-01-02", "python -m benchmarks", {"processor": "an abacus"}, [table], targets)
+    path = tmp_path / "RESULTS.md"
+    write(path, results.markdown())
+    text = path.read_text()
+    for part in ("2026-01-02", "`python -m benchmarks`", "an abacus", "| one", "1 met, 1 missed, 1 not measured"):
+        assert part in text
+    assert "| fast | at most 2 s | 3 s | **missed** |" in text
+
+    def full(self: Path, target: Path) -> None:
+        raise OSError("no space")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="no space"):
+        write(path, "half")
+    assert path.read_text() == text
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_every_group_of_rows_can_be_asked_for() -> None:
+    assert sorted(GROUPS) == sorted(path.stem.removeprefix("rows_") for path in ROOT.glob("benchmarks/rows_*.py"))
+    assert parser().parse_args(["--only", *GROUPS]).only == list(GROUPS)
+    assert parser().parse_args([]).only is None
+    assert Measured([]).targets == ()
+
+
+# -------------------------------------------------------------------------------------------------------------- workers
+
+DUMMIES = """
+import time
+from benchmarks.competitors import Competitor
+from benchmarks.problem import Round
+
+COMPETITORS = {
+    "a": Competitor("{module}:make", 5),
+    "b": Competitor("{module}:make", 5),
+    "raises": Competitor("{module}:make_nothing", 5),
+    "dies": Competitor("{module}:make_dying", 5),
+    "lacks": Competitor("{module}:make", 5, ("no_such_package_at_all",)),
+}
+
+def make(problem):
+    asked = []
+    def train(steps):
+        print("noise on stdout")
+        asked.append(steps)
+        with open(problem.directory / "asked", "a") as file:
+            file.write(f"{time.monotonic_ns()} {steps}\\n")
+        return Round(float(len(asked)), [1.0, 3.0, 100.0], 7)
+    return train
+
+def make_nothing(problem):
+    raise RuntimeError("no\\ncompiler")
+
+def make_dying(problem):
+    def train(steps):
+        if (problem.directory / "asked").exists() and steps == 5:
+            print("out of memory", flush=True)
+            import os
+            os._exit(3)
+        return Round(1.0, [])
+    return train
+"""
+
+
+@pytest.fixture
+def dummies(options: Options, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Returns a registry of competitors that train nothing, which the processes find too."""
+    module = "dummy_competitors"
+    package = options.directory / "site"
+    package.mkdir(exist_ok=True)
+    (package / f"{module}.py").write_text(DUMMIES.replace("{module}", module))
+    monkeypatch.syspath_prepend(str(package))
+    monkeypatch.setenv("PYTHONPATH", str(package))
+    return module
+
+
+def test_workers_take_turns_and_their_failures_hold_nobody_up(options: Options, dummies: str) -> None:
+    outcomes = workers.interleaved(["a", "b", "raises", "dies", "lacks"], options, dummies)
+    # Two calls warm up; each process counts its own.
+    assert outcomes["a"].seconds == outcomes["b"].seconds == [3.0, 4.0]
+    assert outcomes["a"].loss == 2.0
+    assert outcomes["a"].compilations == 7
+    assert outcomes["raises"].missing == "does not work here: RuntimeError: no compiler"
+    assert outcomes["dies"].missing.startswith("does not work here: ended with status 3")
+    assert outcomes["lacks"].missing == "not installed: no_such_package_at_all"
+
+
+def test_a_worker_that_ends_before_it_is_ready_is_named(options: Options) -> None:
+    worker = workers.Worker("no such competitor", options, workers.REGISTRY)
+    with pytest.raises(workers.WorkerFailedError, match="KeyError: 'no such competitor'"):
+        worker.listen()
+    worker.close()
+
+
+# ---------------------------------------------------------------------------------------------------------- competitors
+
+TRAINING = [name for name in COMPETITORS if name != LIMIT]
+
+
+def first_rounds(name: str, options: Options) -> list[list[float]]:
+    """Returns the losses of two rounds of a competitor, each of an epoch or of as many steps."""
+    steps = {True: 0, False: 2}[COMPETITORS[name].steps == EPOCH]
+    code = f"""
+import json, sys
+from pathlib import Path
+from benchmarks.competitors import COMPETITORS
+from benchmarks.problem import read
+train = COMPETITORS[{name!r}].train(read(Path({str(options.directory)!r}), 2))
+print(json.dumps([train({steps}).losses for _ in range(2)]))
+getattr(train, "close", lambda: None)()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=workers.environment(options.directory),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def expected(options: Options) -> np.ndarray:
+    """Returns the mean losses of two passes over two batches, trained by the bare loop."""
+    return np.mean(first_rounds(BARE, options), axis=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TRAINING)
+def test_competitors_train_the_same(name: str, options: Options, expected: np.ndarray) -> None:
+    """Two batches, twice: so the weights, examples, order and updates of all are the same."""
+    if missing := workers.missing_packages(COMPETITORS[name].needs):
+        pytest.skip(missing)
+    losses = np.array([np.mean(some) for some in first_rounds(name, options)])
+    np.testing.assert_allclose(losses, expected, rtol=2e-4)
+    assert losses[1] < losses[0]
+
+
+# ------------------------------------------------------------------------------------------------------------ processes
+
+
+def test_time_and_memory_of_a_process(options: Options) -> None:
+    size = 300 * 2**20
+    finished = processes.run(options, sys.executable, "-c", f"import time; b'x' * {size}; time.sleep(0.2)")
+    assert finished.seconds >= 0.2
+    assert size < finished.peak_bytes < 2 * size
+    with pytest.raises(subprocess.CalledProcessError) as raised:
+        processes.run(options, sys.executable, "-c", "raise SystemExit('no')")
+    assert raised.value.output == "no\n"
+
+
+@pytest.mark.slow
+def test_a_group_of_rows_from_the_command_line(tmp_path: Path) -> None:
+    output = tmp_path / "RESULTS.md"
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks",
+        "--quick",
+        "--rounds=1",
+        "--only",
+        "evaluation",
+        f"--output={output}",
+    ]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    text = output.read_text()
+    assert text == done.stdout
+    assert "## Evaluation" in text
+    assert f"jax {version('jax')}" in text
