@@ -12,6 +12,7 @@ from lrtrain.errors import UsageError, nearest
 from lrtrain.optimizers import OPTIMIZERS
 
 LOSS_REDUCTIONS = ("sum", "mean")
+DATA_ON_DEVICE = ("auto", "always", "never")
 MAX_EPOCHS = 1_000_000
 
 
@@ -33,6 +34,8 @@ class TrainConfig:
       devices: number of devices; None for the best number.
       micro_batch: largest number of examples that a device takes at once; None for the best number.
       model: ``package.module:Class`` of a Flax module; None for the tutorial's network.
+      data_on_device: whether the training set is kept on the devices (``"always"``) or its batches are streamed from
+        the files (``"never"``); with ``"auto"`` it is kept where it fits. It changes no result.
     """
 
     epochs: int = 10
@@ -47,6 +50,7 @@ class TrainConfig:
     devices: int | None = None
     micro_batch: int | None = None
     model: str | None = None
+    data_on_device: str = "auto"
 
     def check(self) -> None:
         """Raises UsageError for the first value that no run can have."""
@@ -62,6 +66,7 @@ class TrainConfig:
             )
         _one_of("optimizer", self.optimizer, OPTIMIZERS)
         _one_of("loss_reduction", self.loss_reduction, LOSS_REDUCTIONS)
+        _one_of("data_on_device", self.data_on_device, DATA_ON_DEVICE)
 
     def check_data(self, num_examples: int) -> None:
         """Raises UsageError when a batch is larger than the training set."""

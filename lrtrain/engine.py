@@ -1,14 +1,15 @@
 """Training and evaluation of one network, compiled, over a mesh of devices; it knows arrays and nothing else.
 
-The data lives on the devices. One call runs a chunk of steps in a loop on the device; each step splits its batch over
-the devices, goes through each device's share in micro-batches that fit a core's cache, sums the gradients and applies
-the optimizer's update times the learning rate, which is an argument. So one compilation serves every schedule.
+The data lives on the devices, or each call brings its own. One call runs a chunk of steps in a loop on the device;
+each step splits its batch over the devices, goes through each device's share in micro-batches that fit a core's cache,
+sums the gradients and applies the optimizer's update times the learning rate, which is an argument. So one compilation
+serves every schedule.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import optax
 
-__all__ = ["Engine", "Losses", "Split", "TrainState"]
+__all__ = ["Engine", "Losses", "Split", "Streamed", "TrainState"]
 
 # Measured with the default network: the activations of 16 images fit a core's second-level cache.
 _CPU_MICRO_BATCH = 16
@@ -44,6 +45,16 @@ class Split(Protocol):
     @property
     def labels(self) -> npt.NDArray[Any]:
         """Classes ``[examples]``, from 0."""
+
+
+class Streamed(NamedTuple):
+    """Training examples that are not kept on the devices: every call of ``run_steps`` brings those that it needs."""
+
+    image_shape: tuple[int, ...]
+    """``(height, width, channels)``."""
+
+
+Examples: TypeAlias = "npt.NDArray[Any] | tuple[npt.NDArray[Any], npt.NDArray[Any]]"
 
 
 class Losses:
@@ -70,7 +81,7 @@ class Losses:
 
 
 class Engine:
-    """Trains and evaluates one network on data that stays on the devices.
+    """Trains and evaluates one network on data that stays on the devices, or is streamed to them.
 
     Engines that are made alike share what is compiled, so any number of runs in one process compile once.
     """
@@ -79,7 +90,7 @@ class Engine:
         self,
         model: nn.Module,
         optimizer: optax.GradientTransformation,
-        train: Split,
+        train: Split | Streamed,
         test: Split,
         *,
         batch_size: int,
@@ -94,7 +105,7 @@ class Engine:
         Args:
             model: Maps float32 images ``[batch, height, width, channels]`` in [0, 1] to logits ``[batch, classes]``.
             optimizer: Its updates are multiplied by the learning rate and subtracted from the parameters.
-            train: The examples that the order of ``run_steps`` refers to.
+            train: The examples that the order of ``run_steps`` refers to; or that each call brings its own.
             test: The examples of ``evaluate``.
             batch_size: Examples in a step.
             loss_reduction: ``"sum"`` or ``"mean"``: which of a batch's losses the gradient is taken of.
@@ -110,7 +121,8 @@ class Engine:
         on_cpu = devices[0].platform == "cpu"
         self.batch_size = batch_size
         self.chunk_steps = chunk_steps
-        self.looped = not (on_cpu and _is_slow_in_loop(model, train.images.shape[1:]))
+        self._image_shape = train.image_shape if isinstance(train, Streamed) else train.images.shape[1:]
+        self.looped = not (on_cpu and _is_slow_in_loop(model, self._image_shape))
         if not self.looped or (micro_batch is None and not on_cpu):
             micro_batch = batch_size
         share = 1 if group else len(devices)
@@ -124,9 +136,9 @@ class Engine:
             step.MicroBatches.of(len(test.labels), share, test_batch),
             group,
         )
-        self._image_shape = train.images.shape[1:]
         self._other: tuple[Split, Any] | None = None
-        self._train = self._put((train.images, np.asarray(train.labels, np.int32)), step.REPLICATED)
+        held = () if isinstance(train, Streamed) else (train.images, np.asarray(train.labels, np.int32))
+        self._train = self._put(held, step.REPLICATED)
         self._test = self._put(_padded(test, share, self._program.test), self._program.of_test)
 
     @property
@@ -158,13 +170,15 @@ class Engine:
     def compile(self) -> None:
         """Compiles ``run_steps``, unless an engine made alike has; otherwise its first call does it."""
         steps = 0 if self.looped else 1
-        order, weights = np.zeros((steps, self.batch_size), np.int32), np.ones((steps, self.batch_size))
-        self.run_steps(self.init(0), order, weights, np.zeros(steps))[1].block_until_ready()
+        labels = np.zeros((steps, self.batch_size), np.int32)
+        images = np.zeros((*labels.shape, *self._image_shape), np.uint8)
+        examples = labels if self._train else (images, labels)
+        self.run_steps(self.init(0), examples, np.ones(labels.shape), np.zeros(steps))[1].block_until_ready()
 
     def run_steps(
         self,
         state: TrainState,
-        order: npt.NDArray[Any],
+        examples: Examples,
         weights: npt.NDArray[Any],
         learning_rates: npt.NDArray[Any],
     ) -> tuple[TrainState, Losses]:
@@ -172,14 +186,17 @@ class Engine:
 
         Args:
             state: The state before; it is used up.
-            order: Integers ``[steps, batch_size]``, indices of training examples; at most ``chunk_steps`` steps.
+            examples: Integers ``[steps, batch_size]``, indices of training examples; at most ``chunk_steps`` steps. If
+                they are streamed, the images uint8``[steps, batch_size, height, width, channels]`` and the labels
+                ``[steps, batch_size]``.
             weights: ``[steps, batch_size]``: 1 for an example that counts, 0 for one that fills up the batch.
             learning_rates: ``[steps]``, the factor of each update.
 
         Returns:
             The state after, and the steps' losses: the mean cross-entropy of an example before each update.
         """
-        return self.run_chunk(state, step.Chunk(order, weights, learning_rates), np.int32(len(order)), (len(order),))
+        steps = len(learning_rates)
+        return self.run_chunk(state, step.Chunk(examples, weights, learning_rates), np.int32(steps), (steps,))
 
     def run_chunk(
         self, state: TrainState, chunk: step.Chunk, numbers: Any, shape: tuple[int, ...]
@@ -202,7 +219,7 @@ class Engine:
         share = 1 if program.group else self.num_devices
         padded = (*runs, self.chunk_steps, share * program.train.parts * program.train.size)
         values = (
-            _filled(chunk.order, padded, np.int32),
+            _filled(chunk.examples, padded, np.int32) if self._train else _padded_steps(chunk.examples, padded),
             _filled(chunk.weights, padded, np.float32),
             _filled(chunk.learning_rates, padded[:-1], np.float32),
         )
@@ -234,6 +251,18 @@ class Engine:
 
     def _put(self, values: Any, spec: PartitionSpec) -> Any:
         return jax.device_put(values, NamedSharding(self._program.mesh, spec))
+
+
+def _padded_steps(
+    examples: tuple[npt.NDArray[Any], npt.NDArray[Any]], shape: tuple[int, ...]
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Returns the images and labels of a chunk, filled up to its shape ``(steps, padded batch)``."""
+    images, labels = examples
+    steps, batch = labels.shape
+    filled = _filled(images, (*shape, *images.shape[2:]), np.uint8)
+    # A real image, as where the data is on the devices: a model may make NaN of a blank one.
+    filled[:steps, batch:] = images[:, :1]
+    return filled, _filled(labels, shape, np.int32)
 
 
 def _padded(split: Split, share: int, parts: step.MicroBatches) -> tuple[npt.NDArray[Any], ...]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,7 +23,8 @@ from lrtrain.run_dir import RunLogs
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from lrtrain.engine import Engine, Losses, TrainState
+    from lrtrain.data.stream import Stream
+    from lrtrain.engine import Engine, Examples, Losses, TrainState
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +40,8 @@ class Setup:
     checkpoints: Checkpoints
     logs: RunLogs
     reporter: Reporter
+    stream: Stream | None = None
+    """Where the training examples come from if the devices do not hold them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,20 +111,32 @@ class Loop:
 
     def _train(self, order: NDArray[np.int32], weights: NDArray[np.float32], done: int) -> None:
         """Sends chunk after chunk to the device, and deals with each while the next one runs."""
-        engine, steps = self._setup.engine, len(order)
         waiting: _Chunk | None = None
-        for begin in range(done, steps, engine.chunk_steps):
-            end = min(begin + engine.chunk_steps, steps)
-            rates = self._rates(self._step, self._step + end - begin)
-            self._state, losses = engine.run_steps(self._state, order[begin:end], weights[begin:end], rates)
-            if waiting is not None:
-                self._heed(self._deliver(waiting))
-            waiting = _Chunk(self._step, rates, weights[begin:end].sum(axis=1), losses)
-            self._step += end - begin
-            if self._stop is not None:
-                break
+        with contextlib.closing(self._chunks(order[done:], weights[done:])) as chunks:
+            for examples, weight in chunks:
+                rates = self._rates(self._step, self._step + len(weight))
+                self._state, losses = self._setup.engine.run_steps(self._state, examples, weight, rates)
+                if waiting is not None:
+                    self._heed(self._deliver(waiting))
+                waiting = _Chunk(self._step, rates, weight.sum(axis=1), losses)
+                self._step += len(weight)
+                if self._stop is not None:
+                    break
         if waiting is not None:
             self._heed(self._deliver(waiting))
+
+    def _chunks(
+        self, order: NDArray[np.int32], weights: NDArray[np.float32]
+    ) -> Generator[tuple[Examples, NDArray[np.float32]], None, None]:
+        """Yields what the engine takes of the examples of each chunk, and their weights."""
+        size, stream = self._setup.engine.chunk_steps, self._setup.stream
+        starts = range(0, len(order), size)
+        if stream is None:
+            yield from ((order[begin : begin + size], weights[begin : begin + size]) for begin in starts)
+            return
+        with contextlib.closing(stream.chunks(order, weights, size)) as chunks:
+            for begin, examples in zip(starts, chunks, strict=True):
+                yield examples, weights[begin : begin + size]
 
     def _rates(self, begin: int, end: int) -> NDArray[np.float32]:
         rates: NDArray[np.float32] = self._setup.run.learning_rates[begin:end] * np.float32(self._scale)

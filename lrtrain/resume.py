@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 OnScheduleChange: TypeAlias = Literal["keep", "restart"]
 ON_SCHEDULE_CHANGE = ("keep", "restart")
 # These change nothing but where data is found and, in the last bits, how sums are taken.
-_MAY_DIFFER = ("epochs", "data_dir", "devices", "micro_batch")
+_MAY_DIFFER = ("epochs", "data_dir", "devices", "micro_batch", "data_on_device")
 
 
 @dataclass(frozen=True, eq=False)

@@ -94,8 +94,9 @@ class Program:
 class Chunk(NamedTuple):
     """The steps of one call, the last ones possibly not to be run; or how each part of it lies on the mesh."""
 
-    order: Any
-    """int32[steps, padded batch]: which examples."""
+    examples: Any
+    """int32[steps, padded batch], which of those on the devices; or, if none are, their images and labels themselves,
+    uint8[steps, padded batch, height, width, channels] and int32[steps, padded batch]."""
     weights: Any
     """float32[steps, padded batch]."""
     learning_rates: Any
@@ -144,7 +145,7 @@ def run_chunk(program: Program, carry: tuple[TrainState, jax.Array], train: Any,
     Args:
         program: What is compiled.
         carry: The state, and float32[steps] for the losses.
-        train: Images and labels.
+        train: Images and labels; nothing, if the chunk brings its own.
         chunk: The steps.
         count: int32[], how many of them to run. A population has one for each run; those of one device are equal.
 
@@ -180,8 +181,8 @@ def _compiled(function: Any, platform: str) -> Any:
 def _step(program: Program, carry: tuple[TrainState, jax.Array], train: Any, chunk: Chunk, index: jax.Array) -> Any:
     """Does one step on one device and notes its loss."""
     state, losses = carry
-    order, weights, learning_rate = (values[index] for values in chunk)
-    gradients, loss, total = program.total(_accumulate(program, state.params, train, order, weights))
+    examples, weights, learning_rate = jax.tree.map(lambda values: values[index], chunk)
+    gradients, loss, total = program.total(_accumulate(program, state.params, train, examples, weights))
     mean_loss = loss / total
     if program.loss_reduction == "mean":
         gradients, loss = jax.tree.map(lambda g: g / total, gradients), mean_loss
@@ -191,18 +192,18 @@ def _step(program: Program, carry: tuple[TrainState, jax.Array], train: Any, chu
     return TrainState(params, opt_state, state.step + 1), losses.at[index].set(mean_loss)
 
 
-def _accumulate(program: Program, params: Any, train: Any, order: jax.Array, weights: jax.Array) -> Any:
+def _accumulate(program: Program, params: Any, train: Any, examples: Any, weights: jax.Array) -> Any:
     """Sums gradients, losses and weights over a device's share of a batch, one micro-batch after another."""
-    images, labels = train
 
-    def micro(order: jax.Array, weights: jax.Array) -> Any:
+    def micro(examples: Any, weights: jax.Array) -> Any:
+        images, labels = (values[examples] for values in train) if train else examples
         loss = jax.value_and_grad(program.loss, has_aux=True)
-        (value, _), gradients = loss(params, images[order], labels[order], weights)
+        (value, _), gradients = loss(params, images, labels, weights)
         return gradients, value, jnp.sum(weights)
 
     if program.train.parts == 1:
-        return micro(order, weights)
-    split = (order.reshape(program.train), weights.reshape(program.train))
+        return micro(examples, weights)
+    split = jax.tree.map(lambda values: values.reshape(*program.train, *values.shape[1:]), (examples, weights))
     zeros = jax.tree.map(jnp.zeros_like, (params, jnp.float32(0), jnp.float32(0)))
     return lax.scan(lambda sums, part: (jax.tree.map(jnp.add, sums, micro(*part)), None), zeros, split)[0]
 

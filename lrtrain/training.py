@@ -23,6 +23,7 @@ from lrtrain.loop import Loop, Setup
 from lrtrain.picture import draw_curves
 from lrtrain.plugins import ActivePlugins, activate
 from lrtrain.reporting import Begin, Reporter, Silent
+from lrtrain.residency import fits
 from lrtrain.resume import ON_SCHEDULE_CHANGE, Before, OnScheduleChange, Planned, merge_config, plan_new, plan_resumed
 from lrtrain.run_dir import RunDir, RunLogs, make_run_dir, new_run_dir
 from lrtrain.spec import Spec
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Unpack
 
-    from lrtrain.data import Dataset
+    from lrtrain.data import Dataset, Source
+    from lrtrain.data.stream import Stream, StreamedDataset
     from lrtrain.engine import Engine
 
 
@@ -53,6 +55,7 @@ class TrainOptions(TypedDict, total=False):
     devices: int | None
     micro_batch: int | None
     model: str | None
+    data_on_device: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +106,7 @@ def train(
         steps that are left. None: it is an error.
       reporter: receives what happens; None for silence.
       **options: the fields of `lrtrain.config.TrainConfig`: epochs, batch_size, optimizer, loss_reduction, seed,
-        dataset, data_dir, train_size, shuffle, devices, micro_batch, model.
+        dataset, data_dir, train_size, shuffle, devices, micro_batch, model, data_on_device.
 
     Returns:
       The accuracy, the history and where the files are.
@@ -168,12 +171,16 @@ def _resumed(
 
 
 def _run(job: _Job, change: OnScheduleChange | None, reporter: Reporter, began: float) -> RunResult:
-    data = _load_data(job.config, reporter)
-    steps_per_epoch = job.config.steps_per_epoch(len(data.train))
+    from lrtrain.data import find_dataset
+
+    reporter.phase(f"loading {job.config.dataset}")
+    source = find_dataset(job.config.dataset, data_dir=job.config.data_dir)
     with contextlib.closing(Checkpoints(job.run_dir.checkpoints)) as checkpoints:
         reporter.phase("starting JAX")
         keep_compiled()
         devices = select_devices(job.config.devices, job.config.batch_size)
+        data = _load_data(source, job.config, devices, reporter)
+        steps_per_epoch = job.config.steps_per_epoch(len(data.train))
         planned, progress = _plan(job, steps_per_epoch, checkpoints, change)
         engine = _engine(job.config, data, devices)
         state = engine.init(job.config.seed)
@@ -198,6 +205,7 @@ def _run(job: _Job, change: OnScheduleChange | None, reporter: Reporter, began: 
                 checkpoints,
                 logs,
                 reporter,
+                _stream(data),
             )
             loop = Loop(setup, state, progress)
             stopped = loop.run()
@@ -209,13 +217,32 @@ def _run(job: _Job, change: OnScheduleChange | None, reporter: Reporter, began: 
     )
 
 
-def _load_data(config: TrainConfig, reporter: Reporter) -> Dataset:
-    from lrtrain.data import load_dataset
+def _load_data(
+    source: Source, config: TrainConfig, devices: list[jax.Device], reporter: Reporter
+) -> Dataset | StreamedDataset:
+    from lrtrain.data.stream import grain
 
-    reporter.phase(f"loading {config.dataset}")
-    data = load_dataset(config.dataset, data_dir=config.data_dir, train_size=config.train_size, seed=config.seed)
+    if _kept_on_devices(source, config, devices):
+        reporter.phase(f"loading {config.dataset}")
+        data: Dataset | StreamedDataset = source.load(config.train_size, config.seed)
+    else:
+        reporter.phase(f"opening {config.dataset}, to be streamed")
+        grain()
+        data = source.stream(config.train_size, config.seed)
     config.check_data(len(data.train))
     return data
+
+
+def _kept_on_devices(source: Source, config: TrainConfig, devices: list[jax.Device]) -> bool:
+    if config.data_on_device != "auto":
+        return config.data_on_device == "always"
+    return fits(source.train_bytes(), devices)
+
+
+def _stream(data: Dataset | StreamedDataset) -> Stream | None:
+    from lrtrain.data.stream import Stream
+
+    return data.train if isinstance(data.train, Stream) else None
 
 
 def keep_compiled() -> None:
@@ -237,17 +264,19 @@ def _plan(
     return planned, dataclasses.replace(progress, stopped=None)
 
 
-def _engine(config: TrainConfig, data: Dataset, devices: list[jax.Device]) -> Engine:
-    from lrtrain.engine import Engine
+def _engine(config: TrainConfig, data: Dataset | StreamedDataset, devices: list[jax.Device]) -> Engine:
+    from lrtrain.data import Split
+    from lrtrain.engine import Engine, Streamed
     from lrtrain.model import check_model, load_model
     from lrtrain.optimizers import optimizer
 
     model = load_model(config.model, data.num_classes)
-    check_model(model, data.train.images.shape[1:], data.num_classes)
+    train = data.train if isinstance(data.train, Split) else Streamed(data.train.image_shape)
+    check_model(model, data.test.images.shape[1:], data.num_classes)
     return Engine(
         model,
         optimizer(config.optimizer),
-        data.train,
+        train,
         data.test,
         batch_size=config.batch_size,
         loss_reduction=config.loss_reduction,

@@ -59,6 +59,10 @@ def test_accepted(values: dict[str, Any]) -> None:
             "momentum, nadam, nesterov, rmsprop, sgd",
         ),
         ({"optimizer": None}, f"optimizer=None is refused: expected one of {', '.join(OPTIMIZERS)}"),
+        (
+            {"data_on_device": "neer"},
+            "data_on_device=neer is refused (did you mean 'never'?): expected one of auto, always, never",
+        ),
         ({"loss_reduction": "men"}, "loss_reduction=men is refused (did you mean 'mean'?): expected one of sum, mean"),
     ],
 )
@@ -123,4 +127,4 @@ def test_the_options_of_the_command_are_the_fields() -> None:
     shown = {each.name: each.default for each in command.params if isinstance(each.default, int | str)}
     shared = {name: fields[name] for name in shown if name in fields}
     assert shared == {name: shown[name] for name in shared}
-    assert set(shared) == {"epochs", "batch_size", "optimizer", "loss_reduction", "seed", "dataset"}
+    assert set(shared) == {"epochs", "batch_size", "optimizer", "loss_reduction", "seed", "dataset", "data_on_device"}

@@ -267,4 +267,4 @@ def test_every_field_is_decided() -> None:
         except RunDirError:
             continue
         may.add(name)
-    assert may == {"epochs", "data_dir", "devices", "micro_batch"}
+    assert may == {"epochs", "data_dir", "devices", "micro_batch", "data_on_device"}

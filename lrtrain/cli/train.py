@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from lrtrain.cli.options import plugin_option, set_option
-from lrtrain.config import LOSS_REDUCTIONS, TrainConfig
+from lrtrain.config import DATA_ON_DEVICE, LOSS_REDUCTIONS, TrainConfig
 from lrtrain.optimizers import OPTIMIZERS
 
 _DEFAULT = TrainConfig()
@@ -51,6 +51,13 @@ _DIRECTORY = click.Path(file_okay=False, path_type=Path)
 @click.option("--model", metavar="MODULE:CLASS", help="A Flax module that maps images to logits.")
 @click.option("--devices", type=int, metavar="N", help="Number of devices; on CPU a core is a device.")
 @click.option("--micro-batch", type=int, metavar="N", help="Most examples that a device takes at once.")
+@click.option(
+    "--data-on-device",
+    type=click.Choice(DATA_ON_DEVICE),
+    default=_DEFAULT.data_on_device,
+    show_default=True,
+    help="Keep the training set on the devices, or stream its batches; auto keeps it where it fits.",
+)
 @click.option("--run-dir", type=_DIRECTORY, metavar="DIR", help="Where to write; new or empty. [default: runs/...]")
 @click.option("--resume", is_flag=True, help="Continue the run in --run-dir; options not given stay as they were.")
 @click.option(

@@ -18,7 +18,8 @@ from lrtrain.spec import Spec
 
 _TOP = ("version", "protocol", "holdout", "baseline", "all_pairs", "train", "effort", "schedules")
 _EFFORT = ("budget", "scales", "tuning_seeds", "seeds")
-_TRAIN = tuple(field.name for field in dataclasses.fields(TrainConfig))
+# A comparison keeps its data on the devices.
+_TRAIN = tuple(field.name for field in dataclasses.fields(TrainConfig) if field.name != "data_on_device")
 
 
 def preset_names() -> list[str]:

@@ -42,8 +42,7 @@ def cached(name: str, key: str, read: Callable[[], tuple[dict[str, object], Data
     Raises:
         DataError: the cache directory cannot be written; and whatever ``read`` raises.
     """
-    digest = hashlib.sha256(key.encode()).hexdigest()[:16]
-    folder = cache_dir() / "arrays" / f"{name.replace('/', '-')}-{digest}"
+    folder = _folder(name, key)
     dataset = _load(folder, key)
     if dataset is not None:
         return dataset
@@ -56,6 +55,23 @@ def cached(name: str, key: str, read: Callable[[], tuple[dict[str, object], Data
             with contextlib.suppress(OSError):
                 _save(folder, key, source, dataset)
         return dataset
+
+
+def cached_train_bytes(name: str, key: str) -> int | None:
+    """Returns the size of the training images that are kept under ``key``, without reading them; None if none are."""
+    folder = _folder(name, key)
+    try:
+        if _manifest(folder, key) is None:
+            return None
+        images: NDArray[Any] = np.load(folder / "train_images.npy", mmap_mode="r", allow_pickle=False)
+        return int(images.nbytes)
+    except _NOT_VALID:
+        return None
+
+
+def _folder(name: str, key: str) -> Path:
+    digest = hashlib.sha256(key.encode()).hexdigest()[:16]
+    return cache_dir() / "arrays" / f"{name.replace('/', '-')}-{digest}"
 
 
 @contextlib.contextmanager
@@ -79,13 +95,19 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def _load(folder: Path, key: str) -> Dataset | None:
     try:
-        manifest = json.loads((folder / _MANIFEST).read_bytes())
-        if (manifest["format"], manifest["key"]) != (_FORMAT, key) or _is_stale(manifest["source"]):
+        manifest = _manifest(folder, key)
+        if manifest is None:
             return None
         arrays = {name: _load_array(folder / name, digest) for name, digest in manifest["sha256"].items()}
         return _dataset(manifest["about"], arrays)
     except _NOT_VALID:
         return None
+
+
+def _manifest(folder: Path, key: str) -> dict[str, Any] | None:
+    manifest: dict[str, Any] = json.loads((folder / _MANIFEST).read_bytes())
+    fits = (manifest["format"], manifest["key"]) == (_FORMAT, key) and not _is_stale(manifest["source"])
+    return manifest if fits else None
 
 
 def _is_stale(source: dict[str, Any]) -> bool:

@@ -23,20 +23,28 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lrtrain.cache import cache_dir
 from lrtrain.data import disk, provider
-from lrtrain.data.cache import cached
+from lrtrain.data.cache import cached, cached_train_bytes
 from lrtrain.data.disk import Reference
 from lrtrain.data.types import Dataset, Split
 from lrtrain.errors import DataError, nearest
 
-__all__ = ["Dataset", "Split", "load_dataset", "subset"]
+if TYPE_CHECKING:
+    from lrtrain.data.stream import StreamedDataset
 
+__all__ = ["Dataset", "Source", "Split", "find_dataset", "load_dataset", "subset"]
+
+T = TypeVar("T")
 _PACKAGES = {"fashion_mnist": "lrtrain-fashion-mnist"}
 
 
@@ -62,11 +70,19 @@ def load_dataset(
     """
     if train_size is not None and train_size < 1:
         raise DataError(f"the number of training examples must be at least 1, not {train_size}")
+    return find_dataset(name, data_dir=data_dir).load(train_size, seed)
+
+
+def find_dataset(name: str, *, data_dir: Path | None = None) -> Source:
+    """Finds a data set, to be loaded or streamed; see `load_dataset`.
+
+    Raises:
+        DataError: the name is unknown, or the data is not prepared.
+    """
     reference = Reference.parse(name)
     root = data_dir.expanduser().absolute() if data_dir else None
     entry = provider.find_provider(reference.name) if str(reference) == reference.name else None
-    dataset = _load_provided(entry, root) if entry else _load_prepared(reference, root or disk.tfds_dir())
-    return dataset if train_size is None else subset(dataset, train_size, seed)
+    return _Provided(entry, root) if entry else _Prepared(reference, root or disk.tfds_dir())
 
 
 def subset(dataset: Dataset, train_size: int, seed: int = 0) -> Dataset:
@@ -84,35 +100,88 @@ def subset(dataset: Dataset, train_size: int, seed: int = 0) -> Dataset:
     Raises:
         DataError: ``train_size`` is out of range.
     """
-    total = len(dataset.train)
-    if not 1 <= train_size <= total:
-        raise DataError(
-            f"'{dataset.name}' has {total} training examples: choose from 1 to {total} of them, not {train_size}"
-        )
-    # NumPy keeps the raw bits of a generator the same for ever, but not what permutation() makes of them.
-    drawn = np.argsort(np.random.PCG64(seed).random_raw(total), kind="stable")[:train_size]
-    kept = np.sort(drawn)
+    kept = _drawn(dataset.name, len(dataset.train), train_size, seed)
     return dataclasses.replace(dataset, train=Split(dataset.train.images[kept], dataset.train.labels[kept]))
 
 
-def _load_provided(entry: EntryPoint, data_dir: Path | None) -> Dataset:
-    root = data_dir or cache_dir() / "datasets"
-    key = f"{entry.name} of {provider.owner(entry)} in {root}"
-    return cached(entry.name, key, lambda: _prepare_and_read(entry, root, own=data_dir is None))
+def _drawn(name: str, total: int, train_size: int, seed: int) -> NDArray[np.intp]:
+    if not 1 <= train_size <= total:
+        raise DataError(f"'{name}' has {total} training examples: choose from 1 to {total} of them, not {train_size}")
+    # NumPy keeps the raw bits of a generator the same for ever, but not what permutation() makes of them.
+    drawn = np.argsort(np.random.PCG64(seed).random_raw(total), kind="stable")[:train_size]
+    return np.sort(drawn)
 
 
-def _prepare_and_read(entry: EntryPoint, root: Path, *, own: bool) -> tuple[dict[str, object], Dataset]:
-    """Damaged data in our ``own`` cache is made again; in a directory of the user's it is an error."""
-    from lrtrain.data.prepare import DamagedError, prepare
+class Source(ABC):
+    """A data set that has been found: its name, and the key that its decoded arrays are kept under."""
 
-    builder_class = provider.builder_class(entry)
-    try:
-        return _read(prepare(builder_class, root))
-    except DamagedError as error:
-        if not own:
-            raise
-        shutil.rmtree(error.directory)
-    return _read(prepare(builder_class, root))
+    name: str
+    key: str
+
+    @abstractmethod
+    def use(self, action: Callable[[Path], T]) -> T:
+        """Returns what ``action`` makes of the directory that the data is prepared in."""
+
+    def load(self, train_size: int | None = None, seed: int = 0) -> Dataset:
+        """Loads the data set into memory; see `load_dataset`."""
+        dataset = cached(self.name, self.key, lambda: self.use(_read))
+        return dataset if train_size is None else subset(dataset, train_size, seed)
+
+    def stream(self, train_size: int | None = None, seed: int = 0) -> StreamedDataset:
+        """Loads all but the training examples; those that it has are the ones that `load` takes."""
+        from lrtrain.data.reader import stream
+
+        dataset = self.use(stream)
+        if train_size is None:
+            return dataset
+        kept = _drawn(dataset.name, len(dataset.train), train_size, seed)
+        return dataclasses.replace(dataset, train=dataclasses.replace(dataset.train, kept=kept))
+
+    def train_bytes(self) -> int:
+        """Returns the size of all decoded training images, without decoding them."""
+        known = cached_train_bytes(self.name, self.key)
+        if known is not None:
+            return known
+        from lrtrain.data.reader import train_bytes
+
+        return self.use(train_bytes)
+
+
+class _Provided(Source):
+    """A data set that an installed package brings."""
+
+    def __init__(self, entry: EntryPoint, data_dir: Path | None) -> None:
+        self._entry, self._own = entry, data_dir is None
+        self._root = data_dir or cache_dir() / "datasets"
+        self.name = entry.name
+        self.key = f"{entry.name} of {provider.owner(entry)} in {self._root}"
+
+    def use(self, action: Callable[[Path], T]) -> T:
+        """Prepares the data; damaged data in our own cache is made again, in a directory of the user's an error."""
+        from lrtrain.data.prepare import DamagedError, prepare
+
+        builder_class = provider.builder_class(self._entry)
+        try:
+            return action(prepare(builder_class, self._root))
+        except DamagedError as error:
+            if not self._own:
+                raise
+            shutil.rmtree(error.directory)
+        return action(prepare(builder_class, self._root))
+
+
+class _Prepared(Source):
+    """A data set of tensorflow-datasets that somebody has prepared."""
+
+    def __init__(self, reference: Reference, root: Path) -> None:
+        directory = disk.find(reference, root)
+        if directory is None:
+            raise _not_there(reference, root)
+        self._directory = directory
+        self.name, self.key = str(reference), str(directory)
+
+    def use(self, action: Callable[[Path], T]) -> T:
+        return action(self._directory)
 
 
 def _read(directory: Path) -> tuple[dict[str, object], Dataset]:
@@ -121,13 +190,6 @@ def _read(directory: Path) -> tuple[dict[str, object], Dataset]:
     # Taken before reading: a file that is replaced meanwhile must not pass for the one that was read.
     source = disk.fingerprint(directory)
     return source, read(directory)
-
-
-def _load_prepared(reference: Reference, root: Path) -> Dataset:
-    directory = disk.find(reference, root)
-    if directory is None:
-        raise _not_there(reference, root)
-    return cached(str(reference), str(directory), lambda: _read(directory))
 
 
 def _not_there(reference: Reference, root: Path) -> DataError:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ from numpy.typing import NDArray
 
 from lrtrain.data import disk
 from lrtrain.data.prepare import DamagedError, quiet, reason, tfds
+from lrtrain.data.stream import Stream, StreamedDataset
 from lrtrain.data.types import Dataset, Split
 from lrtrain.errors import DataError
 
@@ -25,10 +29,36 @@ def read(directory: Path) -> Dataset:
         DamagedError: a file is missing, cut short or altered.
         DataError: it is not stored as ArrayRecord, or it is not for image classification.
     """
-    _check_format(directory)
-    with quiet():
-        builder = _open(directory)
-        return _dataset(builder, directory)
+    with _opened(directory) as source:
+        train, test = source.split("train"), source.split(source.test_name())
+        _check_alike(train.images.shape[1:], test.images.shape[1:], directory)
+        return Dataset(*source.names(), train, test, *source.classes())
+
+
+def stream(directory: Path) -> StreamedDataset:
+    """Reads the test examples of the data set that is prepared in ``directory``, and opens the training examples.
+
+    Raises:
+        DamagedError: a file is missing, cut short or altered.
+        DataError: as for `read`, as far as it shows in the first training example.
+    """
+    with _opened(directory) as source:
+        examples = source.examples("train")
+        train, test = Stream(examples, examples.first_shape()), source.split(source.test_name())
+        _check_alike(train.image_shape, test.images.shape[1:], directory)
+        return StreamedDataset(*source.names(), train, test, *source.classes())
+
+
+def train_bytes(directory: Path) -> int:
+    """Returns the size of the decoded training images of the data set that is prepared in ``directory``.
+
+    Raises:
+        DamagedError: a file is missing, cut short or altered.
+        DataError: as for `stream`.
+    """
+    with _opened(directory) as source:
+        examples = source.examples("train")
+        return len(examples) * math.prod(examples.first_shape())
 
 
 def _check_format(directory: Path) -> None:
@@ -51,21 +81,47 @@ def _open(directory: Path) -> Any:
         raise DamagedError(directory, reason(error)) from error
 
 
-def _dataset(builder: Any, directory: Path) -> Dataset:
-    info = builder.info
-    image, label = _image_key(info, directory), _label_key(info, directory)
-    classes = info.features[label]
-    train = _split(builder, "train", image, label, directory)
-    test = _split(builder, _test_name(info, directory), image, label, directory)
-    _check_alike(train, test, directory)
-    return Dataset(
-        name=f"{info.name}/{info.config_name}" if info.config_name else info.name,
-        version=str(info.version),
-        train=train,
-        test=test,
-        num_classes=classes.num_classes,
-        class_names=tuple(classes.names),
-    )
+@contextlib.contextmanager
+def _opened(directory: Path) -> Iterator[_Source]:
+    _check_format(directory)
+    with quiet():
+        builder = _open(directory)
+        yield _Source(builder, directory, _image_key(builder.info, directory), _label_key(builder.info, directory))
+
+
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """A prepared data set and the names of its two features that are of use."""
+
+    builder: Any
+    directory: Path
+    image: str
+    label: str
+
+    def names(self) -> tuple[str, str]:
+        """Returns the name with the config, and the version."""
+        info = self.builder.info
+        return f"{info.name}/{info.config_name}" if info.config_name else info.name, str(info.version)
+
+    def classes(self) -> tuple[int, tuple[str, ...]]:
+        """Returns the number of classes and their names."""
+        classes = self.builder.info.features[self.label]
+        return classes.num_classes, tuple(classes.names)
+
+    def test_name(self) -> str:
+        return _test_name(self.builder.info, self.directory)
+
+    def examples(self, name: str) -> Examples:
+        splits = self.builder.info.splits
+        if name not in splits:
+            raise DataError(f"the data in {self.directory} has no split '{name}', only {', '.join(splits)}")
+        examples = Examples(self, name)
+        if not len(examples):
+            raise DataError(f"{examples.where} is empty")
+        return examples
+
+    def split(self, name: str) -> Split:
+        return self.examples(name).all()
 
 
 def _image_key(info: Any, directory: Path) -> str:
@@ -104,59 +160,68 @@ def _test_name(info: Any, directory: Path) -> str:
     return name
 
 
-def _split(builder: Any, name: str, image: str, label: str, directory: Path) -> Split:
-    if name not in builder.info.splits:
-        raise DataError(f"the data in {directory} has no split '{name}', only {', '.join(builder.info.splits)}")
-    examples = _Examples(builder, name, directory)
-    if not len(examples):
-        raise DataError(f"the split '{name}' of the data in {directory} is empty")
-    images, labels = _fill(examples, image, label)
-    _check_labels(labels, builder.info.features[label].num_classes, f"the split '{name}' of the data in {directory}")
-    return Split(images, labels)
+class Examples:
+    """The examples of a split, with every failure to read them turned into a DamagedError."""
 
-
-class _Examples:
-    """The examples of a split, a slice at a time, with every failure to read them turned into a DamagedError."""
-
-    def __init__(self, builder: Any, split: str, directory: Path) -> None:
-        self.split, self.directory = split, directory
-        self._source = self._try(lambda: builder.as_data_source(split=split))
+    def __init__(self, source: _Source, split: str) -> None:
+        self.where = f"the split '{split}' of the data in {source.directory}"
+        self._source = source
+        self._num_classes = source.classes()[0]
+        self._records = self._try(lambda: source.builder.as_data_source(split=split))
 
     def __len__(self) -> int:
-        return len(self._source)
+        return len(self._records)
 
-    def chunk(self, start: int, stop: int) -> list[dict[str, Any]]:
-        examples: list[dict[str, Any]] = self._try(lambda: self._source.__getitems__(range(start, stop)))
+    def first_shape(self) -> tuple[int, ...]:
+        """Returns the shape of the first image."""
+        shape: tuple[int, ...] = self._decoded([0])[0][self._source.image].shape
+        return shape
+
+    def arrays(self, indices: Sequence[int], shape: tuple[int, ...]) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+        """Returns the images and labels of some examples; the images must have one shape. Threads may share it.
+
+        Raises:
+            DamagedError: they cannot be read.
+            DataError: an image has another shape, or a label is no class.
+        """
+        images, labels = self._arrays(indices, shape)
+        _check_labels(labels, self._num_classes, self.where)
+        return images, labels
+
+    def all(self) -> Split:
+        """Reads all examples into one array; they must have one size."""
+        shape, count = self.first_shape(), len(self)
+        images, labels = np.empty((count, *shape), np.uint8), np.empty(count, np.int32)
+        for start in range(0, count, _CHUNK):
+            part = slice(start, min(start + _CHUNK, count))
+            images[part], labels[part] = self._arrays(range(part.start, part.stop), shape)
+        _check_labels(labels, self._num_classes, self.where)
+        return Split(images, labels)
+
+    def _arrays(self, indices: Sequence[int], shape: tuple[int, ...]) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+        image, label = self._source.image, self._source.label
+        examples = self._decoded(indices)
+        self._check_sizes({shape, *(example[image].shape for example in examples)})
+        images = np.stack([example[image] for example in examples])
+        return images, np.array([example[label] for example in examples], np.int32)
+
+    def _decoded(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        examples: list[dict[str, Any]] = self._try(lambda: self._records.__getitems__(indices))
         return examples
+
+    def _check_sizes(self, shapes: set[tuple[int, ...]]) -> None:
+        if len(shapes) > 1:
+            first, second = sorted(shapes)[:2]
+            raise DataError(
+                f"the images of {self.where} differ in size ({first} and {second}): only images of one size can be used"
+            )
 
     def _try(self, action: Callable[[], Any]) -> Any:
         try:
             return action()
         # The native reader raises RuntimeError, the decoder of the examples whatever protobuf, zlib or PIL has.
         except Exception as error:
-            raise DamagedError(self.directory, reason(error)) from error
-
-
-def _fill(examples: _Examples, image: str, label: str) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """Reads all examples into one array; they must have one size."""
-    count = len(examples)
-    shape = examples.chunk(0, 1)[0][image].shape
-    images, labels = np.empty((count, *shape), np.uint8), np.empty(count, np.int32)
-    for start in range(0, count, _CHUNK):
-        chunk = examples.chunk(start, min(start + _CHUNK, count))
-        _check_sizes({shape, *(example[image].shape for example in chunk)}, examples)
-        images[start : start + len(chunk)] = [example[image] for example in chunk]
-        labels[start : start + len(chunk)] = [example[label] for example in chunk]
-    return images, labels
-
-
-def _check_sizes(shapes: set[tuple[int, ...]], examples: _Examples) -> None:
-    if len(shapes) > 1:
-        first, second = sorted(shapes)[:2]
-        raise DataError(
-            f"the images of the split '{examples.split}' of the data in {examples.directory} differ in size "
-            f"({first} and {second}): only images of one size can be used"
-        )
+            raise DamagedError(self._source.directory, reason(error)) from error
 
 
 def _check_labels(labels: NDArray[np.int32], num_classes: int, where: str) -> None:
@@ -166,7 +231,6 @@ def _check_labels(labels: NDArray[np.int32], num_classes: int, where: str) -> No
         raise DataError(f"{where} has the label {wrong}, and labels are 0 to {num_classes - 1}: it cannot be used")
 
 
-def _check_alike(train: Split, test: Split, directory: Path) -> None:
-    sizes = train.images.shape[1:], test.images.shape[1:]
-    if sizes[0] != sizes[1]:
-        raise DataError(f"the data in {directory} has training images of size {sizes[0]} and test images of {sizes[1]}")
+def _check_alike(train: tuple[int, ...], test: tuple[int, ...], directory: Path) -> None:
+    if train != test:
+        raise DataError(f"the data in {directory} has training images of size {train} and test images of {test}")

@@ -1,0 +1,126 @@
+"""Training examples that are read while the devices compute: the decoded training set is never held."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrtrain.data.types import Split
+from lrtrain.devices import usable_cores
+from lrtrain.errors import DataError, TrainingError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from lrtrain.data.reader import Examples
+
+
+def grain() -> Any:
+    """Imports Grain: it takes a second, and only streaming needs it.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    try:
+        return importlib.import_module("grain")
+    except ModuleNotFoundError as error:
+        if error.name != "grain":
+            raise
+        raise UsageError(
+            "the training set is to be streamed, and that needs Grain: run `pip install 'lrtrain[stream]'`, "
+            "or keep it on the devices with --data-on-device always"
+        ) from error
+
+
+@dataclass(frozen=True, eq=False)
+class Stream:
+    """The training examples, on the disk.
+
+    Args:
+        examples: reads those of the whole split.
+        image_shape: ``(height, width, channels)``, equal for all.
+        kept: which examples of the split there are to train on, in file order; None for all.
+    """
+
+    examples: Examples
+    image_shape: tuple[int, ...]
+    kept: NDArray[np.intp] | None = None
+
+    def __len__(self) -> int:
+        return len(self.examples) if self.kept is None else len(self.kept)
+
+    def batch(self, order: NDArray[np.int32], weights: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+        """Reads one batch.
+
+        Args:
+            order: int32[batch], which examples.
+            weights: float32[batch]; examples of weight 0, at the end, are not read but repeat the first one.
+
+        Returns:
+            The images uint8[batch, height, width, channels] and the labels int32[batch].
+
+        Raises:
+            DataError: they cannot be read, or do not have the size or the classes that the data set should have.
+        """
+        real = order[weights > 0]
+        read = self.examples.arrays((real if self.kept is None else self.kept[real]).tolist(), self.image_shape)
+        images, labels = (np.concatenate([part, np.repeat(part[:1], len(order) - len(part), 0)]) for part in read)
+        return images, labels
+
+    def chunks(
+        self, order: NDArray[np.int32], weights: NDArray[np.float32], steps: int
+    ) -> Generator[tuple[NDArray[np.uint8], NDArray[np.int32]], None, None]:
+        """Reads batches in the order of training, a chunk ahead of what has been taken; closing it ends the reading.
+
+        Args:
+            order: int32[steps, batch], which examples, as `lrtrain.order.epoch_order` has them.
+            weights: float32[steps, batch].
+            steps: batches in a chunk; the last one may have fewer.
+
+        Yields:
+            The images uint8[steps, batch, height, width, channels] and the labels int32[steps, batch].
+
+        Raises:
+            UsageError: Grain is not installed.
+            TrainingError: the data is damaged.
+        """
+        library = grain()
+        batches = library.MapDataset.source(_Batches(self, order, weights))
+        ahead = library.ReadOptions(num_threads=usable_cores(), prefetch_buffer_size=steps)
+        with contextlib.closing(iter(batches.to_iter_dataset(ahead).batch(steps))) as chunks:
+            try:
+                yield from chunks
+            except DataError as error:
+                raise TrainingError(f"{error}; what the run has done so far is kept") from error
+
+
+@dataclass(frozen=True, eq=False)
+class _Batches:
+    """The batches of an epoch, each to be had by its index, as Grain wants it; it may ask from several threads."""
+
+    stream: Stream
+    order: NDArray[np.int32]
+    weights: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+        return self.stream.batch(self.order[index], self.weights[index])
+
+
+@dataclass(frozen=True, eq=False)
+class StreamedDataset:
+    """A data set as `lrtrain.data.Dataset`, but that its training examples stay on the disk."""
+
+    name: str
+    version: str
+    train: Stream
+    test: Split
+    num_classes: int
+    class_names: tuple[str, ...]

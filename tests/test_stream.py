@@ -1,0 +1,364 @@
+"""A training set that is streamed gives the bits of one that is kept on the devices."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+import lrtrain
+from lrtrain import residency
+from lrtrain.context import StepInfo
+from lrtrain.data import find_dataset, load_dataset
+from lrtrain.engine import Engine, Streamed
+from lrtrain.errors import DataError, TrainingError, UsageError
+from lrtrain.model import CNN
+from lrtrain.optimizers import optimizer
+from lrtrain.order import epoch_order
+from lrtrain.reporting import Silent
+
+SPEC = "sgdr(cycles=2, init_value=0.002, peak_value=0.01, end_value=0.001)"
+GIB = 2**30
+
+
+class Phases(Silent):
+    def __init__(self) -> None:
+        self.phases: list[str] = []
+
+    def phase(self, text: str) -> None:
+        self.phases.append(text)
+
+
+class Killed(BaseException):
+    """Stands for a process that dies: nothing catches it."""
+
+
+class KillAt(Silent):
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def stepped(self, step: StepInfo, examples_per_second: float) -> None:
+        if step.step >= self.step:
+            raise Killed
+
+
+@pytest.fixture
+def options(tiny: Path) -> dict[str, Any]:
+    return {"dataset": "tiny", "data_dir": tiny, "batch_size": 4, "epochs": 2, "optimizer": "adam"}
+
+
+def train(run_dir: Path, where: str, **options: Any) -> lrtrain.training.RunResult:
+    return lrtrain.train(SPEC, run_dir=run_dir, data_on_device=where, **options)
+
+
+def final_arrays(run_dir: Path) -> dict[str, Any]:
+    """Reads a checkpoint without any code of lrtrain."""
+    newest = max((run_dir / "checkpoints").glob("step_*"), key=lambda path: int(path.name.split("_")[1]))
+    with ocp.StandardCheckpointer() as checkpointer:
+        restored: dict[str, Any] = checkpointer.restore(newest / "state")
+    return restored
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    assert (one / "steps.csv").read_bytes() == (other / "steps.csv").read_bytes()
+    left, right = jax.tree.flatten(final_arrays(one)), jax.tree.flatten(final_arrays(other))
+    assert str(left[1]) == str(right[1])
+    for a, b in zip(left[0], right[0], strict=True):
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+
+
+def assert_no_thread_reads() -> None:
+    """A thread may finish what it reads; then it ends."""
+    deadline = time.monotonic() + 30
+    while any(thread.name.startswith("grain") for thread in threading.enumerate()):
+        assert time.monotonic() < deadline, threading.enumerate()
+        time.sleep(0.01)
+
+
+# ----------------------------------------------------------------------------------------------------------- whole runs
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"shuffle": False},
+        {"batch_size": 13},
+        {"batch_size": 40, "devices": 1, "loss_reduction": "mean"},
+        {"train_size": 50, "seed": 3, "batch_size": 16, "micro_batch": 3},
+    ],
+    ids=["shuffled", "in file order", "a last batch of 7", "one device", "a subset"],
+)
+def test_streamed_is_the_same_to_the_bit(options: dict[str, Any], tmp_path: Path, more: dict[str, Any]) -> None:
+    kept, streamed = (train(tmp_path / where, where, **options | more) for where in ("always", "never"))
+    assert_same_run(kept.run_dir, streamed.run_dir)
+    assert (kept.test_loss, kept.test_accuracy) == (streamed.test_loss, streamed.test_accuracy)
+    assert_no_thread_reads()
+
+
+@pytest.mark.parametrize(("first", "then"), [("never", "never"), ("never", "always"), ("always", "never")])
+@pytest.mark.filterwarnings("ignore:.*was never awaited:RuntimeWarning")
+def test_killed_and_resumed_in_the_same_or_the_other_way(
+    options: dict[str, Any], tmp_path: Path, first: str, then: str
+) -> None:
+    train(tmp_path / "whole", "always", **options)
+    with pytest.raises(Killed):
+        train(tmp_path / "torn", first, reporter=KillAt(30), **options)
+    assert_no_thread_reads()
+    lrtrain.train(run_dir=tmp_path / "torn", resume=True, data_on_device=then)
+    assert_same_run(tmp_path / "whole", tmp_path / "torn")
+
+
+def test_stopped_in_an_epoch_and_resumed_while_streaming(
+    options: dict[str, Any], tmp_path: Path, install_plugin: Any
+) -> None:
+    source = """
+@dataclass(frozen=True)
+class Plugin:
+    "Stops once, as the file says."
+    @hookimpl
+    def on_step(self, run, step):
+        flag = run.directory / ".." / "stopped"
+        if step.step == 40 and not flag.exists():
+            flag.touch()
+            return Stop("once")
+"""
+    options |= {"batch_size": 2}
+    observer = install_plugin("once", source)
+    (tmp_path / "stopped").touch()
+    lrtrain.train(SPEC, observer, run_dir=tmp_path / "whole", data_on_device="always", **options)
+    (tmp_path / "stopped").unlink()
+    torn = lrtrain.train(SPEC, observer, run_dir=tmp_path / "torn", data_on_device="never", **options)
+    assert torn.steps % 36 != 0, "in the middle of an epoch"
+    assert_no_thread_reads()
+    lrtrain.train(run_dir=tmp_path / "torn", resume=True)
+    assert_same_run(tmp_path / "whole", tmp_path / "torn")
+
+
+def test_the_training_set_is_never_decoded_as_a_whole(
+    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LRTRAIN_CACHE_DIR", str(tmp_path / "cache"))
+    train(tmp_path / "run", "never", **options)
+    assert list((tmp_path / "cache").glob("arrays/*")) == []
+
+
+# ----------------------------------------------------------------------------------------------------------- the choice
+
+
+@pytest.mark.parametrize(("memory", "streamed"), [(72 * 108 * 3, True), (GIB, False)])
+def test_auto_streams_what_does_not_fit(
+    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: int, streamed: bool
+) -> None:
+    monkeypatch.setattr(residency, "host_memory", lambda: memory)
+    reporter = Phases()
+    train(tmp_path / "run", "auto", reporter=reporter, **options)
+    assert any("to be streamed" in phase for phase in reporter.phases) == streamed
+
+
+class Device:
+    def __init__(self, platform: str, stats: dict[str, int] | None = None) -> None:
+        self.platform, self._stats = platform, stats
+
+    def memory_stats(self) -> dict[str, int] | None:
+        return self._stats
+
+
+@pytest.mark.parametrize(
+    ("devices", "size", "kept"),
+    [
+        ([Device("cpu")], 16 * GIB // 3, True),
+        ([Device("cpu")] * 2, 16 * GIB // 3, False),
+        ([Device("gpu", {"bytes_limit": 8 * GIB})] * 8, 4 * GIB, True),
+        ([Device("gpu", {"bytes_limit": 8 * GIB}), Device("gpu", {"bytes_limit": 7 * GIB})], 4 * GIB, False),
+        ([Device("gpu", {"bytes_limit": 80 * GIB})], 9 * GIB, False),
+        ([Device("gpu", {})], 8 * GIB, True),
+        ([Device("tpu", None)], 8 * GIB, True),
+    ],
+    ids=["cpu", "two copies", "gpus", "the smallest counts", "the host loads it", "no limit", "no statistics"],
+)
+def test_what_fits(monkeypatch: pytest.MonkeyPatch, devices: list[Any], size: int, kept: bool) -> None:
+    monkeypatch.setattr(residency, "host_memory", lambda: 32 * GIB)
+    assert residency.fits(size, devices) == kept
+
+
+def test_memory_of_the_host(tmp_path: Path) -> None:
+    meminfo = tmp_path / "meminfo"
+    assert residency.host_memory(meminfo, tmp_path) == float("inf")
+    meminfo.write_text("MemTotal:       2000 kB\nMemAvailable:   1000 kB\n")
+    assert residency.host_memory(meminfo, tmp_path) == 1000 * 1024
+    (tmp_path / "memory.max").write_text("max\n")
+    assert residency.host_memory(meminfo, tmp_path) == 1000 * 1024
+    (tmp_path / "memory.max").write_text("5000\n")
+    assert residency.host_memory(meminfo, tmp_path) == 5000
+    (tmp_path / "memory").mkdir()
+    (tmp_path / "memory" / "memory.limit_in_bytes").write_text("4000\n")
+    assert residency.host_memory(meminfo, tmp_path) == 4000
+
+
+def test_the_size_is_known_with_and_without_decoded_arrays(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LRTRAIN_CACHE_DIR", str(tmp_path))
+    source = find_dataset("tiny", data_dir=tiny)
+    assert source.train_bytes() == 72 * 108
+    source.load()
+    monkeypatch.setattr(source, "use", lambda action: pytest.fail("the data was opened"))
+    assert source.train_bytes() == 72 * 108
+
+
+def test_without_grain(options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "grain", None)
+    with pytest.raises(UsageError) as caught:
+        train(tmp_path / "run", "never", **options)
+    assert str(caught.value) == (
+        "the training set is to be streamed, and that needs Grain: run `pip install 'lrtrain[stream]'`, "
+        "or keep it on the devices with --data-on-device always"
+    )
+    assert not (tmp_path / "run").exists()
+    assert train(tmp_path / "run", "auto", **options).steps == 36
+
+
+# ---------------------------------------------------------------------------------------------------------- the reading
+
+
+def test_the_chunks_are_those_of_the_arrays(tiny: Path) -> None:
+    whole = load_dataset("tiny", data_dir=tiny, train_size=50, seed=1)
+    streamed = find_dataset("tiny", data_dir=tiny).stream(50, 1)
+    assert (streamed.num_classes, streamed.class_names, streamed.name) == (
+        whole.num_classes,
+        whole.class_names,
+        whole.name,
+    )
+    order, weights = epoch_order(5, 2, 50, 8, shuffle=True)
+    chunks = list(streamed.train.chunks(order, weights, 3))
+    assert [len(labels) for _, labels in chunks] == [3, 3, 1]
+    real = weights > 0
+    for position, expected in enumerate((whole.train.images, whole.train.labels)):
+        read = np.concatenate([chunk[position] for chunk in chunks])
+        assert read.dtype == expected.dtype
+        np.testing.assert_array_equal(read[real], expected[order][real])
+    assert_no_thread_reads()
+
+
+def test_reading_ends_when_it_is_closed(tiny: Path) -> None:
+    stream = find_dataset("tiny", data_dir=tiny).stream().train
+    chunks = stream.chunks(*epoch_order(0, 0, 72, 2, shuffle=True), 4)
+    next(chunks)
+    chunks.close()
+    assert_no_thread_reads()
+
+
+def test_a_train_size_that_there_is_not(tiny: Path) -> None:
+    with pytest.raises(DataError, match="'tiny' has 72 training examples: choose from 1 to 72 of them, not 73"):
+        find_dataset("tiny", data_dir=tiny).stream(73)
+
+
+def test_damage_found_while_training(options: dict[str, Any], tmp_path: Path) -> None:
+    """The reader checks a record when it is read; the first one, read at the start, is whole."""
+    shutil.copytree(options["data_dir"], tmp_path / "data")
+    file = next((tmp_path / "data" / "tiny").glob("*/*train*"))
+    contents = bytearray(file.read_bytes())
+    middle = len(contents) // 2
+    contents[middle : middle + 64] = bytes(64)
+    file.write_bytes(contents)
+    options |= {"data_dir": tmp_path / "data"}
+    with pytest.raises((TrainingError, DataError), match=r"the data in .*tiny/1\.0\.0 is damaged \("):
+        train(tmp_path / "run", "never", **options)
+    assert_no_thread_reads()
+
+
+def test_a_record_that_cannot_be_read_ends_the_run_in_one_sentence(
+    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lrtrain.data.reader import Examples
+
+    decoded = Examples._decoded
+
+    def damaged(self: Examples, indices: Any) -> Any:
+        def fail() -> Any:
+            raise RuntimeError("checksum of record 7\nand a stack of the native reader")
+
+        return self._try(fail) if len(indices) > 1 and 7 in indices and len(self) == 72 else decoded(self, indices)
+
+    monkeypatch.setattr(Examples, "_decoded", damaged)
+    with pytest.raises(TrainingError) as caught:
+        train(tmp_path / "run", "never", **options)
+    directory = options["data_dir"] / "tiny" / "1.0.0"
+    assert str(caught.value) == (
+        f"the data in {directory} is damaged (RuntimeError: checksum of record 7): delete that directory and prepare "
+        "the data set again; what the run has done so far is kept"
+    )
+    assert_no_thread_reads()
+
+
+# ----------------------------------------------------------------------------------------------------------- the engine
+
+
+class Brightest(nn.Module):
+    """Makes NaN of a blank image, as a normalization without an epsilon does."""
+
+    @nn.compact
+    def __call__(self, images: jax.Array) -> jax.Array:
+        scaled = images / jnp.max(images, axis=(1, 2, 3), keepdims=True)
+        return nn.Dense(3)(scaled.reshape(len(images), -1))
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("model", [CNN(num_classes=3), Brightest()], ids=["cnn", "brightest"])
+def test_the_engine_takes_batches_that_do_not_divide_evenly(tiny: Path, model: nn.Module, devices: int) -> None:
+    data = load_dataset("tiny", data_dir=tiny)
+    order, weights = epoch_order(0, 0, 72, 13, shuffle=True)
+    losses = []
+    for kept, examples in (
+        (data.train, order),
+        (Streamed((6, 6, 3)), (data.train.images[order], data.train.labels[order])),
+    ):
+        engine = Engine(
+            model,
+            optimizer("sgd"),
+            kept,
+            data.test,
+            batch_size=13,
+            micro_batch=4,
+            devices=jax.devices("cpu")[:devices],
+        )
+        engine.compile()
+        state = engine.init(0)
+        with jax.transfer_guard("disallow"):
+            losses.append(np.asarray(engine.run_steps(state, examples, weights, np.full(len(order), 1e-3))[1]))
+    assert np.isfinite(losses).all()
+    np.testing.assert_array_equal(*losses)
+
+
+def test_streaming_compiles_once(tiny: Path) -> None:
+    data = load_dataset("tiny", data_dir=tiny)
+    order, weights = epoch_order(0, 0, 72, 8, shuffle=True)
+    engine = Engine(CNN(num_classes=3), optimizer("sgd"), Streamed((6, 6, 3)), data.test, batch_size=8)
+    engine.compile()
+    state = engine.init(0)
+    compiled: list[str] = []
+
+    def note(name: str, _: float, **details: Any) -> None:
+        if name == "/jax/core/compile/backend_compile_duration":
+            compiled.append(str(details.get("fun_name", "?")))
+
+    jax.monitoring.register_event_duration_secs_listener(note)
+    try:
+        for part in (slice(0, 5), slice(5, 9)):
+            batch = data.train.images[order[part]], data.train.labels[order[part]]
+            state, losses = engine.run_steps(state, batch, weights[part], np.full(len(order[part]), 1e-3))
+            losses.block_until_ready()
+    finally:
+        jax.monitoring.unregister_event_duration_listener(note)
+    assert compiled == []
