@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Setup:
-    """What a loop works with; none of it changes while it runs."""
+    """What a loop works with; none of it changes while it runs.
+
+    ``meanwhile`` is called whenever the devices have steps to do: the time for work that is not waited for.
+    """
 
     config: TrainConfig
     num_examples: int
@@ -37,6 +41,7 @@ class Setup:
     checkpoints: Checkpoints
     logs: RunLogs
     reporter: Reporter
+    meanwhile: Callable[[], object]
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +90,8 @@ class Loop:
 
     def evaluate(self) -> tuple[float, float]:
         """Returns mean loss and accuracy on the test set, as the parameters are now."""
+        if self._history and self._history[-1].step == self._step:
+            return self._history[-1].test_loss, self._history[-1].test_accuracy
         loss, accuracy = self._setup.engine.evaluate(self._state)
         # The device counts in float32; the share of a whole number of images is given exactly.
         tests = self._setup.num_test_examples
@@ -112,6 +119,7 @@ class Loop:
             end = min(begin + engine.chunk_steps, steps)
             rates = self._rates(self._step, self._step + end - begin)
             self._state, losses = engine.run_steps(self._state, order[begin:end], weights[begin:end], rates)
+            self._setup.meanwhile()
             if waiting is not None:
                 self._heed(self._deliver(waiting))
             waiting = _Chunk(self._step, rates, weights[begin:end].sum(axis=1), losses)
