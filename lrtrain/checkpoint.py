@@ -7,6 +7,7 @@ else that a run needs to continue to the same bits: scale, seed, fingerprint of 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -58,6 +59,11 @@ class Progress:
         fields = {name: value for name, value in values.items() if name not in ("version", "fingerprint")}
         history = tuple(EpochInfo(**epoch) for epoch in fields.pop("history"))
         return cls(**{**fields, "epoch_losses": tuple(fields["epoch_losses"])}, history=history)
+
+
+def import_orbax() -> None:
+    """Imports Orbax, so that the first checkpoint need not: it takes some ten times as long as a checkpoint."""
+    importlib.import_module("orbax.checkpoint")
 
 
 class Checkpoints:

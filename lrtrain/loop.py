@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Setup:
-    """What a loop works with; none of it changes while it runs."""
+    """What a loop works with; none of it changes while it runs.
+
+    ``meanwhile`` is called whenever the devices have steps to do: the time for work that is not waited for.
+    """
 
     config: TrainConfig
     num_examples: int
@@ -40,6 +43,7 @@ class Setup:
     checkpoints: Checkpoints
     logs: RunLogs
     reporter: Reporter
+    meanwhile: Callable[[], object]
     stream: Stream | None = None
     """Where the training examples come from if the devices do not hold them."""
 
@@ -90,6 +94,8 @@ class Loop:
 
     def evaluate(self) -> tuple[float, float]:
         """Returns mean loss and accuracy on the test set, as the parameters are now."""
+        if self._history and self._history[-1].step == self._step:
+            return self._history[-1].test_loss, self._history[-1].test_accuracy
         loss, accuracy = self._setup.engine.evaluate(self._state)
         # The device counts in float32; the share of a whole number of images is given exactly.
         tests = self._setup.num_test_examples
@@ -116,6 +122,7 @@ class Loop:
             for examples, weight in chunks:
                 rates = self._rates(self._step, self._step + len(weight))
                 self._state, losses = self._setup.engine.run_steps(self._state, examples, weight, rates)
+                self._setup.meanwhile()
                 if waiting is not None:
                     self._heed(self._deliver(waiting))
                 waiting = _Chunk(self._step, rates, weight.sum(axis=1), losses)

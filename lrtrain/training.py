@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from lrtrain.cache import compiled_dir
-from lrtrain.checkpoint import Checkpoints, Progress
+from lrtrain.checkpoint import Checkpoints, Progress, import_orbax
 from lrtrain.config import TrainConfig
 from lrtrain.context import EpochInfo, RunInfo
 from lrtrain.devices import enable_compilation_cache, select_devices
@@ -183,6 +184,9 @@ def _run(job: _Job, change: OnScheduleChange | None, reporter: Reporter, began: 
         steps_per_epoch = job.config.steps_per_epoch(len(data.train))
         planned, progress = _plan(job, steps_per_epoch, checkpoints, change)
         engine = _engine(job.config, data, devices)
+        stream, sizes = _stream(data), (len(data.train), len(data.test))
+        # The devices have their own copy.
+        del data
         state = engine.init(job.config.seed)
         if job.stored is not None:
             state = checkpoints.restore_state(progress.step, state)
@@ -190,31 +194,39 @@ def _run(job: _Job, change: OnScheduleChange | None, reporter: Reporter, began: 
         run = RunInfo(job.run_dir.path, config, len(planned.values), steps_per_epoch, job.config.epochs, planned.values)
         reporter.phase("compiling the training step")
         engine.compile()
-        reporter.begin(Begin(run, progress.step, _in_words(devices), (len(data.train), len(data.test))))
-        # Drawn meanwhile: matplotlib takes as long as several steps.
+        reporter.begin(Begin(run, progress.step, _in_words(devices), sizes))
         with RunLogs(job.run_dir) as logs, ThreadPoolExecutor(1) as pool:
-            curves = {str(planned.spec): planned.values}
-            picture = pool.submit(draw_curves, curves, job.run_dir.picture, steps_per_epoch)
+
+            @functools.cache
+            def meanwhile() -> Future[None]:
+                return pool.submit(_prepare_files, job.run_dir, planned, steps_per_epoch)
+
             setup = Setup(
                 job.config,
-                len(data.train),
-                len(data.test),
+                *sizes,
                 engine,
                 run,
                 Observers(job.active),
                 checkpoints,
                 logs,
                 reporter,
-                _stream(data),
+                meanwhile,
+                stream,
             )
             loop = Loop(setup, state, progress)
             stopped = loop.run()
             test_loss, test_accuracy = loop.evaluate()
-            picture.result()
+            meanwhile().result()
     seconds = time.perf_counter() - began
     return RunResult(
         job.run_dir.path, loop.history, test_accuracy, test_loss, planned.values, loop.step, seconds, stopped
     )
+
+
+def _prepare_files(run_dir: RunDir, planned: Planned, steps_per_epoch: int) -> None:
+    """Draws the schedule, and imports what the first checkpoint needs; both libraries take as long as many steps."""
+    import_orbax()
+    draw_curves({str(planned.spec): planned.values}, run_dir.picture, steps_per_epoch)
 
 
 def _load_data(
