@@ -42,7 +42,7 @@ FIFTEEN = [
     "warmup-exponential-decay",
     "wsd",
 ]
-COMMANDS = ["train", "plot", "plugins", "completion"]
+COMMANDS = ["train", "compare", "plot", "plugins", "completion"]
 SCRIPTS = Path(sys.executable).parent
 
 
