@@ -225,7 +225,7 @@ def _exchange(text: str) -> list[str]:
     import numpy as np
 
     data = np.frombuffer(text.encode(), np.uint8)
-    with _stdout_as_stderr():
+    with _without_stdout():
         lengths = _gather(np.array([len(data)], np.int32))
     # Few shapes, because each is compiled.
     row = np.zeros(max(_SMALLEST_MESSAGE, 1 << (int(lengths.max()) - 1).bit_length()), np.uint8)
@@ -253,12 +253,14 @@ def _gather(row: NDArray[Any]) -> NDArray[Any]:
 
 
 @contextlib.contextmanager
-def _stdout_as_stderr() -> Iterator[None]:
-    """Sends to stderr what gloo prints on stdout when it connects, which it does in the first collective."""
+def _without_stdout() -> Iterator[None]:
+    """Drops what gloo prints on stdout when it connects, which it does in the first collective."""
     sys.stdout.flush()
-    with contextlib.ExitStack() as stack:
-        kept = os.dup(1)
-        stack.callback(os.close, kept)
-        os.dup2(2, 1)
-        stack.callback(os.dup2, kept, 1)
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    try:
         yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)

@@ -152,7 +152,8 @@ def _join(distributed: Distributed | None, config: TrainConfig, reporter: Report
 
 
 def _how_to_go_on(run_dir: RunDir) -> str:
-    if any(run_dir.checkpoints.glob("step_*")):
+    # Orbax renames a checkpoint when it is whole; before, its name has a suffix.
+    if any(not path.suffix for path in run_dir.checkpoints.glob("step_*")):
         return f"the same command with --resume --run-dir {run_dir.path} continues the run"
     return "there is no checkpoint yet, so the run has to begin anew"
 
