@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lrtrain.context import ScheduleContext as ScheduleContext
     from lrtrain.context import StepInfo as StepInfo
     from lrtrain.context import Stop as Stop
+    from lrtrain.distributed import Distributed as Distributed
     from lrtrain.duration import Duration as Duration
     from lrtrain.errors import LrtrainError as LrtrainError
     from lrtrain.errors import ScheduleError as ScheduleError
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from lrtrain.training import train as train
 
 _HOME = {
+    "Distributed": "distributed",
     "Doc": "options",
     "Duration": "duration",
     "EpochInfo": "context",

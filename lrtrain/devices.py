@@ -47,15 +47,17 @@ def _quota(cgroup: Path) -> float:
         return math.inf
 
 
-def select_devices(requested: int | None, batch_size: int | None) -> list[jax.Device]:
+def select_devices(requested: int | None, batch_size: int | None, *, distributed: bool = False) -> list[jax.Device]:
     """Chooses the devices of a run; call it before JAX is used for anything else.
 
     On CPU, JAX is told to present one device for each usable core, but no more than one for 16 examples of a batch. If
     JAX has started already (in a notebook, say), the devices that are there are taken.
 
     Args:
-        requested: Number of devices that the user asked for, or None for the best number.
+        requested: Number of devices that the user asked for, or None for the best number; in a distributed run, of each
+            process.
         batch_size: Examples in a step that the devices share; None when each does steps of its own.
+        distributed: Whether the devices of all processes are wanted, not only those of this one.
 
     Returns:
         The devices, at least one, all of one kind.
@@ -71,11 +73,21 @@ def select_devices(requested: int | None, batch_size: int | None) -> list[jax.De
     devices: list[jax.Device] = jax.local_devices()
     if requested is not None and not 1 <= requested <= len(devices):
         raise UsageError(f"--devices {requested}: there are {len(devices)} devices of kind {devices[0].device_kind}")
+    if distributed:
+        return _of_each_process(jax.devices(), requested)
     on_cpu = devices[0].platform == "cpu"
     chosen = devices[: requested or (wanted if on_cpu else len(devices))]
     if too_late and on_cpu and len(chosen) < (requested or min(cores, wanted)):
         _say_that_jax_had_started(len(chosen))
     return chosen
+
+
+def _of_each_process(devices: list[jax.Device], requested: int | None) -> list[jax.Device]:
+    """Returns the first ``requested`` devices of each process, or all."""
+    by_process: dict[int, list[jax.Device]] = {}
+    for device in devices:
+        by_process.setdefault(device.process_index, []).append(device)
+    return [device for process in sorted(by_process) for device in by_process[process][:requested]]
 
 
 @functools.cache

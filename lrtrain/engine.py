@@ -109,7 +109,7 @@ class Engine:
             test: The examples of ``evaluate``.
             batch_size: Examples in a step.
             loss_reduction: ``"sum"`` or ``"mean"``: which of a batch's losses the gradient is taken of.
-            devices: Devices of one kind; None for all local ones.
+            devices: Devices of one kind, of one process or several; None for all local ones.
             micro_batch: Largest number of examples that a device takes at once; None for 16 on CPU and all elsewhere.
                 It changes nothing but the last bits, and is not heeded on CPU for a model that is slow in a loop.
             chunk_steps: Largest number of steps in a call of ``run_steps``.
@@ -250,7 +250,10 @@ class Engine:
         return mean_loss, accuracy
 
     def _put(self, values: Any, spec: PartitionSpec) -> Any:
-        return jax.device_put(values, NamedSharding(self._program.mesh, spec))
+        sharding = NamedSharding(self._program.mesh, spec)
+        if sharding.is_fully_addressable:
+            return jax.device_put(values, sharding)
+        return jax.tree.map(lambda leaf: _put_own_shards(leaf, sharding), values)
 
 
 def _padded_steps(
@@ -271,6 +274,14 @@ def _padded(split: Split, share: int, parts: step.MicroBatches) -> tuple[npt.NDA
     images = _filled(split.images, (size, *split.images.shape[1:]), split.images.dtype)
     weights = np.ones(len(split.labels), np.float32)
     return images, _filled(split.labels, (size,), np.int32), _filled(weights, (size,), np.float32)
+
+
+def _put_own_shards(values: Any, sharding: NamedSharding) -> jax.Array:
+    """Puts on the devices of this process what they hold of an array that every process has whole."""
+    if isinstance(values, jax.Array) and not values.is_fully_addressable:
+        return values
+    whole = np.asarray(values)
+    return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])
 
 
 def _filled(values: npt.NDArray[Any], shape: tuple[int, ...], dtype: Any) -> npt.NDArray[Any]:

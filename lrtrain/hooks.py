@@ -36,6 +36,11 @@ class Observers:
         """Whether any plugin wants to see steps; if none does, steps cost nothing."""
         return bool(self._on_step)
 
+    @property
+    def watch_epochs(self) -> bool:
+        """Whether any plugin wants to see epochs."""
+        return bool(self._on_epoch_end)
+
     def step(self, run: RunInfo, step: StepInfo) -> Requests:
         """Calls ``on_step`` of every plugin that has it."""
         return _ask(self._on_step, f"on_step at step {step.step}", run=run, step=step)

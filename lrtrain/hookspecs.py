@@ -4,6 +4,9 @@ A plugin is a frozen dataclass whose methods carry ``@hookimpl``; an entry point
 it. Its docstring is its documentation and its fields are its options. pluggy passes a hook only the arguments that its
 signature names, by name, so one that needs no ``run`` leaves it out; a default for an argument would never be used,
 and is refused when the plugin is loaded.
+
+In a distributed run every process builds the schedule; the two hooks that observe are called in the first process
+only, and what they ask for acts in all.
 """
 
 from __future__ import annotations

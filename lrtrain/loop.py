@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import time
 from collections.abc import Callable, Generator
@@ -14,11 +15,12 @@ import numpy as np
 from lrtrain.checkpoint import Checkpoints, Progress
 from lrtrain.config import TrainConfig
 from lrtrain.context import EpochInfo, RunInfo, StepInfo
+from lrtrain.distributed import Processes
 from lrtrain.errors import TrainingError
 from lrtrain.hooks import Observers, Requests
 from lrtrain.order import epoch_order
 from lrtrain.reporting import Reporter
-from lrtrain.run_dir import RunLogs
+from lrtrain.run_dir import Logs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,8 +43,9 @@ class Setup:
     run: RunInfo
     observers: Observers
     checkpoints: Checkpoints
-    logs: RunLogs
+    logs: Logs
     reporter: Reporter
+    processes: Processes
     meanwhile: Callable[[], object]
     stream: Stream | None = None
     """Where the training examples come from if the devices do not hold them."""
@@ -165,12 +168,21 @@ class Loop:
         return self._show(rows)
 
     def _show(self, rows: list[tuple[int, int, np.float32, np.float32]]) -> Requests:
-        requests = Requests()
-        if self._setup.observers.watch_steps:
-            for step, epoch, rate, loss in rows:
-                info = StepInfo(step, epoch, float(rate), float(loss))
-                requests += self._setup.observers.step(self._setup.run, info)
-        return requests
+        observers, run = self._setup.observers, self._setup.run
+        if not observers.watch_steps:
+            return Requests()
+        infos = [StepInfo(step, epoch, float(rate), float(loss)) for step, epoch, rate, loss in rows]
+        return self._agreed(lambda: sum((observers.step(run, info) for info in infos), Requests()))
+
+    def _show_epoch(self, info: EpochInfo) -> Requests:
+        observers = self._setup.observers
+        if not observers.watch_epochs:
+            return Requests()
+        return self._agreed(lambda: observers.epoch_end(self._setup.run, info, self._history))
+
+    def _agreed(self, ask: Callable[[], Requests]) -> Requests:
+        """Asks in the main process, for all: hooks may look at a clock, and the processes would drift apart."""
+        return Requests(**json.loads(self._setup.processes.from_main(lambda: json.dumps(vars(ask())))))
 
     def _speed(self, chunk: _Chunk) -> float:
         """Returns examples per second since the chunk before was done."""
@@ -197,7 +209,7 @@ class Loop:
         )
         self._history.append(info)
         self._epoch_losses.clear()
-        self._heed(self._setup.observers.epoch_end(self._setup.run, info, self._history))
+        self._heed(self._show_epoch(info))
         self._setup.logs.add_epoch(info, speed)
         self._setup.reporter.epoch_ended(info, speed)
 

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 import numpy as np
 
@@ -107,6 +107,26 @@ def make_run_dir(run_dir: RunDir) -> None:
         run_dir.path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunDirError(f"{run_dir.path} cannot be made: {error.strerror}") from error
+
+
+class Logs(Protocol):
+    """Takes what a run logs."""
+
+    def add_steps(self, rows: Iterable[tuple[object, ...]]) -> None:
+        """Takes rows of `STEP_COLUMNS`."""
+
+    def add_epoch(self, epoch: EpochInfo, examples_per_second: float) -> None:
+        """Takes an epoch."""
+
+
+class NoLogs:
+    """Logs of a process that writes none."""
+
+    def add_steps(self, rows: Iterable[tuple[object, ...]]) -> None:
+        """Writes nothing."""
+
+    def add_epoch(self, epoch: EpochInfo, examples_per_second: float) -> None:
+        """Writes nothing."""
 
 
 class RunLogs:

@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,8 @@ from lrtrain.checkpoint import Checkpoints, Progress, import_orbax
 from lrtrain.config import TrainConfig
 from lrtrain.context import EpochInfo, RunInfo
 from lrtrain.devices import enable_compilation_cache, select_devices
-from lrtrain.errors import UsageError
+from lrtrain.distributed import ALONE, Distributed, Processes, connect, losses_named, processes_connected
+from lrtrain.errors import RunDirError, UsageError
 from lrtrain.hooks import Observers
 from lrtrain.loop import Loop, Setup
 from lrtrain.picture import draw_curves
@@ -26,7 +27,7 @@ from lrtrain.plugins import ActivePlugins, activate
 from lrtrain.reporting import Begin, Reporter, Silent
 from lrtrain.residency import fits
 from lrtrain.resume import ON_SCHEDULE_CHANGE, Before, OnScheduleChange, Planned, merge_config, plan_new, plan_resumed
-from lrtrain.run_dir import RunDir, RunLogs, make_run_dir, new_run_dir
+from lrtrain.run_dir import Logs, NoLogs, RunDir, RunLogs, make_run_dir, new_run_dir
 from lrtrain.spec import Spec
 from lrtrain.versions import versions
 
@@ -84,13 +85,14 @@ class RunResult:
     stopped: str | None
 
 
-def train(
+def train(  # noqa: PLR0913
     *plugins: Spec | str | Mapping[str, Any],
     settings: Sequence[str] = (),
     run_dir: str | Path | None = None,
     resume: bool = False,
     on_schedule_change: OnScheduleChange | None = None,
     reporter: Reporter | None = None,
+    distributed: Distributed | None = None,
     **options: Unpack[TrainOptions],
 ) -> RunResult:
     """Trains a network under a learning-rate schedule, with a checkpoint after every epoch.
@@ -106,6 +108,9 @@ def train(
         it has, its last learning rate held if the run is longer now; ``"restart"`` begins the new one, built for the
         steps that are left. None: it is an error.
       reporter: receives what happens; None for silence.
+      distributed: this process is one of several that train together and all make this call; see
+        `lrtrain.Distributed`. The first one writes the run directory, which all of them must see, calls the hooks that
+        observe, and reports.
       **options: the fields of `lrtrain.config.TrainConfig`: epochs, batch_size, optimizer, loss_reduction, seed,
         dataset, data_dir, train_size, shuffle, devices, micro_batch, model, data_on_device.
 
@@ -114,7 +119,8 @@ def train(
 
     Raises:
       UsageError: what is asked for cannot be done; nothing has been written.
-      TrainingError: the loss is not finite, or a plugin raised; the checkpoints so far are kept.
+      TrainingError: the loss is not finite, a plugin raised, or another process of a distributed run has gone; the
+        checkpoints so far are kept.
 
     Example:
       ```python
@@ -127,8 +133,33 @@ def train(
     began = time.perf_counter()
     if on_schedule_change not in (None, *ON_SCHEDULE_CHANGE):
         raise UsageError(f"on_schedule_change={on_schedule_change} is refused: expected keep or restart")
+    if distributed is not None:
+        distributed.check()
     job = _resumed(plugins, settings, run_dir, options) if resume else _new(plugins, settings, run_dir, options)
-    return _run(job, on_schedule_change, reporter or Silent(), began)
+    reporter = reporter or Silent()
+    processes = _join(distributed, job.config, reporter)
+    job = dataclasses.replace(job, run_dir=RunDir(Path(processes.from_main(lambda: str(job.run_dir.path)))))
+    with losses_named(processes, lambda: _how_to_go_on(job.run_dir)):
+        return _run(job, processes, on_schedule_change, reporter if processes.is_main else Silent(), began)
+
+
+def _join(distributed: Distributed | None, config: TrainConfig, reporter: Reporter) -> Processes:
+    if distributed is None:
+        return ALONE
+    if distributed.process_id in (0, None):
+        reporter.phase("waiting for the other processes")
+    keep_compiled()
+    connect(distributed)
+    # JAX starts when it is asked which process this is, and then has the devices that it has.
+    select_devices(config.devices, config.batch_size, distributed=True)
+    return processes_connected()
+
+
+def _how_to_go_on(run_dir: RunDir) -> str:
+    # Orbax renames a checkpoint when it is whole; before, its name has a suffix.
+    if any(not path.suffix for path in run_dir.checkpoints.glob("step_*")):
+        return f"the same command with --resume --run-dir {run_dir.path} continues the run"
+    return "there is no checkpoint yet, so the run has to begin anew"
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,16 +202,20 @@ def _resumed(
     return _Job(active, config, directory, stored)
 
 
-def _run(job: _Job, change: OnScheduleChange | None, reporter: Reporter, began: float) -> RunResult:
+def _run(
+    job: _Job, processes: Processes, change: OnScheduleChange | None, reporter: Reporter, began: float
+) -> RunResult:
     from lrtrain.data import find_dataset
 
     reporter.phase(f"loading {job.config.dataset}")
-    source = find_dataset(job.config.dataset, data_dir=job.config.data_dir)
-    with contextlib.closing(Checkpoints(job.run_dir.checkpoints)) as checkpoints:
+    with processes.together():
+        source = find_dataset(job.config.dataset, data_dir=job.config.data_dir)
+    with _open_checkpoints(job.run_dir, processes) as checkpoints:
         reporter.phase("starting JAX")
         keep_compiled()
-        devices = select_devices(job.config.devices, job.config.batch_size)
-        data = _load_data(source, job.config, devices, reporter)
+        devices = select_devices(job.config.devices, job.config.batch_size, distributed=not processes.alone)
+        with processes.together():
+            data = _load_data(source, job.config, devices, reporter)
         steps_per_epoch = job.config.steps_per_epoch(len(data.train))
         planned, progress = _plan(job, steps_per_epoch, checkpoints, change)
         engine = _engine(job.config, data, devices)
@@ -190,17 +225,13 @@ def _run(job: _Job, change: OnScheduleChange | None, reporter: Reporter, began: 
         state = engine.init(job.config.seed)
         if job.stored is not None:
             state = checkpoints.restore_state(progress.step, state)
-        config = _write_head(job, planned, progress, devices, steps_per_epoch)
+        config = _describe(job, planned, progress, devices, steps_per_epoch)
+        _write_head(job.run_dir, config, progress, processes)
         run = RunInfo(job.run_dir.path, config, len(planned.values), steps_per_epoch, job.config.epochs, planned.values)
         reporter.phase("compiling the training step")
         engine.compile()
         reporter.begin(Begin(run, progress.step, _in_words(devices), sizes))
-        with RunLogs(job.run_dir) as logs, ThreadPoolExecutor(1) as pool:
-
-            @functools.cache
-            def meanwhile() -> Future[None]:
-                return pool.submit(_prepare_files, job.run_dir, planned, steps_per_epoch)
-
+        with _writing(job.run_dir, planned, steps_per_epoch, processes) as (logs, meanwhile):
             setup = Setup(
                 job.config,
                 *sizes,
@@ -210,13 +241,13 @@ def _run(job: _Job, change: OnScheduleChange | None, reporter: Reporter, began: 
                 checkpoints,
                 logs,
                 reporter,
+                processes,
                 meanwhile,
                 stream,
             )
             loop = Loop(setup, state, progress)
             stopped = loop.run()
             test_loss, test_accuracy = loop.evaluate()
-            meanwhile().result()
     seconds = time.perf_counter() - began
     return RunResult(
         job.run_dir.path, loop.history, test_accuracy, test_loss, planned.values, loop.step, seconds, stopped
@@ -227,6 +258,37 @@ def _prepare_files(run_dir: RunDir, planned: Planned, steps_per_epoch: int) -> N
     """Draws the schedule, and imports what the first checkpoint needs; both libraries take as long as many steps."""
     import_orbax()
     draw_curves({str(planned.spec): planned.values}, run_dir.picture, steps_per_epoch)
+
+
+@contextlib.contextmanager
+def _open_checkpoints(run_dir: RunDir, processes: Processes) -> Iterator[Checkpoints]:
+    checkpoints = Checkpoints(run_dir.checkpoints)
+    try:
+        yield checkpoints
+    except BaseException:
+        # To close them is to wait for the other processes, and they may have gone.
+        if processes.alone:
+            checkpoints.close()
+        raise
+    checkpoints.close()
+
+
+@contextlib.contextmanager
+def _writing(
+    run_dir: RunDir, planned: Planned, steps_per_epoch: int, processes: Processes
+) -> Iterator[tuple[Logs, Callable[[], object]]]:
+    """Opens the logs; what is yielded beside them draws the picture, on its own thread, when it is first called."""
+    if not processes.is_main:
+        yield NoLogs(), import_orbax
+        return
+    with RunLogs(run_dir) as logs, ThreadPoolExecutor(1) as pool:
+
+        @functools.cache
+        def meanwhile() -> Future[None]:
+            return pool.submit(_prepare_files, run_dir, planned, steps_per_epoch)
+
+        yield logs, meanwhile
+        meanwhile().result()
 
 
 def _load_data(
@@ -297,15 +359,16 @@ def _engine(config: TrainConfig, data: Dataset | StreamedDataset, devices: list[
     )
 
 
-def _write_head(
-    job: _Job, planned: Planned, progress: Progress, devices: list[jax.Device], steps_per_epoch: int
-) -> dict[str, Any]:
+def _write_head(run_dir: RunDir, config: dict[str, Any], progress: Progress, processes: Processes) -> None:
     """Makes the directory of a new run, or brings that of an old one to its checkpoint; writes what comes first."""
-    make_run_dir(job.run_dir)
-    job.run_dir.cut_logs(progress.step)
-    config = _describe(job, planned, progress, devices, steps_per_epoch)
-    job.run_dir.write_config(config)
-    return config
+    with processes.together():
+        if processes.is_main:
+            make_run_dir(run_dir)
+            run_dir.cut_logs(progress.step)
+            run_dir.write_config(config)
+    with processes.together():
+        if not run_dir.config.is_file():
+            raise RunDirError(f"{run_dir.path} is not there in every process: give a --run-dir that all of them share")
 
 
 def _describe(
@@ -324,12 +387,15 @@ def _describe(
         "total_steps": len(planned.values),
         "versions": versions(plugin.entry.distribution for plugin in job.active.plugins),
         "device": {"kind": devices[0].device_kind, "count": len(devices)},
+        "processes": len({device.process_index for device in devices}),
     }
     if job.stored is not None:
-        was = {key: job.stored[key] for key in ("versions", "device")}
+        was = {key: job.stored[key] for key in ("versions", "device", "processes") if key in job.stored}
         described["resumed"] = [*job.stored.get("resumed", []), {"step": progress.step, "before": was}]
     return described
 
 
 def _in_words(devices: list[jax.Device]) -> str:
-    return f"{len(devices)} x {devices[0].device_kind}"
+    processes = len({device.process_index for device in devices})
+    said = f"{len(devices)} x {devices[0].device_kind}"
+    return said if processes == 1 else f"{said} in {processes} processes"

@@ -82,6 +82,10 @@ def _fail(message: str, code: int, ctx: click.Context | None) -> None:
     click.echo(click.style("Error: ", fg="red", bold=True) + line, err=True)
     if ctx is not None:
         click.echo(f"'{ctx.command_path} --help' lists what can be given.", err=True)
+    # Only a command that trains has it loaded.
+    distributed = sys.modules.get("lrtrain.distributed")
+    if distributed is not None:
+        distributed.leave(code)
     sys.exit(code)
 
 

@@ -65,6 +65,15 @@ _DIRECTORY = click.Path(file_okay=False, path_type=Path)
     type=click.Choice(["keep", "restart"]),
     help="With --resume and another schedule: keep the run's own, or restart with the new one for the steps left.",
 )
+@click.option(
+    "--distributed",
+    is_flag=True,
+    help="Train with the other processes of a cluster (SLURM, Open MPI, Kubernetes), or with those that the next three "
+    "options name; --devices is then the number of each process.",
+)
+@click.option("--coordinator", metavar="HOST:PORT", help="With --distributed: where process 0 listens.")
+@click.option("--num-processes", type=int, metavar="N", help="With --distributed: how many processes there are.")
+@click.option("--process-id", type=int, metavar="I", help="With --distributed: which one this is, from 0.")
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but the summary.")
 @click.pass_context
 def command(
@@ -75,6 +84,10 @@ def command(
     run_dir: Path | None,
     resume: bool,
     on_schedule_change: Any,
+    distributed: bool,
+    coordinator: str | None,
+    num_processes: int | None,
+    process_id: int | None,
     quiet: bool,
     **options: Any,
 ) -> None:
@@ -89,10 +102,14 @@ def command(
       lrtrain --plugin 'wsd(peak_value=5e-4, decay_steps=30%)' --epochs 3
       lrtrain --plugin linear --set transition_begin=2ep --optimizer adam
       lrtrain --resume --run-dir runs/sgdr-20260101-120000
+      srun lrtrain --distributed --plugin sgdr --run-dir runs/on-all-hosts
     """
     if not plugins and not resume:
         raise click.UsageError("no plugin was named: add one, as in --plugin sgdr ('lrtrain plugins list' shows them)")
+    if not distributed and (coordinator, num_processes, process_id) != (None, None, None):
+        raise click.UsageError("--coordinator, --num-processes and --process-id go with --distributed: add it")
     from lrtrain.cli.progress import Interrupted, make_reporter, print_summary
+    from lrtrain.distributed import Distributed, is_main
     from lrtrain.training import train
 
     with make_reporter(quiet=quiet) as reporter:
@@ -104,11 +121,15 @@ def command(
                 resume=resume,
                 on_schedule_change=on_schedule_change,
                 reporter=reporter,
+                distributed=Distributed(coordinator, num_processes, process_id) if distributed else None,
                 **_given(ctx, options),
             )
         except KeyboardInterrupt:
+            if distributed and reporter.directory is None:
+                raise
             raise Interrupted(reporter.directory) from None
-    print_summary(result)
+    if is_main():
+        print_summary(result)
 
 
 def _given(ctx: click.Context, options: dict[str, Any]) -> dict[str, Any]:

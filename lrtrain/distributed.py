@@ -1,0 +1,266 @@
+"""Several processes that train one network together, on JAX's own distributed runtime."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from lrtrain.errors import LrtrainError, TrainingError, UsageError, cause
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# A process that is gone without closing its connections, such as one of a host that lost power, is found out after the
+# first; the second is how long one that has ended waits for the others to end too.
+_HEARTBEAT_TIMEOUT = 30
+_SHUTDOWN_TIMEOUT = 60
+_LOST = re.compile(r"gloo|nccl|connection (closed|reset)|socket closed|heartbeat|coordination|barrier", re.IGNORECASE)
+_SMALLEST_MESSAGE = 256
+
+
+@dataclass(frozen=True)
+class Distributed:
+    """Where a process stands in a distributed run: all three are given, or none and JAX asks the cluster.
+
+    JAX knows SLURM, Open MPI, Kubernetes and Cloud TPU by their environment. This is no part of a run's configuration:
+    the same run can go on elsewhere, with other processes.
+
+    Args:
+      coordinator: ``HOST:PORT`` where process 0 listens and all others can reach it.
+      num_processes: how many processes there are.
+      process_id: which one this is, from 0.
+    """
+
+    coordinator: str | None = None
+    num_processes: int | None = None
+    process_id: int | None = None
+
+    def check(self) -> None:
+        """Raises UsageError for what cannot be a process of a run."""
+        given = (self.coordinator, self.num_processes, self.process_id)
+        if given == (None, None, None):
+            return
+        if None in given:
+            raise UsageError("--coordinator, --num-processes and --process-id belong together: give all three or none")
+        host, _, port = str(self.coordinator).rpartition(":")
+        if not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 2**16):
+            raise UsageError(f"--coordinator {self.coordinator} is refused: expected HOST:PORT, as in node1:12355")
+        if not 0 <= int(self.process_id or 0) < int(self.num_processes or 0):
+            raise UsageError(
+                f"--process-id {self.process_id} with --num-processes {self.num_processes} is refused: "
+                "expected numbers from 0 to one less than the processes"
+            )
+
+
+class Processes:
+    """The processes of a run, as one of them sees them; also those of a run of one process.
+
+    Whatever communicates here has to be called by all processes, in one order.
+    """
+
+    def __init__(self, index: int, count: int) -> None:
+        self._index = index
+        self._count = count
+
+    @property
+    def count(self) -> int:
+        """How many processes there are."""
+        return self._count
+
+    @property
+    def alone(self) -> bool:
+        """Whether this is the only process."""
+        return self._count == 1
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process is the one that writes files, calls hooks and reports."""
+        return self._index == 0
+
+    def from_main(self, make: Callable[[], str]) -> str:
+        """Returns to every process the text that the main process makes.
+
+        Raises:
+          TrainingError: in all other processes, when making it has failed; the main process raises what it raised.
+        """
+        if self.alone:
+            return make()
+        text = ""
+        with self.together() as said:
+            if self.is_main:
+                said.append(make())
+        (text,) = said
+        return text
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[list[str]]:
+        """Ends when all processes have come to its end, and fails in all of them when it has failed in one.
+
+        Yields:
+          A list: what the main process puts in it, the list of every process holds at the end.
+
+        Raises:
+          TrainingError: another process has failed; this one would wait for it for ever.
+        """
+        said: list[str] = []
+        if self.alone:
+            yield said
+            return
+        failure = None
+        try:
+            yield said
+        except Exception as error:  # noqa: BLE001  # raised again, once the others know of it
+            failure = error
+        told = _told(failure) if failure else None
+        messages = [json.loads(text) for text in _exchange(json.dumps({"failed": told, "said": said}))]
+        if failure is not None:
+            raise failure
+        for index, message in enumerate(messages):
+            if message["failed"] is not None:
+                raise TrainingError(f"process {index} of this distributed run has failed: {message['failed']}")
+        said[:] = messages[0]["said"]
+
+
+ALONE = Processes(0, 1)
+
+
+def connect(options: Distributed) -> None:
+    """Connects this process with the others of a distributed run; call it before JAX is used for anything else.
+
+    A program that has called `jax.distributed.initialize` itself keeps what it has set up.
+
+    Args:
+      options: where this process stands.
+
+    Raises:
+      UsageError: JAX finds no cluster, or the address cannot be used.
+    """
+    import jax
+
+    if jax.distributed.is_initialized():
+        return
+    try:
+        jax.distributed.initialize(
+            options.coordinator,
+            options.num_processes,
+            options.process_id,
+            heartbeat_timeout_seconds=_HEARTBEAT_TIMEOUT,
+            shutdown_timeout_seconds=_SHUTDOWN_TIMEOUT,
+        )
+    except (ValueError, KeyError) as error:
+        raise UsageError(
+            f"--distributed finds no cluster ({cause(error)}): give --coordinator HOST:PORT, --num-processes N and "
+            "--process-id I, or start the processes with srun or mpirun"
+        ) from error
+    except RuntimeError as error:
+        where = f" at {options.coordinator}" if options.coordinator else ""
+        raise UsageError(f"--distributed cannot be set up{where}: {cause(error)}") from error
+
+
+def processes_connected() -> Processes:
+    """Returns the processes that JAX has connected, after `connect`; this starts JAX with the devices it then has."""
+    import jax
+
+    return Processes(jax.process_index(), jax.process_count())
+
+
+def is_connected() -> bool:
+    """Tells whether this process is one of a distributed run."""
+    return "jax" in sys.modules and bool(sys.modules["jax"].distributed.is_initialized())
+
+
+def is_main() -> bool:
+    """Tells whether this process speaks for its run, as the only one or the first; for use when a run has begun."""
+    return not is_connected() or bool(sys.modules["jax"].process_index() == 0)
+
+
+def leave(code: int) -> NoReturn:
+    """Ends this process; in a distributed run at once, so that the others see it and nothing waits for them."""
+    if is_connected():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+@contextlib.contextmanager
+def losses_named(processes: Processes, go_on: Callable[[], str]) -> Iterator[None]:
+    """Turns what JAX and Orbax raise when a process has gone into one sentence.
+
+    Args:
+      processes: those of the run.
+      go_on: says how the run is continued.
+
+    Raises:
+      TrainingError: a process has gone.
+    """
+    try:
+        yield
+    except LrtrainError:
+        raise
+    except Exception as error:
+        if processes.alone or not _LOST.search(str(error)):
+            raise
+        raise TrainingError(f"a process of this distributed run has gone ({_brief(error)}); {go_on()}") from error
+
+
+def _brief(error: Exception) -> str:
+    """Returns the first line without the place in the source that gloo names."""
+    return re.sub(r"\[\S*\.cc:\d+\] ", "", cause(error))[:200]
+
+
+def _told(error: Exception) -> str:
+    return (str(error) if isinstance(error, LrtrainError) else cause(error))[:2000]
+
+
+def _exchange(text: str) -> list[str]:
+    """Gives a text to all processes and returns those of all, by process."""
+    import jax
+    import numpy as np
+
+    data = np.frombuffer(text.encode(), np.uint8)
+    with _without_stdout():
+        lengths = _gather(np.array([len(data)], np.int32))
+    # Few shapes, because each is compiled.
+    row = np.zeros(max(_SMALLEST_MESSAGE, 1 << (int(lengths.max()) - 1).bit_length()), np.uint8)
+    row[: len(data)] = data
+    rows = _gather(row)
+    found = {
+        device.process_index: bytes(values[: int(length[0])]).decode()
+        for device, values, length in zip(jax.devices(), rows, lengths, strict=True)
+    }
+    return [found[index] for index in sorted(found)]
+
+
+def _gather(row: NDArray[Any]) -> NDArray[Any]:
+    """Returns the rows of all devices, in their order; each process gives the same row for all of its own."""
+    import jax
+    import numpy as np
+    from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+    # Not `multihost_utils.process_allgather`: it wants equally many devices in each process.
+    devices = jax.devices()
+    mesh = Mesh(np.asarray(devices), ("devices",))
+    sharded, everywhere = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("devices",), ()))
+    rows = jax.make_array_from_callback((len(devices), len(row)), sharded, lambda _: row[np.newaxis])
+    return np.asarray(jax.jit(lambda values: values, out_shardings=everywhere)(rows))
+
+
+@contextlib.contextmanager
+def _without_stdout() -> Iterator[None]:
+    """Drops what gloo prints on stdout when it connects, which it does in the first collective."""
+    sys.stdout.flush()
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)

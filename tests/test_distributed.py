@@ -1,0 +1,261 @@
+"""Several processes that train one network, as real processes on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import lrtrain
+from lrtrain.cli import main
+from lrtrain.distributed import ALONE, Processes, losses_named
+from lrtrain.errors import TrainingError, UsageError
+
+SPEC = "sgdr(cycles=2, init_value=0.002, peak_value=0.01, end_value=0.001)"
+OPTIONS: dict[str, Any] = {
+    "dataset": "tiny",
+    "batch_size": 8,
+    "optimizer": "adam",
+    "epochs": 5,
+    "model": "small_model:Small",
+}
+
+# It compiles faster than the default one.
+MODEL = """
+import flax.linen as nn
+
+class Small(nn.Module):
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.relu(nn.Dense(8)(x.reshape(x.shape[0], -1)))
+        return nn.Dense(self.num_classes)(x)
+"""
+
+# Notes which process calls it, asks for another learning rate in both hooks, and can kill a process.
+OBSERVER = """
+import os, signal
+
+@dataclass(frozen=True)
+class Plugin:
+    "Notes, asks and kills."
+    notes: str = ""
+
+    def note(self, run, text):
+        with open(run.directory.parent / "notes.txt", "a") as file:
+            print(os.getpid(), text, file=file)
+
+    @hookimpl
+    def on_step(self, run, step):
+        self.note(run, f"step {step.step}")
+        return ScaleLearningRate(0.5) if step.step == 3 else None
+
+    @hookimpl
+    def on_epoch_end(self, run, epoch):
+        self.note(run, f"epoch {epoch.epoch}")
+        victim = run.directory.parent / "victim"
+        if epoch.epoch == 3 and victim.exists():
+            os.kill(int(victim.read_text()), signal.SIGKILL)
+            victim.unlink()
+        return ScaleLearningRate(0.75)
+"""
+
+
+@pytest.fixture
+def launch(tiny: Path, tmp_path: Path) -> Callable[..., list[subprocess.Popen[str]]]:
+    """Returns a function that starts the processes of a run on one device each."""
+
+    def start(*arguments: str, own: dict[int, list[str]] | None = None) -> list[subprocess.Popen[str]]:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{free.getsockname()[1]}"
+        own = own or {}
+        return [
+            lrtrain_process(
+                tmp_path,
+                *(*arguments, "--distributed", "--coordinator", address, "--num-processes", "2"),
+                *("--process-id", str(index), "--devices", "1", *own.get(index, [])),
+            )
+            for index in range(2)
+        ]
+
+    return start
+
+
+def lrtrain_process(directory: Path, *arguments: str) -> subprocess.Popen[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_"))}
+    environment["PYTHONPATH"] = str(directory / "site")
+    return subprocess.Popen(
+        [sys.executable, "-m", "lrtrain", "train", *arguments],
+        cwd=directory,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def ended(processes: list[subprocess.Popen[str]], seconds: float = 150) -> list[tuple[int, str, str]]:
+    """Returns exit codes and output; nobody is left over, whatever happens."""
+    try:
+        outputs = [process.communicate(timeout=seconds) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    return [(process.returncode, *output) for process, output in zip(processes, outputs, strict=True)]
+
+
+def options(tiny: Path) -> list[str]:
+    given = {**OPTIONS, "data_dir": tiny}
+    return [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+
+
+def columns(run_dir: Path) -> np.ndarray[Any, Any]:
+    table: np.ndarray[Any, Any] = np.loadtxt(run_dir / "steps.csv", delimiter=",", skiprows=1)
+    return table
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_and_go_on_when_one_was_killed(
+    launch: Callable[..., list[subprocess.Popen[str]]],
+    install_plugin: Callable[..., str],
+    tiny: Path,
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "site" / "small_model.py").write_text(MODEL)
+    plugins = ["--plugin", SPEC, "--plugin", install_plugin("observer", OBSERVER)]
+
+    # The default directory has the time in its name, and they agree on one.
+    (code, out, err), other = ended(launch(*plugins, *options(tiny)))
+    assert code == 0, err
+    assert other == (0, "", ""), "only the first process speaks"
+    assert "2 x cpu in 2 processes" in err
+    assert out.startswith("test accuracy")
+    (whole,) = (path for path in (tmp_path / "runs").iterdir() if path.is_dir())
+    config = json.loads((whole / "config.json").read_text())
+    assert (config["device"]["count"], config["processes"], config["train"]["devices"]) == (2, 2, 1)
+    assert (whole / "learning_rate.png").exists()
+
+    # Steps are optimizer updates, 9 an epoch and not 18; each is seen once, by one process.
+    notes = [line.split(" ", 1) for line in (whole.parent / "notes.txt").read_text().splitlines()]
+    assert len({process for process, _ in notes}) == 1
+    assert sorted(text for _, text in notes) == sorted(
+        [f"step {step}" for step in range(45)] + [f"epoch {epoch}" for epoch in range(5)]
+    )
+
+    # One process with as many devices. Sums of four examples by two, so only their order may differ.
+    lrtrain.train(SPEC, "observer", run_dir=tmp_path / "one", data_dir=tiny, devices=2, **OPTIONS)
+    np.testing.assert_array_equal(columns(tmp_path / "one")[:, :3], columns(whole)[:, :3])
+    np.testing.assert_allclose(columns(tmp_path / "one")[:, 3], columns(whole)[:, 3], rtol=1e-4)
+
+    # Killed at the end of the fourth epoch: by then the second epoch's checkpoint is on disk.
+    started = launch(*plugins, *options(tiny), "--run-dir", "torn")
+    (tmp_path / "victim").write_text(str(started[1].pid))
+    assert started[1].wait(150) == -9
+    (code, _, err), _ = ended(started, 60)
+    assert code == 1, err
+    assert "Error: a process of this distributed run has gone" in err
+    assert f"the same command with --resume --run-dir {tmp_path / 'torn'} continues the run" in err
+
+    (code, _, err), _ = ended(launch("--resume", "--run-dir", "torn"))
+    assert code == 0, err
+    assert (tmp_path / "torn" / "steps.csv").read_bytes() == (whole / "steps.csv").read_bytes()
+    assert json.loads((tmp_path / "torn" / "config.json").read_text())["resumed"][0]["step"] in (18, 27)
+
+
+@pytest.mark.slow
+def test_what_one_process_cannot_do_ends_all(
+    launch: Callable[..., list[subprocess.Popen[str]]], tiny: Path, tmp_path: Path
+) -> None:
+    elsewhere = ["--data-dir", str(tmp_path / "nothing")]
+    first, second = ended(launch("--plugin", SPEC, *options(tiny), "--run-dir", "run", own={1: elsewhere}))
+    assert second[0] == 2
+    assert "there is no data set 'tiny'" in second[2]
+    assert first[0] == 1
+    assert "Error: process 1 of this distributed run has failed: there is no data set 'tiny'" in first[2]
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--coordinator", "a:1"], "--coordinator, --num-processes and --process-id go with --distributed: add it"),
+        (["--distributed", "--process-id", "0"], "belong together: give all three or none"),
+        (
+            ["--distributed", "--coordinator", "node1", "--num-processes", "2", "--process-id", "0"],
+            "--coordinator node1 is refused: expected HOST:PORT, as in node1:12355",
+        ),
+        (
+            ["--distributed", "--coordinator", "node1:70000", "--num-processes", "2", "--process-id", "0"],
+            "--coordinator node1:70000 is refused",
+        ),
+        (
+            ["--distributed", "--coordinator", "node1:1234", "--num-processes", "2", "--process-id", "2"],
+            "--process-id 2 with --num-processes 2 is refused: expected numbers from 0 to one less than the processes",
+        ),
+        (
+            ["--distributed", "--coordinator", "node1:1234", "--num-processes", "0", "--process-id", "0"],
+            "--process-id 0 with --num-processes 0 is refused",
+        ),
+    ],
+)
+def test_what_is_no_process_of_a_run(arguments: list[str], message: str) -> None:
+    result = CliRunner().invoke(main, ["--plugin", "constant", *arguments])
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_no_cluster_and_an_address_in_use(tmp_path: Path) -> None:
+    ((code, _, err),) = ended([lrtrain_process(tmp_path, "--plugin", "constant", "--distributed")])
+    assert code == 2, err
+    assert "Error: --distributed finds no cluster" in err
+    assert "give --coordinator HOST:PORT, --num-processes N and --process-id I" in err
+    with socket.socket(socket.AF_INET6) as taken:
+        taken.bind(("::", 0))
+        taken.listen()
+        where = f"127.0.0.1:{taken.getsockname()[1]}"
+        address = ["--coordinator", where, "--num-processes", "2", "--process-id", "0"]
+        ((code, _, err),) = ended([lrtrain_process(tmp_path, "--plugin", "constant", "--distributed", *address)])
+    assert code == 2, err
+    assert f"Error: --distributed cannot be set up at {where}" in err
+
+
+def test_a_process_alone_agrees_with_itself() -> None:
+    assert ALONE.from_main(lambda: "text") == "text"
+    with pytest.raises(UsageError, match="mine"), ALONE.together():
+        raise UsageError("mine")
+
+
+@pytest.mark.parametrize(
+    "text", ["Gloo all-reduce failed: Connection closed by peer", "NCCL error", "heartbeat timeout"]
+)
+def test_the_loss_of_a_process_is_one_sentence(text: str) -> None:
+    with (
+        pytest.raises(TrainingError, match=r"^a process of this distributed run has gone \(.*\); go on so$"),
+        losses_named(Processes(0, 2), lambda: "go on so"),
+    ):
+        raise ValueError(f"UNKNOWN: {text}")
+
+
+@pytest.mark.parametrize(
+    ("processes", "error"),
+    [
+        (ALONE, ValueError("Gloo all-reduce failed")),
+        (Processes(0, 2), ValueError("a bug of ours")),
+        (Processes(0, 2), UsageError("the barrier is ours")),
+    ],
+)
+def test_other_errors_stay_what_they_are(processes: Processes, error: Exception) -> None:
+    with pytest.raises(type(error)) as raised, losses_named(processes, lambda: ""):
+        raise error
+    assert raised.value is error
