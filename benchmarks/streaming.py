@@ -114,9 +114,7 @@ def main() -> None:
         examples, median = workers[name][1], statistics.median(seconds)
         speed = round(examples / median)
         about = {"seconds": round(median, 3), "lowest": round(min(seconds), 3), "highest": round(max(seconds), 3)}
-        print(
-            json.dumps({"epoch": name, "examples": examples, **about, "examples_per_second": speed})
-        )
+        print(json.dumps({"epoch": name, "examples": examples, **about, "examples_per_second": speed}))
     ratios = [streamed / kept for streamed, kept in zip(times[STREAMED], times[KEPT], strict=True)]
     print(json.dumps({
         "streamed / kept": round(statistics.median(ratios), 3),
