@@ -132,7 +132,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[Any, ...], dict
     return calls
 
 
-NOTHING = {"settings": (), "run_dir": None, "resume": False, "on_schedule_change": None}
+NOTHING = {"settings": (), "run_dir": None, "resume": False, "on_schedule_change": None, "distributed": None}
 
 
 @pytest.mark.parametrize("command", [[], ["train"]])
