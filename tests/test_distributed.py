@@ -234,7 +234,7 @@ def test_no_cluster_and_an_address_in_use(tmp_path: Path) -> None:
 
 def test_processes_of_unequal_size_are_refused() -> None:
     devices: Any = [SimpleNamespace(process_index=index) for index in (0, 0, 1)]
-    with pytest.raises(UsageError, match="the processes have from 1 to 2 devices, .* give --devices N"):
+    with pytest.raises(UsageError, match=r"the processes have from 1 to 2 devices, .* give --devices N"):
         _of_each_process(devices, None)
     assert _of_each_process([*devices, devices[2]], 1) == [devices[0], devices[2]]
 
