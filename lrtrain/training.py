@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from lrtrain.cache import compiled_dir
-from lrtrain.checkpoint import Checkpoints, Progress
+from lrtrain.checkpoint import Checkpoints, Progress, import_orbax
 from lrtrain.config import TrainConfig
 from lrtrain.context import EpochInfo, RunInfo
 from lrtrain.devices import enable_compilation_cache, select_devices
@@ -184,8 +184,11 @@ def _run(job: _Job, change: OnScheduleChange | None, reporter: Reporter, began: 
         reporter.phase("compiling the training step")
         engine.compile()
         reporter.begin(Begin(run, progress.step, _in_words(devices), (len(data.train), len(data.test))))
-        # Drawn meanwhile: matplotlib takes as long as several steps.
         with RunLogs(job.run_dir) as logs, ThreadPoolExecutor(1) as pool:
+            # What the first steps need not wait for, in the order in which it is needed. Should one of the first two
+            # fail, it does so again where it is used.
+            pool.submit(engine.compile_evaluation, state)
+            pool.submit(import_orbax)
             curves = {str(planned.spec): planned.values}
             picture = pool.submit(draw_curves, curves, job.run_dir.picture, steps_per_epoch)
             setup = Setup(
@@ -243,7 +246,8 @@ def _engine(config: TrainConfig, data: Dataset, devices: list[jax.Device]) -> En
     from lrtrain.optimizers import optimizer
 
     model = load_model(config.model, data.num_classes)
-    check_model(model, data.train.images.shape[1:], data.num_classes)
+    if config.model is not None:
+        check_model(model, data.train.images.shape[1:], data.num_classes)
     return Engine(
         model,
         optimizer(config.optimizer),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +87,7 @@ def command(
     """
     if not plugins and not resume:
         raise click.UsageError("no plugin was named: add one, as in --plugin sgdr ('lrtrain plugins list' shows them)")
+    _spare_the_collector()
     from lrtrain.cli.progress import Interrupted, make_reporter, print_summary
     from lrtrain.training import train
 
@@ -102,6 +105,12 @@ def command(
         except KeyboardInterrupt:
             raise Interrupted(reporter.directory) from None
     print_summary(result)
+
+
+def _spare_the_collector() -> None:
+    """Lets Python look less for garbage: what it imports and JAX traces is a million objects that live to the end."""
+    gc.set_threshold(100_000)
+    atexit.register(gc.freeze)
 
 
 def _given(ctx: click.Context, options: dict[str, Any]) -> dict[str, Any]:
