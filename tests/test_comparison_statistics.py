@@ -81,6 +81,7 @@ def simulate(rng: np.random.Generator, shift: float, schedules: int, seeds: int)
     return made
 
 
+@pytest.mark.slow
 def test_equals_are_called_a_tie() -> None:
     rng = np.random.default_rng(1)
     ties = 0
