@@ -24,6 +24,6 @@ def measure(options: Options) -> Measured:
     rows = [Row(name, [s * 1e3 for s in each.seconds], each.missing or "") for name, each in outcomes.items()]
     about = (
         "The time of all runs, divided by their steps. On CPU each core trains runs of its own, so a population of 1 "
-        "has one core."
+        "has one core. On an accelerator runs are vmapped in groups; no figures from a GPU are here, none was at hand."
     )
     return Measured([Table("Population", "ms a step of a run", rows, about, _ONE)])

@@ -71,6 +71,6 @@ def _memory(options: Options) -> Table:
     peak = run(options, *command).peak_bytes / 2**30
     about = (
         f"The most that the process had resident over an epoch of {options.examples} examples with its evaluation and "
-        "checkpoint; later epochs need no more."
+        "checkpoint."
     )
     return Table("Peak memory", "GiB", [Row("lrtrain --plugin constant", [peak])], about)
