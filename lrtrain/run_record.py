@@ -113,9 +113,9 @@ class Run:
         return sum(epoch.seconds for epoch in self.epochs)
 
     def to_json(self) -> dict[str, Any]:
-        """Returns what a listing shows; a number that is not finite is null, since JSON has none."""
+        """Returns what a listing shows; see `finite`."""
         head, last = self.head, self.last
-        values = {
+        return {
             "name": self.name,
             "path": str(self.path),
             "state": self.state,
@@ -132,9 +132,12 @@ class Run:
             "seconds": round(self.seconds, 3),
             "bytes": self.size,
         }
-        return {name: finite(value) for name, value in values.items()}
 
 
 def finite(value: Any) -> Any:
-    """Returns the value, or None for a number that is not finite."""
+    """Returns a value as JSON can hold it: null for each number in it that is not finite."""
+    if isinstance(value, Mapping):
+        return {name: finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import difflib
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from lrtrain.errors import RunDirError, nearest
+from lrtrain.errors import RunDirError
 from lrtrain.run_dir import RunDir
 from lrtrain.run_lock import being_written
 from lrtrain.run_parsing import (
@@ -82,7 +83,7 @@ def pick_run(text: str, directory: Path) -> Run:
     if names:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         raise RunDirError(f"'{text}' may be {', '.join(sorted(names)[:3])}{more}: give more of the name, or the path")
-    raise RunDirError(f"no run '{text}' in {directory}{nearest(text, paths)}: 'lrtrain runs list' shows what is there")
+    raise RunDirError(f"no run '{text}' in {directory}{_nearest(text, paths)}: 'lrtrain runs list' shows what is there")
 
 
 def run_paths(directory: Path) -> dict[str, Path]:
@@ -101,6 +102,13 @@ def newest_checkpoint(path: Path) -> int | None:
 
 def _begins(name: str, text: str) -> bool:
     return name.startswith(text) or name.rpartition("/")[2].startswith(text)
+
+
+def _nearest(text: str, names: Iterable[str]) -> str:
+    """Returns the run whose name, or the beginning of it, is nearest."""
+    beginnings = {part[: len(text)]: name for name in names for part in (name, name.rpartition("/")[2])}
+    match = difflib.get_close_matches(text, [*names, *beginnings], n=1)
+    return f" (did you mean '{beginnings.get(match[0], match[0])}'?)" if match else ""
 
 
 def _below(directory: Path, depth: int) -> Iterator[Path]:
