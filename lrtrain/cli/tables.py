@@ -10,7 +10,6 @@ import click
 
 from lrtrain.cli.terminal import printable
 
-
 # Text that is longer takes several lines on a terminal, when there is no room.
 _TEXT = 24
 _BETWEEN = "  "
