@@ -107,7 +107,7 @@ def _begins(name: str, text: str) -> bool:
 def _nearest(text: str, names: Iterable[str]) -> str:
     """Returns the run whose name, or the beginning of it, is nearest."""
     beginnings = {part[: len(text)]: name for name in names for part in (name, name.rpartition("/")[2])}
-    match = difflib.get_close_matches(text, [*names, *beginnings], n=1)
+    match = difflib.get_close_matches(text, [*names, *beginnings], n=1) if text else []
     return f" (did you mean '{beginnings.get(match[0], match[0])}'?)" if match else ""
 
 

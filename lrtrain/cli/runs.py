@@ -59,7 +59,8 @@ class _Group(click.Group):
     """Takes ``list`` when no command is named."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
+        names_none = not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names)
+        if names_none and not ctx.resilient_parsing:
             args = ["list", *args]
         return super().parse_args(ctx, args)
 
@@ -156,8 +157,7 @@ def compare(runs: tuple[str, ...], directory: Path, epochs: bool, as_json: bool)
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", shell_complete=_complete_run)
 @directory_option()
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
-@click.pass_context
-def remove(ctx: click.Context, runs: tuple[str, ...], directory: Path, yes: bool) -> None:
+def remove(runs: tuple[str, ...], directory: Path, yes: bool) -> None:
     """Remove runs with their checkpoints and all other files, for good.
 
     A directory is removed only if it is that of a run, has nothing in it that a run does not write, and no process is
@@ -176,7 +176,7 @@ def remove(ctx: click.Context, runs: tuple[str, ...], directory: Path, yes: bool
             click.echo(f"{printable(str(run.path))}  ({run.state}, {size(run.size)})")
         if not click.confirm(f"Remove {_counted(len(chosen))} for good?"):
             click.echo("nothing is removed")
-            ctx.exit(1)
+            sys.exit(1)
     for run in chosen:
         remove_run(run.path)
         click.echo(f"removed {printable(str(run.path))}  ({size(run.size)})")
