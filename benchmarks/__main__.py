@@ -29,6 +29,7 @@ GROUPS = (
     "devices",
     "evaluation",
     "population",
+    "streaming",
     "data_size",
     "schedules",
 )

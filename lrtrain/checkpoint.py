@@ -88,13 +88,14 @@ class Checkpoints:
           TrainingError: an earlier checkpoint could not be written.
         """
         import jax
-        import jax.numpy as jnp
+        import numpy as np
         import orbax.checkpoint as ocp
 
         if progress.step in self._open().all_steps():
             return
-        # The next step takes over the state's memory while the checkpoint is still being written.
-        copied = jax.tree.map(jnp.copy, state)
+        # The next step takes over the state's memory while the checkpoint is still being written. On the host, because
+        # copying on the devices, and Orbax's slices of what several of them hold, compile a program for every shape.
+        copied = jax.tree.map(np.array, state)
         accuracy = progress.history[-1].test_accuracy if progress.history and not progress.epoch_losses else 0.0
         with _failures_named(self._directory):
             self._open().save(

@@ -99,8 +99,7 @@ class Comparison:
 
     def measured(self, label: str) -> list[Outcome]:
         """Returns the runs of a schedule that are reported, seed by seed."""
-        chosen = [each for each in self.outcomes if each.trial.label == label and each.trial.stage == "measure"]
-        return sorted(chosen, key=lambda outcome: outcome.trial.seed)
+        return protocol.measured(self.plan, self.outcomes, label)
 
 
 def compare_plan(

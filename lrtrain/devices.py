@@ -87,6 +87,13 @@ def _of_each_process(devices: list[jax.Device], requested: int | None) -> list[j
     by_process: dict[int, list[jax.Device]] = {}
     for device in devices:
         by_process.setdefault(device.process_index, []).append(device)
+    counts = sorted({len(own) for own in by_process.values()})
+    if len(counts) > 1:
+        # Orbax synchronises by JAX's multihost_utils, which wants them so.
+        raise UsageError(
+            f"the processes have from {counts[0]} to {counts[-1]} devices, and a distributed run needs equally many in "
+            "each: give --devices N"
+        )
     return [device for process in sorted(by_process) for device in by_process[process][:requested]]
 
 

@@ -175,6 +175,14 @@ class Engine:
         examples = labels if self._train else (images, labels)
         self.run_steps(self.init(0), examples, np.ones(labels.shape), np.zeros(steps))[1].block_until_ready()
 
+    def compile_evaluation(self, state: TrainState) -> None:
+        """Compiles ``evaluate``, which its first call does otherwise.
+
+        Args:
+            state: Only its shapes and places are read; it may be used up meanwhile, by steps that another thread runs.
+        """
+        step.evaluate.lower(self._program, state.params, self._test).compile()
+
     def run_steps(
         self,
         state: TrainState,

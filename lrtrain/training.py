@@ -232,7 +232,8 @@ def _run(
         reporter.phase("compiling the training step")
         engine.compile()
         reporter.begin(Begin(run, progress.step, _in_words(devices), sizes))
-        with _writing(job.run_dir, planned, steps_per_epoch, processes) as (logs, meanwhile):
+        early = functools.partial(engine.compile_evaluation, state)
+        with _writing(job.run_dir, planned, steps_per_epoch, processes, early) as (logs, meanwhile):
             setup = Setup(
                 job.config,
                 *sizes,
@@ -255,8 +256,9 @@ def _run(
     )
 
 
-def _prepare_files(run_dir: RunDir, planned: Planned, steps_per_epoch: int) -> None:
-    """Draws the schedule, and imports what the first checkpoint needs; both libraries take as long as many steps."""
+def _prepare(early: Callable[[], object], run_dir: RunDir, planned: Planned, steps_per_epoch: int) -> None:
+    """Does what the first steps need not wait for, in the order in which it is needed."""
+    early()
     import_orbax()
     draw_curves({str(planned.spec): planned.values}, run_dir.picture, steps_per_epoch)
 
@@ -276,7 +278,7 @@ def _open_checkpoints(run_dir: RunDir, processes: Processes) -> Iterator[Checkpo
 
 @contextlib.contextmanager
 def _writing(
-    run_dir: RunDir, planned: Planned, steps_per_epoch: int, processes: Processes
+    run_dir: RunDir, planned: Planned, steps_per_epoch: int, processes: Processes, early: Callable[[], object]
 ) -> Iterator[tuple[Logs, Callable[[], object]]]:
     """Opens the logs; what is yielded beside them draws the picture, on its own thread, when it is first called."""
     if not processes.is_main:
@@ -286,7 +288,7 @@ def _writing(
 
         @functools.cache
         def meanwhile() -> Future[None]:
-            return pool.submit(_prepare_files, run_dir, planned, steps_per_epoch)
+            return pool.submit(_prepare, early, run_dir, planned, steps_per_epoch)
 
         yield logs, meanwhile
         meanwhile().result()
@@ -347,7 +349,8 @@ def _engine(config: TrainConfig, data: Dataset | StreamedDataset, devices: list[
 
     model = load_model(config.model, data.num_classes)
     train = data.train if isinstance(data.train, Split) else Streamed(data.train.image_shape)
-    check_model(model, data.test.images.shape[1:], data.num_classes)
+    if config.model is not None:
+        check_model(model, data.test.images.shape[1:], data.num_classes)
     return Engine(
         model,
         optimizer(config.optimizer),

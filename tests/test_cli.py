@@ -104,7 +104,7 @@ def test_as_a_module() -> None:
 )
 def test_unknown_command(word: str, nearest: str) -> None:
     result = run(word, "--plugin", "sgdr")
-    known = "the commands are train, plot, plugins, completion, and a plugin is named with --plugin"
+    known = "the commands are train, compare, plot, plugins, completion, and a plugin is named with --plugin"
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.splitlines()[0] == f"Error: no command '{word}'{nearest}; {known}"
 
@@ -132,7 +132,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[Any, ...], dict
     return calls
 
 
-NOTHING = {"settings": (), "run_dir": None, "resume": False, "on_schedule_change": None}
+NOTHING = {"settings": (), "run_dir": None, "resume": False, "on_schedule_change": None, "distributed": None}
 
 
 @pytest.mark.parametrize("command", [[], ["train"]])

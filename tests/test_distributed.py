@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from click.testing import CliRunner
 
 import lrtrain
 from lrtrain.cli import main
+from lrtrain.devices import _of_each_process
 from lrtrain.distributed import ALONE, Processes, losses_named
 from lrtrain.errors import TrainingError, UsageError
 
@@ -228,6 +230,13 @@ def test_no_cluster_and_an_address_in_use(tmp_path: Path) -> None:
         ((code, _, err),) = ended([lrtrain_process(tmp_path, "--plugin", "constant", "--distributed", *address)])
     assert code == 2, err
     assert f"Error: --distributed cannot be set up at {where}" in err
+
+
+def test_processes_of_unequal_size_are_refused() -> None:
+    devices: Any = [SimpleNamespace(process_index=index) for index in (0, 0, 1)]
+    with pytest.raises(UsageError, match=r"the processes have from 1 to 2 devices, .* give --devices N"):
+        _of_each_process(devices, None)
+    assert _of_each_process([*devices, devices[2]], 1) == [devices[0], devices[2]]
 
 
 def test_a_process_alone_agrees_with_itself() -> None:

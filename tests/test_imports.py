@@ -7,6 +7,7 @@ import inspect
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from itertools import pairwise
 from pathlib import Path
 
@@ -95,6 +96,77 @@ def test_a_command_that_trains_nothing_is_light(arguments: list[str]) -> None:
 @pytest.mark.parametrize("arguments", [["--plugin", "nosuch"], ["--plugin", "sgdr("], ["--epochs", "0"]])
 def test_an_error_of_usage_comes_before_the_libraries(arguments: list[str]) -> None:
     assert set(loaded("from lrtrain.cli import main; main()", *arguments)) <= {"numpy"}
+
+
+# ------------------------------------------------------------------------------------------------ what is imported when
+
+
+COMMAND_LINE = {"click", "lrtrain"}
+"""All that a command without training needs; everything else is Python's own."""
+BEFORE_THE_FIRST_STEP = COMMAND_LINE | {
+    "absl",  # optax
+    "annotated_types",  # the bounds of options
+    "cloudpickle",  # jax, where it is installed
+    "etils",  # jax, where it is installed
+    "filelock",  # jax, where it is installed
+    "flatbuffers",  # jax, where it is installed
+    "flax",
+    "jax",
+    "jaxlib",
+    "lrtrain_linear",
+    "ml_dtypes",  # jax
+    "msgpack",  # flax
+    "numpy",
+    "opt_einsum",  # jax
+    "optax",
+    "platformdirs",  # the cache directory, where no variable names it
+    "pluggy",
+    "pydantic",  # the types of options
+    "pydantic_core",
+    "pygments",  # jax's debugger
+    "rich",  # flax, for summaries of models
+    "typing_extensions",
+    "typing_inspection",  # pydantic
+    "yaml",  # flax, for summaries of models
+    "zstandard",  # jax, where it is installed, to compress what it compiles
+}
+AFTER = {"orbax", "matplotlib"}
+
+
+def installed_packages() -> set[str]:
+    """Returns the public top-level names that distributions bring, but for Python's own and jax's for accelerators."""
+    names = {name for name in packages_distributions() if not name.startswith(("_", "jax_", "nvidia"))}
+    return names - set(sys.stdlib_module_names)
+
+
+def import_times(*arguments: str) -> list[str]:
+    """Returns what a command writes to stderr, among it a line for every import as ``-X importtime`` gives it."""
+    command = [sys.executable, "-X", "importtime", "-m", "lrtrain", *arguments]
+    done = subprocess.run(command, check=True, text=True, capture_output=True)
+    return done.stderr.splitlines()
+
+
+def imported(lines: list[str]) -> set[str]:
+    """Returns the installed packages among the imports of such lines, those that were not found left out."""
+    modules = [line.rpartition("|")[2].strip() for line in lines if line.startswith("import time:")]
+    return {name.partition(".")[0] for name in modules} & installed_packages()
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["plugins", "list"]])
+def test_a_command_without_training_imports_click_alone(arguments: list[str]) -> None:
+    assert imported(import_times(*arguments)) <= COMMAND_LINE
+
+
+@pytest.mark.slow
+def test_nothing_unneeded_is_imported_before_the_first_step(tiny: Path, tmp_path: Path) -> None:
+    """Once the data is prepared and read: neither tensorflow-datasets nor Orbax nor matplotlib, nor what they bring."""
+    run = ["--plugin", "linear", "--dataset", "tiny", "--data-dir", str(tiny), "--epochs", "1", "--batch-size", "32"]
+    import_times(*run, "--run-dir", str(tmp_path / "cold"))
+    lines = import_times(*run, "--run-dir", str(tmp_path / "warm"))
+    (begins,) = [number for number, line in enumerate(lines) if line.startswith("linear: 1 epochs")]
+    assert imported(lines[:begins]) - BEFORE_THE_FIRST_STEP == set()
+    assert imported(lines[begins:]) >= AFTER
+    assert "tensorflow_datasets" not in imported(lines)
 
 
 # ----------------------------------------------------------------------------------------------------------- the arrows

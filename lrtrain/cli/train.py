@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +110,7 @@ def command(
         raise click.UsageError("no plugin was named: add one, as in --plugin sgdr ('lrtrain plugins list' shows them)")
     if not distributed and (coordinator, num_processes, process_id) != (None, None, None):
         raise click.UsageError("--coordinator, --num-processes and --process-id go with --distributed: add it")
+    _spare_the_collector()
     from lrtrain.cli.progress import Interrupted, make_reporter, print_summary
     from lrtrain.distributed import Distributed, is_main
     from lrtrain.training import train
@@ -130,6 +133,12 @@ def command(
             raise Interrupted(reporter.directory) from None
     if is_main():
         print_summary(result)
+
+
+def _spare_the_collector() -> None:
+    """Lets Python look less for garbage: what it imports and JAX traces is a million objects that live to the end."""
+    gc.set_threshold(100_000)
+    atexit.register(gc.freeze)
 
 
 def _given(ctx: click.Context, options: dict[str, Any]) -> dict[str, Any]:

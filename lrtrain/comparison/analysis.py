@@ -104,17 +104,11 @@ def analyse(plan: Plan, outcomes: Sequence[Outcome]) -> Evidence:
     records = tuple(_record(plan, label, outcomes) for label in labels)
     reference = protocol.reference(plan, outcomes)
     pairs = all_pairs(labels) if plan.all_pairs else against(labels, reference)
-    results = {label: _accuracies(measured(outcomes, label)) for label in labels}
+    results = {label: _accuracies(protocol.measured(plan, outcomes, label)) for label in labels}
     differences = compare_pairs(results, pairs) if plan.protocol == "fair" else []
     seeds = len(protocol.fresh_seeds(plan))
     enough = plan.protocol == "fair" and seeds >= seeds_needed(len(pairs))
     return Evidence(reference, records, tuple(differences), _leaders(records, differences), enough)
-
-
-def measured(outcomes: Sequence[Outcome], label: str) -> list[Outcome]:
-    """Returns the runs of a schedule that are reported, seed by seed."""
-    chosen = [each for each in outcomes if each.trial.label == label and each.trial.stage == "measure"]
-    return sorted(chosen, key=lambda outcome: outcome.trial.seed)
 
 
 def final_accuracy(outcome: Outcome) -> float:
@@ -134,7 +128,7 @@ def _accuracies(outcomes: Sequence[Outcome]) -> list[float]:
 
 
 def _record(plan: Plan, label: str, outcomes: Sequence[Outcome]) -> Record:
-    chosen = measured(outcomes, label)
+    chosen = protocol.measured(plan, outcomes, label)
     tuned = protocol.tuned(plan, outcomes)[label] if plan.protocol == "fair" else None
     bad = next((outcome for outcome in chosen if not outcome.measured), None)
     hopeless = bad is not None and not any(outcome.measured for outcome in chosen)

@@ -143,6 +143,21 @@ def measuring_trials(plan: Plan, done: Sequence[Outcome]) -> list[Trial]:
     return [trial for trial in wanted if trial not in found]
 
 
+def measured(plan: Plan, done: Sequence[Outcome], label: str) -> list[Outcome]:
+    """Returns the runs of a schedule that are reported, seed by seed: those at the scale that its tuning has chosen.
+
+    A comparison that was merged from others may have more, at what they had chosen.
+    """
+    scale = tuned(plan, done)[label].best if plan.protocol == "fair" else 1.0
+    chosen = [
+        each
+        for each in done
+        if (each.trial.stage, each.trial.label, each.trial.scale) == ("measure", label, scale)
+        and each.trial.seed in fresh_seeds(plan)
+    ]
+    return sorted(chosen, key=lambda outcome: outcome.trial.seed)
+
+
 def reference(plan: Plan, done: Sequence[Outcome]) -> str:
     """Returns the schedule that the others are measured against: the baseline, or the best of the tuning."""
     if plan.baseline is not None or plan.protocol == "as-is":

@@ -74,14 +74,14 @@ class _Reader:
         self._known(values, _TOP, "")
         if values.get("version", 1) != 1:
             raise self._wrong("version", f"version = {values['version']} is refused: this lrtrain reads 1")
-        rows = self._rows(values.get("schedules", []))
         train = self._train(self._table(values, "train"))
         protocol = values.get("protocol", "fair")
+        effort = self._effort(self._table(values, "effort"), train.epochs)
         plan = Plan(
-            rows,
-            dataclasses.replace(train, epochs=train.epochs),
+            self._rows(values.get("schedules", [])),
+            train,
             protocol,
-            self._effort(self._table(values, "effort"), train.epochs),
+            effort,
             self._whole(values, "holdout", 0 if protocol == "as-is" else HOLDOUT),
             values.get("baseline"),
             self._flag(values, "all_pairs"),
@@ -89,7 +89,8 @@ class _Reader:
         try:
             plan.check()
         except UsageError as error:
-            key = next((each for each in re.findall(r"\w+", str(error)) if each in (*_TOP, *_EFFORT, *_TRAIN)), "")
+            words = [word for found in re.findall(r"\w+", str(error)) for word in (found, f"{found}s")]
+            key = next((word for word in words if word in (*_TOP, *_EFFORT, *_TRAIN)), "")
             raise self._wrong(key, str(error)) from error
         return plan
 

@@ -1,0 +1,50 @@
+"""A loop around lrtrain's compiled step, on batches that Grain reads from the files while the step before runs."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from typing import Any
+
+import numpy as np
+
+from benchmarks.competitors import Train
+from benchmarks.problem import ALL_EXAMPLES, BATCH, LEARNING_RATE, Problem, Round
+from lrtrain.data import find_dataset
+from lrtrain.devices import select_devices
+from lrtrain.engine import Engine, Streamed
+from lrtrain.model import CNN
+from lrtrain.optimizers import optimizer
+from lrtrain.order import epoch_order
+
+
+def make(problem: Problem) -> Train:
+    examples = len(problem.train.labels)
+    stream = find_dataset("fashion_mnist").stream(None if examples == ALL_EXAMPLES else examples).train
+    engine = Engine(
+        CNN(),
+        optimizer("sgd"),
+        Streamed(stream.image_shape),
+        problem.test,
+        batch_size=BATCH,
+        devices=select_devices(None, BATCH),
+    )
+    state = engine.place(engine.init(0)._replace(params=problem.params))
+
+    def train(steps: int) -> Round:
+        nonlocal state
+        start, losses = time.perf_counter(), []
+        order, weights = (each[: steps or None] for each in epoch_order(0, 0, examples, BATCH, shuffle=False))
+        waiting: Any = None
+        chunks = stream.chunks(order, weights, engine.chunk_steps)
+        for begin, chunk in zip(itertools.count(0, engine.chunk_steps), chunks, strict=False):
+            part = weights[begin : begin + engine.chunk_steps]
+            state, some = engine.run_steps(state, chunk, part, np.full(len(part), LEARNING_RATE, np.float32))
+            # As in training: a chunk is dealt with while the next one runs.
+            if waiting is not None:
+                losses.append(np.asarray(waiting))
+            waiting = some
+        losses.append(np.asarray(waiting))
+        return Round((time.perf_counter() - start) / len(order), np.concatenate(losses).tolist())
+
+    return train

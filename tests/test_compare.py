@@ -1,0 +1,298 @@
+"""Comparisons that really train, on the small data set."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import lrtrain
+from lrtrain.cli import main
+from lrtrain.comparing import Unheard, compare_plan, merge
+from lrtrain.comparison.analysis import analyse, verdict
+from lrtrain.comparison.data import hold_out
+from lrtrain.comparison.plan import Effort, Plan, Row, labelled
+from lrtrain.comparison.store import Store
+from lrtrain.comparison.toml import parse_plan, preset_text, read_preset
+from lrtrain.comparison.trial import Outcome
+from lrtrain.config import TrainConfig
+from lrtrain.data import load_dataset
+from lrtrain.errors import RunDirError, UsageError
+from lrtrain.spec import Spec
+
+BREAKS = """
+from dataclasses import dataclass
+import lrtrain
+
+@dataclass(frozen=True)
+class Plugin:
+    '''Raises in a hook.'''
+
+    @lrtrain.hookimpl
+    def build_schedule(self, context):
+        return lambda step: 1e-3
+
+    @lrtrain.hookimpl
+    def on_step(self, run, step):
+        if step.step == 2:
+            raise RuntimeError("no more")
+"""
+STOPS = """
+from dataclasses import dataclass
+import lrtrain
+
+@dataclass(frozen=True)
+class Plugin:
+    '''Ends its run after the first epoch.'''
+
+    @lrtrain.hookimpl
+    def build_schedule(self, context):
+        return lambda step: 1e-3
+
+    @lrtrain.hookimpl
+    def on_epoch_end(self, run, epoch, history):
+        return lrtrain.Stop("enough")
+"""
+
+
+def config(tiny: Path, **options: Any) -> TrainConfig:
+    values = {"epochs": 2, "batch_size": 16, "dataset": "tiny", "data_dir": tiny, "loss_reduction": "mean", **options}
+    return TrainConfig(**values)
+
+
+def fair(tiny: Path, *specs: str, **options: Any) -> Plan:
+    effort = Effort((0.5, 1.0, 2.0), 1, 2, 2)
+    return Plan(labelled(specs), config(tiny), effort=effort, holdout=20, **options)
+
+
+def as_is(tiny: Path, *specs: str, **options: Any) -> Plan:
+    return Plan(labelled(specs), config(tiny, **options), "as-is", holdout=0)
+
+
+class Stopping(Unheard):
+    """Interrupts after some runs."""
+
+    def __init__(self, after: int) -> None:
+        self.after = after
+
+    def finished(self, outcome: Outcome, done: int, total: int) -> None:
+        if done >= self.after:
+            raise KeyboardInterrupt
+
+
+def test_a_run_of_a_comparison_is_the_run_alone(tiny: Path, tmp_path: Path) -> None:
+    specs = ("constant(value=0.05)", "linear(init_value=0.1)", "wsd(peak_value=0.1)")
+    comparison = compare_plan(as_is(tiny, *specs, shuffle=False), directory=tmp_path / "c")
+    for spec, row in zip(specs, comparison.plan.rows, strict=True):
+        (outcome,) = comparison.measured(row.label)
+        alone = lrtrain.train(
+            spec, run_dir=tmp_path / row.label, epochs=2, batch_size=16, dataset="tiny", data_dir=tiny, devices=1,
+            loss_reduction="mean", shuffle=False,
+        )  # fmt: skip
+        assert outcome.validation_loss == pytest.approx(alone.test_loss, rel=1e-5)
+        assert outcome.validation_accuracy == pytest.approx(alone.test_accuracy)
+        index = comparison.plan.rows.index(row)
+        mine = tmp_path / "c" / "runs" / outcome.trial.directory(index)
+        ours, theirs = (np.loadtxt(path / "steps.csv", delimiter=",", skiprows=1) for path in (mine, alone.run_dir))
+        np.testing.assert_array_equal(ours[:, :3], theirs[:, :3])
+        np.testing.assert_allclose(ours[:, 3], theirs[:, 3], rtol=1e-4)
+        assert len((mine / "metrics.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_fair_comparison_that_was_interrupted_goes_on(tiny: Path, tmp_path: Path) -> None:
+    plan = fair(tiny, "constant(value=0.05)", "linear(init_value=0.1)")
+    whole = compare_plan(plan, directory=tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        compare_plan(plan, directory=tmp_path / "torn", reporter=Stopping(3))
+    done = {path: path.stat().st_mtime_ns for path in (tmp_path / "torn").rglob("outcome.json")}
+    assert done
+    again = compare_plan(None, directory=tmp_path / "torn", resume=True)
+    assert all(path.stat().st_mtime_ns == when for path, when in done.items())
+
+    def results(outcomes: tuple[Outcome, ...]) -> set[Any]:
+        return {(o.trial, o.validation_loss, o.test_accuracy) for o in outcomes}
+
+    assert results(again.outcomes) == results(whole.outcomes)
+    tuning = [o for o in whole.outcomes if o.trial.stage == "tune"]
+    assert all(o.test_accuracy is None for o in tuning), "the tuning has looked at the test set"
+    assert all(o.test_accuracy is not None for o in whole.outcomes if o.trial.stage == "measure")
+    evidence = analyse(plan, whole.outcomes)
+    assert not evidence.enough
+    assert "With 2 seeds the test cannot tell any of the 1 pairs apart" in verdict(evidence)[0]
+    json.dumps(evidence.to_json(), allow_nan=False)
+
+
+def test_what_goes_wrong_in_one_run_leaves_the_others(
+    tiny: Path, tmp_path: Path, install_plugin: Callable[..., str]
+) -> None:
+    breaks, stops = install_plugin("breaks", BREAKS), install_plugin("stops", STOPS)
+    plan = as_is(tiny, "constant(value=1e30)", breaks, stops, "constant(value=0.05)", "missing")
+    outcomes = {o.trial.label: o for o in compare_plan(plan, directory=tmp_path / "c").outcomes}
+    assert outcomes["constant(value=1e+30)"].state == "diverged"
+    assert "the loss is" in str(outcomes["constant(value=1e+30)"].reason)
+    assert outcomes[breaks].state == "failed"
+    assert "no more" in str(outcomes[breaks].reason)
+    assert (outcomes[stops].state, outcomes[stops].steps) == ("stopped", 5)
+    assert outcomes[stops].validation_loss is not None
+    assert "no plugin 'missing' is installed" in str(outcomes["missing"].reason)
+    alone = compare_plan(as_is(tiny, "constant(value=0.05)", "linear"), directory=tmp_path / "alone")
+    good = alone.measured("constant")[0]
+    assert outcomes["constant(value=0.05)"].validation_loss == good.validation_loss
+
+
+def test_merging(tiny: Path, tmp_path: Path) -> None:
+    plan = fair(tiny, "constant(value=0.05)", "linear(init_value=0.1)")
+    compare_plan(plan, directory=tmp_path / "one")
+    other = dataclasses.replace(plan, rows=labelled(["linear(init_value=0.1)", "wsd(peak_value=0.1)"]))
+    compare_plan(other, directory=tmp_path / "two")
+    merged = merge([tmp_path / "one", tmp_path / "two"], tmp_path / "both")
+    counts = [len(Store(tmp_path / name).outcomes()) for name in ("one", "two", "both")]
+    trials = [{outcome.trial for outcome in Store(tmp_path / name).outcomes()} for name in ("one", "two", "both")]
+    assert trials[2] == trials[0] | trials[1]
+    assert counts == list(map(len, trials))
+    assert [row.label for row in merged.read()[0].rows] == ["constant", "linear", "wsd"]
+    complete = compare_plan(None, directory=merged.path, resume=True)
+    assert {len(complete.measured(label)) for label in ("constant", "linear", "wsd")} == {2}
+
+    different = dataclasses.replace(plan, train=config(tiny, batch_size=8))
+    compare_plan(different, directory=tmp_path / "three")
+    with pytest.raises(UsageError, match="one and three cannot be merged: batch_size is 16 in one and 8 in the other"):
+        merge([tmp_path / "one", tmp_path / "three"], tmp_path / "no")
+    assert not (tmp_path / "no").exists()
+
+
+def test_nothing_is_overwritten(tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("x")
+    with pytest.raises(RunDirError, match="is not empty: give another directory"):
+        compare_plan(as_is(tiny, "constant", "linear"), directory=tmp_path / "full")
+    assert [path.name for path in (tmp_path / "full").iterdir()] == ["mine.txt"]
+    with pytest.raises(RunDirError, match="holds no comparison"):
+        compare_plan(None, directory=tmp_path / "full", resume=True)
+
+
+def test_a_comparison_is_worked_on_by_one_process(tiny: Path, tmp_path: Path) -> None:
+    compare_plan(as_is(tiny, "constant", "linear"), directory=tmp_path / "c")
+    with (
+        Store(tmp_path / "c").locked(),
+        pytest.raises(RunDirError, match="another process is working on"),
+    ):
+        compare_plan(None, directory=tmp_path / "c", resume=True)
+
+
+def test_held_out_examples_are_no_others(tiny: Path) -> None:
+    whole = load_dataset("tiny", data_dir=tiny)
+    kept, held = hold_out(whole, 20, 3)
+    assert held is not None
+    assert (len(kept.train), len(held)) == (52, 20)
+    both = np.concatenate([kept.train.images, held.images]).reshape(72, -1)
+    assert sorted(map(bytes, both)) == sorted(map(bytes, whole.train.images.reshape(72, -1)))
+    again = hold_out(whole, 20, 3)[1]
+    assert again is not None
+    np.testing.assert_array_equal(again.images, held.images)
+    with pytest.raises(UsageError, match="holdout=72 leaves nothing of the 72 training examples"):
+        hold_out(whole, 72, 3)
+
+
+# ---------------------------------------------------------------------------------------------------------------- files
+
+
+def test_the_preset_is_the_listing() -> None:
+    plan = read_preset("tutorial")
+    assert len(plan.rows) == 14
+    assert plan.protocol == "as-is"
+    assert (plan.train.epochs, plan.train.batch_size, plan.train.shuffle, plan.train.seed) == (10, 256, False, 0)
+    assert plan.rows[9] == Row(
+        "Polynomial",
+        Spec.of(
+            "polynomial(init_value=1e-4, end_value=1e-5, power=0.5, transition_steps='100%', transition_begin='20%')"
+        ),
+    )
+    assert parse_plan(preset_text("tutorial"), "a copy") == plan
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("version = 1\nprotocl = 1", r"x, line 2: there is no key 'protocl' \(did you mean 'protocol'\?\)"),
+        ("[train]\nepochs = 2\nepoch = 3", r"x, line 3: \[train\] has no key 'epoch' \(did you mean 'epochs'\?\)"),
+        ("[train]\nepochs = 0", "x, line 2: epochs=0 is refused"),
+        ("schedules = []", "x, line 1: there is no schedule"),
+        ("", "x: there is no schedule"),
+        ('[[schedules]]\nplugin = "linear"\n\n[[schedules]]\nplugin = "lineer"', "x, line 5: no plugin 'lineer'"),
+        (
+            '[[schedules]]\nplugin = "linear"\n[[schedules]]\nplugin = "linear"\nend_valu = 2',
+            "x, line 5: .*end_valu.*did you mean 'end_value'",
+        ),
+        ('[[schedules]]\nplugin = "linear"\n[[schedules]]\nplugin = "linear"', "two schedules are called 'linear'"),
+        ('[[schedules]]\nplugin = "linear"', "at least two schedules, and 1 is given"),
+        ("[effort]\nseeds = 0\n[[schedules]]\nplugin='linear'\n[[schedules]]\nplugin='sgdr'", "x, line 2: seeds=0"),
+        ("[effort]\nscales = [1, -2]\n[[schedules]]\nplugin='linear'\n[[schedules]]\nplugin='sgdr'", "line 2: .*-2"),
+        ("[effort]\nbudget = 'huge'\n[[schedules]]\nplugin='linear'", "x, line 2: budget = 'huge' is refused"),
+        ("version = 2", "x, line 1: version = 2 is refused"),
+        ("a = = 1", r"x is not TOML: .*line 1"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_named_with_its_line(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        parse_plan(text, "x")
+
+
+# --------------------------------------------------------------------------------------------------------- command line
+
+
+def run(*arguments: str | Path) -> Any:
+    return CliRunner().invoke(main, ["compare", *map(str, arguments)])
+
+
+def test_the_table(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = ("--dataset", "tiny", "--data-dir", tiny, "--batch-size", "16", "--loss-reduction", "mean")
+    plugins = ("--plugin", "constant(value=0.05)", "--plugin", "linear(init_value=0.1)")
+    result = run(*plugins, *data, "--epochs", 1, "--lr-scales", "1", "--tuning-seeds", 1, "--seeds", 2, "--holdout", 20)
+    assert result.exit_code == 0, result.output
+    assert "2 schedules, 6 runs (2 to tune, 4 to measure), 2 at once" in result.stderr
+    assert "2 seeds cannot tell any of 1 pairs apart (the smallest p they can give is 0.5): --seeds 6 could" in (
+        result.stderr
+    )
+    lines = result.stdout.splitlines()
+    assert [line.split()[0] for line in lines[:3]] == ["schedule", "constant", "linear"]
+    (directory,) = (tmp_path / "runs").iterdir()
+    resumed = run("--resume", "--run-dir", directory, "--json")
+    values = json.loads(resumed.stdout)
+    assert [row["label"] for row in values["schedules"]] == ["constant", "linear"]
+    assert values["schedules"][0]["accuracy"]["n"] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "nothing to compare was named"),
+        (("--plugin", "sgdr"), "at least two schedules"),
+        (("--plugin", "sgdr", "--plugin", "sgdx"), "no plugin 'sgdx'"),
+        (("--preset", "tutorail"), "there is no preset 'tutorail' (did you mean 'tutorial'?)"),
+        (("--preset", "tutorial", "--seeds", "3"), "--seeds cannot be given with a preset"),
+        (("--plugin", "sgdr", "--plugin", "wsd", "--lr-scales", "1,x"), "'1,x' is refused: expected numbers"),
+        (("--plugin", "sgdr", "--plugin", "wsd", "--lr-scales", "1,0"), "scale 0.0 is refused"),
+        (("--plugin", "sgdr", "--plugin", "wsd", "--seeds", "0"), "seeds=0 is refused"),
+        (("--resume", "--seeds", "3"), "--seeds cannot be given with --resume"),
+        (("--resume",), "its directory is missing"),
+    ],
+)
+def test_bad_usage(arguments: tuple[str, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert message in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_preset_can_be_copied() -> None:
+    result = run("--show-preset", "tutorial")
+    assert parse_plan(result.stdout, "a copy") == read_preset("tutorial")
