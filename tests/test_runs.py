@@ -721,7 +721,7 @@ CONFIGS = st.builds(
 )
 
 
-@hypothesis.settings(deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
+@hypothesis.settings(max_examples=50, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
 @hypothesis.given(config=CONFIGS)
 def test_every_configuration_comes_back(asked: Asked, config: TrainConfig) -> None:
     words = reproduce(head(config, "constant")).words
