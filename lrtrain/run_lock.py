@@ -9,10 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from lrtrain.errors import RunDirError
+
+_TRIES, _PAUSE = 20, 0.05
 
 
 @contextlib.contextmanager
@@ -22,7 +25,7 @@ def writing(directory: Path) -> Iterator[None]:
         handle = _open(directory)
         if handle is not None:
             opened.callback(os.close, handle)
-            if not _lock(handle):
+            if not _locked(handle):
                 raise RunDirError(f"another process is writing to {directory}: wait for it, or end it")
         yield
 
@@ -33,7 +36,7 @@ def being_written(directory: Path) -> bool:
     if handle is None:
         return False
     try:
-        return not _lock(handle)
+        return not _lock(handle, shared=True)
     finally:
         os.close(handle)
 
@@ -47,13 +50,22 @@ def _open(directory: Path) -> int | None:
         return None
 
 
-def _lock(handle: int) -> bool:
+def _locked(handle: int) -> bool:
+    # Who looks at the run holds its lock for an instant; who writes to it, for long.
+    for _ in range(_TRIES):
+        if _lock(handle, shared=False):
+            return True
+        time.sleep(_PAUSE)
+    return False
+
+
+def _lock(handle: int, *, shared: bool) -> bool:
     """Locks it until it is closed; returns False when another process has done so."""
     if sys.platform != "win32":
         import fcntl
 
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         except OSError:

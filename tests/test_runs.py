@@ -11,6 +11,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -244,6 +245,18 @@ with writing(Path({str(tmp_path)!r})):
         assert being_written(tmp_path)
     assert not being_written(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_looking_at_a_run_is_not_writing_to_it(runs: Path) -> None:
+    import fcntl
+
+    # As it is while another process lists the runs.
+    looker = os.open(runs / "sgdr-1", os.O_RDONLY)
+    fcntl.flock(looker, fcntl.LOCK_SH)
+    assert read_run(runs / "sgdr-1").state == "finished"
+    threading.Timer(0.1, os.close, [looker]).start()
+    with writing(runs / "sgdr-1"):
+        assert read_run(runs / "sgdr-1").state == "running"
 
 
 @pytest.mark.slow
