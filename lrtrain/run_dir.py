@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
-import numpy as np
-
 from lrtrain.context import EpochInfo
 from lrtrain.errors import RunDirError
 
@@ -109,6 +107,11 @@ def make_run_dir(run_dir: RunDir) -> None:
         raise RunDirError(f"{run_dir.path} cannot be made: {error.strerror}") from error
 
 
+def now() -> str:
+    """Returns the time of day, with its offset, as ``config.json`` notes the beginning of a run."""
+    return datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+
+
 class Logs(Protocol):
     """Takes what a run logs."""
 
@@ -156,6 +159,9 @@ class RunLogs:
 
     def add_epoch(self, epoch: EpochInfo, examples_per_second: float, measured_on: str = "test") -> None:
         """Appends the line of an epoch, whose loss and accuracy were measured on that split."""
+        # Runs are listed without it.
+        import numpy as np
+
         values = {name.replace("test_", f"{measured_on}_"): value for name, value in vars(epoch).items()}
         values["examples_per_second"] = round(float(examples_per_second), 1)
         values["seconds"] = round(epoch.seconds, 3)

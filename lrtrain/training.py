@@ -27,7 +27,8 @@ from lrtrain.plugins import ActivePlugins, activate
 from lrtrain.reporting import Begin, Reporter, Silent
 from lrtrain.residency import fits
 from lrtrain.resume import ON_SCHEDULE_CHANGE, Before, OnScheduleChange, Planned, merge_config, plan_new, plan_resumed
-from lrtrain.run_dir import Logs, NoLogs, RunDir, RunLogs, make_run_dir, new_run_dir
+from lrtrain.run_dir import Logs, NoLogs, RunDir, RunLogs, make_run_dir, new_run_dir, now
+from lrtrain.run_lock import writing
 from lrtrain.spec import Spec
 from lrtrain.versions import versions
 
@@ -210,7 +211,7 @@ def _run(
     reporter.phase(f"loading {job.config.dataset}")
     with processes.together():
         source = find_dataset(job.config.dataset, data_dir=job.config.data_dir)
-    with _open_checkpoints(job.run_dir, processes) as checkpoints:
+    with _open_checkpoints(job.run_dir, processes) as checkpoints, contextlib.ExitStack() as held:
         reporter.phase("starting JAX")
         keep_compiled()
         devices = select_devices(job.config.devices, job.config.batch_size, distributed=not processes.alone)
@@ -226,7 +227,7 @@ def _run(
         if job.stored is not None:
             state = checkpoints.restore_state(progress.step, state)
         config = _describe(job, planned, progress, devices, steps_per_epoch)
-        _write_head(job.run_dir, config, progress, processes)
+        _write_head(job.run_dir, config, progress, processes, held)
         run = RunInfo(job.run_dir.path, config, len(planned.values), steps_per_epoch, job.config.epochs, planned.values)
         reporter.phase("compiling the training step")
         engine.compile()
@@ -362,11 +363,14 @@ def _engine(config: TrainConfig, data: Dataset | StreamedDataset, devices: list[
     )
 
 
-def _write_head(run_dir: RunDir, config: dict[str, Any], progress: Progress, processes: Processes) -> None:
+def _write_head(
+    run_dir: RunDir, config: dict[str, Any], progress: Progress, processes: Processes, held: contextlib.ExitStack
+) -> None:
     """Makes the directory of a new run, or brings that of an old one to its checkpoint; writes what comes first."""
     with processes.together():
         if processes.is_main:
             make_run_dir(run_dir)
+            held.enter_context(writing(run_dir.path))
             run_dir.cut_logs(progress.step)
             run_dir.write_config(config)
     with processes.together():
@@ -391,9 +395,11 @@ def _describe(
         "versions": versions(plugin.entry.distribution for plugin in job.active.plugins),
         "device": {"kind": devices[0].device_kind, "count": len(devices)},
         "processes": len({device.process_index for device in devices}),
+        "started": now(),
     }
     if job.stored is not None:
         was = {key: job.stored[key] for key in ("versions", "device", "processes") if key in job.stored}
+        described["started"] = job.stored.get("started")
         described["resumed"] = [*job.stored.get("resumed", []), {"step": progress.step, "before": was}]
     return described
 

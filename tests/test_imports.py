@@ -85,6 +85,9 @@ def test_importing_is_light(statement: str) -> None:
     ["plot", "--help"],
     ["plugins", "list"],
     ["plugins", "list", "--json"],
+    ["runs"],
+    ["runs", "list", "--json"],
+    ["runs", "show", "nosuch"],
     ["completion", "bash"],
     [],
     ["nosuch"],
@@ -152,7 +155,7 @@ def imported(lines: list[str]) -> set[str]:
     return {name.partition(".")[0] for name in modules} & installed_packages()
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["plugins", "list"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["plugins", "list"], ["runs", "list"]])
 def test_a_command_without_training_imports_click_alone(arguments: list[str]) -> None:
     assert imported(import_times(*arguments)) <= COMMAND_LINE
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from lrtrain.cli.terminal import printable
 from lrtrain.errors import LrtrainError, nearest
 
 # Each command is imported when it is named or listed; none of their modules imports what takes time.
@@ -19,6 +20,7 @@ _COMMANDS = {
     "compare": "lrtrain.cli.compare",
     "plot": "lrtrain.cli.plot",
     "plugins": "lrtrain.cli.plugins",
+    "runs": "lrtrain.cli.runs",
     "completion": "lrtrain.cli.completion",
 }
 _DEFAULT = "train"
@@ -78,7 +80,7 @@ class _Group(click.Group):
 
 
 def _fail(message: str, code: int, ctx: click.Context | None) -> None:
-    line = " ".join(part.strip() for part in message.splitlines())
+    line = printable(" ".join(part.strip() for part in message.splitlines()))
     click.echo(click.style("Error: ", fg="red", bold=True) + line, err=True)
     if ctx is not None:
         click.echo(f"'{ctx.command_path} --help' lists what can be given.", err=True)

@@ -1,4 +1,4 @@
-"""Curves drawn in a terminal, two by four dots to a character."""
+"""What is safe to show in a terminal, and curves drawn there, two by four dots to a character."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ _BRAILLE = 0x2800
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 _COLOURS = ("cyan", "yellow", "magenta", "green", "red", "blue", "white")
 _MARGIN = 10
+
+
+def printable(text: str) -> str:
+    """Returns text on one line that does nothing to a terminal: escapes stand for what is not printable."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def draw(curves: Mapping[str, NDArray[np.float32]], width: int = 72, height: int = 13) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Sequence
@@ -18,7 +19,8 @@ from lrtrain.context import EpochInfo, RunInfo, StepInfo
 from lrtrain.errors import TrainingError
 from lrtrain.hooks import Observers, Requests
 from lrtrain.plugins import ActivePlugins, activate
-from lrtrain.run_dir import RunDir, RunLogs, make_run_dir
+from lrtrain.run_dir import RunDir, RunLogs, make_run_dir, now
+from lrtrain.run_lock import writing
 from lrtrain.schedules import build_table, fingerprint, make_context
 from lrtrain.spec import Spec
 from lrtrain.versions import versions
@@ -42,6 +44,7 @@ class Member:
         self._observers = observers
         self._validation = validation
         self._logs = RunLogs(RunDir(run.directory))
+        self._held = contextlib.ExitStack()
         self._factor = 1.0
         self._state: State = "finished"
         self._reason: str | None = None
@@ -51,6 +54,7 @@ class Member:
         self._applied = math.nan
 
     def __enter__(self) -> Member:
+        self._held.enter_context(writing(self._run.directory))
         self._logs.__enter__()
         return self
 
@@ -58,6 +62,7 @@ class Member:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._logs.__exit__(kind, error, trace)
+        self._held.close()
 
     @property
     def over(self) -> bool:
@@ -192,6 +197,7 @@ def _describe(  # noqa: PLR0913, PLR0917
         "total_steps": len(values),
         "versions": versions(plugin.entry.distribution for plugin in active.plugins),
         "device": {"kind": devices[0].device_kind, "count": 1},
+        "started": now(),
         "comparison": {
             "stage": trial.stage,
             "label": trial.label,

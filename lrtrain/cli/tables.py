@@ -1,0 +1,80 @@
+"""Tables: drawn by rich on a terminal, plain columns elsewhere; what is read from files cannot act on the terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Collection, Sequence
+
+import click
+
+from lrtrain.cli.terminal import printable
+
+# Text that is longer takes several lines on a terminal, when there is no room.
+_TEXT = 24
+_BETWEEN = "  "
+
+
+def print_table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], numbers: Collection[str] = (), dispensable: Sequence[str] = ()
+) -> None:
+    """Prints rows under a header.
+
+    Args:
+      header: the title of each column.
+      rows: a cell for each column; line breaks and control characters in them are shown as escapes.
+      numbers: titles of the columns that are aligned on the right.
+      dispensable: titles of the columns that a terminal too narrow for all of them does without, the first one first.
+    """
+    columns = [[printable(cell) for cell in column] for column in zip(header, *rows, strict=True)]
+    right = [title in numbers for title in header]
+    if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
+        _draw(columns, right, [list(header).index(title) for title in dispensable])
+    else:
+        click.echo("\n".join(_lines(columns, right)))
+
+
+def _lines(columns: Sequence[Sequence[str]], right: Sequence[bool]) -> list[str]:
+    widths = [_width(column) for column in columns]
+    return [
+        _BETWEEN.join(
+            cell.rjust(width) if is_right else cell.ljust(width)
+            for cell, width, is_right in zip(row, widths, right, strict=True)
+        ).rstrip()
+        for row in zip(*columns, strict=True)
+    ]
+
+
+def _draw(columns: Sequence[Sequence[str]], right: Sequence[bool], dispensable: Sequence[int]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    least = [
+        _width(column) if is_right else min(_width(column), _TEXT)
+        for column, is_right in zip(columns, right, strict=True)
+    ]
+    shown = _that_fit(least, dispensable, console.width)
+    table = Table(box=None, pad_edge=False, padding=(0, len(_BETWEEN), 0, 0), header_style="bold")
+    for at in shown:
+        table.add_column(
+            Text(columns[at][0]), justify="right" if right[at] else "left", min_width=least[at], overflow="fold"
+        )
+    for row in zip(*(columns[at][1:] for at in shown), strict=True):
+        table.add_row(*map(Text, row))
+    console.print(table)
+
+
+def _that_fit(widths: Sequence[int], dispensable: Sequence[int], room: int) -> list[int]:
+    """Returns the columns that are shown; those that are not dispensable are, whether they fit or not."""
+    shown = list(range(len(widths)))
+    for at in dispensable:
+        if sum(widths[each] for each in shown) + len(_BETWEEN) * (len(shown) - 1) <= room:
+            break
+        shown.remove(at)
+    return shown
+
+
+def _width(column: Sequence[str]) -> int:
+    return max(map(len, column))

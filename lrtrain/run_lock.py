@@ -1,0 +1,74 @@
+"""Who writes to a run: a process that trains holds a lock on the run's directory until it ends, however it ends.
+
+The lock is the system's own (``flock``), on the directory itself, so that it leaves no file and none can go stale. Some
+network file systems have no such locks; there nobody can tell, and nothing is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from lrtrain.errors import RunDirError
+
+_TRIES, _PAUSE = 20, 0.05
+
+
+@contextlib.contextmanager
+def writing(directory: Path) -> Iterator[None]:
+    """Holds the lock of a run's directory, which is there; RunDirError when another process holds it."""
+    with contextlib.ExitStack() as opened:
+        handle = _open(directory)
+        if handle is not None:
+            opened.callback(os.close, handle)
+            if not _locked(handle):
+                raise RunDirError(f"another process is writing to {directory}: wait for it, or end it")
+        yield
+
+
+def being_written(directory: Path) -> bool:
+    """Tells whether a process is writing to a run; False where that cannot be told."""
+    handle = _open(directory)
+    if handle is None:
+        return False
+    try:
+        return not _lock(handle, shared=True)
+    finally:
+        os.close(handle)
+
+
+def _open(directory: Path) -> int | None:
+    if sys.platform == "win32":
+        return None
+    try:
+        return os.open(directory, os.O_RDONLY)
+    except OSError:
+        return None
+
+
+def _locked(handle: int) -> bool:
+    # Who looks at the run holds its lock for an instant; who writes to it, for long.
+    for _ in range(_TRIES):
+        if _lock(handle, shared=False):
+            return True
+        time.sleep(_PAUSE)
+    return False
+
+
+def _lock(handle: int, *, shared: bool) -> bool:
+    """Locks it until it is closed; returns False when another process has done so."""
+    if sys.platform != "win32":
+        import fcntl
+
+        try:
+            fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            # This file system has no locks.
+            return True
+    return True
