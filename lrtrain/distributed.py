@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -145,6 +146,8 @@ def connect(options: Distributed) -> None:
 
     if jax.distributed.is_initialized():
         return
+    if options.coordinator and options.process_id == 0:
+        _check_free(options.coordinator)
     try:
         jax.distributed.initialize(
             options.coordinator,
@@ -161,6 +164,20 @@ def connect(options: Distributed) -> None:
     except RuntimeError as error:
         where = f" at {options.coordinator}" if options.coordinator else ""
         raise UsageError(f"--distributed cannot be set up{where}: {cause(error)}") from error
+
+
+def _check_free(coordinator: str) -> None:
+    """Raises UsageError where the coordinator cannot listen; JAX's own server may crash there instead of saying so."""
+    port = int(coordinator.rpartition(":")[2])
+    family, anywhere = (socket.AF_INET6, "::") if socket.has_dualstack_ipv6() else (socket.AF_INET, "0.0.0.0")  # noqa: S104
+    with socket.socket(family) as server:
+        # A run that has just ended here leaves connections that only wait for their end.
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            server.bind((anywhere, port))
+            server.listen()
+        except OSError as error:
+            raise UsageError(f"--distributed cannot be set up at {coordinator}: {cause(error)}") from error
 
 
 def processes_connected() -> Processes:
