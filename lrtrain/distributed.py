@@ -169,7 +169,7 @@ def connect(options: Distributed) -> None:
 def _check_free(coordinator: str) -> None:
     """Raises UsageError where the coordinator cannot listen; JAX's own server may crash there instead of saying so."""
     port = int(coordinator.rpartition(":")[2])
-    family, anywhere = (socket.AF_INET6, "::") if socket.has_dualstack_ipv6() else (socket.AF_INET, "0.0.0.0")  # noqa: S104
+    family, anywhere = (socket.AF_INET6, "::") if socket.has_dualstack_ipv6() else (socket.AF_INET, "0.0.0.0")
     with socket.socket(family) as server:
         # A run that has just ended here leaves connections that only wait for their end.
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
