@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from lrtrain.errors import ScheduleError as ScheduleError
     from lrtrain.errors import UsageError as UsageError
     from lrtrain.hookspecs import hookimpl as hookimpl
+    from lrtrain.lr_finder import RangeTest as RangeTest
+    from lrtrain.lr_finder import find_lr as find_lr
     from lrtrain.options import Doc as Doc
     from lrtrain.options import LearningRate as LearningRate
     from lrtrain.options import PositiveFloat as PositiveFloat
@@ -42,6 +44,7 @@ _HOME = {
     "LrtrainError": "errors",
     "PositiveFloat": "options",
     "PositiveInt": "options",
+    "RangeTest": "lr_finder",
     "RunInfo": "context",
     "RunResult": "training",
     "ScaleLearningRate": "context",
@@ -54,6 +57,7 @@ _HOME = {
     "Stop": "context",
     "UsageError": "errors",
     "exact": "options",
+    "find_lr": "lr_finder",
     "hookimpl": "hookspecs",
     "schedule": "schedules",
     "train": "training",

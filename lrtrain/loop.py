@@ -121,10 +121,11 @@ class Loop:
     def _train(self, order: NDArray[np.int32], weights: NDArray[np.float32], done: int) -> None:
         """Sends chunk after chunk to the device, and deals with each while the next one runs."""
         waiting: _Chunk | None = None
-        with contextlib.closing(self._chunks(order[done:], weights[done:])) as chunks:
-            for examples, weight in chunks:
+        engine, stream = self._setup.engine, self._setup.stream
+        with contextlib.closing(chunks(engine, stream, order[done:], weights[done:])) as parts:
+            for examples, weight in parts:
                 rates = self._rates(self._step, self._step + len(weight))
-                self._state, losses = self._setup.engine.run_steps(self._state, examples, weight, rates)
+                self._state, losses = engine.run_steps(self._state, examples, weight, rates)
                 self._setup.meanwhile()
                 if waiting is not None:
                     self._heed(self._deliver(waiting))
@@ -134,19 +135,6 @@ class Loop:
                     break
         if waiting is not None:
             self._heed(self._deliver(waiting))
-
-    def _chunks(
-        self, order: NDArray[np.int32], weights: NDArray[np.float32]
-    ) -> Generator[tuple[Examples, NDArray[np.float32]], None, None]:
-        """Yields what the engine takes of the examples of each chunk, and their weights."""
-        size, stream = self._setup.engine.chunk_steps, self._setup.stream
-        starts = range(0, len(order), size)
-        if stream is None:
-            yield from ((order[begin : begin + size], weights[begin : begin + size]) for begin in starts)
-            return
-        with contextlib.closing(stream.chunks(order, weights, size)) as chunks:
-            for begin, examples in zip(starts, chunks, strict=True):
-                yield examples, weights[begin : begin + size]
 
     def _rates(self, begin: int, end: int) -> NDArray[np.float32]:
         rates: NDArray[np.float32] = self._setup.run.learning_rates[begin:end] * np.float32(self._scale)
@@ -232,3 +220,24 @@ class Loop:
             else "there is no checkpoint yet"
         )
         return TrainingError(f"{what}, at a learning rate of {rate:g}: a lower one is needed ({kept})")
+
+
+def chunks(
+    engine: Engine, stream: Stream | None, order: NDArray[np.int32], weights: NDArray[np.float32]
+) -> Generator[tuple[Examples, NDArray[np.float32]], None, None]:
+    """Yields what the engine takes of the examples of each chunk, and their weights.
+
+    Args:
+      engine: what is going to run them.
+      stream: where the examples come from if the devices do not hold them; closing the generator ends the reading.
+      order: int32[steps, batch], which examples.
+      weights: float32[steps, batch], 0 for an example that fills up its batch.
+    """
+    size = engine.chunk_steps
+    starts = range(0, len(order), size)
+    if stream is None:
+        yield from ((order[begin : begin + size], weights[begin : begin + size]) for begin in starts)
+        return
+    with contextlib.closing(stream.chunks(order, weights, size)) as streamed:
+        for begin, examples in zip(starts, streamed, strict=True):
+            yield examples, weights[begin : begin + size]

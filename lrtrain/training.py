@@ -216,11 +216,11 @@ def _run(
         keep_compiled()
         devices = select_devices(job.config.devices, job.config.batch_size, distributed=not processes.alone)
         with processes.together():
-            data = _load_data(source, job.config, devices, reporter)
+            data = load_data(source, job.config, devices, reporter)
         steps_per_epoch = job.config.steps_per_epoch(len(data.train))
         planned, progress = _plan(job, steps_per_epoch, checkpoints, change)
-        engine = _engine(job.config, data, devices)
-        stream, sizes = _stream(data), (len(data.train), len(data.test))
+        engine = make_engine(job.config, data, devices)
+        stream, sizes = stream_of(data), (len(data.train), len(data.test))
         # The devices have their own copy.
         del data
         state = engine.init(job.config.seed)
@@ -294,9 +294,10 @@ def _writing(
         meanwhile().result()
 
 
-def _load_data(
+def load_data(
     source: Source, config: TrainConfig, devices: list[jax.Device], reporter: Reporter
 ) -> Dataset | StreamedDataset:
+    """Loads a data set, or opens it to be streamed, as the configuration says; see `lrtrain.data.load_dataset`."""
     from lrtrain.data.stream import grain
 
     if _kept_on_devices(source, config, devices):
@@ -316,7 +317,8 @@ def _kept_on_devices(source: Source, config: TrainConfig, devices: list[jax.Devi
     return fits(source.train_bytes(), devices)
 
 
-def _stream(data: Dataset | StreamedDataset) -> Stream | None:
+def stream_of(data: Dataset | StreamedDataset) -> Stream | None:
+    """Returns where the training examples come from if the devices do not hold them."""
     from lrtrain.data.stream import Stream
 
     return data.train if isinstance(data.train, Stream) else None
@@ -341,7 +343,8 @@ def _plan(
     return planned, dataclasses.replace(progress, stopped=None)
 
 
-def _engine(config: TrainConfig, data: Dataset | StreamedDataset, devices: list[jax.Device]) -> Engine:
+def make_engine(config: TrainConfig, data: Dataset | StreamedDataset, devices: list[jax.Device]) -> Engine:
+    """Puts the data on the devices, ready to train the network that the configuration names."""
     from lrtrain.data import Split
     from lrtrain.engine import Engine, Streamed
     from lrtrain.model import check_model, load_model

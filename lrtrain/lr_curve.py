@@ -1,0 +1,161 @@
+"""The curve of a learning-rate range test: how it is smoothed, where it ends, and what is read from it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+DIVERGED = 4.0
+LEAST_CHANGE = 0.1
+# Of the whole sweep, so that the number of steps changes the noise of the curve but not its shape.
+_WINDOW = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """What a range test has measured.
+
+    A smoothed point is the bias-corrected exponential moving average of the losses so far, at the same average of the
+    logarithms of their learning rates: averaging the losses alone would move the curve towards higher learning rates.
+
+    Args:
+      learning_rates: float64[steps], as applied.
+      losses: float64[steps], of each step's batch before its update, mean per example; the last one that was measured
+        is left out if it is not finite.
+      smoothed_learning_rates: float64[steps].
+      smoothed_losses: float64[steps].
+      window: steps that the moving average looks back on, its smoothing factor being ``1 / window``.
+      stopped: why the test ended before its last step, if it did.
+    """
+
+    learning_rates: NDArray[np.float64]
+    losses: NDArray[np.float64]
+    smoothed_learning_rates: NDArray[np.float64]
+    smoothed_losses: NDArray[np.float64]
+    window: float
+    stopped: str | None
+
+    @property
+    def first(self) -> int:
+        """The first step whose smoothed loss is an average of a whole window."""
+        return min(math.ceil(self.window), len(self.losses)) - 1
+
+    @property
+    def lowest(self) -> int:
+        """The step of the lowest smoothed loss, from `first` on."""
+        return self.first + int(np.argmin(self.smoothed_losses[self.first :]))
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A learning rate that a rule reads from a curve.
+
+    Args:
+      rule: its name.
+      learning_rate: what it comes to.
+      meaning: the rule in words.
+    """
+
+    rule: str
+    learning_rate: float
+    meaning: str
+
+
+class Recorder:
+    """Collects the steps of a range test, and tells when it has seen enough."""
+
+    def __init__(self, steps: int) -> None:
+        self._window = max(1.0, _WINDOW * steps)
+        self._rates: list[float] = []
+        self._losses: list[float] = []
+        self._smoothed_rates: list[float] = []
+        self._smoothed_losses: list[float] = []
+        self._rate = _MovingAverage(self._window)
+        self._loss = _MovingAverage(self._window)
+        self._stopped: str | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether the loss has diverged; steps after that are not looked at."""
+        return self._stopped is not None
+
+    def add(self, rate: float, loss: float) -> None:
+        """Takes the learning rate and the loss of the next step."""
+        if self.over:
+            return
+        if not math.isfinite(loss):
+            self._stopped = f"the loss is {loss}"
+            return
+        self._rates.append(rate)
+        self._losses.append(loss)
+        self._smoothed_rates.append(math.exp(self._rate.add(math.log(rate))))
+        self._smoothed_losses.append(self._loss.add(loss))
+        if self._smoothed_losses[-1] > DIVERGED * min(self._smoothed_losses):
+            self._stopped = f"the smoothed loss is over {DIVERGED:g} times its lowest"
+
+    def curve(self) -> Curve:
+        """Returns the steps so far."""
+        columns = (self._rates, self._losses, self._smoothed_rates, self._smoothed_losses)
+        return Curve(*map(np.array, columns), self._window, self._stopped)
+
+
+class _MovingAverage:
+    """The exponential moving average of what has been added, with weights that sum to 1 from the first value on."""
+
+    def __init__(self, window: float) -> None:
+        self._keep = 1 - 1 / window
+        self._total = self._weight = 0.0
+
+    def add(self, value: float) -> float:
+        self._total = self._keep * self._total + value
+        self._weight = self._keep * self._weight + 1
+        return self._total / self._weight
+
+
+def suggest(curve: Curve) -> tuple[Suggestion, ...]:
+    """Returns what each rule reads from a curve without an `obstacle`, the one to go by first."""
+    return (
+        Suggestion(
+            "steepest",
+            float(curve.smoothed_learning_rates[_steepest(curve)]),
+            "the learning rate at which the smoothed loss falls fastest over the logarithm of the learning rate",
+        ),
+        Suggestion(
+            "minimum / 10",
+            float(curve.smoothed_learning_rates[curve.lowest]) / 10,
+            "a tenth of the learning rate at which the smoothed loss is lowest",
+        ),
+    )
+
+
+def obstacle(curve: Curve) -> str | None:
+    """Returns why nothing can be read from a curve and what to change, or None if it has a minimum inside."""
+    if curve.first + 2 > len(curve.losses):
+        return _after(curve, f"the loss diverged within {len(curve.losses)} steps", "lower", "start")
+    begin, lowest, end = (curve.smoothed_losses[step] for step in (curve.first, curve.lowest, -1))
+    least = LEAST_CHANGE * begin
+    falls, rises = begin - lowest >= least, curve.stopped is not None or end - lowest >= least
+    if falls and rises:
+        return None
+    if falls:
+        return _after(curve, "the loss does not rise again below the highest learning rate", "higher", "end")
+    if rises:
+        return _after(curve, "the loss only rises", "lower", "start")
+    return _after(curve, f"the loss changes by less than {LEAST_CHANGE:.0%}", "higher", "end")
+
+
+def _steepest(curve: Curve) -> int:
+    """Returns the step at which the smoothed loss falls fastest, on the way to its minimum."""
+    slopes = np.gradient(curve.smoothed_losses, np.log(curve.smoothed_learning_rates))
+    return curve.first + int(np.argmin(slopes[curve.first : curve.lowest + 1]))
+
+
+def _after(curve: Curve, what: str, direction: str, end: str) -> str:
+    tested = f"{curve.learning_rates[0]:.3g} to {curve.learning_rates[-1]:.3g}"
+    return f"no learning rate can be suggested, as {what} (from {tested}): give a {direction} --{end}-lr"
