@@ -119,17 +119,21 @@ class _MovingAverage:
 
 
 def suggest(curve: Curve) -> tuple[Suggestion, ...]:
-    """Returns what each rule reads from a curve without an `obstacle`, the one to go by first."""
+    """Returns what each rule reads from a curve without an `obstacle`, the one to go by first.
+
+    That is a tenth of the minimum's: where the loss falls fastest depends on how many steps the test has, because a
+    sweep that is slower reaches any loss at a lower learning rate, and the minimum hardly does.
+    """
     return (
-        Suggestion(
-            "steepest",
-            float(curve.smoothed_learning_rates[_steepest(curve)]),
-            "the learning rate at which the smoothed loss falls fastest over the logarithm of the learning rate",
-        ),
         Suggestion(
             "minimum / 10",
             float(curve.smoothed_learning_rates[curve.lowest]) / 10,
             "a tenth of the learning rate at which the smoothed loss is lowest",
+        ),
+        Suggestion(
+            "steepest",
+            float(curve.smoothed_learning_rates[_steepest(curve)]),
+            "where the smoothed loss falls fastest over the logarithm of the learning rate, to values not seen before",
         ),
     )
 
@@ -151,8 +155,9 @@ def obstacle(curve: Curve) -> str | None:
 
 
 def _steepest(curve: Curve) -> int:
-    """Returns the step at which the smoothed loss falls fastest, on the way to its minimum."""
-    slopes = np.gradient(curve.smoothed_losses, np.log(curve.smoothed_learning_rates))
+    """Returns the step at which the lowest smoothed loss so far falls fastest: a recovery from a rise is no fall."""
+    reached = np.minimum.accumulate(curve.smoothed_losses)
+    slopes = np.gradient(reached, np.log(curve.smoothed_learning_rates))
     return curve.first + int(np.argmin(slopes[curve.first : curve.lowest + 1]))
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from lrtrain.data.stream import Stream
     from lrtrain.engine import Engine, Examples
 
-STEPS = 200
+STEPS = 400
 LEAST_STEPS, MOST_STEPS = 10, 100_000
 _LEAST_RATE, _HIGHEST_RATE = 1e-30, 1e30
 # The update of these grows with the gradient, so it matters whether that is of a sum or a mean.
@@ -102,7 +102,7 @@ class RangeTest:
         }
 
 
-def find_lr(  # noqa: PLR0913
+def find_lr(
     *plugins: Spec | str | Mapping[str, Any],
     settings: Sequence[str] = (),
     start_lr: float | None = None,

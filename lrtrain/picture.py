@@ -1,10 +1,11 @@
-"""Curves of learning rates as files; the only file that imports matplotlib."""
+"""Curves of learning rates as files, and what all pictures of ours share."""
 
 from __future__ import annotations
 
+import contextlib
 import math
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # Okabe and Ito's colours, told apart by colour-blind readers; line styles tell them apart in grey.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _STYLES = ("-", "--", "-.", ":")
 _LABEL_WIDTH, _LABEL_LINES = 110, 4
 
@@ -28,25 +29,39 @@ def draw_curves(curves: Mapping[str, NDArray[np.float32]], path: Path, steps_per
       path: the file; its suffix (``.png``, ``.svg`` or ``.pdf``) decides the format.
       steps_per_epoch: with it, a second axis counts epochs.
     """
+    labels = list(map(_wrapped, curves))
+    lines = sum(label.count("\n") + 1 for label in labels)
+    with canvas(height=4.5 + 0.17 * lines) as (figure, axes):
+        _draw(axes, curves, steps_per_epoch)
+        legend_below(figure, axes, labels)
+        save(figure, path)
+
+
+@contextlib.contextmanager
+def canvas(height: float) -> Iterator[tuple[Figure, Axes]]:
+    """Gives an empty figure of that many inches and its axes; saved inside, it is the same file each time."""
     import matplotlib
 
-    # Text as text, not outlines; and no date, so that the same curves give the same file.
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "lrtrain"}):
-        _draw(curves, path, steps_per_epoch)
-
-
-def _draw(curves: Mapping[str, NDArray[np.float32]], path: Path, steps_per_epoch: int | None) -> None:
     # The object-oriented interface: pyplot would start a window system and keep figures alive.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    labels = list(map(_wrapped, curves))
-    lines = sum(label.count("\n") + 1 for label in labels)
-    figure = Figure(figsize=(8, 4.5 + 0.17 * lines), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    # Text as text, not outlines; and no date, so that the same curves give the same file.
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "lrtrain"}):
+        figure = Figure(figsize=(8, height), dpi=150, layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure, figure.add_subplot()
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes a figure, without the date that an SVG would have."""
+    date = {"Date": None} if path.suffix.lower() == ".svg" else {}
+    figure.savefig(path, metadata=date)
+
+
+def _draw(axes: Axes, curves: Mapping[str, NDArray[np.float32]], steps_per_epoch: int | None) -> None:
     for index, values in enumerate(curves.values()):
-        colour, style = _COLOURS[index % len(_COLOURS)], _STYLES[index % len(_STYLES)]
+        colour, style = COLOURS[index % len(COLOURS)], _STYLES[index % len(_STYLES)]
         marker = "o" if len(values) == 1 else None
         # In front of the frame: a learning rate of 0 lies on it.
         axes.plot(values, style, color=colour, linewidth=1.8, marker=marker, clip_on=False, zorder=3)
@@ -58,9 +73,6 @@ def _draw(curves: Mapping[str, NDArray[np.float32]], path: Path, steps_per_epoch
     if steps_per_epoch and max(map(len, curves.values())) > steps_per_epoch:
         above = axes.secondary_xaxis("top", functions=_scaling(steps_per_epoch))
         above.set_xlabel("epoch")
-    _legend(figure, axes, labels)
-    date = {"Date": None} if path.suffix.lower() == ".svg" else {}
-    figure.savefig(path, metadata=date)
 
 
 def _wrapped(name: str) -> str:
@@ -80,7 +92,7 @@ def _scaling(factor: int) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
     return lambda x: x / factor, lambda x: x * factor
 
 
-def _legend(figure: Figure, axes: Axes, labels: list[str]) -> None:
+def legend_below(figure: Figure, axes: Axes, labels: list[str]) -> None:
     """Adds the legend below the axes: specs are long, and inside it would lie on the curves."""
     legend = figure.legend(axes.get_lines(), labels, loc="outside lower left", fontsize="small", frameon=False)
     for text in legend.get_texts():

@@ -104,7 +104,7 @@ def test_as_a_module() -> None:
 )
 def test_unknown_command(word: str, nearest: str) -> None:
     result = run(word, "--plugin", "sgdr")
-    known = "the commands are train, compare, plot, plugins, runs, completion, and a plugin is named with --plugin"
+    known = "the commands are train, compare, plot, find-lr, plugins, runs, completion, and a plugin is named with --plugin"
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.splitlines()[0] == f"Error: no command '{word}'{nearest}; {known}"
 

@@ -19,6 +19,7 @@ _COMMANDS = {
     "train": "lrtrain.cli.train",
     "compare": "lrtrain.cli.compare",
     "plot": "lrtrain.cli.plot",
+    "find-lr": "lrtrain.cli.find_lr",
     "plugins": "lrtrain.cli.plugins",
     "runs": "lrtrain.cli.runs",
     "completion": "lrtrain.cli.completion",

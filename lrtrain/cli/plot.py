@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from lrtrain.cli.options import plugin_option
+from lrtrain.cli.output import check_output, force_option, output_option, writable
 from lrtrain.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-_SUFFIXES = (".png", ".svg", ".csv")
 
 
 @click.command("plot", short_help="Draw the curves of schedules, before any training.")
@@ -31,10 +28,8 @@ _SUFFIXES = (".png", ".svg", ".csv")
     metavar="N",
     help="Optimizer updates in an epoch (235: Fashion-MNIST in batches of 256).",
 )
-@click.option(
-    "--output", "-o", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="A .png, .svg or .csv file."
-)
-@click.option("--force", is_flag=True, help="Overwrite --output if it is there.")
+@output_option()
+@force_option()
 def command(
     plugins: tuple[str, ...],
     epochs: int | None,
@@ -54,7 +49,7 @@ def command(
     if epochs is not None and steps is not None:
         raise UsageError("--epochs and --steps both give the length of the run: give one of them")
     if output is not None:
-        _check_output(output, force=force)
+        check_output(output, force=force)
     total = steps if steps is not None else (epochs or 10) * steps_per_epoch
     curves = _curves(plugins, total, steps_per_epoch)
     if output is None:
@@ -75,34 +70,14 @@ def _curves(plugins: tuple[str, ...], total: int, steps_per_epoch: int) -> dict[
     return {spec: build_table(each, context).values for spec, each in zip(plugins, active, strict=True)}
 
 
-def _check_output(output: Path, *, force: bool) -> None:
-    if output.suffix.lower() not in _SUFFIXES:
-        raise UsageError(f"--output {output}: expected a name that ends in {', '.join(_SUFFIXES)}")
-    with _writable(output):
-        there = output.exists()
-    if there and not force:
-        raise UsageError(f"--output {output} is there already: give another name, or --force to overwrite it")
-    if not output.absolute().parent.is_dir():
-        raise UsageError(f"--output {output}: the directory {output.parent} does not exist")
-
-
 def _write(curves: dict[str, NDArray[np.float32]], output: Path, steps_per_epoch: int) -> None:
-    with _writable(output):
+    with writable(output):
         if output.suffix.lower() == ".csv":
             _write_csv(curves, output)
             return
         from lrtrain.picture import draw_curves
 
         draw_curves(curves, output, steps_per_epoch)
-
-
-@contextmanager
-def _writable(output: Path) -> Iterator[None]:
-    """Turns what the file system refuses into one sentence."""
-    try:
-        yield
-    except OSError as error:
-        raise UsageError(f"--output {output} cannot be written: {error.strerror or error}") from error
 
 
 def _write_csv(curves: dict[str, NDArray[np.float32]], output: Path) -> None:

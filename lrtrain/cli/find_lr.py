@@ -1,0 +1,175 @@
+"""``lrtrain find-lr``: which learning rates a network can be trained with."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lrtrain.cli.options import json_option, plugin_option, set_option
+from lrtrain.cli.output import check_output, force_option, output_option, writable
+from lrtrain.config import LOSS_REDUCTIONS, TrainConfig
+from lrtrain.errors import TrainingError
+from lrtrain.optimizers import OPTIMIZERS
+
+if TYPE_CHECKING:
+    from lrtrain.lr_finder import RangeTest
+
+_DEFAULT = TrainConfig()
+_ROWS_PER_DECADE = 4
+
+
+@click.command("find-lr", short_help="Find a learning rate for a schedule, by a range test.")
+@plugin_option(required=True)
+@set_option()
+@click.option("--start-lr", type=float, metavar="LR", help="First learning rate. [default: 1e-4, see below]")
+@click.option("--end-lr", type=float, metavar="LR", help="Last learning rate. [default: 10, see below]")
+@click.option("--steps", type=int, default=400, show_default=True, help="Optimizer updates from one to the other.")
+@click.option(
+    "--epochs", type=int, default=_DEFAULT.epochs, show_default=True, help="Length of the run that the schedule is for."
+)
+@click.option("--batch-size", type=int, default=_DEFAULT.batch_size, show_default=True, help="Examples in a step.")
+@click.option(
+    "--optimizer", type=click.Choice(OPTIMIZERS), default=_DEFAULT.optimizer, show_default=True, help="The optimizer."
+)
+@click.option(
+    "--loss-reduction",
+    type=click.Choice(LOSS_REDUCTIONS),
+    default=_DEFAULT.loss_reduction,
+    show_default=True,
+    help="Gradient of the sum or the mean of a batch's losses.",
+)
+@click.option("--seed", type=int, default=_DEFAULT.seed, show_default=True, help="Decides weights and order.")
+@click.option("--dataset", metavar="NAME", default=_DEFAULT.dataset, show_default=True, help="The data set.")
+@click.option(
+    "--data-dir", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Where data sets are prepared."
+)
+@click.option("--train-size", type=int, metavar="N", help="Train on N examples, drawn by the seed.")
+@click.option("--no-shuffle", is_flag=True, help="Go through the data in file order in every epoch.")
+@click.option("--model", metavar="MODULE:CLASS", help="A Flax module that maps images to logits.")
+@click.option("--devices", type=int, metavar="N", help="Number of devices; on CPU a core is a device.")
+@click.option("--micro-batch", type=int, metavar="N", help="Most examples that a device takes at once.")
+@output_option()
+@force_option()
+@click.option("--quiet", "-q", is_flag=True, help="Print nothing but what is found.")
+@json_option()
+def command(
+    plugins: tuple[str, ...],
+    settings: tuple[str, ...],
+    start_lr: float | None,
+    end_lr: float | None,
+    steps: int,
+    no_shuffle: bool,
+    output: Path | None,
+    force: bool,
+    quiet: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Train a fresh network at a learning rate that grows until the loss diverges, and suggest one for a schedule.
+
+    Nothing is written but --output, and no run is touched. The schedule of the plugin is not applied: what is printed
+    is the factor that brings its highest learning rate to the suggestion.
+
+    The test goes from 1e-4 to 10, with --loss-reduction sum both divided by --batch-size; with an optimizer that
+    divides by the size of the gradient, such as adam, from 1e-6 to 1.
+
+    \b
+    Examples:
+      lrtrain find-lr --plugin sgdr
+      lrtrain find-lr --plugin wsd --optimizer adam --output range.png
+      lrtrain find-lr --plugin linear --loss-reduction mean --start-lr 1e-3 --json
+    """
+    if output is not None:
+        check_output(output, force=force)
+    from lrtrain.cli.progress import make_reporter
+    from lrtrain.lr_finder import find_lr
+
+    with make_reporter(quiet=quiet or as_json) as reporter:
+        test = find_lr(
+            *plugins,
+            settings=settings,
+            start_lr=start_lr,
+            end_lr=end_lr,
+            steps=steps,
+            reporter=reporter,
+            shuffle=not no_shuffle,
+            **options,
+        )
+    if output is not None:
+        _write(test, output)
+    if as_json:
+        click.echo(json.dumps(test.to_json(), indent=2))
+    else:
+        _show(test, output)
+    if test.obstacle:
+        raise TrainingError(test.obstacle)
+
+
+def _write(test: RangeTest, output: Path) -> None:
+    with writable(output):
+        if output.suffix.lower() == ".csv":
+            _write_csv(test, output)
+            return
+        from lrtrain.lr_picture import draw_range_test
+
+        draw_range_test(test, output)
+
+
+def _write_csv(test: RangeTest, output: Path) -> None:
+    columns = ("learning_rates", "losses", "smoothed_learning_rates", "smoothed_losses")
+    with output.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["step", "learning_rate", "loss", "smoothed_learning_rate", "smoothed_loss"])
+        writer.writerows(
+            zip(range(len(test.curve.losses)), *(getattr(test.curve, name) for name in columns), strict=True)
+        )
+
+
+def _show(test: RangeTest, output: Path | None) -> None:
+    curve = test.curve
+    if output is None:
+        _print_curve(test)
+        click.echo()
+    end = f"; {curve.stopped}" if curve.stopped else ""
+    click.echo(f"{len(curve.losses)} of {test.steps} steps, {test.start_lr:.3g} to {curve.learning_rates[-1]:.3g}{end}")
+    for index, each in enumerate(test.suggestions):
+        click.echo(
+            f"{'suggestion' if index == 0 else 'also':12}{each.learning_rate:.3g}  ({each.rule}: {each.meaning})"
+        )
+    if test.suggestions:
+        click.echo(f"{'schedule':12}{_in_words(test)}")
+    if output is not None:
+        click.echo(f"{'file':12}{output}")
+
+
+def _in_words(test: RangeTest) -> str:
+    name, scale = test.spec.name, test.scale(test.suggestion)
+    if scale is None:
+        return f"the learning rate of {name} is 0 throughout, and no factor changes that"
+    return (
+        f"the highest learning rate of {name} is {test.peak:.3g}; a factor of {scale:.3g} on its learning rates, as "
+        f"compare --lr-scales has them, makes that {test.suggestion.learning_rate:.3g}"
+    )
+
+
+def _print_curve(test: RangeTest) -> None:
+    """Prints the smoothed loss at some learning rates, those of the suggestions and of the minimum among them."""
+    import numpy as np
+
+    from lrtrain.cli.tables import print_table
+
+    curve = test.curve
+    rates = curve.smoothed_learning_rates
+    decades = float(np.log10(rates[-1] / rates[0]))
+    shown = {int(step) for step in np.linspace(0, len(rates) - 1, max(2, round(_ROWS_PER_DECADE * decades) + 1))}
+    marks = {int(np.argmin(abs(rates / each.learning_rate - 1))): each.rule for each in reversed(test.suggestions)}
+    marks = {curve.lowest: "minimum", **marks}
+    rows = [
+        [f"{rates[step]:.2e}", f"{curve.smoothed_losses[step]:.3f}", marks.get(step, "")]
+        for step in sorted(shown | set(marks))
+    ]
+    print_table(["learning rate", "smoothed loss", ""], rows, numbers=["learning rate", "smoothed loss"])

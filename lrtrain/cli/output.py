@@ -1,0 +1,52 @@
+"""``--output FILE``: a picture or a table, which is never written over another file unasked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from lrtrain.errors import UsageError
+
+F = TypeVar("F", bound=Callable[..., Any])
+_SUFFIXES = (".png", ".svg", ".csv")
+
+
+def output_option() -> Callable[[F], F]:
+    """Returns the option ``--output FILE``."""
+    return click.option(
+        "--output",
+        "-o",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="A .png, .svg or .csv file.",
+    )
+
+
+def force_option() -> Callable[[F], F]:
+    """Returns the flag ``--force``."""
+    return click.option("--force", is_flag=True, help="Overwrite --output if it is there.")
+
+
+def check_output(output: Path, *, force: bool) -> None:
+    """Raises UsageError for a file that cannot be written, or that is there already."""
+    if output.suffix.lower() not in _SUFFIXES:
+        raise UsageError(f"--output {output}: expected a name that ends in {', '.join(_SUFFIXES)}")
+    with writable(output):
+        there = output.exists()
+    if there and not force:
+        raise UsageError(f"--output {output} is there already: give another name, or --force to overwrite it")
+    if not output.absolute().parent.is_dir():
+        raise UsageError(f"--output {output}: the directory {output.parent} does not exist")
+
+
+@contextmanager
+def writable(output: Path) -> Iterator[None]:
+    """Turns what the file system refuses into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"--output {output} cannot be written: {error.strerror or error}") from error
