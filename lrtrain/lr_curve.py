@@ -101,8 +101,14 @@ class Recorder:
 
     def curve(self) -> Curve:
         """Returns the steps so far."""
-        columns = (self._rates, self._losses, self._smoothed_rates, self._smoothed_losses)
-        return Curve(*map(np.array, columns), self._window, self._stopped)
+        return Curve(
+            np.array(self._rates),
+            np.array(self._losses),
+            np.array(self._smoothed_rates),
+            np.array(self._smoothed_losses),
+            self._window,
+            self._stopped,
+        )
 
 
 class _MovingAverage:

@@ -67,4 +67,5 @@ def _draw_rate(axes: Axes, rate: float, label: str, look: tuple[str, str], *, bo
             textcoords="offset points",
             color=colour,
             fontweight="bold",
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5},
         )
