@@ -156,7 +156,7 @@ def obstacle(curve: Curve) -> str | None:
     if falls:
         return _after(curve, "the loss does not rise again below the highest learning rate", "higher", "end")
     if rises:
-        return _after(curve, "the loss only rises", "lower", "start")
+        return _after(curve, f"the loss falls by less than {LEAST_CHANGE:.0%} before it rises", "lower", "start")
     return _after(curve, f"the loss changes by less than {LEAST_CHANGE:.0%}", "higher", "end")
 
 
@@ -169,4 +169,6 @@ def _steepest(curve: Curve) -> int:
 
 def _after(curve: Curve, what: str, direction: str, end: str) -> str:
     tested = f"{curve.learning_rates[0]:.3g} to {curve.learning_rates[-1]:.3g}"
-    return f"no learning rate can be suggested, as {what} (from {tested}): give a {direction} --{end}-lr"
+    return (
+        f"no learning rate can be suggested, as {what} (from {tested}): give a {direction} --{end}-lr or more --steps"
+    )

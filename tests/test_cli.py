@@ -104,7 +104,8 @@ def test_as_a_module() -> None:
 )
 def test_unknown_command(word: str, nearest: str) -> None:
     result = run(word, "--plugin", "sgdr")
-    known = "the commands are train, compare, plot, find-lr, plugins, runs, completion, and a plugin is named with --plugin"
+    commands = "train, compare, plot, find-lr, plugins, runs, completion"
+    known = f"the commands are {commands}, and a plugin is named with --plugin"
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.splitlines()[0] == f"Error: no command '{word}'{nearest}; {known}"
 
