@@ -150,7 +150,7 @@ def obstacle(curve: Curve) -> str | None:
         return _after(curve, f"the loss diverged within {len(curve.losses)} steps", "lower", "start")
     begin, lowest, end = (curve.smoothed_losses[step] for step in (curve.first, curve.lowest, -1))
     least = LEAST_CHANGE * begin
-    falls, rises = begin - lowest >= least, curve.stopped is not None or end - lowest >= least
+    falls, rises = begin - lowest > least, curve.stopped is not None or end - lowest > least
     if falls and rises:
         return None
     if falls:

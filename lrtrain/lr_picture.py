@@ -47,6 +47,9 @@ def draw_range_test(test: RangeTest, path: Path) -> None:
 def _draw_losses(axes: Axes, curve: Curve) -> None:
     axes.set_xscale("log")
     marker = "o" if len(curve.losses) == 1 else None
+    if marker:
+        # Before the point is there: matplotlib would warn that it has no width.
+        axes.set_xlim(float(curve.learning_rates[0]) / 2, float(curve.learning_rates[0]) * 2)
     axes.plot(
         curve.learning_rates, curve.losses, color="0.65", linewidth=0.9, marker=marker, label="loss of each batch"
     )
@@ -54,9 +57,6 @@ def _draw_losses(axes: Axes, curve: Curve) -> None:
         curve.smoothed_learning_rates, curve.smoothed_losses, color=COLOURS[0], linewidth=2.4, label="smoothed loss"
     )
     axes.set(xlabel="learning rate", ylabel="training loss (cross-entropy, mean per example)")
-    if len(curve.losses) == 1:
-        rate = float(curve.learning_rates[0])
-        axes.set_xlim(rate / 2, rate * 2)
     axes.set_ylim(0, _HEADROOM * (float(np.max(curve.smoothed_losses[: curve.lowest + 1])) or 1.0))
     axes.grid(alpha=0.25)
 

@@ -42,7 +42,7 @@ FIFTEEN = [
     "warmup-exponential-decay",
     "wsd",
 ]
-COMMANDS = ["train", "compare", "plot", "plugins", "runs", "completion"]
+COMMANDS = ["train", "compare", "plot", "find-lr", "plugins", "runs", "completion"]
 SCRIPTS = Path(sys.executable).parent
 
 
@@ -74,11 +74,11 @@ def _empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_help(arguments: list[str]) -> None:
     text = done(*arguments)
     assert text.startswith("Usage: lrtrain [OPTIONS] COMMAND [ARGS]...\n")
-    assert re.findall(r"^  ([a-z]+)  ", text, re.MULTILINE) == COMMANDS
+    assert re.findall(r"^  ([a-z-]+)  ", text, re.MULTILINE) == COMMANDS
 
 
 @pytest.mark.parametrize(
-    "command", [["train"], ["plot"], ["plugins"], ["plugins", "list"], ["plugins", "show"], ["completion"]]
+    "command", [["train"], ["plot"], ["find-lr"], ["plugins"], ["plugins", "list"], ["plugins", "show"], ["completion"]]
 )
 def test_help_of_each_command(command: list[str]) -> None:
     text = done(*command, "--help")

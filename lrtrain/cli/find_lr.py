@@ -25,8 +25,8 @@ _ROWS_PER_DECADE = 4
 @click.command("find-lr", short_help="Find a learning rate for a schedule, by a range test.")
 @plugin_option(required=True)
 @set_option()
-@click.option("--start-lr", type=float, metavar="LR", help="First learning rate. [default: 1e-4, see below]")
-@click.option("--end-lr", type=float, metavar="LR", help="Last learning rate. [default: 10, see below]")
+@click.option("--start-lr", type=float, metavar="LR", help="First learning rate. [default: see above]")
+@click.option("--end-lr", type=float, metavar="LR", help="Last learning rate. [default: see above]")
 @click.option("--steps", type=int, default=400, show_default=True, help="Optimizer updates from one to the other.")
 @click.option(
     "--epochs", type=int, default=_DEFAULT.epochs, show_default=True, help="Length of the run that the schedule is for."
