@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,8 @@ from lrtrain.comparison.data import load_data
 from lrtrain.comparison.plan import Plan
 from lrtrain.comparison.store import Store, new_store
 from lrtrain.comparison.trial import Outcome, Trial
+from lrtrain.devices import select_devices
+from lrtrain.distributed import ALONE, Distributed, Processes, connect, losses_named, processes_connected
 from lrtrain.errors import UsageError
 from lrtrain.versions import versions
 
@@ -108,6 +112,7 @@ def compare_plan(
     directory: str | Path | None = None,
     resume: bool = False,
     reporter: CompareReporter | None = None,
+    distributed: Distributed | None = None,
 ) -> Comparison:
     """Trains all runs of a plan, or those that an interrupted comparison lacks.
 
@@ -116,20 +121,26 @@ def compare_plan(
       directory: where its files go; new or empty, unless it is resumed. None for ``runs/compare-<date>-<time>``.
       resume: go on with the comparison in ``directory``.
       reporter: receives what happens; None for silence.
+      distributed: this process is one of several that share the runs and all make this call; see
+        `lrtrain.Distributed`. All of them must see the directory.
 
     Raises:
       UsageError: what is asked for cannot be done; nothing has been written.
       RunDirError: the directory is not empty, cannot be read, or another process works on it.
+      TrainingError: another process of a distributed comparison has failed or gone; runs that are done are kept.
     """
     reporter = reporter or Unheard()
+    if distributed is not None:
+        distributed.check()
     store, plan, about = _opened(plan, directory, resume)
     plan.check()
-    trainer, about = _trainer(plan, about, reporter)
-    if not resume:
-        store.create(plan, about)
-    with store.locked():
-        outcomes = _Work(plan, store, trainer, reporter).run()
-    return Comparison(plan, tuple(outcomes), store.path, about)
+    outcomes = store.outcomes() if resume else []
+    if distributed is None and not protocol.missing(plan, outcomes):
+        return Comparison(plan, tuple(outcomes), store.path, about)
+    processes = _join(distributed, plan, reporter)
+    store = Store(Path(processes.from_main(lambda: str(store.path))))
+    with losses_named(processes, lambda: f"lrtrain compare --resume --run-dir {store.path} goes on from there"):
+        return _run(_Job(plan, store, resume, about), processes, reporter if processes.is_main else Unheard())
 
 
 def _opened(plan: Plan | None, directory: str | Path | None, resume: bool) -> tuple[Store, Plan, dict[str, Any]]:
@@ -146,16 +157,53 @@ def _opened(plan: Plan | None, directory: str | Path | None, resume: bool) -> tu
     return store, stored, about
 
 
-def _trainer(plan: Plan, about: dict[str, Any], reporter: CompareReporter) -> tuple[Trainer, dict[str, Any]]:
-    from lrtrain.comparison.trainer import make_trainer
+def _join(distributed: Distributed | None, plan: Plan, reporter: CompareReporter) -> Processes:
     from lrtrain.training import keep_compiled
+
+    keep_compiled()
+    if distributed is None:
+        return ALONE
+    if distributed.process_id in (0, None):
+        reporter.phase("waiting for the other processes")
+    connect(distributed)
+    # JAX starts when it is asked which process this is, and then has the devices that it has.
+    select_devices(plan.train.devices, None)
+    return processes_connected()
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    plan: Plan
+    store: Store
+    resume: bool
+    about: dict[str, Any]
+
+
+def _run(job: _Job, processes: Processes, reporter: CompareReporter) -> Comparison:
+    plan, store, about = job.plan, job.store, job.about
+    with processes.together():
+        trainer = _trainer(plan, reporter)
+    with contextlib.ExitStack() as held:
+        with processes.together():
+            if processes.is_main:
+                if not job.resume:
+                    about = {"versions": versions([]), "device": trainer.device, "processes": processes.count}
+                    store.create(plan, about)
+                held.enter_context(store.locked())
+        with processes.together():
+            # The plan, too, of a new comparison.
+            about = store.read()[1]
+        outcomes = _Work(plan, store, trainer, reporter, processes).run()
+    return Comparison(plan, tuple(outcomes), store.path, about)
+
+
+def _trainer(plan: Plan, reporter: CompareReporter) -> Trainer:
+    from lrtrain.comparison.trainer import make_trainer
 
     reporter.phase(f"loading {plan.train.dataset}")
     data = load_data(plan)
     reporter.phase("starting JAX")
-    keep_compiled()
-    trainer = make_trainer(plan, data, _most(plan))
-    return trainer, about or {"versions": versions([]), "device": trainer.device}
+    return make_trainer(plan, data, _most(plan))
 
 
 def _most(plan: Plan) -> int:
@@ -165,22 +213,29 @@ def _most(plan: Plan) -> int:
 
 
 class _Work:
-    """Trains what is missing, stage after stage, and notes every run as soon as it is done."""
+    """Trains what is missing, stage after stage, and notes every run as soon as it is done.
 
-    def __init__(self, plan: Plan, store: Store, trainer: Trainer, reporter: CompareReporter) -> None:
+    Of several processes each trains its share, and all come to know all outcomes before the next stage begins.
+    """
+
+    def __init__(
+        self, plan: Plan, store: Store, trainer: Trainer, reporter: CompareReporter, processes: Processes
+    ) -> None:
         self._plan, self._store, self._trainer, self._reporter = plan, store, trainer, reporter
-        self._outcomes = store.outcomes()
+        self._processes = processes
+        # All have to plan the same runs, and a file may be seen later by one process than by another.
+        texts = processes.gathered(lambda: list(map(_text, store.outcomes())) if processes.is_main else [])
+        self._outcomes = list(map(_outcome, texts))
 
     def run(self) -> list[Outcome]:
         plan = self._plan
         tuning = len(protocol.tuning_trials(plan, []))
         measuring = len(plan.rows) * len(protocol.fresh_seeds(plan))
         self._reporter.phase("compiling and timing a step")
-        done = len(self._outcomes)
-        waves = -(-max(0, tuning + measuring - done) // self._trainer.width)
+        done, width = len(self._outcomes), self._trainer.width * self._processes.count
+        waves = -(-max(0, tuning + measuring - done) // width)
         seconds = waves * self._trainer.seconds_per_wave() if waves else 0.0
-        forecast = Forecast(tuning, measuring, done, self._trainer.width, seconds, self._store.path)
-        self._reporter.planned(plan, forecast)
+        self._reporter.planned(plan, Forecast(tuning, measuring, done, width, seconds, self._store.path))
         if tuning:
             self._tune(measuring)
         self._train(protocol.measuring_trials(plan, self._outcomes), 0)
@@ -193,13 +248,34 @@ class _Work:
         self._reporter.tuned(tuned, protocol.reference(self._plan, self._outcomes))
 
     def _train(self, trials: Sequence[Trial], later: int) -> None:
-        total = len(self._outcomes) + len(trials) + later
-        place = functools.partial(self._store.directory, self._plan)
-        for outcomes in self._trainer.train(trials, place, self._reporter.stepped):
-            for outcome in outcomes:
-                self._store.add(self._plan, outcome)
-                self._outcomes.append(outcome)
-                self._reporter.finished(outcome, len(self._outcomes), total)
+        """Trains this process's share of some runs, and takes note of what has come of all of them."""
+        before, total = len(self._outcomes), len(self._outcomes) + len(trials) + later
+        mine: list[Outcome] = []
+
+        def train() -> list[str]:
+            place = functools.partial(self._store.directory, self._plan)
+            share = trials[self._processes.index :: self._processes.count]
+            for outcomes in self._trainer.train(share, place, self._reporter.stepped):
+                for outcome in outcomes:
+                    self._store.add(self._plan, outcome)
+                    mine.append(outcome)
+                    self._reporter.finished(outcome, before + len(mine), total)
+            return list(map(_text, mine))
+
+        found = list(map(_outcome, self._processes.gathered(train)))
+        known = {outcome.trial for outcome in mine}
+        theirs = [outcome for outcome in found if outcome.trial not in known]
+        for number, outcome in enumerate(theirs, before + len(mine) + 1):
+            self._reporter.finished(outcome, number, total)
+        self._outcomes += [*mine, *theirs]
+
+
+def _text(outcome: Outcome) -> str:
+    return json.dumps(outcome.to_json())
+
+
+def _outcome(text: str) -> Outcome:
+    return Outcome.from_json(json.loads(text))
 
 
 def merge(directories: Sequence[str | Path], into: str | Path | None = None) -> Store:

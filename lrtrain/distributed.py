@@ -75,6 +75,11 @@ class Processes:
         return self._count
 
     @property
+    def index(self) -> int:
+        """Which of them this one is, from 0."""
+        return self._index
+
+    @property
     def alone(self) -> bool:
         """Whether this is the only process."""
         return self._count == 1
@@ -110,22 +115,42 @@ class Processes:
           TrainingError: another process has failed; this one would wait for it for ever.
         """
         said: list[str] = []
-        if self.alone:
+        with self._agreeing(said) as of_all:
             yield said
+        said[:] = of_all[0]
+
+    def gathered(self, make: Callable[[], list[str]]) -> list[str]:
+        """Returns the texts that all processes make, those of the first process first.
+
+        Raises:
+          TrainingError: making them has failed in another process.
+        """
+        mine: list[str] = []
+        with self._agreeing(mine) as of_all:
+            mine.extend(make())
+        return [text for texts in of_all for text in texts]
+
+    @contextlib.contextmanager
+    def _agreeing(self, mine: list[str]) -> Iterator[list[list[str]]]:
+        """Ends when all processes have come to its end; the list it yields then holds the texts of each of them."""
+        of_all: list[list[str]] = []
+        if self.alone:
+            yield of_all
+            of_all.append(mine)
             return
         failure = None
         try:
-            yield said
+            yield of_all
         except Exception as error:  # noqa: BLE001  # raised again, once the others know of it
             failure = error
         told = _told(failure) if failure else None
-        messages = [json.loads(text) for text in _exchange(json.dumps({"failed": told, "said": said}))]
+        messages = [json.loads(text) for text in _exchange(json.dumps({"failed": told, "said": mine}))]
         if failure is not None:
             raise failure
         for index, message in enumerate(messages):
             if message["failed"] is not None:
                 raise TrainingError(f"process {index} of this distributed run has failed: {message['failed']}")
-        said[:] = messages[0]["said"]
+        of_all.extend(message["said"] for message in messages)
 
 
 ALONE = Processes(0, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -178,12 +179,17 @@ def test_nothing_is_overwritten(tiny: Path, tmp_path: Path) -> None:
 
 
 def test_a_comparison_is_worked_on_by_one_process(tiny: Path, tmp_path: Path) -> None:
-    compare_plan(as_is(tiny, "constant", "linear"), directory=tmp_path / "c")
-    with (
-        Store(tmp_path / "c").locked(),
-        pytest.raises(RunDirError, match="another process is working on"),
-    ):
-        compare_plan(None, directory=tmp_path / "c", resume=True)
+    whole = compare_plan(as_is(tiny, "constant", "linear"), directory=tmp_path / "c")
+    with Store(tmp_path / "c").locked():
+        # One that is complete can be looked at: nothing is trained, and its data may be gone.
+        shutil.move(tiny, tmp_path / "elsewhere")
+        try:
+            assert compare_plan(None, directory=tmp_path / "c", resume=True).outcomes == whole.outcomes
+        finally:
+            shutil.move(tmp_path / "elsewhere", tiny)
+        next((tmp_path / "c").rglob("outcome.json")).unlink()
+        with pytest.raises(RunDirError, match="another process is working on"):
+            compare_plan(None, directory=tmp_path / "c", resume=True)
 
 
 def test_held_out_examples_are_no_others(tiny: Path) -> None:

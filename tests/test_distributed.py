@@ -77,7 +77,12 @@ class Plugin:
 def launch(tiny: Path, tmp_path: Path) -> Callable[..., list[subprocess.Popen[str]]]:
     """Returns a function that starts the processes of a run on one device each."""
 
-    def start(*arguments: str, own: dict[int, list[str]] | None = None) -> list[subprocess.Popen[str]]:
+    def start(
+        *arguments: str,
+        own: dict[int, list[str]] | None = None,
+        command: str = "train",
+        each: tuple[str, ...] = ("--devices", "1"),
+    ) -> list[subprocess.Popen[str]]:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -86,7 +91,8 @@ def launch(tiny: Path, tmp_path: Path) -> Callable[..., list[subprocess.Popen[st
             lrtrain_process(
                 tmp_path,
                 *(*arguments, "--distributed", "--coordinator", address, "--num-processes", "2"),
-                *("--process-id", str(index), "--devices", "1", *own.get(index, [])),
+                *("--process-id", str(index), *each, *own.get(index, [])),
+                command=command,
             )
             for index in range(2)
         ]
@@ -94,11 +100,11 @@ def launch(tiny: Path, tmp_path: Path) -> Callable[..., list[subprocess.Popen[st
     return start
 
 
-def lrtrain_process(directory: Path, *arguments: str) -> subprocess.Popen[str]:
+def lrtrain_process(directory: Path, *arguments: str, command: str = "train") -> subprocess.Popen[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_"))}
     environment["PYTHONPATH"] = str(directory / "site")
     return subprocess.Popen(
-        [sys.executable, "-m", "lrtrain", "train", *arguments],
+        [sys.executable, "-m", "lrtrain", command, *arguments],
         cwd=directory,
         env=environment,
         text=True,
@@ -173,6 +179,49 @@ def test_two_processes_train_as_one_and_go_on_when_one_was_killed(
     assert code == 0, err
     assert (tmp_path / "torn" / "steps.csv").read_bytes() == (whole / "steps.csv").read_bytes()
     assert json.loads((tmp_path / "torn" / "config.json").read_text())["resumed"][0]["step"] in (18, 27)
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_runs_of_a_comparison(
+    launch: Callable[..., list[subprocess.Popen[str]]], install_plugin: Callable[..., str], tiny: Path, tmp_path: Path
+) -> None:
+    install_plugin("observer", OBSERVER)
+    (tmp_path / "site" / "small_model.py").write_text(MODEL)
+    plan = ["--plugin", "constant(value=0.01)", "--plugin", "linear(init_value=0.02)", "--holdout", "20"]
+    plan += ["--lr-scales", "0.5,1,2", "--tuning-seeds", "1", "--seeds", "3", *options(tiny)]
+    (code, out, err), other = ended(launch(*plan, "--run-dir", "shared", command="compare"))
+    assert code == 0, err
+    assert other == (0, "", ""), "only the first process speaks"
+    assert "2 at once" in err
+    assert json.loads((tmp_path / "shared" / "comparison.json").read_text())["about"]["processes"] == 2
+    (alone,) = ended([lrtrain_process(tmp_path, *plan, "--devices", "1", "--run-dir", "alone", command="compare")])
+    assert alone[0] == 0, alone[2]
+
+    def results(name: str) -> dict[str, tuple[Any, ...]]:
+        found = {
+            path.parent.name: json.loads(path.read_text()) for path in (tmp_path / name).glob("runs/*/outcome.json")
+        }
+        return {run: (each["state"], each["validation_loss"], each["test_accuracy"]) for run, each in found.items()}
+
+    both, one = results("shared"), results("alone")
+    assert both.keys() == one.keys()
+    for run, (state, loss, accuracy) in both.items():
+        assert (state, accuracy) == (one[run][0], one[run][2])
+        assert loss == pytest.approx(one[run][1], rel=1e-5)
+    # Each line of the runs is printed once, whoever has trained it.
+    assert sum(line.startswith("[") for line in err.splitlines()) == len(both)
+
+    # What is missing is trained, and nothing else.
+    done = {path: path.stat().st_mtime_ns for path in (tmp_path / "shared").glob("runs/*/outcome.json")}
+    torn = sorted(done)[:3]
+    for path in torn:
+        path.unlink()
+    resume = ("--resume", "--run-dir", "shared")
+    (code, again, err), other = ended(launch(*resume, command="compare", each=()))
+    assert (code, other) == (0, (0, "", "")), err
+    assert all(path.stat().st_mtime_ns == when for path, when in done.items() if path not in torn)
+    assert results("shared").keys() == one.keys()
+    assert again.splitlines()[-2] == out.splitlines()[-2]
 
 
 @pytest.mark.slow

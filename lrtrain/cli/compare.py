@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lrtrain.cli.options import json_option, plugin_option
+from lrtrain.cli.options import as_distributed, distributed_options, json_option, plugin_option
 from lrtrain.config import LOSS_REDUCTIONS, TrainConfig
 from lrtrain.optimizers import OPTIMIZERS
 
@@ -32,6 +32,8 @@ _OF_THE_PLAN = (
     "baseline",
     "all_pairs",
 )
+# Nor do these change what is compared.
+_OF_THE_OUTPUT = {"sort", "quiet", "as_json", "distributed", "coordinator", "num_processes", "process_id"}
 
 
 def _numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[float, ...] | None:
@@ -96,6 +98,7 @@ def _numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> t
 @click.option("--run-dir", type=_DIRECTORY, metavar="DIR", help="Where to write; new or empty. [default: runs/...]")
 @click.option("--resume", is_flag=True, help="Continue the comparison in --run-dir; runs that are done stay.")
 @click.option("--merge", type=_DIRECTORY, metavar="DIR", multiple=True, help="Put comparisons together. Repeatable.")
+@distributed_options()
 @click.option("--sort", type=click.Choice(_SORTS), default="given", show_default=True, help="Order of the table.")
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but the table.")
 @json_option()
@@ -107,6 +110,10 @@ def command(
     run_dir: Path | None,
     resume: bool,
     merge: tuple[Path, ...],
+    distributed: bool,
+    coordinator: str | None,
+    num_processes: int | None,
+    process_id: int | None,
     sort: str,
     quiet: bool,
     as_json: bool,
@@ -130,19 +137,24 @@ def command(
         read_preset(show_preset)
         click.echo(preset_text(show_preset), nl=False)
         return
+    joined = as_distributed(distributed, coordinator, num_processes, process_id)
     from lrtrain.cli.compare_progress import reporting, show
     from lrtrain.comparing import compare_plan
     from lrtrain.comparing import merge as merge_comparisons
+    from lrtrain.distributed import is_main
 
-    given = _given(ctx)
+    given = _given(ctx) - _OF_THE_OUTPUT
     plan = None if resume or merge else _plan(given, options)
     if resume or merge:
-        _refuse(given - {"sort", "quiet", "as_json"}, "with --resume" if resume else "with --merge", resume, merge)
+        _refuse(given, "with --resume" if resume else "with --merge", resume, merge)
+    if merge and joined is not None:
+        raise click.UsageError("--merge cannot be given with --distributed: merge first, then --resume what was made")
     if merge:
         run_dir, resume = merge_comparisons(merge, run_dir).path, True
     with reporting(quiet=quiet or as_json) as reporter:
-        comparison = compare_plan(plan, directory=run_dir, resume=resume, reporter=reporter)
-    show(comparison, sort=sort, as_json=as_json)
+        comparison = compare_plan(plan, directory=run_dir, resume=resume, reporter=reporter, distributed=joined)
+    if is_main():
+        show(comparison, sort=sort, as_json=as_json)
 
 
 def _given(ctx: click.Context) -> set[str]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
+
+if TYPE_CHECKING:
+    from lrtrain.distributed import Distributed
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -46,3 +49,40 @@ def set_option() -> Callable[[F], F]:
 def json_option() -> Callable[[F], F]:
     """Returns the flag ``--json``."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+
+
+def distributed_options() -> Callable[[F], F]:
+    """Returns the options of `lrtrain.Distributed`, which `as_distributed` reads."""
+    options = (
+        click.option(
+            "--distributed",
+            is_flag=True,
+            help="Train with the other processes of a cluster (SLURM, Open MPI, Kubernetes), or with those that the "
+            "next three options name; --devices is then the number of each process.",
+        ),
+        click.option("--coordinator", metavar="HOST:PORT", help="With --distributed: where process 0 listens."),
+        click.option(
+            "--num-processes", type=int, metavar="N", help="With --distributed: how many processes there are."
+        ),
+        click.option("--process-id", type=int, metavar="I", help="With --distributed: which one this is, from 0."),
+    )
+
+    def decorate(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def as_distributed(
+    distributed: bool, coordinator: str | None, num_processes: int | None, process_id: int | None
+) -> Distributed | None:
+    """Returns where this process stands, as the options say; None when it trains alone."""
+    from lrtrain.distributed import Distributed
+
+    if distributed:
+        return Distributed(coordinator, num_processes, process_id)
+    if (coordinator, num_processes, process_id) != (None, None, None):
+        raise click.UsageError("--coordinator, --num-processes and --process-id go with --distributed: add it")
+    return None

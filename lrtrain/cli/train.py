@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from lrtrain.cli.options import plugin_option, set_option
+from lrtrain.cli.options import as_distributed, distributed_options, plugin_option, set_option
 from lrtrain.config import DATA_ON_DEVICE, LOSS_REDUCTIONS, TrainConfig
 from lrtrain.optimizers import OPTIMIZERS
 
@@ -67,15 +67,7 @@ _DIRECTORY = click.Path(file_okay=False, path_type=Path)
     type=click.Choice(["keep", "restart"]),
     help="With --resume and another schedule: keep the run's own, or restart with the new one for the steps left.",
 )
-@click.option(
-    "--distributed",
-    is_flag=True,
-    help="Train with the other processes of a cluster (SLURM, Open MPI, Kubernetes), or with those that the next three "
-    "options name; --devices is then the number of each process.",
-)
-@click.option("--coordinator", metavar="HOST:PORT", help="With --distributed: where process 0 listens.")
-@click.option("--num-processes", type=int, metavar="N", help="With --distributed: how many processes there are.")
-@click.option("--process-id", type=int, metavar="I", help="With --distributed: which one this is, from 0.")
+@distributed_options()
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but the summary.")
 @click.pass_context
 def command(
@@ -108,11 +100,10 @@ def command(
     """
     if not plugins and not resume:
         raise click.UsageError("no plugin was named: add one, as in --plugin sgdr ('lrtrain plugins list' shows them)")
-    if not distributed and (coordinator, num_processes, process_id) != (None, None, None):
-        raise click.UsageError("--coordinator, --num-processes and --process-id go with --distributed: add it")
+    joined = as_distributed(distributed, coordinator, num_processes, process_id)
     _spare_the_collector()
     from lrtrain.cli.progress import Interrupted, make_reporter, print_summary
-    from lrtrain.distributed import Distributed, is_main
+    from lrtrain.distributed import is_main
     from lrtrain.training import train
 
     with make_reporter(quiet=quiet) as reporter:
@@ -124,11 +115,11 @@ def command(
                 resume=resume,
                 on_schedule_change=on_schedule_change,
                 reporter=reporter,
-                distributed=Distributed(coordinator, num_processes, process_id) if distributed else None,
+                distributed=joined,
                 **_given(ctx, options),
             )
         except KeyboardInterrupt:
-            if distributed and reporter.directory is None:
+            if joined is not None and reporter.directory is None:
                 raise
             raise Interrupted(reporter.directory) from None
     if is_main():

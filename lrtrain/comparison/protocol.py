@@ -143,6 +143,11 @@ def measuring_trials(plan: Plan, done: Sequence[Outcome]) -> list[Trial]:
     return [trial for trial in wanted if trial not in found]
 
 
+def missing(plan: Plan, done: Sequence[Outcome]) -> list[Trial]:
+    """Returns the runs that come next: those that the tuning lacks or, when it is complete, the measurement."""
+    return tuning_trials(plan, done) or measuring_trials(plan, done)
+
+
 def measured(plan: Plan, done: Sequence[Outcome], label: str) -> list[Outcome]:
     """Returns the runs of a schedule that are reported, seed by seed: those at the scale that its tuning has chosen.
 
