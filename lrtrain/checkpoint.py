@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from lrtrain.context import EpochInfo
 from lrtrain.errors import RunDirError, TrainingError
+from lrtrain.interrupts import interrupts_held_back
 from lrtrain.schedules import fingerprint
 
 if TYPE_CHECKING:
@@ -97,7 +98,8 @@ class Checkpoints:
         # copying on the devices, and Orbax's slices of what several of them hold, compile a program for every shape.
         copied = jax.tree.map(np.array, state)
         accuracy = progress.history[-1].test_accuracy if progress.history and not progress.epoch_losses else 0.0
-        with _failures_named(self._directory):
+        # Torn by an interrupt, Orbax goes on in a thread that it has forgotten, and fails there when it is closed.
+        with _failures_named(self._directory), interrupts_held_back():
             self._open().save(
                 progress.step,
                 args=ocp.args.Composite(
