@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import math
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,14 @@ if TYPE_CHECKING:
     import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
     from numpy.typing import NDArray
 
 # Okabe and Ito's colours, told apart by colour-blind readers; line styles tell them apart in grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _STYLES = ("-", "--", "-.", ":")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_MARKS = 12
 _LABEL_WIDTH, _LABEL_LINES = 110, 4
 
 
@@ -37,9 +41,30 @@ def draw_curves(curves: Mapping[str, NDArray[np.float32]], path: Path, steps_per
         save(figure, path)
 
 
+@dataclass(frozen=True)
+class Look:
+    """How a line is drawn; style and marker alone tell the first 28 apart, in grey too."""
+
+    colour: str
+    style: str
+    marker: str
+
+
+def look(index: int) -> Look:
+    """Returns how the line of that number is drawn."""
+    return Look(COLOURS[index % len(COLOURS)], _STYLES[index % len(_STYLES)], _MARKERS[index % len(_MARKERS)])
+
+
 @contextlib.contextmanager
 def canvas(height: float) -> Iterator[tuple[Figure, Axes]]:
     """Gives an empty figure of that many inches and its axes; saved inside, it is the same file each time."""
+    with sheet(8, height) as figure:
+        yield figure, figure.add_subplot()
+
+
+@contextlib.contextmanager
+def sheet(width: float, height: float) -> Iterator[Figure]:
+    """Gives an empty figure of that many inches; saved inside, it is the same file each time."""
     import matplotlib
 
     # The object-oriented interface: pyplot would start a window system and keep figures alive.
@@ -48,9 +73,9 @@ def canvas(height: float) -> Iterator[tuple[Figure, Axes]]:
 
     # Text as text, not outlines; and no date, so that the same curves give the same file.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "lrtrain"}):
-        figure = Figure(figsize=(8, height), dpi=150, layout="constrained")
+        figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
         FigureCanvasAgg(figure)
-        yield figure, figure.add_subplot()
+        yield figure
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -61,10 +86,11 @@ def save(figure: Figure, path: Path) -> None:
 
 def _draw(axes: Axes, curves: Mapping[str, NDArray[np.float32]], steps_per_epoch: int | None) -> None:
     for index, values in enumerate(curves.values()):
-        colour, style = COLOURS[index % len(COLOURS)], _STYLES[index % len(_STYLES)]
-        marker = "o" if len(values) == 1 else None
+        line = look(index)
         # In front of the frame: a learning rate of 0 lies on it.
-        axes.plot(values, style, color=colour, linewidth=1.8, marker=marker, clip_on=False, zorder=3)
+        (drawn,) = axes.plot(values, line.style, color=line.colour, linewidth=1.8, clip_on=False, zorder=3)
+        if len(values) == 1 or len(curves) > len(_STYLES):
+            drawn.set(marker=line.marker, markersize=5, markevery=_spaced(len(values), index, len(curves)))
     axes.set(xlabel="step (optimizer updates)", ylabel="learning rate")
     axes.set_ylim(bottom=0)
     axes.margins(x=0.01)
@@ -73,6 +99,12 @@ def _draw(axes: Axes, curves: Mapping[str, NDArray[np.float32]], steps_per_epoch
     if steps_per_epoch and max(map(len, curves.values())) > steps_per_epoch:
         above = axes.secondary_xaxis("top", functions=_scaling(steps_per_epoch))
         above.set_xlabel("epoch")
+
+
+def _spaced(points: int, index: int, lines: int) -> list[int]:
+    """Returns where a line has its markers: a few, and beside those of the other lines."""
+    apart = max(1, points // _MARKS)
+    return list(range(index * apart // lines, points, apart))
 
 
 def _wrapped(name: str) -> str:
@@ -93,8 +125,25 @@ def _scaling(factor: int) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
 
 
 def legend_below(figure: Figure, axes: Axes, labels: list[str]) -> None:
-    """Adds the legend below the axes: specs are long, and inside it would lie on the curves."""
-    legend = figure.legend(axes.get_lines(), labels, loc="outside lower left", fontsize="small", frameon=False)
+    """Adds the legend of all lines of the axes below them."""
+    legend_of(figure, axes.get_lines(), labels)
+
+
+def legend_of(
+    figure: Figure, lines: Sequence[Line2D], labels: Sequence[str], columns: int = 1, note: str | None = None
+) -> None:
+    """Adds a legend below the axes: specs are long, and inside it would lie on the curves."""
+    legend = figure.legend(
+        lines,
+        labels,
+        loc="outside lower left",
+        fontsize="small",
+        frameon=False,
+        ncols=columns,
+        title=note,
+        title_fontsize="small",
+        alignment="left",
+    )
     for text in legend.get_texts():
         # A dollar sign in a spec is one.
         text.set_parse_math(False)

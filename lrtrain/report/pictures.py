@@ -1,0 +1,75 @@
+"""The pictures of a comparison as files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lrtrain.picture import draw_curves, save, sheet
+from lrtrain.report.curves import Curves, curves_of_comparison
+from lrtrain.report.numbers import by_accuracy, differences, final_accuracies, tunings
+from lrtrain.report.plots_curves import plot_basins, plot_training
+from lrtrain.report.plots_results import plot_accuracies, plot_differences
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from lrtrain.comparing import Comparison
+    from lrtrain.comparison.analysis import Evidence
+
+SUFFIXES = (".png", ".svg")
+_LINE_OF_LEGEND = 0.19
+
+
+def write_pictures(comparison: Comparison, evidence: Evidence, directory: Path) -> list[Path]:
+    """Writes all pictures of a comparison that there is something to draw for, each as PNG and SVG.
+
+    Args:
+      comparison: the comparison.
+      evidence: what it says.
+      directory: where to; it is made.
+
+    Returns:
+      The files: ``learning-rates``, ``validation``, ``accuracy``, ``basin`` and ``differences``.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    written = []
+    curves = curves_of_comparison(comparison)
+    if curves:
+        rates = {each.label: each.learning_rates.astype(np.float32) for each in curves}
+        for path in _files(directory, "learning-rates"):
+            draw_curves(rates, path, curves[0].steps_per_epoch)
+            written.append(path)
+    for name, size, draw in _drawings(comparison, evidence, curves):
+        for path in _files(directory, name):
+            with sheet(*size) as figure:
+                draw(figure)
+                save(figure, path)
+            written.append(path)
+    return written
+
+
+def _files(directory: Path, name: str) -> list[Path]:
+    return [directory / f"{name}{suffix}" for suffix in SUFFIXES]
+
+
+def _drawings(
+    comparison: Comparison, evidence: Evidence, curves: list[Curves]
+) -> Iterator[tuple[str, tuple[float, float], Callable[[Figure], None]]]:
+    rows = len(evidence.records)
+    below = _LINE_OF_LEGEND * rows
+    if curves:
+        yield "validation", (10, 4.2 + below), lambda figure: plot_training(figure, curves)
+    records, finals = by_accuracy(evidence), final_accuracies(comparison)
+    fair = comparison.plan.protocol == "fair"
+    reference = evidence.reference if fair else None
+    yield "accuracy", (8, 1.4 + 0.42 * rows), lambda figure: plot_accuracies(figure, records, finals, reference)
+    tuned = tunings(comparison)
+    if any(np.isfinite(each.losses).any() for each in tuned):
+        yield "basin", (10, 4.4 + below), lambda figure: plot_basins(figure, tuned)
+    pairs = differences(comparison, evidence)
+    if fair and len(pairs.labels) > 1:
+        yield "differences", (4 + 0.6 * rows, 3 + 0.5 * rows), lambda figure: plot_differences(figure, pairs)
