@@ -24,13 +24,13 @@ from click.testing import CliRunner, Result
 
 import lrtrain
 from lrtrain.cli import main
-from lrtrain.cli.reproduce import reproduce
 from lrtrain.config import DATA_ON_DEVICE, LOSS_REDUCTIONS, TrainConfig
 from lrtrain.context import EpochInfo
 from lrtrain.errors import RunDirError, TrainingError
 from lrtrain.optimizers import OPTIMIZERS
 from lrtrain.plugins import activate
 from lrtrain.reporting import Silent
+from lrtrain.reproduce import reproduce
 from lrtrain.run_lock import being_written, writing
 from lrtrain.runs import Head, Run, find_runs, read_run
 

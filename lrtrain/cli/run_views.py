@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from lrtrain.cli.reproduce import reproduce
 from lrtrain.cli.tables import print_table
 from lrtrain.cli.terminal import printable
+from lrtrain.reproduce import reproduce
 from lrtrain.run_differences import differences, settings, unequal_conditions
 from lrtrain.run_record import Epoch, Run
 from lrtrain.spec import format_value, short

@@ -109,7 +109,7 @@ def list_runs(directory: Path, plugin: str | None, sort: str, as_json: bool) -> 
 @json_option()
 def show(run: str, directory: Path, as_json: bool) -> None:
     """Show the configuration of RUN, its epochs, and the command that trains it again."""
-    from lrtrain.cli.reproduce import reproduce
+    from lrtrain.reproduce import reproduce
     from lrtrain.run_differences import to_json
     from lrtrain.runs import pick_run
 

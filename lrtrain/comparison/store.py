@@ -40,6 +40,11 @@ class Store:
         """The page to look at."""
         return self.path / "report.html"
 
+    @property
+    def pictures(self) -> Path:
+        """The directory of its pictures."""
+        return self.path / "pictures"
+
     def create(self, plan: Plan, about: dict[str, Any]) -> None:
         """Makes the directory and writes the plan, and with it versions and devices.
 

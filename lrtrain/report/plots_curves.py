@@ -33,6 +33,7 @@ def plot_training(figure: Figure, curves: Sequence[Curves]) -> None:
     right.set(ylabel=f"{where} accuracy (percent)")
     for axes in (left, right):
         axes.set_xlabel("step (optimizer updates)")
+        axes.set_xlim(0, 1.03 * max(int(each.steps[-1]) for each in curves))
         axes.grid(alpha=0.25)
     legend_of(figure, left.get_lines(), [each.label for each in curves])
 
@@ -56,8 +57,6 @@ def plot_basins(figure: Figure, tunings: Sequence[Tuning]) -> None:
     right.set(ylabel="validation loss (mean cross-entropy)")
     for axes in (left, right):
         axes.set_xscale("log", base=2)
-        scales = sorted({scale for each in tunings for scale in each.scales})
-        axes.set_xticks(scales if len(scales) <= 9 else scales[:: len(scales) // 8])
         axes.xaxis.set_major_formatter(lambda scale, _: f"{scale:.3g}")
         axes.xaxis.set_minor_locator(_nowhere())
         axes.set_xlabel("factor on the learning rate")

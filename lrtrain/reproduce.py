@@ -34,10 +34,11 @@ def reproduce(run: Run) -> Recipe:
     if any(parse_spec(str(spec)) != spec for spec in specs):
         return Recipe((), "an option of its plugin cannot be written on a command line")
     plugins = [word for spec in specs for word in ("--plugin", str(spec))]
-    return Recipe(("lrtrain", *plugins, *_options(head.train)))
+    return Recipe(("lrtrain", *plugins, *train_options(head.train)))
 
 
-def _options(config: TrainConfig) -> Iterator[str]:
+def train_options(config: TrainConfig) -> Iterator[str]:
+    """Yields the words of ``lrtrain train`` for all that is not at its default."""
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if value == field.default:

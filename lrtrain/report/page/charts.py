@@ -1,0 +1,262 @@
+"""The charts of a page, in the terms of plotly.js; a label is escaped, for plotly reads tags in names."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from lrtrain.picture import COLOURS
+from lrtrain.report.curves import Curves
+from lrtrain.report.names import short_name
+from lrtrain.report.numbers import Differences, Tuning
+from lrtrain.report.page.content import Chart
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lrtrain.comparison.analysis import Record
+
+Trace: TypeAlias = dict[str, Any]
+# The number decides colour and line style: a schedule without curves has one too.
+Numbered: TypeAlias = tuple[int, Curves]
+_DASHES = ("solid", "dash", "dot", "dashdot")
+# In place of black, which a dark page would swallow.
+_PALETTE = (*COLOURS[:-1], "#808890")
+_MOST_POINTS = 1500
+
+
+def colour(index: int) -> str:
+    """Returns the colour of the schedule of that number."""
+    return _PALETTE[index % len(_PALETTE)]
+
+
+def dash(index: int) -> str:
+    """Returns the line style of the schedule of that number, as plotly names it."""
+    return _DASHES[index % len(_DASHES)]
+
+
+def rates_chart(curves: Sequence[Numbered]) -> Chart:
+    """Shows the learning rates over steps."""
+    traces = []
+    for index, each in curves:
+        at = _thinned(len(each.learning_rates))
+        traces.append(_line(index, each.label, at, each.learning_rates[at], "step %{x}: %{y:.3e}"))
+    return Chart(
+        "learning-rates",
+        "Learning rate",
+        "What was applied at every optimizer update, with the scale that was chosen and whatever hooks asked for.",
+        traces,
+        _axes("step (optimizer updates)", "learning rate", exponentformat="e", rangemode="tozero"),
+    )
+
+
+def _thinned(points: int) -> NDArray[np.int64]:
+    """Returns which points are drawn: all, or evenly many with the first and the last."""
+    return np.unique(np.linspace(0, points - 1, min(points, _MOST_POINTS)).round().astype(np.int64))
+
+
+def training_charts(curves: Sequence[Numbered]) -> list[Chart]:
+    """Shows loss and accuracy after every epoch."""
+    where = curves[0][1].measured_on
+    several = any(len(each.losses) > 1 for _, each in curves)
+    band = "The line is the median over the seeds, the band their middle half." if several else "One run each."
+    return [
+        Chart(
+            "loss",
+            f"{where.capitalize()} loss",
+            f"Mean cross-entropy after each epoch; lower is better. {band}",
+            [trace for n, each in curves for trace in _band(n, each, each.losses, ".4f")],
+            _axes("step (optimizer updates)", f"{where} loss (mean cross-entropy)"),
+        ),
+        Chart(
+            "accuracy",
+            f"{where.capitalize()} accuracy",
+            f"Share classified right after each epoch; higher is better. {band}",
+            [trace for n, each in curves for trace in _band(n, each, 100 * each.accuracies, ".2f")],
+            _axes("step (optimizer updates)", f"{where} accuracy (percent)"),
+        ),
+    ]
+
+
+def _band(index: int, curves: Curves, values: NDArray[np.float64], form: str) -> list[Trace]:
+    low, middle, high = np.nanpercentile(values, (25, 50, 75), axis=0)
+    line = _line(index, curves.label, curves.steps, middle, f"step %{{x}}: %{{y:{form}}}")
+    line["mode"] = "lines+markers"
+    if len(values) < 2:
+        return [line]
+    band = {
+        "x": [*curves.steps.tolist(), *curves.steps[::-1].tolist()],
+        "y": [*low.tolist(), *high[::-1].tolist()],
+        "meta": curves.label,
+        "fill": "toself",
+        "fillcolor": colour(index),
+        "opacity": 0.18,
+        "line": {"width": 0},
+        "mode": "lines",
+        "hoverinfo": "skip",
+    }
+    return [band, line]
+
+
+def accuracies_chart(
+    records: Sequence[Record], finals: Mapping[str, NDArray[np.float64]], numbers: Mapping[str, int]
+) -> Chart:
+    """Shows the final accuracy of every seed, the mean and its interval.
+
+    Args:
+      records: what is said of each schedule, the one on top first.
+      finals: float64[seeds] for each label.
+      numbers: which colour each label has.
+    """
+    traces: list[Trace] = []
+    shown = [record for record in records if math.isfinite(record.accuracy.mean)]
+    for record in shown:
+        values = 100 * finals[record.label][np.isfinite(finals[record.label])]
+        name, shade = _name(record.label), colour(numbers[record.label])
+        traces.append(
+            {
+                "x": values.tolist(),
+                "y": [name] * len(values),
+                "meta": record.label,
+                "mode": "markers",
+                "marker": {"color": shade, "symbol": "line-ns-open", "size": 12, "opacity": 0.7},
+                "hovertemplate": "one seed: %{x:.2f}<extra></extra>",
+            }
+        )
+        traces.append(_mean(record, name, shade))
+    several = any(len(values) > 1 for values in finals.values())
+    return Chart(
+        "final",
+        "Final accuracy",
+        "The dot is the mean over the seeds, the bar its 95% interval, each stroke one seed; best mean on top."
+        if several
+        else "After the last step, one run each; best on top.",
+        traces,
+        {
+            **_axes("accuracy after the last step (percent)", ""),
+            "yaxis": {"autorange": "reversed", "type": "category", "categoryarray": [_name(r.label) for r in shown]},
+        },
+        height=120 + 42 * len(shown),
+    )
+
+
+def _mean(record: Record, name: str, shade: str) -> Trace:
+    summary = record.accuracy
+    trace: Trace = {
+        "x": [100 * summary.mean],
+        "y": [name],
+        "meta": record.label,
+        "mode": "markers",
+        "marker": {"color": shade, "size": 12},
+        "hovertemplate": "mean %{x:.2f}<extra></extra>",
+    }
+    if math.isfinite(summary.low):
+        trace["error_x"] = {
+            "type": "data",
+            "symmetric": False,
+            "array": [100 * (summary.high - summary.mean)],
+            "arrayminus": [100 * (summary.mean - summary.low)],
+            "color": shade,
+            "thickness": 3,
+            "width": 6,
+        }
+        trace["hovertemplate"] = (
+            f"mean %{{x:.2f}}, 95% interval {100 * summary.low:.2f} to {100 * summary.high:.2f}<extra></extra>"
+        )
+    return trace
+
+
+def basin_chart(tunings: Sequence[Tuning]) -> Chart:
+    """Shows what the tuning has seen."""
+    traces = []
+    for index, each in enumerate(tunings):
+        middle = np.median(100 * each.accuracies, axis=1)
+        trace = _line(index, each.label, each.scales, middle, "scale %{x:.3g}: %{y:.2f}")
+        trace["mode"] = "lines+markers"
+        trace["marker"] = {
+            "color": colour(index),
+            "size": [13 if scale == each.chosen else 7 for scale in each.scales],
+            "symbol": ["star" if scale == each.chosen else "circle" for scale in each.scales],
+        }
+        traces.append(trace)
+    axes = _axes("factor on the learning rate", "validation accuracy (percent)")
+    axes["xaxis"] |= {"type": "log", "tickvals": _powers(tunings)}
+    return Chart(
+        "basin",
+        "How sensitive to the learning rate",
+        "Median validation accuracy of the tuning at each factor on the learning rate; a star marks the factor that "
+        "was chosen by its loss. A broad top forgives a wrong learning rate. A gap is where a run diverged.",
+        traces,
+        axes,
+    )
+
+
+def _powers(tunings: Sequence[Tuning]) -> list[float]:
+    scales = np.concatenate([each.scales for each in tunings])
+    low, high = (int(power) for power in np.round(np.log2([scales.min(), scales.max()])))
+    return [2.0**power for power in range(low, high + 1)]
+
+
+def differences_chart(differences: Differences) -> Chart:
+    """Shows every schedule against every other."""
+    points = 100 * differences.means
+    names = [_name(label) for label in differences.labels]
+    largest = max(0.005, float(np.nanmax(np.abs(points))))
+    words = [
+        ["" if not math.isfinite(value) else f"{value:+.2f}{_star(differences, i, j)}" for j, value in enumerate(row)]
+        for i, row in enumerate(points)
+    ]
+    return Chart(
+        "differences",
+        "Each against each",
+        "Accuracy of the row less that of the column, in points, mean over the same seeds. A star marks a pair of "
+        "which interval and test both say better or worse; without one, a difference may be chance.",
+        [
+            {
+                "type": "heatmap",
+                "x": names,
+                "y": names,
+                "z": points.tolist(),
+                "text": words,
+                "texttemplate": "%{text}",
+                "zmin": -largest,
+                "zmax": largest,
+                "colorscale": [[0, "#B35806"], [0.5, "#f7f7f7"], [1, "#542788"]],
+                "hovertemplate": "%{y} less %{x}: %{text} points<extra></extra>",
+                "hoverongaps": False,
+                "colorbar": {"title": {"text": "points", "side": "right"}, "thickness": 12},
+            }
+        ],
+        {"yaxis": {"autorange": "reversed", "type": "category"}, "xaxis": {"type": "category"}},
+        height=200 + 46 * len(names),
+    )
+
+
+def _star(differences: Differences, i: int, j: int) -> str:
+    pair = (differences.labels[i], differences.labels[j])
+    return "" if differences.verdicts.get(pair, "tie") == "tie" else " *"
+
+
+def _line(index: int, label: str, x: NDArray[Any], y: NDArray[Any], hover: str) -> Trace:
+    return {
+        "x": x.tolist(),
+        "y": y.tolist(),
+        "meta": label,
+        "name": _name(label),
+        "mode": "lines",
+        "line": {"color": colour(index), "dash": dash(index), "width": 2},
+        "hovertemplate": f"{hover}<extra>{_name(label)}</extra>",
+    }
+
+
+def _name(label: str) -> str:
+    # Plotly replaces %{...} in what it shows when one points at a line.
+    return html.escape(short_name(label), quote=False).replace("%{", "%&#123;")
+
+
+def _axes(x: str, y: str, **of_y: Any) -> dict[str, Any]:
+    return {"xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": y}, **of_y}}

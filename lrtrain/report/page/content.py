@@ -1,0 +1,103 @@
+"""What stands on a page, as plain data: everything in it is text or numbers, and is escaped when it is rendered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table.
+
+    Args:
+      title: its heading.
+      help: what it means, for who points at it.
+      numeric: whether it holds numbers.
+    """
+
+    title: str
+    help: str
+    numeric: bool = True
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell: what is shown, and what it is sorted by (None comes last)."""
+
+    text: str
+    value: float | str | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table whose first column holds the schedules."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart in the terms of plotly.js.
+
+    Args:
+      name: an identifier that no other chart has.
+      title: its heading.
+      caption: how to read it.
+      traces: what is drawn; a trace that belongs to a schedule has its label as ``meta``.
+      layout: axes; colours and fonts come from the page.
+      height: in pixels.
+    """
+
+    name: str
+    title: str
+    caption: str
+    traces: list[dict[str, Any]]
+    layout: dict[str, Any] = field(default_factory=dict)
+    height: int = 360
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What is said of one schedule.
+
+    Args:
+      label: its name on the page.
+      colour: of its lines.
+      dash: the style of its lines, as plotly names it.
+      summary: what the plugin says of itself.
+      options: value of each option.
+      commands: what reproduces it, each with a remark.
+    """
+
+    label: str
+    colour: str
+    dash: str
+    summary: str
+    options: Mapping[str, str]
+    commands: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Page:
+    """A whole page.
+
+    Args:
+      title: the heading.
+      verdict: what the evidence says, in sentences; the first is the most important.
+      explanation: how it came about, in paragraphs for who has not read the documentation.
+      table: the results.
+      charts: from top to bottom.
+      schedules: those that can be shown and hidden.
+      facts: environment and versions, by name.
+    """
+
+    title: str
+    verdict: tuple[str, ...]
+    explanation: tuple[str, ...]
+    table: Table
+    charts: tuple[Chart, ...]
+    schedules: tuple[Schedule, ...]
+    facts: Mapping[str, str]

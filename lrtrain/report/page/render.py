@@ -1,0 +1,123 @@
+"""From what stands on a page to its HTML."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from string import Template
+from typing import Any
+
+from lrtrain.errors import UsageError
+from lrtrain.report.page.content import Cell, Chart, Page, Schedule, Table
+from lrtrain.run_record import finite
+
+
+def render(page: Page) -> str:
+    """Returns a page as HTML that brings everything it needs and lets nothing out.
+
+    Raises:
+      UsageError: plotly is not installed.
+    """
+    return Template(_file("page.html")).substitute(
+        title=_escaped(page.title),
+        style=_file("page.css"),
+        verdict=_tags("p", page.verdict),
+        explanation=_tags("p", page.explanation),
+        table=_table(page.table),
+        toggles="\n".join(map(_toggle, page.schedules)),
+        charts="\n".join(map(_chart, page.charts)),
+        schedules="\n".join(map(_schedule, page.schedules)),
+        facts=_definitions(page.facts),
+        data=_data({chart.name: {"traces": chart.traces, "layout": chart.layout} for chart in page.charts}),
+        plotly=_plotly(),
+        script=_file("page.js"),
+    )
+
+
+def check_plotly() -> None:
+    """Raises UsageError when plotly is not installed."""
+    _plotly()
+
+
+def _plotly() -> str:
+    try:
+        from plotly.offline import get_plotlyjs
+    except ImportError as error:
+        raise UsageError("a report needs plotly: run `pip install 'lrtrain[compare]'`") from error
+    text: str = get_plotlyjs()
+    return text
+
+
+def _file(name: str) -> str:
+    return (resources.files("lrtrain.report.page") / name).read_text(encoding="utf-8")
+
+
+def _escaped(text: str) -> str:
+    return html.escape(text, quote=True)
+
+
+def _data(value: Mapping[str, Any]) -> str:
+    # In a script element, only "<" could end it or begin a comment.
+    return json.dumps(finite(value), allow_nan=False).replace("<", "\\u003c")
+
+
+def _tags(tag: str, texts: Iterable[str]) -> str:
+    return "\n".join(f"<{tag}>{_escaped(text)}</{tag}>" for text in texts)
+
+
+def _definitions(values: Mapping[str, str]) -> str:
+    return "\n".join(
+        f"<div><dt>{_escaped(name)}</dt><dd>{_escaped(value)}</dd></div>" for name, value in values.items()
+    )
+
+
+def _table(table: Table) -> str:
+    head = "".join(
+        f'<th scope="col" class="{"number" if column.numeric else "text"}" aria-sort="none">'
+        f'<button type="button" title="{_escaped(column.help)}">{_escaped(column.title)}</button></th>'
+        for column in table.columns
+    )
+    body = "\n".join(
+        "<tr>" + "".join(_cell(cell, column.numeric) for cell, column in zip(row, table.columns, strict=True)) + "</tr>"
+        for row in table.rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table>"
+
+
+def _cell(cell: Cell, numeric: bool) -> str:
+    value = "" if cell.value is None else _escaped(str(cell.value))
+    return f'<td class="{"number" if numeric else "text"}" data-value="{value}">{_escaped(cell.text)}</td>'
+
+
+def _toggle(schedule: Schedule) -> str:
+    return (
+        f'<label class="toggle"><input type="checkbox" checked data-label="{_escaped(schedule.label)}">'
+        f'<svg width="26" height="10" aria-hidden="true"><line x1="0" y1="5" x2="26" y2="5" stroke-width="3" '
+        f'stroke="{_escaped(schedule.colour)}" stroke-dasharray="{_DASHES.get(schedule.dash, "")}"/></svg>'
+        f"{_escaped(schedule.label)}</label>"
+    )
+
+
+_DASHES = {"dash": "7 4", "dot": "2 3", "dashdot": "7 3 2 3"}
+
+
+def _chart(chart: Chart) -> str:
+    name = _escaped(chart.name)
+    return (
+        f'<figure id="figure-{name}"><h3>{_escaped(chart.title)}</h3>'
+        f'<div class="chart" id="{name}" style="height:{chart.height}px" role="img" '
+        f'aria-label="{_escaped(chart.title)}"></div><figcaption>{_escaped(chart.caption)}</figcaption></figure>'
+    )
+
+
+def _schedule(schedule: Schedule) -> str:
+    commands = "".join(
+        f"<p>{_escaped(remark)}</p><pre><code>{_escaped(command)}</code></pre>" for remark, command in schedule.commands
+    )
+    options = _definitions(schedule.options)
+    return (
+        f"<details><summary>{_escaped(schedule.label)}</summary><p>{_escaped(schedule.summary)}</p>"
+        f"<dl>{options}</dl>{commands}</details>"
+    )

@@ -1,0 +1,36 @@
+"""The files in which a comparison says what it has come to."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from lrtrain.comparison.store import Store
+from lrtrain.report.of_comparison import page_of_comparison
+from lrtrain.report.page.render import render
+from lrtrain.report.pictures import write_pictures
+from lrtrain.run_dir import write_whole
+
+if TYPE_CHECKING:
+    from lrtrain.comparing import Comparison
+    from lrtrain.comparison.analysis import Evidence
+
+
+def write_results(comparison: Comparison, evidence: Evidence) -> Store:
+    """Writes ``results.json``, ``pictures/`` and ``report.html`` into the directory of a comparison, anew each time.
+
+    Args:
+      comparison: the comparison.
+      evidence: what it says.
+
+    Returns:
+      The paths of its files.
+
+    Raises:
+      UsageError: plotly is not installed.
+    """
+    store = Store(comparison.directory)
+    write_whole(store.results, json.dumps({"about": dict(comparison.about), **evidence.to_json()}, indent=2) + "\n")
+    write_pictures(comparison, evidence, store.pictures)
+    write_whole(store.report, render(page_of_comparison(comparison, evidence)))
+    return store
