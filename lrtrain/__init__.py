@@ -9,6 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lrtrain.comparing import Comparison as Comparison
+    from lrtrain.comparing import compare as compare
     from lrtrain.context import EpochInfo as EpochInfo
     from lrtrain.context import RunInfo as RunInfo
     from lrtrain.context import ScaleLearningRate as ScaleLearningRate
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from lrtrain.training import train as train
 
 _HOME = {
+    "Comparison": "comparing",
     "Distributed": "distributed",
     "Doc": "options",
     "Duration": "duration",
@@ -56,6 +59,7 @@ _HOME = {
     "StepInfo": "context",
     "Stop": "context",
     "UsageError": "errors",
+    "compare": "comparing",
     "exact": "options",
     "find_lr": "lr_finder",
     "hookimpl": "hookspecs",

@@ -13,15 +13,20 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from lrtrain.comparison import protocol
 from lrtrain.comparison.data import load_data
-from lrtrain.comparison.plan import Plan
+from lrtrain.comparison.plan import HOLDOUT, Plan, effort_of, labelled
 from lrtrain.comparison.store import Store, new_store
 from lrtrain.comparison.trial import Outcome, Trial
+from lrtrain.config import TrainConfig, TrainOptions
 from lrtrain.devices import select_devices
-from lrtrain.distributed import ALONE, Distributed, Processes, connect, losses_named, processes_connected
-from lrtrain.errors import UsageError
+from lrtrain.distributed import ALONE, Distributed, Processes, connect, is_main, losses_named, processes_connected
+from lrtrain.errors import RunDirError, UsageError
+from lrtrain.spec import Spec
 from lrtrain.versions import versions
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from lrtrain.comparison.analysis import Evidence
     from lrtrain.comparison.protocol import Tuned
     from lrtrain.comparison.trainer import Trainer
 
@@ -101,9 +106,112 @@ class Comparison:
     directory: Path
     about: Mapping[str, Any]
 
+    @functools.cached_property
+    def evidence(self) -> Evidence:
+        """What the runs say; see `lrtrain.comparison.analysis.Evidence`."""
+        from lrtrain.comparison.analysis import analyse
+
+        return analyse(self.plan, self.outcomes)
+
+    @property
+    def report(self) -> Path:
+        """The page, once it is written."""
+        return Store(self.directory).report
+
     def measured(self, label: str) -> list[Outcome]:
         """Returns the runs of a schedule that are reported, seed by seed."""
         return protocol.measured(self.plan, self.outcomes, label)
+
+
+def compare(  # noqa: PLR0913
+    *schedules: Spec | str | Mapping[str, Any],
+    budget: str = "standard",
+    lr_scales: Sequence[float] | None = None,
+    tuning_seeds: int | None = None,
+    seeds: int | None = None,
+    holdout: int = HOLDOUT,
+    baseline: str | None = None,
+    all_pairs: bool = False,
+    run_dir: str | Path | None = None,
+    reporter: CompareReporter | None = None,
+    distributed: Distributed | None = None,
+    **options: Unpack[TrainOptions],
+) -> Comparison:
+    """Trains several schedules under equal conditions, says which is better, and writes a report.
+
+    Args:
+      *schedules: two or more specs, as text (``"sgdr(cycles=4)"``), tables or `Spec`.
+      budget: ``"quick"``, ``"standard"`` or ``"thorough"``: sets scales, seeds and epochs that are not given.
+      lr_scales: factors on the learning rate that every schedule is tuned over.
+      tuning_seeds: runs at each of them.
+      seeds: runs of each schedule's best scale, on seeds that the tuning has not seen.
+      holdout: training images that are held out for tuning.
+      baseline: the schedule that the others are measured against; None for the best of the tuning.
+      all_pairs: whether every schedule is compared with every other.
+      run_dir: where to write; empty or not there yet. None for ``runs/compare-<date>-<time>``.
+      reporter: receives what happens; None for silence.
+      distributed: this process is one of several that share the runs; see `lrtrain.Distributed`.
+      **options: the fields of `lrtrain.config.TrainConfig`, as for `lrtrain.train`.
+
+    Returns:
+      The comparison; its ``evidence`` holds means, intervals and verdicts, its ``report`` is the page.
+
+    Raises:
+      UsageError: what is asked for cannot be done; nothing has been written.
+
+    Example:
+      ```python
+      import lrtrain
+
+      comparison = lrtrain.compare("constant", "sgdr", budget="quick", train_size=6000)
+      print(comparison.evidence.leaders, comparison.report)
+      ```
+
+    Source:
+      Protocol: Bouthillier et al., "Accounting for Variance in Machine Learning Benchmarks", arXiv 2103.03098.
+    """
+    from lrtrain.comparison.extras import check_extras
+    from lrtrain.plugins import activate
+
+    check_extras()
+    specs = [Spec.of(schedule) for schedule in schedules]
+    for spec in specs:
+        activate([spec]).schedule_plugin()
+    effort = effort_of(budget, scales=lr_scales, tuning_seeds=tuning_seeds, seeds=seeds, epochs=options.get("epochs"))
+    train = dataclasses.replace(TrainConfig(**options), epochs=effort.epochs)
+    plan = Plan(labelled(specs), train, "fair", effort, holdout, baseline, all_pairs)
+    comparison = compare_plan(plan, directory=run_dir, reporter=reporter, distributed=distributed)
+    if is_main():
+        write_results(comparison)
+    return comparison
+
+
+def read_comparison(directory: str | Path) -> Comparison:
+    """Returns a comparison that is complete, from its files.
+
+    Raises:
+      RunDirError: there is none, it cannot be read, or runs are missing.
+    """
+    store = Store(Path(directory).expanduser().absolute())
+    plan, about = store.read()
+    outcomes = store.outcomes()
+    missing = protocol.missing(plan, outcomes)
+    if missing:
+        raise RunDirError(
+            f"{directory} lacks {len(missing)} runs or more: lrtrain compare --resume --run-dir {directory} trains them"
+        )
+    return Comparison(plan, tuple(outcomes), store.path, about)
+
+
+def write_results(comparison: Comparison) -> Store:
+    """Writes ``results.json``, ``pictures/`` and ``report.html`` into the directory of a comparison, anew each time.
+
+    Returns:
+      The paths of its files.
+    """
+    from lrtrain.report.write import write_files
+
+    return write_files(comparison)
 
 
 def compare_plan(

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from lrtrain.errors import UsageError, nearest
 from lrtrain.optimizers import OPTIMIZERS
@@ -51,6 +51,10 @@ class TrainConfig:
     micro_batch: int | None = None
     model: str | None = None
     data_on_device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.data_dir, str):
+            object.__setattr__(self, "data_dir", Path(self.data_dir))
 
     def check(self) -> None:
         """Raises UsageError for the first value that no run can have."""
@@ -101,3 +105,21 @@ def _at_least(name: str, value: object, least: int) -> None:
 def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
         raise UsageError(f"{name}={value} is refused{nearest(str(value), known)}: expected one of {', '.join(known)}")
+
+
+class TrainOptions(TypedDict, total=False):
+    """The fields of `TrainConfig`, where they are described, as options that may be left out."""
+
+    epochs: int
+    batch_size: int
+    optimizer: str
+    loss_reduction: str
+    seed: int
+    dataset: str
+    data_dir: Path | None
+    train_size: int | None
+    shuffle: bool
+    devices: int | None
+    micro_batch: int | None
+    model: str | None
+    data_on_device: str

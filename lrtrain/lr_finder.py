@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lrtrain.config import TrainConfig
+from lrtrain.config import TrainConfig, TrainOptions
 from lrtrain.context import StepInfo
 from lrtrain.devices import select_devices
 from lrtrain.errors import TrainingError, UsageError
@@ -23,7 +23,7 @@ from lrtrain.plugins import activate
 from lrtrain.reporting import Reporter, Silent
 from lrtrain.schedules import build_table, make_context
 from lrtrain.spec import Spec
-from lrtrain.training import TrainOptions, keep_compiled, load_data, make_engine, stream_of
+from lrtrain.training import keep_compiled, load_data, make_engine, stream_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 from lrtrain.cache import compiled_dir
 from lrtrain.checkpoint import Checkpoints, Progress, import_orbax
-from lrtrain.config import TrainConfig
+from lrtrain.config import TrainConfig, TrainOptions
 from lrtrain.context import EpochInfo, RunInfo
 from lrtrain.devices import enable_compilation_cache, select_devices
 from lrtrain.distributed import ALONE, Distributed, Processes, connect, losses_named, processes_connected
@@ -41,24 +41,6 @@ if TYPE_CHECKING:
     from lrtrain.data import Dataset, Source
     from lrtrain.data.stream import Stream, StreamedDataset
     from lrtrain.engine import Engine
-
-
-class TrainOptions(TypedDict, total=False):
-    """The options of `train`; the fields of `lrtrain.config.TrainConfig`, where they are described."""
-
-    epochs: int
-    batch_size: int
-    optimizer: str
-    loss_reduction: str
-    seed: int
-    dataset: str
-    data_dir: Path | None
-    train_size: int | None
-    shuffle: bool
-    devices: int | None
-    micro_batch: int | None
-    model: str | None
-    data_on_device: str
 
 
 @dataclass(frozen=True, eq=False)

@@ -111,7 +111,7 @@ def test_json_of_another_version() -> None:
 
 
 def test_the_options_of_train_are_the_fields() -> None:
-    from lrtrain.training import TrainOptions
+    from lrtrain.config import TrainOptions
 
     fields = typing.get_type_hints(TrainConfig)
     assert typing.get_type_hints(TrainOptions) == fields
@@ -128,3 +128,7 @@ def test_the_options_of_the_command_are_the_fields() -> None:
     shared = {name: fields[name] for name in shown if name in fields}
     assert shared == {name: shown[name] for name in shared}
     assert set(shared) == {"epochs", "batch_size", "optimizer", "loss_reduction", "seed", "dataset", "data_on_device"}
+
+
+def test_a_directory_may_be_a_text() -> None:
+    assert TrainConfig(data_dir="somewhere") == TrainConfig(data_dir=Path("somewhere"))  # type: ignore[arg-type]

@@ -137,6 +137,9 @@ def command(
         read_preset(show_preset)
         click.echo(preset_text(show_preset), nl=False)
         return
+    from lrtrain.comparison.extras import check_extras
+
+    check_extras()
     joined = as_distributed(distributed, coordinator, num_processes, process_id)
     from lrtrain.cli.compare_progress import reporting, show
     from lrtrain.comparing import compare_plan
@@ -212,11 +215,10 @@ def _own_plan(given: set[str], options: dict[str, Any]) -> Plan:
 
 
 def _effort(options: dict[str, Any]) -> Effort:
-    from lrtrain.comparison.plan import BUDGETS
+    from lrtrain.comparison.plan import effort_of
 
     names = {"lr_scales": "scales", "tuning_seeds": "tuning_seeds", "seeds": "seeds", "epochs": "epochs"}
-    given = {field: options[name] for name, field in names.items() if options[name] is not None}
-    return dataclasses.replace(BUDGETS[options["budget"]], **given)
+    return effort_of(options["budget"], **{field: options[name] for name, field in names.items()})
 
 
 def _train_options(given: set[str], options: dict[str, Any]) -> dict[str, Any]:

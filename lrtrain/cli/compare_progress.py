@@ -195,18 +195,24 @@ def _tuned_words(tuned: Tuned) -> str:
 
 def show(comparison: Comparison, *, sort: str, as_json: bool) -> None:
     """Prints the closing table and the verdict, or all of it as JSON."""
-    from lrtrain.comparison.analysis import analyse, verdict
+    from lrtrain.comparing import write_results
+    from lrtrain.comparison.analysis import verdict
 
-    evidence = analyse(comparison.plan, comparison.outcomes)
+    evidence = comparison.evidence
+    store = write_results(comparison)
     if as_json:
-        click.echo(json.dumps({"directory": str(comparison.directory), **evidence.to_json()}, indent=2))
+        click.echo(
+            json.dumps({"directory": str(store.path), "report": str(store.report), **evidence.to_json()}, indent=2)
+        )
         return
     fair = comparison.plan.protocol == "fair"
     header, cells = (_FAIR, _fair_cells) if fair else (_AS_IS, _cells)
     _print_table(header, [cells(record, evidence) for record in _sorted(evidence.records, sort)])
     for sentence in verdict(evidence):
         click.echo(sentence)
-    click.echo(f"every run, and its configuration: {_short(comparison.directory)}")
+    click.echo(f"report: {_short(store.report)}")
+    click.echo(f"pictures: {_short(store.pictures)}")
+    click.echo(f"every run, and its configuration: {_short(store.path)}")
 
 
 _AS_IS = ("schedule", "accuracy", "loss", "first lr", "peak lr", "last lr", "seconds")

@@ -18,6 +18,7 @@ from lrtrain.errors import LrtrainError, nearest
 _COMMANDS = {
     "train": "lrtrain.cli.train",
     "compare": "lrtrain.cli.compare",
+    "report": "lrtrain.cli.report",
     "plot": "lrtrain.cli.plot",
     "find-lr": "lrtrain.cli.find_lr",
     "plugins": "lrtrain.cli.plugins",

@@ -62,6 +62,23 @@ BUDGETS: dict[str, Effort] = {
 }
 
 
+def effort_of(budget: str, **given: Any) -> Effort:
+    """Returns a budget with what is given in place of its own.
+
+    Args:
+      budget: one of `BUDGETS`.
+      **given: fields of `Effort`; None leaves the budget's own.
+
+    Raises:
+      UsageError: there is no such budget.
+    """
+    _one_of("budget", budget, tuple(BUDGETS))
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if "scales" in chosen:
+        chosen["scales"] = tuple(chosen["scales"])
+    return dataclasses.replace(BUDGETS[budget], **chosen)
+
+
 @dataclass(frozen=True)
 class Plan:
     """A whole comparison.

@@ -13,15 +13,10 @@ from lrtrain.run_dir import write_whole
 
 if TYPE_CHECKING:
     from lrtrain.comparing import Comparison
-    from lrtrain.comparison.analysis import Evidence
 
 
-def write_results(comparison: Comparison, evidence: Evidence) -> Store:
-    """Writes ``results.json``, ``pictures/`` and ``report.html`` into the directory of a comparison, anew each time.
-
-    Args:
-      comparison: the comparison.
-      evidence: what it says.
+def write_files(comparison: Comparison) -> Store:
+    """Writes ``results.json``, ``pictures/`` and ``report.html`` into the directory of a comparison.
 
     Returns:
       The paths of its files.
@@ -29,7 +24,7 @@ def write_results(comparison: Comparison, evidence: Evidence) -> Store:
     Raises:
       UsageError: plotly is not installed.
     """
-    store = Store(comparison.directory)
+    store, evidence = Store(comparison.directory), comparison.evidence
     write_whole(store.results, json.dumps({"about": dict(comparison.about), **evidence.to_json()}, indent=2) + "\n")
     write_pictures(comparison, evidence, store.pictures)
     write_whole(store.report, render(page_of_comparison(comparison, evidence)))

@@ -137,7 +137,7 @@ def accuracies_chart(
         else "After the last step, one run each; best on top.",
         traces,
         {
-            **_axes("accuracy after the last step (percent)", ""),
+            "xaxis": {"title": {"text": "accuracy after the last step (percent)"}},
             "yaxis": {"autorange": "reversed", "type": "category", "categoryarray": [_name(r.label) for r in shown]},
         },
         height=120 + 42 * len(shown),
@@ -259,4 +259,4 @@ def _name(label: str) -> str:
 
 
 def _axes(x: str, y: str, **of_y: Any) -> dict[str, Any]:
-    return {"xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": y}, **of_y}}
+    return {"xaxis": {"title": {"text": x}, "rangemode": "tozero"}, "yaxis": {"title": {"text": y}, **of_y}}

@@ -1,0 +1,82 @@
+"""``lrtrain report``: a page of any runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from lrtrain.errors import UsageError
+
+_DEFAULT = Path("report.html")
+
+
+@click.command("report", short_help="Write an HTML page of a comparison, or of any runs.")
+@click.argument("paths", metavar="RUN_OR_COMPARISON...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.html",
+    help="Where to write. [default: into the directory of the one comparison, else ./report.html]",
+)
+@click.option("--force", is_flag=True, help="Overwrite --output if it is there.")
+def command(paths: tuple[Path, ...], output: Path | None, force: bool) -> None:
+    """Write one HTML file with the results and curves of a comparison, or of any runs; it needs no network.
+
+    A single comparison gets its whole report, with the verdict, the pictures and results.json in its own directory.
+    Runs, directories of runs, and several comparisons are shown side by side, without a verdict.
+
+    \b
+    Examples:
+      lrtrain report runs/compare-20260101-120000
+      lrtrain report runs/sgdr-20260101-120000 runs/wsd-20260101-130000 --output both.html
+      lrtrain report runs
+    """
+    from lrtrain.comparison.extras import check_extras
+
+    check_extras()
+    for path in paths:
+        if not path.is_dir():
+            raise UsageError(f"{path} is no directory: give the directory of a run or of a comparison")
+    alone = len(paths) == 1 and (paths[0] / "comparison.json").is_file()
+    if alone and output is None:
+        output = _whole_report(paths[0])
+    else:
+        output = output or _DEFAULT
+        _check_output(output, force=force)
+        _write(paths, output, alone=alone)
+    click.echo(os.path.relpath(output) if output.is_relative_to(Path.cwd()) else output)
+
+
+def _check_output(output: Path, *, force: bool) -> None:
+    if output.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"--output {output}: expected a name that ends in .html")
+    if output.exists() and not force:
+        raise UsageError(f"{output} is there already: give another --output, or --force to overwrite it")
+    if not output.parent.is_dir():
+        raise UsageError(f"--output {output}: there is no directory {output.parent}")
+
+
+def _whole_report(path: Path) -> Path:
+    from lrtrain.comparing import read_comparison, write_results
+
+    return write_results(read_comparison(path)).report
+
+
+def _write(paths: Sequence[Path], output: Path, *, alone: bool) -> None:
+    from lrtrain.report.page.render import render
+
+    if alone:
+        from lrtrain.comparing import read_comparison
+        from lrtrain.report.of_comparison import page_of_comparison
+
+        comparison = read_comparison(paths[0])
+        page = page_of_comparison(comparison, comparison.evidence)
+    else:
+        from lrtrain.report.of_runs import page_of_runs, runs_in
+
+        page = page_of_runs(runs_in(paths))
+    output.write_text(render(page), encoding="utf-8")
