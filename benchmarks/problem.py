@@ -58,6 +58,8 @@ class Round(NamedTuple):
     """Mean cross-entropy of an example in each step's batch before its update; one number if it tells only the mean."""
     compilations: int | None = None
     """How often its step has been compiled so far, where that is counted."""
+    bare: float | None = None
+    """Per step, of a bare loop around the same compiled step right after, in the same process, where that is timed."""
 
 
 def write(directory: Path, examples: int) -> None:

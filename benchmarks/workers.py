@@ -28,12 +28,14 @@ class Outcome:
       seconds: a step's time in each round.
       loss: mean over the first steps from the common weights, before any timing; None if it tells none.
       compilations: how often its step was compiled, where that is counted.
+      bare: a step's time of a bare loop in the same process in each round, where that is timed.
     """
 
     missing: str | None = None
     seconds: list[float] = field(default_factory=list)
     loss: float | None = None
     compilations: int | None = None
+    bare: list[float] = field(default_factory=list)
 
 
 class WorkerFailedError(Exception):
@@ -148,6 +150,8 @@ def _failures_noted(worker: Worker, outcomes: dict[str, Outcome]) -> Iterator[No
 def _note(message: dict[str, Any], outcome: Outcome) -> None:
     outcome.seconds.append(message["seconds"])
     outcome.compilations = message.get("compilations")
+    if message.get("bare") is not None:
+        outcome.bare.append(message["bare"])
 
 
 def _mean(losses: list[float]) -> float | None:

@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.competitors import EPOCH, Train
 from benchmarks.problem import BATCH, LEARNING_RATE, Problem, Round
 from lrtrain.devices import select_devices
-from lrtrain.engine import Engine
+from lrtrain.engine import Engine, TrainState
 from lrtrain.model import CNN
 from lrtrain.optimizers import optimizer
 from lrtrain.order import epoch_order
@@ -27,12 +27,16 @@ def make_one_device(problem: Problem) -> Train:
 
 def make_on(problem: Problem, devices: Sequence[jax.Device]) -> Train:
     engine = engine_on(problem, devices)
-    state = engine.place(engine.init(0)._replace(params=problem.params))
+    return around(engine, engine.place(engine.init(0)._replace(params=problem.params)), len(problem.train.labels))
+
+
+def around(engine: Engine, state: TrainState, examples: int) -> Train:
+    """Returns the loop around the compiled step of an engine that there is."""
 
     def train(steps: int) -> Round:
         nonlocal state
         start, losses = time.perf_counter(), []
-        order, weights = epoch_order(0, 0, len(problem.train.labels), BATCH, shuffle=False)
+        order, weights = epoch_order(0, 0, examples, BATCH, shuffle=False)
         steps = len(order) if steps == EPOCH else steps
         rates = np.full(steps, LEARNING_RATE, np.float32)
         for begin in range(0, steps, engine.chunk_steps):

@@ -2,6 +2,9 @@
 
 A round is the time from one end of an epoch to the next: the checkpoint of the epoch before, the steps, logs, hooks
 and the bar. The evaluation is taken out, by the clock around `Engine.evaluate`: the other competitors have none.
+
+After each epoch a bare loop goes through one with the same engine, in the same process: two processes that run the
+same program differ by some 5% for as long as they live, which is more than what is to be told apart here.
 """
 
 from __future__ import annotations
@@ -13,13 +16,15 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
 import jax
 
 import lrtrain
-from benchmarks.competitors import Train
+from benchmarks.competitors import EPOCH, Train
+from benchmarks.competitors.bare_loop import around
 from benchmarks.on_step_plugin import installed
 from benchmarks.problem import ALL_EXAMPLES, BATCH, FIRST_STEPS, LEARNING_RATE, Problem, Round
 from lrtrain.cli.progress import OnTerminal
@@ -69,7 +74,7 @@ class Halting:
             with (
                 contextlib.suppress(_BrokenOffError),
                 compilations() as compiled,
-                evaluation_seconds() as evaluations,
+                evaluations_timed() as evaluations,
                 _bar() as bar,
             ):
                 lrtrain.train(
@@ -106,25 +111,35 @@ class _Reporter(OnTerminal):
     After the last one too: what comes at the end of a run would disturb whoever is timed next.
     """
 
-    def __init__(self, bar: Any, line: _Line, evaluations: list[float], compiled: list[str]) -> None:
+    def __init__(self, bar: Any, line: _Line, evaluations: Evaluations, compiled: list[str]) -> None:
         super().__init__(bar)
         self._progress = bar
         self._line = line
         self._evaluations = evaluations
         self._compiled = compiled
         self._began = 0.0
+        self._bare: Train | None = None
 
     def begin(self, begin: Begin) -> None:
         super().begin(begin)
-        self._run = begin.run
+        self._run, self._examples = begin.run, begin.examples[0]
         self._halt(begin.run.epochs)
 
     def epoch_ended(self, epoch: EpochInfo, examples_per_second: float) -> None:
         super().epoch_ended(epoch, examples_per_second)
-        seconds = time.perf_counter() - self._began - sum(self._evaluations)
+        seconds = time.perf_counter() - self._began - sum(self._evaluations.seconds)
         losses = _first_losses(self._run.directory) if epoch.epoch == 0 else [epoch.train_loss]
-        self._line.said.put(Round(seconds / self._run.steps_per_epoch, losses, len(self._compiled)))
+        bare = self._bare_epoch()
+        self._line.said.put(Round(seconds / self._run.steps_per_epoch, losses, len(self._compiled), bare))
         self._halt(self._run.epochs - epoch.epoch - 1)
+
+    def _bare_epoch(self) -> float:
+        engine = self._evaluations.engine
+        assert engine is not None
+        # The bar's thread would draw meanwhile.
+        self._progress.stop()
+        self._bare = self._bare or around(engine, engine.init(0), self._examples)
+        return self._bare(EPOCH).seconds
 
     def _halt(self, epochs_left: int) -> None:
         # Its thread would go on drawing while others are timed.
@@ -133,7 +148,7 @@ class _Reporter(OnTerminal):
         if self._line.closed and epochs_left:
             raise _BrokenOffError
         self._progress.start()
-        self._evaluations.clear()
+        self._evaluations.seconds.clear()
         self._began = time.perf_counter()
 
 
@@ -150,21 +165,30 @@ def _bar() -> Iterator[Any]:
             yield bar
 
 
+@dataclass
+class Evaluations:
+    """How long each evaluation took, and the engine that did them."""
+
+    seconds: list[float] = field(default_factory=list)
+    engine: Engine | None = None
+
+
 @contextlib.contextmanager
-def evaluation_seconds() -> Iterator[list[float]]:
+def evaluations_timed() -> Iterator[Evaluations]:
     """Notes how long each evaluation takes."""
-    seconds: list[float] = []
+    evaluations = Evaluations()
     evaluate = Engine.evaluate
 
     def timed(self: Engine, state: Any) -> Any:
         start = time.perf_counter()
         result = jax.block_until_ready(evaluate(self, state))
-        seconds.append(time.perf_counter() - start)
+        evaluations.seconds.append(time.perf_counter() - start)
+        evaluations.engine = self
         return result
 
     Engine.evaluate = timed  # type: ignore[method-assign]
     try:
-        yield seconds
+        yield evaluations
     finally:
         Engine.evaluate = evaluate  # type: ignore[method-assign]
 
