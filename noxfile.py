@@ -122,6 +122,14 @@ def minimums(session: nox.Session) -> None:
     session.run("pytest", "-Wignore::DeprecationWarning", *(session.posargs or files))
 
 
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """10,000 wrong specs, options, files and command lines, drawn afresh each time."""
+    sync(session, "--extra=all", "--group=test")
+    each = 10_000 // 4
+    session.run("pytest", "tests/test_fuzz.py", "--timeout=3000", *session.posargs, env={"LRTRAIN_FUZZ": str(each)})
+
+
 @nox.session(venv_params=["--seed"])
 def bench(session: nox.Session) -> None:
     """How fast lrtrain is, beside other ways to train; no part of the default set."""

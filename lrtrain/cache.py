@@ -27,8 +27,12 @@ def compiled_dir() -> Path:
 
     A home directory may be shared by machines of different kinds, and what is compiled for one can crash on another.
     """
-    processor = hashlib.sha256(_processor().encode()).hexdigest()[:16]
-    return cache_dir() / "compiled" / processor
+    return cache_dir() / "compiled" / processor_id()
+
+
+def processor_id() -> str:
+    """Returns a short name that processors with the same instructions share."""
+    return hashlib.sha256(_processor().encode()).hexdigest()[:16]
 
 
 def _processor() -> str:

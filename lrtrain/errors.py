@@ -56,7 +56,7 @@ def cause(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: object, known: Iterable[str]) -> str:
     """Returns `` (did you mean 'sgdr'?)`` for the nearest of ``known``, or nothing when none is near."""
-    match = difflib.get_close_matches(name, list(known), n=1)
+    match = difflib.get_close_matches(name, list(known), n=1) if isinstance(name, str) else []
     return f" (did you mean '{match[0]}'?)" if match else ""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lrtrain.canary import check_jaxlib
 from lrtrain.config import TrainConfig, TrainOptions
 from lrtrain.context import StepInfo
 from lrtrain.devices import select_devices
@@ -195,6 +196,7 @@ def _prepared(config: TrainConfig, reporter: Reporter) -> tuple[Engine, Stream |
 
     source = find_dataset(config.dataset, data_dir=config.data_dir)
     devices = select_devices(config.devices, config.batch_size)
+    check_jaxlib(devices)
     data = load_data(source, config, devices, reporter)
     return make_engine(config, data, devices), stream_of(data), len(data.train)
 

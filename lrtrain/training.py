@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrtrain.cache import compiled_dir
+from lrtrain.canary import check_jaxlib
 from lrtrain.checkpoint import Checkpoints, Progress, import_orbax
 from lrtrain.config import TrainConfig, TrainOptions
 from lrtrain.context import EpochInfo, RunInfo
@@ -198,6 +199,7 @@ def _run(
         keep_compiled()
         devices = select_devices(job.config.devices, job.config.batch_size, distributed=not processes.alone)
         with processes.together():
+            check_jaxlib(devices)
             data = load_data(source, job.config, devices, reporter)
         steps_per_epoch = job.config.steps_per_epoch(len(data.train))
         planned, progress = _plan(job, steps_per_epoch, checkpoints, change)

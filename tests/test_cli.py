@@ -42,7 +42,7 @@ FIFTEEN = [
     "warmup-exponential-decay",
     "wsd",
 ]
-COMMANDS = ["train", "compare", "plot", "find-lr", "plugins", "runs", "completion"]
+COMMANDS = ["train", "compare", "report", "plot", "find-lr", "plugins", "runs", "doctor", "completion"]
 SCRIPTS = Path(sys.executable).parent
 
 
@@ -104,7 +104,7 @@ def test_as_a_module() -> None:
 )
 def test_unknown_command(word: str, nearest: str) -> None:
     result = run(word, "--plugin", "sgdr")
-    commands = "train, compare, plot, find-lr, plugins, runs, completion"
+    commands = ", ".join(COMMANDS)
     known = f"the commands are {commands}, and a plugin is named with --plugin"
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.splitlines()[0] == f"Error: no command '{word}'{nearest}; {known}"

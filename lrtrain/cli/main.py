@@ -23,6 +23,7 @@ _COMMANDS = {
     "find-lr": "lrtrain.cli.find_lr",
     "plugins": "lrtrain.cli.plugins",
     "runs": "lrtrain.cli.runs",
+    "doctor": "lrtrain.cli.doctor",
     "completion": "lrtrain.cli.completion",
 }
 _DEFAULT = "train"

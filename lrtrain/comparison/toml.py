@@ -133,7 +133,7 @@ class _Reader:
     def _effort(self, table: Mapping[str, Any], epochs: int) -> Effort:
         self._known(table, _EFFORT, "effort")
         budget = table.get("budget", "standard")
-        if budget not in BUDGETS:
+        if not isinstance(budget, str) or budget not in BUDGETS:
             raise self._wrong("budget", f"budget = {budget!r} is refused: expected one of {', '.join(BUDGETS)}")
         given = {name: value for name, value in table.items() if name != "budget"}
         if "scales" in given:

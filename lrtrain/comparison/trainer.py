@@ -166,6 +166,7 @@ def make_trainer(plan: Plan, data: Data, runs: int) -> Trainer:
       UsageError: more devices are asked for than there are.
       ModelError: the model cannot be found or does not map images to logits.
     """
+    from lrtrain.canary import check_jaxlib
     from lrtrain.devices import select_devices
     from lrtrain.model import check_model, load_model
     from lrtrain.optimizers import optimizer
@@ -173,6 +174,7 @@ def make_trainer(plan: Plan, data: Data, runs: int) -> Trainer:
 
     config = plan.train
     devices = select_devices(config.devices, None)
+    check_jaxlib(devices)
     model = load_model(config.model, data.num_classes)
     check_model(model, data.train.images.shape[1:], data.num_classes)
     population = Population(

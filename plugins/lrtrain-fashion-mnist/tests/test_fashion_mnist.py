@@ -76,6 +76,29 @@ def test_damaged_file_is_one_sentence(damage: str, tmp_path: Path) -> None:
     assert "\n" not in str(raised.value)
 
 
+def test_every_truncation_is_refused(tmp_path: Path) -> None:
+    path, whole = tmp_path / idx.TEST_LABELS.name, (idx.FILES / idx.TEST_LABELS.name).read_bytes()
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(DataError, match=r"cut short or damaged|begins with"):
+            idx.read_idx(idx.TEST_LABELS, tmp_path)
+
+
+def test_a_flipped_bit_is_refused_or_changes_nothing(tmp_path: Path) -> None:
+    """Bits of gzip's header, such as the time of compression, say nothing about the contents."""
+    path, whole = tmp_path / idx.TEST_LABELS.name, (idx.FILES / idx.TEST_LABELS.name).read_bytes()
+    expected, random, refused = idx.read_idx(idx.TEST_LABELS), np.random.default_rng(0), 0
+    for place in random.integers(0, 8 * len(whole), 500):
+        damaged = bytearray(whole)
+        damaged[place // 8] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        try:
+            np.testing.assert_array_equal(idx.read_idx(idx.TEST_LABELS, tmp_path), expected)
+        except DataError:
+            refused += 1
+    assert refused >= 490
+
+
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"train-images-idx3-ubyte\.gz is missing: reinstall it"):
         idx.read_idx(idx.TRAIN_IMAGES, tmp_path)
