@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lrtrain.errors import LrtrainError as LrtrainError
     from lrtrain.errors import ScheduleError as ScheduleError
     from lrtrain.errors import UsageError as UsageError
+    from lrtrain.formula import Piece as Piece
     from lrtrain.hookspecs import hookimpl as hookimpl
     from lrtrain.lr_finder import RangeTest as RangeTest
     from lrtrain.lr_finder import find_lr as find_lr
@@ -45,6 +46,7 @@ _HOME = {
     "EpochInfo": "context",
     "LearningRate": "options",
     "LrtrainError": "errors",
+    "Piece": "formula",
     "PositiveFloat": "options",
     "PositiveInt": "options",
     "RangeTest": "lr_finder",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -9,6 +10,7 @@ from lrtrain import (
     Doc,
     Duration,
     LearningRate,
+    Piece,
     PositiveFloat,
     Schedule,
     ScheduleContext,
@@ -59,3 +61,10 @@ class CosineDecay:
         import optax
 
         return optax.cosine_decay_schedule(self.init_value, steps, self.alpha, self.exponent)
+
+    def formula(self, context: ScheduleContext) -> Sequence[Piece]:
+        """Returns the schedule's closed form."""
+        init, alpha, steps = self.init_value, self.alpha, context.steps(self.decay_steps)
+        # cos(x / 2) ** 2 is (1 + cos(x)) / 2, and keeps its digits near the end, where a power needs them.
+        fall = f"cos(pi * t / {2 * steps}) ** {2 * self.exponent}"
+        return [Piece(steps, f"{init} * ({alpha} + (1 - {alpha}) * {fall})"), Piece(None, f"{init} * {alpha}")]

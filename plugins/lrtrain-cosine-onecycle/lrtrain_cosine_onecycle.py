@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -9,6 +10,7 @@ from lrtrain import (
     Doc,
     Duration,
     LearningRate,
+    Piece,
     PositiveFloat,
     Schedule,
     ScheduleContext,
@@ -77,3 +79,14 @@ class CosineOnecycle:
         return optax.cosine_onecycle_schedule(
             steps, self.peak_value, (rise + 0.5) / steps, self.div_factor, self.final_div_factor
         )
+
+    def formula(self, context: ScheduleContext) -> Sequence[Piece]:
+        """Returns the schedule's closed form."""
+        steps, peak = context.steps(self.transition_steps), self.peak_value
+        rise = int(exact(self.pct_start) * steps)
+        init, end = f"{peak} / {self.div_factor}", f"{peak} / ({self.div_factor} * {self.final_div_factor})"
+        return [
+            Piece(rise, f"{init} + ({peak} - {init}) * (1 - cos(pi * t / {rise})) / 2"),
+            Piece(steps, f"{end} + ({peak} - {end}) * (1 + cos(pi * (t - {rise}) / {steps - rise})) / 2"),
+            Piece(None, end),
+        ]

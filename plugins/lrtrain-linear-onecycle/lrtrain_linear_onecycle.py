@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -9,6 +10,7 @@ from lrtrain import (
     Doc,
     Duration,
     LearningRate,
+    Piece,
     PositiveFloat,
     Schedule,
     ScheduleContext,
@@ -78,6 +80,18 @@ class LinearOnecycle:
             self.div_factor,
             self.final_div_factor,
         )
+
+    def formula(self, context: ScheduleContext) -> Sequence[Piece]:
+        """Returns the schedule's closed form."""
+        steps, peak = context.steps(self.transition_steps), self.peak_value
+        start, final = self._phases(steps)
+        init, end = f"{peak} / {self.div_factor}", f"{peak} / ({self.div_factor} * {self.final_div_factor})"
+        return [
+            Piece(start, f"{init} + ({peak} - {init}) * t / {start}"),
+            Piece(final, f"{peak} + ({init} - {peak}) * (t - {start}) / {final - start}"),
+            Piece(steps, f"{init} + ({end} - {init}) * (t - {final}) / {steps - final}"),
+            Piece(None, end),
+        ]
 
     def _phases(self, steps: int) -> tuple[int, int]:
         """Returns the steps at which the first and the second phase end."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from lrtrain import Doc, Duration, LearningRate, Schedule, ScheduleContext, ScheduleError, hookimpl
+from lrtrain import Doc, Duration, LearningRate, Piece, Schedule, ScheduleContext, ScheduleError, hookimpl
 
 
 @dataclass(frozen=True)
@@ -51,3 +52,13 @@ class Linear:
         line = optax.linear_schedule(self.init_value, self.end_value, steps, begin)
         # Compiled, optax's line ends a rounding error beyond end_value, which is below 0 where end_value is 0.
         return optax.join_schedules([line, optax.constant_schedule(self.end_value)], [begin + steps])
+
+    def formula(self, context: ScheduleContext) -> Sequence[Piece]:
+        """Returns the schedule's closed form."""
+        init, end = self.init_value, self.end_value
+        steps, begin = context.steps(self.transition_steps), context.steps(self.transition_begin)
+        return [
+            Piece(begin, f"{init}"),
+            Piece(begin + steps, f"{init} + ({end} - {init}) * (t - {begin}) / {steps}"),
+            Piece(None, f"{end}"),
+        ]

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from lrtrain import Doc, Duration, LearningRate, PositiveFloat, Schedule, ScheduleContext, ScheduleError, hookimpl
+from lrtrain import (
+    Doc,
+    Duration,
+    LearningRate,
+    Piece,
+    PositiveFloat,
+    Schedule,
+    ScheduleContext,
+    ScheduleError,
+    hookimpl,
+)
 
 
 @dataclass(frozen=True)
@@ -56,3 +67,13 @@ class Polynomial:
         curve = optax.polynomial_schedule(self.init_value, self.end_value, self.power, steps, begin)
         # Compiled, optax has a rounding error below 0 remain at the end, and a power of that is not a number.
         return optax.join_schedules([curve, optax.constant_schedule(self.end_value)], [begin + steps])
+
+    def formula(self, context: ScheduleContext) -> Sequence[Piece]:
+        """Returns the schedule's closed form."""
+        init, end = self.init_value, self.end_value
+        steps, begin = context.steps(self.transition_steps), context.steps(self.transition_begin)
+        return [
+            Piece(begin, f"{init}"),
+            Piece(begin + steps, f"{end} + ({init} - {end}) * (({begin + steps} - t) / {steps}) ** {self.power}"),
+            Piece(None, f"{end}"),
+        ]

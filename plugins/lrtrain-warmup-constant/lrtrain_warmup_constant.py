@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from lrtrain import Doc, Duration, LearningRate, Schedule, ScheduleContext, hookimpl
+from lrtrain import Doc, Duration, LearningRate, Piece, Schedule, ScheduleContext, hookimpl
 
 
 @dataclass(frozen=True)
@@ -44,3 +45,8 @@ class WarmupConstant:
         # Compiled, optax's warmup ends a rounding error beyond peak_value.
         rising = optax.warmup_constant_schedule(self.init_value, self.peak_value, warmup)
         return optax.join_schedules([rising, constant], [warmup])
+
+    def formula(self, context: ScheduleContext) -> Sequence[Piece]:
+        """Returns the schedule's closed form."""
+        init, peak, warmup = self.init_value, self.peak_value, context.steps(self.warmup_steps)
+        return [Piece(warmup, f"{init} + ({peak} - {init}) * t / {warmup}"), Piece(None, f"{peak}")]

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from lrtrain import Doc, Duration, LearningRate, PositiveFloat, Schedule, ScheduleContext, ScheduleError, hookimpl
+from lrtrain import (
+    Doc,
+    Duration,
+    LearningRate,
+    Piece,
+    PositiveFloat,
+    Schedule,
+    ScheduleContext,
+    ScheduleError,
+    hookimpl,
+)
 
 
 @dataclass(frozen=True)
@@ -66,3 +77,15 @@ class WarmupCosineDecay:
         return optax.warmup_cosine_decay_schedule(
             self.init_value, self.peak_value, warmup, steps, self.end_value, self.exponent
         )
+
+    def formula(self, context: ScheduleContext) -> Sequence[Piece]:
+        """Returns the schedule's closed form."""
+        init, peak, end = self.init_value, self.peak_value, self.end_value
+        warmup, steps = context.steps(self.warmup_steps), context.steps(self.decay_steps)
+        # cos(x / 2) ** 2 is (1 + cos(x)) / 2, and keeps its digits near the end, where a power needs them.
+        fall = f"cos(pi * (t - {warmup}) / {2 * (steps - warmup)}) ** {2 * self.exponent}"
+        return [
+            Piece(warmup, f"{init} + ({peak} - {init}) * t / {warmup}"),
+            Piece(steps, f"{end} + ({peak} - {end}) * {fall}"),
+            Piece(None, f"{end}"),
+        ]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from lrtrain import Doc, Duration, LearningRate, Schedule, ScheduleContext, ScheduleError, hookimpl
+from lrtrain import Doc, Duration, LearningRate, Piece, Schedule, ScheduleContext, ScheduleError, hookimpl
 
 if TYPE_CHECKING:
     import jax
@@ -55,6 +56,17 @@ class WSD:
                 f"together, and the run has {total}: make one of them shorter"
             )
         return self._schedule(warmup, decay, total)
+
+    def formula(self, context: ScheduleContext) -> Sequence[Piece]:
+        """Returns the schedule's closed form."""
+        init, peak, end, total = self.init_value, self.peak_value, self.end_value, context.total_steps
+        warmup, decay = context.steps(self.warmup_steps), context.steps(self.decay_steps)
+        return [
+            Piece(warmup, f"{init} + ({peak} - {init}) * t / {warmup}"),
+            Piece(total - decay, f"{peak}"),
+            Piece(total, f"{peak} + ({end} - {peak}) * sqrt((t - {total - decay}) / {decay})"),
+            Piece(None, f"{end}"),
+        ]
 
     def _schedule(self, warmup: int, decay: int, total: int) -> Schedule:
         import jax.numpy as jnp
