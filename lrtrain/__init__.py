@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lrtrain.errors import LrtrainError as LrtrainError
     from lrtrain.errors import ScheduleError as ScheduleError
     from lrtrain.errors import UsageError as UsageError
+    from lrtrain.exporting.api import export as export
     from lrtrain.formula import Piece as Piece
     from lrtrain.hookspecs import hookimpl as hookimpl
     from lrtrain.lr_finder import RangeTest as RangeTest
@@ -63,6 +64,7 @@ _HOME = {
     "UsageError": "errors",
     "compare": "comparing",
     "exact": "options",
+    "export": "exporting.api",
     "find_lr": "lr_finder",
     "hookimpl": "hookspecs",
     "schedule": "schedules",
