@@ -7,7 +7,7 @@ import math
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any
 
 from lrtrain.errors import PluginError, cause, nearest
 from lrtrain.spec import short
@@ -229,8 +229,9 @@ class _Shift(ast.NodeTransformer):
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
         """Makes ``t - 10``, shifted by 50, ``t - 60``."""
-        if isinstance(node.op, ast.Sub) and _is_step(node.left) and _is_count(node.right):
-            return ast.BinOp(node.left, ast.Sub(), ast.Constant(node.right.value + self.steps))
+        count = _count(node.right)
+        if isinstance(node.op, ast.Sub) and _is_step(node.left) and count is not None:
+            return ast.BinOp(node.left, ast.Sub(), ast.Constant(count + self.steps))
         self.generic_visit(node)
         return node
 
@@ -239,5 +240,5 @@ def _is_step(node: ast.expr) -> bool:
     return isinstance(node, ast.Name) and node.id == "t"
 
 
-def _is_count(node: ast.expr) -> TypeGuard[ast.Constant]:
-    return isinstance(node, ast.Constant) and type(node.value) is int
+def _count(node: ast.expr) -> int | None:
+    return node.value if isinstance(node, ast.Constant) and type(node.value) is int else None

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
+
+import numpy as np
+
+from lrtrain.exporting.source import Source, make_source
+from lrtrain.plugins import activate
+from lrtrain.schedules import build_table, make_context
+
 WARMUP = "init_value=0.1, peak_value=2"
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
@@ -80,3 +88,15 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
 }
 ALL = [spec for specs in EXAMPLES.values() for spec in specs]
+
+
+@cache
+def values_of(spec: str, total_steps: int) -> np.ndarray:
+    """Returns the table of a spec, float32[total_steps]."""
+    return build_table(activate([spec]), make_context(total_steps)).values
+
+
+@cache
+def source_of(spec: str, total_steps: int) -> Source:
+    """Returns what the exported code of a spec is written from, which has been compared with the table."""
+    return make_source(activate([spec]), make_context(total_steps))

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 import lrtrain
-from lrtrain import Piece, PluginError
+from lrtrain import Piece
 from lrtrain.discovery import find_plugins
+from lrtrain.errors import PluginError
 from lrtrain.formula import MAX_DEPTH, checked, evaluate
 from lrtrain.plugins import activate, hooks_of, load_class
-from lrtrain.schedules import build_table, formula, make_context, raw_schedule, tabulate
-from tests.schedule_examples import ALL, EXAMPLES
+from lrtrain.schedules import formula, make_context, raw_schedule, tabulate
+from tests.schedule_examples import ALL, EXAMPLES, values_of
 
 STEPS = np.arange(12)
 
@@ -153,26 +154,17 @@ def test_every_schedule_plugin_has_examples():
 @pytest.mark.parametrize("spec", ALL)
 def test_each_formula_is_the_table(spec):
     """The table is float32, of optax's arithmetic in float64; the formula, in float64, knows nothing of optax."""
-    for total_steps in (60, 100, 235, 2350):
-        active, context = activate([spec]), make_context(total_steps)
-        pieces = formula(active, context)
-        values = build_table(active, context).values
-        np.testing.assert_allclose(evaluate(pieces, np.arange(total_steps)), values, rtol=1e-6, atol=1e-12)
+    pieces = formula(activate([spec]), make_context(235))
+    np.testing.assert_allclose(evaluate(pieces, np.arange(235)), values_of(spec, 235), rtol=1e-6, atol=1e-12)
 
 
-@pytest.mark.parametrize("spec", [specs[0] for specs in EXAMPLES.values()])
-@pytest.mark.parametrize("total_steps", [4, 5, 7])
-def test_each_formula_of_a_default_for_a_short_run(spec, total_steps):
-    active, context = activate([spec]), make_context(total_steps)
-    values = build_table(active, context).values
-    np.testing.assert_allclose(evaluate(formula(active, context), STEPS[:total_steps]), values, rtol=1e-6, atol=1e-12)
-
-
-@pytest.mark.parametrize("spec", [specs[0] for specs in EXAMPLES.values()])
-def test_each_formula_goes_on_after_the_run(spec):
-    active, context = activate([spec]), make_context(100)
-    expected = tabulate(raw_schedule(active, context), 150, spec)
-    np.testing.assert_allclose(evaluate(formula(active, context), np.arange(150)), expected, rtol=1e-6, atol=1e-12)
+@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize(("total_steps", "after"), [(4, 0), (2350, 500)])
+def test_each_formula_of_a_default_for_other_lengths_and_after_the_end(name, total_steps, after):
+    active, context = activate([name]), make_context(total_steps)
+    expected = tabulate(raw_schedule(active, context), total_steps + after, name)
+    values = evaluate(formula(active, context), np.arange(total_steps + after))
+    np.testing.assert_allclose(values, expected, rtol=1e-6, atol=1e-12)
 
 
 def test_a_join_with_a_part_that_has_no_formula_has_none(install_plugin):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lrtrain.errors import UsageError, nearest
@@ -63,11 +63,12 @@ def export_active(active: ActivePlugins, context: ScheduleContext, to: str) -> s
     """Returns the schedule of plugins that have been loaded, as `export` does."""
     from lrtrain.exporting.source import make_source
 
-    return "\n".join([*_writer(to)(make_source(active, context)), ""])
+    return write(make_source(active, context), to)
 
 
-def _writer(to: str) -> Callable[[Source], list[str]]:
+def write(source: Source, to: str) -> str:
+    """Returns the code, or the table, of a schedule for a target."""
     from lrtrain.exporting import csv_table, keras_code, optax_code, torch_code
 
-    writers = {"optax": optax_code, "torch": torch_code, "keras": keras_code, "csv": csv_table}
-    return writers[to].write
+    targets = {"optax": optax_code, "torch": torch_code, "keras": keras_code, "csv": csv_table}
+    return "\n".join([*targets[to].write(source), ""])

@@ -6,6 +6,7 @@ import ast
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from lrtrain.formula import FUNCTIONS
 
@@ -50,7 +51,7 @@ class Writer:
             part = _part(tree, len(code(tree)) - width, WIDTH - indent - len("x99 = "))
             name = f"x{len(self.lines) + 1}"
             self.lines.append(f"{name} = {code(part)}")
-            tree = _Replaced(part, ast.Name(name)).visit(tree)
+            tree = _replaced(tree, part, ast.Name(name))
         return code(tree)
 
 
@@ -132,14 +133,18 @@ def _number(node: ast.expr) -> float | None:
     return node.value if isinstance(node, ast.Constant) else None  # type: ignore[return-value]
 
 
+def _replaced(tree: ast.expr, old: ast.expr, new: ast.expr) -> ast.expr:
+    return _Replaced(old, new).visit(tree)  # type: ignore[no-any-return]  # as ast declares it
+
+
 class _Replaced(ast.NodeTransformer):
     """Puts one node in the place of another."""
 
     def __init__(self, old: ast.expr, new: ast.expr) -> None:
         self.old, self.new = old, new
 
-    def visit(self, node: ast.AST) -> ast.AST:
-        return self.new if node is self.old else super().visit(node)  # type: ignore[no-any-return]
+    def visit(self, node: ast.AST) -> Any:
+        return self.new if node is self.old else super().visit(node)
 
 
 class _Bounded(ast.NodeTransformer):

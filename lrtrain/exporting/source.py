@@ -77,7 +77,7 @@ def make_source(active: ActivePlugins, context: ScheduleContext) -> Source:
     pieces = formula(active, context)
     if pieces is None:
         runs = _constant_runs(values)
-        return Source(plugin.spec(), values, runs and _spans(runs), {}, has_formula=False)
+        return Source(plugin.spec(), values, _spans(runs) if runs else None, {}, has_formula=False)
     _check(pieces, values, plugin.entry.name)
     trees = [parse(piece.expression) for piece in pieces]
     named, constants = name_options(plugin, context, pieces, trees)
