@@ -103,24 +103,25 @@ schedules = [importlib.import_module(f"exported_{index}").schedule for index in 
 optimizers = [optax.sgd(schedule) for schedule in schedules]
 
 @jax.jit
-def compiled(counts):
-    return [(jax.vmap(schedule)(counts), schedule(counts.astype(jnp.uint32))) for schedule in schedules]
+def mapped(counts):
+    return [jax.vmap(schedule)(counts) for schedule in schedules]
 
 @jax.jit
 def updated(states):
     done = [optimizer.update(jnp.ones(1), state) for optimizer, state in zip(optimizers, states)]
     return [-updates[0] for updates, _ in done], [state for _, state in done]
 
-mapped, whole = zip(*compiled(jnp.arange(steps)))
-eager = [[float(schedule(step)) for step in (0, steps // 2, steps - 1)] for schedule in schedules]
+eager = [np.broadcast_to(schedule(np.arange(steps)), steps) for schedule in schedules]
 states, applied = [optimizer.init(jnp.ones(1)) for optimizer in optimizers], []
 for _ in range(3):
     rates, states = updated(states)
     applied.append(rates)
-np.savez(sys.argv[1] + "/found.npz", mapped=mapped, whole=whole, eager=eager, applied=np.array(applied).T)
+np.savez(sys.argv[1] + "/found.npz", mapped=mapped(jnp.arange(steps, dtype="uint32")), eager=eager,
+         applied=np.array(applied).T)
 """
 
 
+@pytest.mark.slow
 def test_optax_code_runs_without_lrtrain_and_gives_the_table(tmp_path: Path) -> None:
     """Computed in float32, whose rounding errors are relative to the highest learning rate."""
     for index, spec in enumerate(ALL):
@@ -132,8 +133,7 @@ def test_optax_code_runs_without_lrtrain_and_gives_the_table(tmp_path: Path) -> 
         values = source_of(spec, STEPS).values
         near = {"rtol": 0, "atol": 1e-6 * float(values.max()), "err_msg": spec}
         np.testing.assert_allclose(found["mapped"][index], values, **near)
-        np.testing.assert_allclose(found["whole"][index], values, **near)
-        np.testing.assert_allclose(found["eager"][index], values[[0, STEPS // 2, STEPS - 1]], **near)
+        np.testing.assert_allclose(found["eager"][index], values, **near)
         np.testing.assert_allclose(found["applied"][index], values[:3], **near)
 
 

@@ -22,7 +22,7 @@ import importlib
 import numpy as np
 sys.path.insert(0, sys.argv[1])
 count, steps = int(sys.argv[2]), int(sys.argv[3])
-modules = [importlib.import_module(f"exported_{index}") for index in range(count)]
+modules = (importlib.import_module(f"exported_{index}") for index in range(count))
 """
 RUN_TORCH = """
 import torch
@@ -42,7 +42,7 @@ RUN_KERAS = """
 import keras
 from keras import ops
 found = []
-for index, module in enumerate(modules):
+for module in modules:
     classes = [each for each in vars(module).values() if isinstance(each, type) and each.__module__ == module.__name__]
     (schedule,) = [each() for each in classes]
     loaded = keras.optimizers.schedules.deserialize(keras.optimizers.schedules.serialize(schedule))
