@@ -138,3 +138,13 @@ def bench(session: nox.Session) -> None:
     # Not in the group: only pip can be told where the wheel for the CPU is without a host's name in pyproject.toml.
     session.run_install("python", "-m", "pip", "install", "--quiet", "torch==2.13.0")
     session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session(venv_params=["--seed"])
+def parity(session: nox.Session) -> None:
+    """Schedules and exported code beside PyTorch, transformers, timm and Keras; no part of the default set."""
+    # Inexact, and outside the group, for the reasons of `bench`; timm would ask for PyTorch again.
+    sync(session, "--inexact", "--extra=all", "--group=test", "--group=parity")
+    session.run_install("python", "-m", "pip", "install", "--quiet", "torch==2.13.0")
+    session.run_install("python", "-m", "pip", "install", "--quiet", "--no-deps", "timm>=1.0.31")
+    session.run("pytest", *(session.posargs or ["tests/parity"]))

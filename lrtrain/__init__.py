@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from lrtrain.errors import LrtrainError as LrtrainError
     from lrtrain.errors import ScheduleError as ScheduleError
     from lrtrain.errors import UsageError as UsageError
+    from lrtrain.exporting.api import export as export
+    from lrtrain.formula import Piece as Piece
     from lrtrain.hookspecs import hookimpl as hookimpl
     from lrtrain.lr_finder import RangeTest as RangeTest
     from lrtrain.lr_finder import find_lr as find_lr
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from lrtrain.spec import Spec as Spec
     from lrtrain.training import RunResult as RunResult
     from lrtrain.training import train as train
+    from lrtrain.traits import Traits as Traits
 
 _HOME = {
     "Comparison": "comparing",
@@ -45,6 +48,7 @@ _HOME = {
     "EpochInfo": "context",
     "LearningRate": "options",
     "LrtrainError": "errors",
+    "Piece": "formula",
     "PositiveFloat": "options",
     "PositiveInt": "options",
     "RangeTest": "lr_finder",
@@ -58,9 +62,11 @@ _HOME = {
     "Spec": "spec",
     "StepInfo": "context",
     "Stop": "context",
+    "Traits": "traits",
     "UsageError": "errors",
     "compare": "comparing",
     "exact": "options",
+    "export": "exporting.api",
     "find_lr": "lr_finder",
     "hookimpl": "hookspecs",
     "schedule": "schedules",

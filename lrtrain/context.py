@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -15,8 +15,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from lrtrain.formula import Piece
+
 Schedule: TypeAlias = Callable[[Any], Any]
 """A schedule as optax has it: a callable from the step (a count of optimizer updates, from 0) to a learning rate."""
+
+_BY_HAND = "this context cannot build other schedules: it was made by hand, not by lrtrain"
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,9 @@ class ScheduleContext:
     epochs: int
     _builder: Callable[[Spec, ScheduleContext], Schedule] | None = field(default=None, repr=False, compare=False)
     _epochs_known: bool = field(default=True, repr=False, compare=False)
+    _formulas: Callable[[Spec, ScheduleContext], tuple[Piece, ...] | None] | None = field(
+        default=None, repr=False, compare=False
+    )
 
     def steps(self, duration: Duration | str | int) -> int:
         """Returns a duration in optimizer updates: exact arithmetic, then rounded down.
@@ -64,13 +71,26 @@ class ScheduleContext:
           ScheduleError: it cannot be built for a run of this length.
         """
         if self._builder is None:
-            raise ScheduleError("this context cannot build other schedules: it was made by hand, not by lrtrain")
+            raise ScheduleError(_BY_HAND)
+        return self._builder(Spec.of(spec), self._part(total_steps))
+
+    def formula(self, spec: Spec | str | Mapping[str, Any], total_steps: int | None = None) -> tuple[Piece, ...] | None:
+        """Returns the formula of another plugin's schedule, for a run of ``total_steps``; None where it has none.
+
+        Raises:
+          PluginError: the plugin cannot be found or loaded, or its formula cannot be used.
+          OptionError: one of its options is refused.
+        """
+        if self._formulas is None:
+            raise ScheduleError(_BY_HAND)
+        return self._formulas(Spec.of(spec), self._part(total_steps))
+
+    def _part(self, total_steps: int | None) -> ScheduleContext:
+        """Returns the context of a schedule that has ``total_steps`` of this run to itself."""
         total = self.total_steps if total_steps is None else total_steps
         if total < 1:
             raise ScheduleError(f"a schedule of {total} steps was asked for: it needs at least 1")
-        epochs = -(-total // self.steps_per_epoch)
-        inner = ScheduleContext(total, self.steps_per_epoch, epochs, self._builder, self._epochs_known)
-        return self._builder(Spec.of(spec), inner)
+        return replace(self, total_steps=total, epochs=-(-total // self.steps_per_epoch))
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import numpy as np
 
 from lrtrain.context import Schedule, ScheduleContext
 from lrtrain.errors import LrtrainError, ScheduleError, cause
+from lrtrain.formula import Piece, ask_formula
 from lrtrain.plugins import ActivePlugins, activate
 from lrtrain.spec import Spec, short
 
@@ -80,7 +81,8 @@ def make_context(total_steps: int, steps_per_epoch: int | None = None) -> Schedu
         raise ScheduleError(f"steps_per_epoch={steps_per_epoch!r} is refused: an epoch has 1 to {MAX_STEPS} steps")
     # NumPy's integers overflow where Python's do not.
     total, per_epoch = int(total_steps), int(steps_per_epoch or total_steps)
-    return ScheduleContext(total, per_epoch, -(-total // per_epoch), _build_inner, steps_per_epoch is not None)
+    known = steps_per_epoch is not None
+    return ScheduleContext(total, per_epoch, -(-total // per_epoch), _build_inner, known, _formula_inner)
 
 
 def build_table(active: ActivePlugins, context: ScheduleContext) -> ScheduleTable:
@@ -115,6 +117,16 @@ def raw_schedule(active: ActivePlugins, context: ScheduleContext) -> Schedule:
         )
     built_schedule: Schedule = answers[0]
     return built_schedule
+
+
+def formula(active: ActivePlugins, context: ScheduleContext) -> tuple[Piece, ...] | None:
+    """Returns the formula of the active plugin that builds the schedule, or None when it has none.
+
+    Raises:
+      PluginError: none or two of the plugins build a schedule, or its formula cannot be used.
+    """
+    plugin = active.schedule_plugin()
+    return ask_formula(plugin.instance, plugin.entry.name, context)
 
 
 def tabulate(built: Schedule, total_steps: int, name: str) -> NDArray[np.float32]:
@@ -213,6 +225,10 @@ def _build_inner(spec: Spec, context: ScheduleContext) -> Schedule:
     if not _is_traceable(built):
         built = _look_up(tabulate(built, context.total_steps, active.schedule_plugin().entry.name))
     return _guarded(built)
+
+
+def _formula_inner(spec: Spec, context: ScheduleContext) -> tuple[Piece, ...] | None:
+    return formula(activate([spec]), context)
 
 
 def _is_traceable(built: Schedule) -> bool:

@@ -20,6 +20,7 @@ _COMMANDS = {
     "compare": "lrtrain.cli.compare",
     "report": "lrtrain.cli.report",
     "plot": "lrtrain.cli.plot",
+    "export": "lrtrain.cli.export",
     "find-lr": "lrtrain.cli.find_lr",
     "plugins": "lrtrain.cli.plugins",
     "runs": "lrtrain.cli.runs",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from lrtrain import Doc, LearningRate, Schedule, hookimpl
+from lrtrain import Doc, LearningRate, Piece, Schedule, ScheduleContext, Traits, hookimpl
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class Constant:
     Reference: `optax.constant_schedule`.
     """
 
+    traits: ClassVar[Traits] = Traits()
+
     value: Annotated[LearningRate, Doc("learning rate of every step")] = 1e-4
 
     @hookimpl
@@ -33,3 +36,7 @@ class Constant:
         import optax
 
         return optax.constant_schedule(self.value)
+
+    def formula(self, context: ScheduleContext) -> Sequence[Piece]:  # noqa: ARG002  # every formula is asked with it
+        """Returns the schedule's closed form."""
+        return [Piece(None, f"{self.value}")]

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from lrtrain import (
     Doc,
     Duration,
     LearningRate,
+    Piece,
     PositiveFloat,
     Schedule,
     ScheduleContext,
     ScheduleError,
     Share,
+    Traits,
     hookimpl,
 )
 
@@ -43,6 +46,8 @@ class CosineDecay:
     References: Loshchilov and Hutter, arXiv 1608.03983; `optax.cosine_decay_schedule`.
     """
 
+    traits: ClassVar[Traits] = Traits()
+
     init_value: Annotated[LearningRate, Doc("learning rate at step 0")] = 1e-4
     decay_steps: Annotated[Duration, Doc("length of the decay")] = Duration("100%")
     alpha: Annotated[Share, Doc("share of init_value that is left at the end")] = 0.95
@@ -59,3 +64,10 @@ class CosineDecay:
         import optax
 
         return optax.cosine_decay_schedule(self.init_value, steps, self.alpha, self.exponent)
+
+    def formula(self, context: ScheduleContext) -> Sequence[Piece]:
+        """Returns the schedule's closed form."""
+        init, alpha, steps = self.init_value, self.alpha, context.steps(self.decay_steps)
+        # cos(x / 2) ** 2 is (1 + cos(x)) / 2, and keeps its digits near the end, where a power needs them.
+        fall = f"cos(pi * t / {2 * steps}) ** {2 * self.exponent}"
+        return [Piece(steps, f"{init} * ({alpha} + (1 - {alpha}) * {fall})"), Piece(None, f"{init} * {alpha}")]

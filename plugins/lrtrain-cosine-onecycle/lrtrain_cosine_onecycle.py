@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from lrtrain import (
     Doc,
     Duration,
     LearningRate,
+    Piece,
     PositiveFloat,
     Schedule,
     ScheduleContext,
     ScheduleError,
     Share,
+    Traits,
     exact,
     hookimpl,
 )
@@ -48,6 +51,8 @@ class CosineOnecycle:
     References: Smith and Topin, arXiv 1708.07120; `optax.cosine_onecycle_schedule`.
     """
 
+    traits: ClassVar[Traits] = Traits(may_rise=True)
+
     transition_steps: Annotated[Duration, Doc("length of the cycle")] = Duration("100%")
     peak_value: Annotated[LearningRate, Doc("learning rate between the two phases, the highest")] = 1e-4
     pct_start: Annotated[Share, Doc("share of the cycle that is spent going up")] = 0.2
@@ -77,3 +82,14 @@ class CosineOnecycle:
         return optax.cosine_onecycle_schedule(
             steps, self.peak_value, (rise + 0.5) / steps, self.div_factor, self.final_div_factor
         )
+
+    def formula(self, context: ScheduleContext) -> Sequence[Piece]:
+        """Returns the schedule's closed form."""
+        steps, peak = context.steps(self.transition_steps), self.peak_value
+        rise = int(exact(self.pct_start) * steps)
+        init, end = f"{peak} / {self.div_factor}", f"{peak} / ({self.div_factor} * {self.final_div_factor})"
+        return [
+            Piece(rise, f"{init} + ({peak} - {init}) * (1 - cos(pi * t / {rise})) / 2"),
+            Piece(steps, f"{end} + ({peak} - {end}) * (1 + cos(pi * (t - {rise}) / {steps - rise})) / 2"),
+            Piece(None, end),
+        ]

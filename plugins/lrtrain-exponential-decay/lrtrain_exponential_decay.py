@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from lrtrain import Doc, Duration, LearningRate, PositiveFloat, Schedule, ScheduleContext, ScheduleError, hookimpl
+from lrtrain import (
+    Doc,
+    Duration,
+    LearningRate,
+    Piece,
+    PositiveFloat,
+    Schedule,
+    ScheduleContext,
+    ScheduleError,
+    Traits,
+    hookimpl,
+)
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,8 @@ class ExponentialDecay:
     Reference: `optax.exponential_decay`.
     """
 
+    traits: ClassVar[Traits] = Traits()
+
     init_value: Annotated[LearningRate, Doc("learning rate until transition_begin")] = 1e-4
     transition_steps: Annotated[Duration, Doc("steps that one factor of decay_rate takes")] = Duration("100%")
     decay_rate: Annotated[PositiveFloat, Doc("factor for every transition_steps steps")] = 0.98
@@ -57,6 +71,14 @@ class ExponentialDecay:
             return optax.exponential_decay(self.init_value, steps, self.decay_rate, begin, end_value=self.end_value)
         stairs = optax.exponential_decay(self.init_value, 1, self.decay_rate, end_value=self.end_value)
         return lambda count: stairs((count - begin) // steps)
+
+    def formula(self, context: ScheduleContext) -> Sequence[Piece]:
+        """Returns the schedule's closed form."""
+        steps, begin = context.steps(self.transition_steps), context.steps(self.transition_begin)
+        fall = f"{self.init_value} * {self.decay_rate} ** ((t - {begin}) {'//' if self.staircase else '/'} {steps})"
+        if self.end_value is not None:
+            fall = f"{'maximum' if self.decay_rate < 1 else 'minimum'}({fall}, {self.end_value})"
+        return [Piece(begin, f"{self.init_value}"), Piece(None, fall)]
 
     def _check_end(self) -> None:
         if self.end_value is None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from lrtrain import Doc, Duration, Schedule, ScheduleContext, ScheduleError, Spec, hookimpl
+from lrtrain import Doc, Duration, Piece, Schedule, ScheduleContext, ScheduleError, Spec, Traits, hookimpl
 
 if TYPE_CHECKING:
     import jax
@@ -38,6 +38,8 @@ class Join:
     Reference: `optax.join_schedules`.
     """
 
+    traits: ClassVar[Traits] = Traits(may_rise=True, min_steps=3)
+
     schedules: Annotated[tuple[Spec, ...], Doc("the schedules, in order, each a spec")] = (
         Spec("cosine-decay", {"init_value": 3e-4, "alpha": 0.7}),
         Spec("linear", {"init_value": 2e-4, "end_value": 1e-4, "transition_begin": 0, "transition_steps": "100%"}),
@@ -51,12 +53,22 @@ class Join:
     def build_schedule(self, context: ScheduleContext) -> Schedule:
         """Builds all the schedules, each for the length of its segment."""
         starts = self._starts(context)
-        ends = [*starts[1:], max(context.total_steps, starts[-1] + 1)]
         built = [
             context.build(spec, total_steps=end - start)
-            for spec, start, end in zip(self.schedules, starts, ends, strict=True)
+            for spec, start, end in zip(self.schedules, starts, _ends(starts, context), strict=True)
         ]
         return _joined(built, starts)
+
+    def formula(self, context: ScheduleContext) -> Sequence[Piece] | None:
+        """Returns the closed forms of all the schedules, one after another; none where one of them has none."""
+        starts = self._starts(context)
+        joined: list[Piece] = []
+        for spec, start, end in zip(self.schedules, starts, _ends(starts, context), strict=True):
+            pieces = context.formula(spec, total_steps=end - start)
+            if pieces is None:
+                return None
+            joined += _placed(pieces, start, None if start == starts[-1] else end)
+        return joined
 
     def _starts(self, context: ScheduleContext) -> list[int]:
         if not self.schedules:
@@ -74,6 +86,19 @@ class Join:
                     f"step {before}: give them in rising order, and a run long enough to keep them apart"
                 )
         return starts
+
+
+def _ends(starts: Sequence[int], context: ScheduleContext) -> list[int]:
+    return [*starts[1:], max(context.total_steps, starts[-1] + 1)]
+
+
+def _placed(pieces: Sequence[Piece], start: int, end: int | None) -> list[Piece]:
+    """Returns the pieces of a schedule that begins at ``start``, the one that holds at ``end`` being cut off there."""
+    placed = [piece.shifted(start) for piece in pieces]
+    if end is None:
+        return placed
+    before = [piece for piece in placed if piece.until is not None and piece.until < end]
+    return [*before, replace(placed[len(before)], until=end)]
 
 
 def _joined(schedules: Sequence[Schedule], starts: Sequence[int]) -> Schedule:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from lrtrain import (
     Doc,
     Duration,
     LearningRate,
+    Piece,
     PositiveFloat,
     Schedule,
     ScheduleContext,
     ScheduleError,
     Share,
+    Traits,
     exact,
     hookimpl,
 )
@@ -48,6 +51,8 @@ class LinearOnecycle:
     References: Smith and Topin, arXiv 1708.07120; `optax.linear_onecycle_schedule`.
     """
 
+    traits: ClassVar[Traits] = Traits(may_rise=True, min_steps=2)
+
     transition_steps: Annotated[Duration, Doc("length of the cycle")] = Duration("100%")
     peak_value: Annotated[LearningRate, Doc("learning rate after the first phase, the highest")] = 1e-4
     pct_start: Annotated[Share, Doc("share of the cycle at which the first phase, up, ends")] = 0.25
@@ -78,6 +83,18 @@ class LinearOnecycle:
             self.div_factor,
             self.final_div_factor,
         )
+
+    def formula(self, context: ScheduleContext) -> Sequence[Piece]:
+        """Returns the schedule's closed form."""
+        steps, peak = context.steps(self.transition_steps), self.peak_value
+        start, final = self._phases(steps)
+        init, end = f"{peak} / {self.div_factor}", f"{peak} / ({self.div_factor} * {self.final_div_factor})"
+        return [
+            Piece(start, f"{init} + ({peak} - {init}) * t / {start}"),
+            Piece(final, f"{peak} + ({init} - {peak}) * (t - {start}) / {final - start}"),
+            Piece(steps, f"{init} + ({end} - {init}) * (t - {final}) / {steps - final}"),
+            Piece(None, end),
+        ]
 
     def _phases(self, steps: int) -> tuple[int, int]:
         """Returns the steps at which the first and the second phase end."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from lrtrain import Doc, Duration, LearningRate, Schedule, ScheduleContext, ScheduleError, hookimpl
+from lrtrain import Doc, Duration, LearningRate, Piece, Schedule, ScheduleContext, ScheduleError, Traits, hookimpl
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Linear:
     Reference: `optax.linear_schedule`.
     """
 
+    traits: ClassVar[Traits] = Traits()
+
     init_value: Annotated[LearningRate, Doc("learning rate until transition_begin")] = 1e-4
     end_value: Annotated[LearningRate, Doc("learning rate from transition_begin + transition_steps on")] = 1e-5
     transition_steps: Annotated[Duration, Doc("length of the line")] = Duration("100%")
@@ -51,3 +54,13 @@ class Linear:
         line = optax.linear_schedule(self.init_value, self.end_value, steps, begin)
         # Compiled, optax's line ends a rounding error beyond end_value, which is below 0 where end_value is 0.
         return optax.join_schedules([line, optax.constant_schedule(self.end_value)], [begin + steps])
+
+    def formula(self, context: ScheduleContext) -> Sequence[Piece]:
+        """Returns the schedule's closed form."""
+        init, end = self.init_value, self.end_value
+        steps, begin = context.steps(self.transition_steps), context.steps(self.transition_begin)
+        return [
+            Piece(begin, f"{init}"),
+            Piece(begin + steps, f"{init} + ({end} - {init}) * (t - {begin}) / {steps}"),
+            Piece(None, f"{end}"),
+        ]

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from lrtrain import Doc, Duration, LearningRate, PositiveFloat, Schedule, ScheduleContext, ScheduleError, hookimpl
+from lrtrain import (
+    Doc,
+    Duration,
+    LearningRate,
+    Piece,
+    PositiveFloat,
+    Schedule,
+    ScheduleContext,
+    ScheduleError,
+    Traits,
+    hookimpl,
+)
 
 
 @dataclass(frozen=True)
@@ -33,6 +45,8 @@ class PiecewiseConstant:
     Reference: `optax.piecewise_constant_schedule`.
     """
 
+    traits: ClassVar[Traits] = Traits(min_steps=4)
+
     init_value: Annotated[LearningRate, Doc("learning rate before the first boundary")] = 3e-4
     boundaries_and_scales: Annotated[
         dict[Duration, PositiveFloat], Doc("at which steps the learning rate is multiplied, and by what")
@@ -45,6 +59,14 @@ class PiecewiseConstant:
         import optax
 
         return optax.piecewise_constant_schedule(self.init_value, scales)
+
+    def formula(self, context: ScheduleContext) -> Sequence[Piece]:
+        """Returns the schedule's closed form."""
+        pieces, value = [], f"{self.init_value}"
+        for step, scale in self._scales(context).items():
+            pieces.append(Piece(step, value))
+            value = f"{value} * {scale}"
+        return [*pieces, Piece(None, value)]
 
     def _scales(self, context: ScheduleContext) -> dict[int, float]:
         """Returns the factors by step, the steps in rising order."""

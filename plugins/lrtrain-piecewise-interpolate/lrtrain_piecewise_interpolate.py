@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from lrtrain import Doc, Duration, LearningRate, PositiveFloat, Schedule, ScheduleContext, ScheduleError, hookimpl
+from lrtrain import (
+    Doc,
+    Duration,
+    LearningRate,
+    Piece,
+    PositiveFloat,
+    Schedule,
+    ScheduleContext,
+    ScheduleError,
+    Traits,
+    hookimpl,
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +48,8 @@ class PiecewiseInterpolate:
     Reference: `optax.piecewise_interpolate_schedule`.
     """
 
+    traits: ClassVar[Traits] = Traits(min_steps=4)
+
     interpolate_type: Annotated[Literal["linear", "cosine"], Doc("straight lines or half cosines")] = "linear"
     init_value: Annotated[LearningRate, Doc("learning rate at step 0")] = 3e-4
     boundaries_and_scales: Annotated[
@@ -49,6 +63,16 @@ class PiecewiseInterpolate:
         import optax
 
         return optax.piecewise_interpolate_schedule(self.interpolate_type, self.init_value, scales)
+
+    def formula(self, context: ScheduleContext) -> Sequence[Piece]:
+        """Returns the schedule's closed form."""
+        pieces, before, value = [], 0, self.init_value
+        for step, scale in self._scales(context).items():
+            way = f"(t - {before}) / {step - before}"
+            share = way if self.interpolate_type == "linear" else f"(1 - cos(pi * {way})) / 2"
+            pieces.append(Piece(step, f"{value} + ({value * scale} - {value}) * {share}"))
+            before, value = step, value * scale
+        return [*pieces, Piece(None, f"{value}")]
 
     def _scales(self, context: ScheduleContext) -> dict[int, float]:
         """Returns the factors by step, the steps in rising order."""

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from lrtrain import Doc, Duration, LearningRate, PositiveFloat, Schedule, ScheduleContext, ScheduleError, hookimpl
+from lrtrain import (
+    Doc,
+    Duration,
+    LearningRate,
+    Piece,
+    PositiveFloat,
+    Schedule,
+    ScheduleContext,
+    ScheduleError,
+    Traits,
+    hookimpl,
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +48,8 @@ class Polynomial:
     Reference: `optax.polynomial_schedule`.
     """
 
+    traits: ClassVar[Traits] = Traits()
+
     init_value: Annotated[LearningRate, Doc("learning rate until transition_begin")] = 1e-4
     end_value: Annotated[LearningRate, Doc("learning rate from transition_begin + transition_steps on")] = 1e-5
     power: Annotated[PositiveFloat, Doc("power of the share of steps that remain")] = 0.5
@@ -56,3 +70,13 @@ class Polynomial:
         curve = optax.polynomial_schedule(self.init_value, self.end_value, self.power, steps, begin)
         # Compiled, optax has a rounding error below 0 remain at the end, and a power of that is not a number.
         return optax.join_schedules([curve, optax.constant_schedule(self.end_value)], [begin + steps])
+
+    def formula(self, context: ScheduleContext) -> Sequence[Piece]:
+        """Returns the schedule's closed form."""
+        init, end = self.init_value, self.end_value
+        steps, begin = context.steps(self.transition_steps), context.steps(self.transition_begin)
+        return [
+            Piece(begin, f"{init}"),
+            Piece(begin + steps, f"{end} + ({init} - {end}) * (({begin + steps} - t) / {steps}) ** {self.power}"),
+            Piece(None, f"{end}"),
+        ]

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, TypedDict
+from typing import Annotated, ClassVar, TypedDict
 
-from lrtrain import Doc, Duration, LearningRate, PositiveInt, Schedule, ScheduleContext, ScheduleError, hookimpl
+from lrtrain import (
+    Doc,
+    Duration,
+    LearningRate,
+    Piece,
+    PositiveInt,
+    Schedule,
+    ScheduleContext,
+    ScheduleError,
+    Traits,
+    hookimpl,
+)
 
 _INIT = (3e-4, 2e-4, 1e-4)
 _PEAK = (4e-4, 3e-4, 2e-4)
@@ -54,6 +66,8 @@ class SGDR:
     References: Loshchilov and Hutter, arXiv 1608.03983; `optax.sgdr_schedule`.
     """
 
+    traits: ClassVar[Traits] = Traits(may_rise=True, min_steps=3)
+
     cycles: Annotated[PositiveInt, Doc("number of cycles")] = 3
     init_value: Annotated[
         LearningRate | tuple[LearningRate, ...], Doc("learning rate at the beginning of a cycle, for all or for each")
@@ -73,7 +87,7 @@ class SGDR:
     def build_schedule(self, context: ScheduleContext) -> Schedule:
         """Builds the schedule; every cycle is checked here, before optax sees it."""
         lengths = self._lengths(context)
-        warmup = min(lengths) // 10 if self.warmup_steps is None else context.steps(self.warmup_steps)
+        warmup = self._warmup(context, lengths)
         if warmup >= min(lengths):
             raise ScheduleError(
                 f"warmup_steps={self.warmup_steps} is {warmup} steps, and the shortest cycle has {min(lengths)}: "
@@ -93,6 +107,23 @@ class SGDR:
                 for i, p, e, length in zip(init, peak, end, lengths, strict=True)
             ]
         )
+
+    def formula(self, context: ScheduleContext) -> Sequence[Piece]:
+        """Returns the schedule's closed form."""
+        lengths = self._lengths(context)
+        warmup, start, pieces = self._warmup(context, lengths), 0, []
+        values = (self._each(name) for name in ("init_value", "peak_value", "end_value"))
+        for length, init, peak, end in zip(lengths, *values, strict=True):
+            top, fall = start + warmup, length - warmup
+            pieces += [
+                Piece(top, f"{init} + ({peak} - {init}) * (t - {start}) / {warmup}"),
+                Piece(top + fall, f"{end} + ({peak} - {end}) * (1 + cos(pi * (t - {top}) / {fall})) / 2"),
+            ]
+            start += length
+        return [*pieces, Piece(None, f"{end}")]
+
+    def _warmup(self, context: ScheduleContext, lengths: Sequence[int]) -> int:
+        return min(lengths) // 10 if self.warmup_steps is None else context.steps(self.warmup_steps)
 
     def _lengths(self, context: ScheduleContext) -> list[int]:
         total = context.total_steps

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from lrtrain import Doc, Duration, LearningRate, Schedule, ScheduleContext, hookimpl
+from lrtrain import Doc, Duration, LearningRate, Piece, Schedule, ScheduleContext, Traits, hookimpl
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class WarmupConstant:
     Reference: `optax.warmup_constant_schedule`.
     """
 
+    traits: ClassVar[Traits] = Traits(may_rise=True)
+
     init_value: Annotated[LearningRate, Doc("learning rate at step 0")] = 1e-4
     peak_value: Annotated[LearningRate, Doc("learning rate after the warmup")] = 3e-4
     warmup_steps: Annotated[Duration, Doc("length of the warmup; 0: none")] = Duration("20%")
@@ -44,3 +47,8 @@ class WarmupConstant:
         # Compiled, optax's warmup ends a rounding error beyond peak_value.
         rising = optax.warmup_constant_schedule(self.init_value, self.peak_value, warmup)
         return optax.join_schedules([rising, constant], [warmup])
+
+    def formula(self, context: ScheduleContext) -> Sequence[Piece]:
+        """Returns the schedule's closed form."""
+        init, peak, warmup = self.init_value, self.peak_value, context.steps(self.warmup_steps)
+        return [Piece(warmup, f"{init} + ({peak} - {init}) * t / {warmup}"), Piece(None, f"{peak}")]

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from lrtrain import Doc, Duration, LearningRate, PositiveFloat, Schedule, ScheduleContext, ScheduleError, hookimpl
+from lrtrain import (
+    Doc,
+    Duration,
+    LearningRate,
+    Piece,
+    PositiveFloat,
+    Schedule,
+    ScheduleContext,
+    ScheduleError,
+    Traits,
+    hookimpl,
+)
 
 
 @dataclass(frozen=True)
@@ -38,6 +50,8 @@ class WarmupCosineDecay:
     References: Loshchilov and Hutter, arXiv 1608.03983; `optax.warmup_cosine_decay_schedule`.
     """
 
+    traits: ClassVar[Traits] = Traits(may_rise=True)
+
     init_value: Annotated[LearningRate, Doc("learning rate at step 0")] = 1e-4
     peak_value: Annotated[LearningRate, Doc("learning rate after the warmup")] = 3e-4
     warmup_steps: Annotated[Duration, Doc("length of the warmup; 0: none")] = Duration("20%")
@@ -66,3 +80,15 @@ class WarmupCosineDecay:
         return optax.warmup_cosine_decay_schedule(
             self.init_value, self.peak_value, warmup, steps, self.end_value, self.exponent
         )
+
+    def formula(self, context: ScheduleContext) -> Sequence[Piece]:
+        """Returns the schedule's closed form."""
+        init, peak, end = self.init_value, self.peak_value, self.end_value
+        warmup, steps = context.steps(self.warmup_steps), context.steps(self.decay_steps)
+        # cos(x / 2) ** 2 is (1 + cos(x)) / 2, and keeps its digits near the end, where a power needs them.
+        fall = f"cos(pi * (t - {warmup}) / {2 * (steps - warmup)}) ** {2 * self.exponent}"
+        return [
+            Piece(warmup, f"{init} + ({peak} - {init}) * t / {warmup}"),
+            Piece(steps, f"{end} + ({peak} - {end}) * {fall}"),
+            Piece(None, f"{end}"),
+        ]

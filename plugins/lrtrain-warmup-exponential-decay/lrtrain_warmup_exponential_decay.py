@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from lrtrain import Doc, Duration, LearningRate, PositiveFloat, Schedule, ScheduleContext, ScheduleError, hookimpl
+from lrtrain import (
+    Doc,
+    Duration,
+    LearningRate,
+    Piece,
+    PositiveFloat,
+    Schedule,
+    ScheduleContext,
+    ScheduleError,
+    Traits,
+    hookimpl,
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +53,8 @@ class WarmupExponentialDecay:
     Reference: `optax.warmup_exponential_decay_schedule`.
     """
 
+    traits: ClassVar[Traits] = Traits(may_rise=True)
+
     init_value: Annotated[LearningRate, Doc("learning rate at step 0")] = 1e-4
     peak_value: Annotated[LearningRate, Doc("learning rate after the warmup")] = 3e-4
     warmup_steps: Annotated[Duration, Doc("length of the warmup; 0: none")] = Duration("20%")
@@ -67,6 +81,19 @@ class WarmupExponentialDecay:
         if warmup == 0:
             return decay
         return optax.join_schedules([optax.linear_schedule(self.init_value, self.peak_value, warmup), decay], [warmup])
+
+    def formula(self, context: ScheduleContext) -> Sequence[Piece]:
+        """Returns the schedule's closed form."""
+        init, peak, warmup = self.init_value, self.peak_value, context.steps(self.warmup_steps)
+        steps, begin = context.steps(self.transition_steps), warmup + context.steps(self.transition_begin)
+        fall = f"{peak} * {self.decay_rate} ** ((t - {begin}) {'//' if self.staircase else '/'} {steps})"
+        if self.end_value is not None:
+            fall = f"{'maximum' if self.decay_rate < 1 else 'minimum'}({fall}, {self.end_value})"
+        return [
+            Piece(warmup, f"{init} + ({peak} - {init}) * t / {warmup}"),
+            Piece(begin, f"{peak}"),
+            Piece(None, fall),
+        ]
 
     def _decay(self, steps: int, begin: int) -> Schedule:
         import optax

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from lrtrain import Doc, Duration, LearningRate, Schedule, ScheduleContext, ScheduleError, hookimpl
+from lrtrain import Doc, Duration, LearningRate, Piece, Schedule, ScheduleContext, ScheduleError, Traits, hookimpl
 
 if TYPE_CHECKING:
     import jax
@@ -38,6 +39,8 @@ class WSD:
     References: MiniCPM, arXiv 2404.06395 (warmup-stable-decay); Hägele et al., arXiv 2405.18392 (the 1-sqrt decay).
     """
 
+    traits: ClassVar[Traits] = Traits(reaches_zero=True, may_rise=True)
+
     init_value: Annotated[LearningRate, Doc("learning rate at step 0")] = 0.0
     peak_value: Annotated[LearningRate, Doc("learning rate of the constant phase")] = 3e-4
     end_value: Annotated[LearningRate, Doc("learning rate that the decay ends at, just after the last step")] = 0.0
@@ -55,6 +58,17 @@ class WSD:
                 f"together, and the run has {total}: make one of them shorter"
             )
         return self._schedule(warmup, decay, total)
+
+    def formula(self, context: ScheduleContext) -> Sequence[Piece]:
+        """Returns the schedule's closed form."""
+        init, peak, end, total = self.init_value, self.peak_value, self.end_value, context.total_steps
+        warmup, decay = context.steps(self.warmup_steps), context.steps(self.decay_steps)
+        return [
+            Piece(warmup, f"{init} + ({peak} - {init}) * t / {warmup}"),
+            Piece(total - decay, f"{peak}"),
+            Piece(total, f"{peak} + ({end} - {peak}) * sqrt((t - {total - decay}) / {decay})"),
+            Piece(None, f"{end}"),
+        ]
 
     def _schedule(self, warmup: int, decay: int, total: int) -> Schedule:
         import jax.numpy as jnp

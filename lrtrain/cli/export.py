@@ -1,0 +1,77 @@
+"""``lrtrain export``: a schedule as code for a project without lrtrain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from lrtrain.cli.options import plugin_option, set_option
+from lrtrain.cli.output import writable
+from lrtrain.errors import UsageError
+from lrtrain.exporting.api import TARGETS, export_active
+
+
+@click.command("export", short_help="Write a schedule as code that needs no lrtrain.")
+@plugin_option(required=True)
+@set_option()
+@click.option("--to", type=click.Choice(TARGETS), required=True, help="What the code is for; csv is the table.")
+@click.option("--epochs", type=click.IntRange(1), help="Length of the run in epochs.  [default: 10]")
+@click.option("--steps", type=click.IntRange(1), metavar="N", help="Length of the run in optimizer updates.")
+@click.option(
+    "--steps-per-epoch",
+    type=click.IntRange(1),
+    default=235,
+    show_default=True,
+    metavar="N",
+    help="Optimizer updates in an epoch (235: Fashion-MNIST in batches of 256).",
+)
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="A new file for it, instead of the terminal.",
+)
+def command(
+    plugins: tuple[str, ...],
+    settings: tuple[str, ...],
+    to: str,
+    epochs: int | None,
+    steps: int | None,
+    steps_per_epoch: int,
+    output: Path | None,
+) -> None:
+    """Write the schedule of a run as code to paste into your own project, or as a table.
+
+    The code is checked against the schedule at every step before it is written. A plugin without a formula is
+    written as the numbers of its table.
+
+    \b
+    Examples:
+      lrtrain export --plugin sgdr --to optax
+      lrtrain export --plugin 'wsd(peak_value=1e-3)' --to torch --steps 5000 --output schedule.py
+      lrtrain export --plugin cosine-decay --to csv --epochs 3
+    """
+    if epochs is not None and steps is not None:
+        raise UsageError("--epochs and --steps both give the length of the run: give one of them")
+    from lrtrain.plugins import activate
+    from lrtrain.schedules import make_context
+
+    total = steps if steps is not None else (epochs or 10) * steps_per_epoch
+    text = export_active(activate(plugins, settings), make_context(total, steps_per_epoch), to)
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    _write(text, output)
+    click.echo(f"{output}  ({to}, {total} steps)")
+
+
+def _write(text: str, output: Path) -> None:
+    with writable(output):
+        try:
+            file = output.open("x", encoding="utf-8", newline="\n")
+        except FileExistsError:
+            raise UsageError(f"--output {output} is there already: give another name") from None
+        with file:
+            file.write(text)

@@ -1,0 +1,229 @@
+"""Their schedules and ours, side by side: what the tests compare and what docs/parity.md shows.
+
+``theirs`` is Python as one would write it, with an ``optimizer`` whose learning rate is 1, T the updates of the run and
+W a tenth of them. In ``ours``, a spec, ``<T - 1>`` stands for such a number.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+LIBRARIES = ("torch", "transformers", "timm")
+LENGTHS = (60, 100, 1000, 2350)
+"""Runs that the schedules are compared over: tenths of them are whole, and so are thirds of what a warmup leaves."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One schedule of another library and the spec that gives the same learning rates.
+
+    Args:
+      library: one of `LIBRARIES`.
+      theirs: the call that makes their scheduler.
+      ours: the spec.
+      difference: what one must know to carry a configuration over; nothing where the two count alike.
+    """
+
+    library: str
+    theirs: str
+    ours: str
+    difference: str = ""
+
+    @property
+    def name(self) -> str:
+        """Their name: the function or class that is called, the last one where calls are nested."""
+        return self.theirs.partition("(")[0]
+
+    def spec(self, total_steps: int) -> str:
+        """Returns our spec for a run of that many steps."""
+        return re.sub("<(.*?)>", lambda match: str(eval(match[1], numbers(total_steps))), self.ours)
+
+
+def numbers(total_steps: int) -> dict[str, int]:
+    """Returns what T and W stand for."""
+    return {"T": total_steps, "W": total_steps // 10}
+
+
+UP = "linear(init_value=0, end_value=1, transition_begin=0)"
+ONE_STEP = "PyTorch's phases end a step earlier: the peak is at step pct_start T - 1, the end at T - 1."
+FROM_0 = "The warmup begins at 0, so the first update changes nothing; `init_value` is where ours begins."
+PERIODIC = "After T steps PyTorch goes up again; ours stays."
+
+TORCH = (
+    Pair(
+        "torch",
+        "ConstantLR(optimizer, factor=0.25, total_iters=W)",
+        "piecewise-constant(init_value=0.25, boundaries_and_scales={10%: 4})",
+    ),
+    Pair(
+        "torch",
+        "LinearLR(optimizer, start_factor=1, end_factor=0.1, total_iters=T)",
+        "linear(init_value=1, end_value=0.1, transition_begin=0)",
+        "By default PyTorch goes up, from a third, in 5 steps.",
+    ),
+    Pair(
+        "torch",
+        "ExponentialLR(optimizer, gamma=0.999)",
+        "exponential-decay(init_value=1, decay_rate=0.999, transition_steps=1, transition_begin=0)",
+    ),
+    Pair(
+        "torch",
+        "StepLR(optimizer, step_size=W, gamma=0.5)",
+        "exponential-decay(init_value=1, decay_rate=0.5, transition_steps=10%, transition_begin=0, staircase=true)",
+    ),
+    Pair(
+        "torch",
+        "MultiStepLR(optimizer, milestones=[3 * W, 6 * W, 9 * W], gamma=0.1)",
+        "piecewise-constant(init_value=1, boundaries_and_scales={30%: 0.1, 60%: 0.1, 90%: 0.1})",
+    ),
+    Pair(
+        "torch",
+        "PolynomialLR(optimizer, total_iters=T, power=2)",
+        "polynomial(init_value=1, end_value=0, power=2, transition_begin=0)",
+    ),
+    Pair(
+        "torch",
+        "CosineAnnealingLR(optimizer, T_max=T, eta_min=0.1)",
+        "cosine-decay(init_value=1, alpha=0.1)",
+        f"{PERIODIC} `alpha` is a share of the first learning rate, `eta_min` a learning rate.",
+    ),
+    Pair(
+        "torch",
+        "CosineAnnealingWarmRestarts(optimizer, T_0=2 * W, eta_min=0.1)",
+        "sgdr(cycles=5, init_value=1, peak_value=1, end_value=0.1, warmup_steps=0)",
+    ),
+    Pair(
+        "torch",
+        "SequentialLR(optimizer, [LinearLR(optimizer, 0.01, 1, W), CosineAnnealingLR(optimizer, T - W)], [W])",
+        "warmup-cosine-decay(init_value=0.01, peak_value=1, warmup_steps=10%, end_value=0)",
+        "Any sequence: `join`. A start_factor of 0 is refused by PyTorch.",
+    ),
+    Pair(
+        "torch",
+        "OneCycleLR(optimizer, max_lr=1, total_steps=T, pct_start=0.3, cycle_momentum=False)",
+        "cosine-onecycle(peak_value=1, transition_steps=<T - 1>, pct_start=<(3 * W - 0.5) / (T - 1)>, div_factor=25, "
+        "final_div_factor=1e4)",
+        ONE_STEP,
+    ),
+    Pair(
+        "torch",
+        "OneCycleLR(optimizer, max_lr=1, total_steps=T, pct_start=0.3, anneal_strategy='linear', three_phase=True, "
+        "cycle_momentum=False)",
+        "linear-onecycle(peak_value=1, transition_steps=<T - 1>, pct_start=<(3 * W - 0.5) / (T - 1)>, "
+        "pct_final=<(6 * W - 1.5) / (T - 1)>, div_factor=25, final_div_factor=1e4)",
+        f"{ONE_STEP} The second phase is as long as the first; ours takes any `pct_final`.",
+    ),
+    Pair(
+        "torch",
+        "OneCycleLR(optimizer, max_lr=1, total_steps=T, pct_start=0.3, anneal_strategy='linear', cycle_momentum=False)",
+        "piecewise-interpolate(init_value=0.04, boundaries_and_scales={<3 * W - 1>: 25, <T - 1>: 4e-6})",
+        "Two straight lines; `linear-onecycle` has three.",
+    ),
+)
+
+TRANSFORMERS = (
+    Pair("transformers", "get_constant_schedule(optimizer)", "constant(value=1)"),
+    Pair(
+        "transformers",
+        "get_constant_schedule_with_warmup(optimizer, W)",
+        "warmup-constant(init_value=0, peak_value=1, warmup_steps=10%)",
+        FROM_0,
+    ),
+    Pair(
+        "transformers",
+        "get_linear_schedule_with_warmup(optimizer, W, T)",
+        f"join(schedules=[{UP}, linear(init_value=1, end_value=0, transition_begin=0)], boundaries=[10%])",
+        FROM_0,
+    ),
+    Pair(
+        "transformers",
+        "get_cosine_schedule_with_warmup(optimizer, W, T)",
+        "warmup-cosine-decay(init_value=0, peak_value=1, warmup_steps=10%, end_value=0)",
+        FROM_0,
+    ),
+    Pair(
+        "transformers",
+        "get_cosine_with_hard_restarts_schedule_with_warmup(optimizer, W, T, num_cycles=3)",
+        f"join(schedules=[{UP}, sgdr(cycles=3, init_value=1, peak_value=1, end_value=0, warmup_steps=0)], "
+        "boundaries=[10%])",
+        f"{FROM_0} Where the cycles do not divide what the warmup leaves, theirs begin between two steps.",
+    ),
+    Pair(
+        "transformers",
+        "get_polynomial_decay_schedule_with_warmup(optimizer, W, T, lr_end=0.01, power=2)",
+        f"join(schedules=[{UP}, polynomial(init_value=1, end_value=0.01, power=2, transition_begin=0)], "
+        "boundaries=[10%])",
+        FROM_0,
+    ),
+    Pair(
+        "transformers",
+        "get_cosine_with_min_lr_schedule_with_warmup(optimizer, W, T, min_lr_rate=0.1)",
+        "warmup-cosine-decay(init_value=0, peak_value=1, warmup_steps=10%, end_value=0.1)",
+        FROM_0,
+    ),
+    Pair(
+        "transformers",
+        "get_cosine_with_min_lr_schedule_with_warmup_lr_rate(optimizer, W, T, min_lr_rate=0.1)",
+        "warmup-cosine-decay(init_value=<1 / W>, peak_value=1, warmup_steps=<W - 1>, decay_steps=<T - 1>, "
+        "end_value=0.1)",
+        "It is a step ahead of `cosine_with_min_lr`: the first update has 1 / W, the last one `min_lr`.",
+    ),
+    Pair(
+        "transformers",
+        "get_wsd_schedule(optimizer, W, 2 * W, T, decay_type='1-sqrt')",
+        "wsd(peak_value=1, warmup_steps=10%, decay_steps=20%)",
+        "By default theirs decays along half a cosine.",
+    ),
+)
+
+TIMM = (
+    Pair(
+        "timm",
+        "CosineLRScheduler(optimizer, T - W, lr_min=0.1, warmup_t=W, warmup_prefix=True, t_in_epochs=False)",
+        "warmup-cosine-decay(init_value=0, peak_value=1, warmup_steps=10%, end_value=0.1)",
+        f"{FROM_0} t_initial excludes the warmup where warmup_prefix is set; where it is not, the default, the warmup "
+        "takes the place of the beginning of the cosine.",
+    ),
+    Pair(
+        "timm",
+        "CosineLRScheduler(optimizer, 2 * W, cycle_limit=5, t_in_epochs=False)",
+        "sgdr(cycles=5, init_value=1, peak_value=1, end_value=0, warmup_steps=0)",
+        "t_initial is the length of a cycle, and there is one cycle by default.",
+    ),
+    Pair(
+        "timm",
+        "StepLRScheduler(optimizer, decay_t=W, decay_rate=0.5, t_in_epochs=False)",
+        "exponential-decay(init_value=1, decay_rate=0.5, transition_steps=10%, transition_begin=0, staircase=true)",
+    ),
+    Pair(
+        "timm",
+        "MultiStepLRScheduler(optimizer, decay_t=[3 * W, 6 * W, 9 * W], decay_rate=0.1, t_in_epochs=False)",
+        "piecewise-constant(init_value=1, "
+        "boundaries_and_scales={<3 * W - 1>: 0.1, <6 * W - 1>: 0.1, <9 * W - 1>: 0.1})",
+        "A milestone acts a step earlier than it says.",
+    ),
+    Pair(
+        "timm",
+        "PolyLRScheduler(optimizer, T - W, power=0.5, lr_min=0.1, warmup_t=W, warmup_prefix=True, t_in_epochs=False)",
+        f"join(schedules=[{UP}, polynomial(init_value=1, end_value=0.1, power=0.5, transition_begin=0)], "
+        "boundaries=[10%])",
+        f"{FROM_0} t_initial excludes the warmup where warmup_prefix is set.",
+    ),
+    Pair(
+        "timm",
+        "WSDLRScheduler(optimizer, T - W, decay_t=2 * W, warmup_t=W, t_in_epochs=False)",
+        "wsd(peak_value=1, warmup_steps=10%, decay_steps=20%)",
+        f"{FROM_0} t_initial excludes the warmup.",
+    ),
+)
+
+PAIRS = TORCH + TRANSFORMERS + TIMM
+
+ANOTHER_KIND = {
+    ("torch", "LambdaLR"): "a function of your own: [a plugin of your own](writing-plugins.md)",
+    ("torch", "MultiplicativeLR"): "a function of your own: [a plugin of your own](writing-plugins.md)",
+    ("torch", "ChainedScheduler"): "a product of schedules: [a plugin of your own](writing-plugins.md)",
+    ("timm", "TanhLRScheduler"): "no plugin of ours; [one of your own](writing-plugins.md) has its formula in a line",
+}
+"""Their schedulers that have no curve to compare, or none of ours beside them, and why."""
