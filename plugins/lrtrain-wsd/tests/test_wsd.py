@@ -29,6 +29,22 @@ def test_closed_form(warmup, decay, init, end):
     np.testing.assert_allclose(got, expected, rtol=2e-7, atol=1e-8)
 
 
+@pytest.mark.parametrize(("shape", "values"), [
+    ("linear", [1, 0.95, 0.5, 0.05]),
+    ("cosine", [1, 0.99384, 0.5, 0.00616]),
+    ("square", [1, 0.9975, 0.75, 0.0975]),
+])  # fmt: skip
+def test_reference_values_of_the_other_shapes(shape, values):
+    got = table(f"peak_value=1, warmup_steps=10, decay_steps=20, decay_type={shape}")
+    np.testing.assert_allclose(got[[80, 81, 90, 99]], values, rtol=0, atol=5e-6)
+
+
+@pytest.mark.parametrize("total", [1, 2, 7, 100, 235])
+def test_an_exponential_decay_loses_the_same_share_at_each_step(total):
+    got = table("peak_value=2, end_value=0.5, warmup_steps=0, decay_steps=100%, decay_type=exponential", total)
+    np.testing.assert_allclose(got, 2 * np.cumprod([1, *[0.25 ** (1 / total)] * (total - 1)]), rtol=3e-6)
+
+
 def test_the_end_is_one_step_after_the_run():
     rate = lrtrain.schedule("wsd(peak_value=1, end_value=0.25)", total_steps=100)
     assert float(rate(99)) > 0.25
@@ -49,6 +65,8 @@ def test_a_warmup_of_no_step_begins_at_the_peak():
     ("warmup_steps=101", "warmup_steps=101 and decay_steps=20% .* make one of them shorter"),
     ("decay_steps=120%", "is more than the whole run"),
     ("end_value=-0.1", "end_value=-0.1 is refused: expected number >= 0"),
+    ("decay_type=exponential", "decay_type=exponential goes from peak_value=0.0003 to end_value=0.0"),
+    ("decay_type=sqrt", "decay_type='?sqrt'? is refused"),
     ("stable_steps=10", "no option 'stable_steps'"),
 ])  # fmt: skip
 def test_refused(options, message):
