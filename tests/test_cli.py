@@ -25,17 +25,25 @@ from lrtrain.spec import parse_spec, parse_value
 
 Install = Callable[..., str]
 
-FIFTEEN = [
+SCHEDULES = [
     "constant",
     "cosine-decay",
     "cosine-onecycle",
+    "cyclic",
     "exponential-decay",
+    "infinite",
+    "inverse-sqrt",
     "join",
+    "k-decay",
     "linear",
     "linear-onecycle",
+    "multistep",
+    "noam",
     "piecewise-constant",
     "piecewise-interpolate",
     "polynomial",
+    "power",
+    "rex",
     "sgdr",
     "warmup-constant",
     "warmup-cosine-decay",
@@ -189,7 +197,7 @@ def test_plugins_list() -> None:
     assert text == done("plugins")
     header, *lines = text.splitlines()
     assert header.split() == ["name", "distribution", "version", "summary"]
-    assert [line.split()[0] for line in lines] == FIFTEEN
+    assert [line.split()[0] for line in lines] == SCHEDULES
     for line in lines:
         name, distribution, version, summary = re.split(r" {2,}", line)
         metadata = importlib.metadata.metadata(f"lrtrain-{name}")
@@ -198,7 +206,7 @@ def test_plugins_list() -> None:
 
 def test_plugins_list_as_json() -> None:
     rows = json.loads(done("plugins", "list", "--json"))
-    assert [row["name"] for row in rows] == FIFTEEN
+    assert [row["name"] for row in rows] == SCHEDULES
     assert [list(row) for row in rows] == [["name", "distribution", "version", "summary", "duplicate"]] * 15
     assert not any(row["duplicate"] for row in rows)
 
@@ -225,7 +233,7 @@ def test_plugins_list_marks_duplicates_and_broken_ones(install_plugin: Install) 
     install_plugin("broken", "raise ValueError('no\\nway')")
     install_plugin("sgdr", GOOD, distribution="another-sgdr")
     lines = done("plugins", "list").splitlines()
-    assert [line.split()[0] for line in lines[1:]] == sorted([*FIFTEEN, "watch", "broken", "sgdr"])
+    assert [line.split()[0] for line in lines[1:]] == sorted([*SCHEDULES, "watch", "broken", "sgdr"])
     twice = [re.split(r" {2,}", line)[:2] for line in lines if line.startswith("sgdr")]
     assert twice == [["sgdr (duplicate)", "another-sgdr"], ["sgdr (duplicate)", "lrtrain-sgdr"]]
     rows = {row["distribution"]: row for row in json.loads(done("plugins", "list", "--load", "--json"))}
@@ -244,7 +252,7 @@ def test_plugins_list_marks_duplicates_and_broken_ones(install_plugin: Install) 
 # ------------------------------------------------------------------------------------------------------ plugins show
 
 
-@pytest.mark.parametrize("name", FIFTEEN)
+@pytest.mark.parametrize("name", SCHEDULES)
 def test_plugins_show_as_json(name: str) -> None:
     shown = json.loads(done("plugins", "show", name, "--json"))
     assert (shown["name"], shown["distribution"], shown["hooks"]) == (name, f"lrtrain-{name}", ["build_schedule"])
@@ -356,8 +364,8 @@ def completed(words: str, at: int) -> list[str]:
         ("lrtrain ", 1, COMMANDS),
         ("lrtrain pl", 1, ["plot", "plugins"]),
         ("lrtrain --plugin co", 2, ["constant", "cosine-decay", "cosine-onecycle"]),
-        ("lrtrain train --plugin sgdr --plugin w", 5, [name for name in FIFTEEN if name.startswith("w")]),
-        ("lrtrain plot --plugin ", 3, FIFTEEN),
+        ("lrtrain train --plugin sgdr --plugin w", 5, [name for name in SCHEDULES if name.startswith("w")]),
+        ("lrtrain plot --plugin ", 3, SCHEDULES),
         ("lrtrain plugins show li", 3, ["linear", "linear-onecycle"]),
         ("lrtrain plugins ", 2, ["list", "show"]),
         ("lrtrain --plugin sgdr --opt", 3, ["--optimizer"]),
@@ -408,7 +416,7 @@ class Plugin:
 """
 MISSPELT = "@dataclass(frozen=True)\nclass Plugin:\n    @hookimpl\n    def on_stop(self, step): ...\n"
 SGDR = "it has cycles, init_value, peak_value, end_value, decay_steps, warmup_steps"
-INSTALLED = ", ".join(sorted([*FIFTEEN, "broken", "mine", "misspelt", "watch"]))
+INSTALLED = ", ".join(sorted([*SCHEDULES, "broken", "mine", "misspelt", "watch"]))
 ALL = f"installed are {INSTALLED}; others are installed with pip"
 
 BAD = {

@@ -15,13 +15,16 @@ from lrtrain.discovery import Entry, find_plugins
 from lrtrain.plugins import activate, hooks_of, load_class
 from lrtrain.schedules import build_table, make_context, schedule
 
-FIFTEEN = {
-    "constant", "cosine-decay", "cosine-onecycle", "exponential-decay", "join", "linear", "linear-onecycle",
-    "piecewise-constant", "piecewise-interpolate", "polynomial", "sgdr", "warmup-constant", "warmup-cosine-decay",
-    "warmup-exponential-decay", "wsd",
+SCHEDULES = {
+    "constant", "cosine-decay", "cosine-onecycle", "cyclic", "exponential-decay", "infinite", "inverse-sqrt", "join",
+    "k-decay", "linear", "linear-onecycle", "multistep", "noam", "piecewise-constant", "piecewise-interpolate",
+    "polynomial", "power", "rex", "sgdr", "warmup-constant", "warmup-cosine-decay", "warmup-exponential-decay", "wsd",
 }  # fmt: skip
 PER_EPOCH = 47
-SHORTEST = {"join": 3, "linear-onecycle": 2, "piecewise-constant": 4, "piecewise-interpolate": 4, "sgdr": 3}
+SHORTEST = {
+    "cyclic": 10, "join": 3, "linear-onecycle": 2, "multistep": 4, "piecewise-constant": 4, "piecewise-interpolate": 4,
+    "sgdr": 3,
+}  # fmt: skip
 """The shortest run for which a default can be built, where that is not 1 step."""
 
 
@@ -48,8 +51,8 @@ def assert_same(got, expected) -> None:
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-7 * float(np.max(expected)))
 
 
-def test_all_fifteen_are_installed():
-    assert set(PLUGINS) >= FIFTEEN
+def test_all_are_installed():
+    assert set(PLUGINS) >= SCHEDULES
 
 
 @each_plugin
