@@ -95,6 +95,12 @@ TORCH = (
     ),
     Pair(
         "torch",
+        "CyclicLR(optimizer, base_lr=0.1, max_lr=1, step_size_up=2 * W, cycle_momentum=False)",
+        "piecewise-interpolate(init_value=0.1, boundaries_and_scales={20%: 10, 40%: 0.1, 60%: 10, 80%: 0.1, 100%: 10})",
+        "step_size_up is half a cycle; theirs goes on for ever.",
+    ),
+    Pair(
+        "torch",
         "SequentialLR(optimizer, [LinearLR(optimizer, 0.01, 1, W), CosineAnnealingLR(optimizer, T - W)], [W])",
         "warmup-cosine-decay(init_value=0.01, peak_value=1, warmup_steps=10%, end_value=0)",
         "Any sequence: `join`. A start_factor of 0 is refused by PyTorch.",
@@ -220,10 +226,16 @@ TIMM = (
 
 PAIRS = TORCH + TRANSFORMERS + TIMM
 
+RULE = "no curve but a rule, which `tests/parity/test_rules.py` compares epoch by epoch:"
 ANOTHER_KIND = {
+    ("torch", "ReduceLROnPlateau"): f"{RULE} `reduce-on-plateau`",
     ("torch", "LambdaLR"): "a function of your own: [a plugin of your own](writing-plugins.md)",
     ("torch", "MultiplicativeLR"): "a function of your own: [a plugin of your own](writing-plugins.md)",
     ("torch", "ChainedScheduler"): "a product of schedules: [a plugin of your own](writing-plugins.md)",
+    ("transformers", "get_reduce_on_plateau_schedule"): f"{RULE} `reduce-on-plateau`; it is PyTorch's",
+    ("transformers", "get_greedy_schedule"): f"{RULE} `greedy`",
+    ("transformers", "get_inverse_sqrt_schedule"): "no plugin of ours yet",
+    ("timm", "PlateauLRScheduler"): f"{RULE} `reduce-on-plateau`; theirs is PyTorch's",
     ("timm", "TanhLRScheduler"): "no plugin of ours; [one of your own](writing-plugins.md) has its formula in a line",
 }
 """Their schedulers that have no curve to compare, or none of ours beside them, and why."""
