@@ -46,6 +46,7 @@ def numbers(total_steps: int) -> dict[str, int]:
 
 
 UP = "linear(init_value=0, end_value=1, transition_begin=0)"
+DOWN = "cosine-decay(init_value=1, alpha=0)"
 ONE_STEP = "PyTorch's phases end a step earlier: the peak is at step pct_start T - 1, the end at T - 1."
 FROM_0 = "The warmup begins at 0, so the first update changes nothing; `init_value` is where ours begins."
 PERIODIC = "After T steps PyTorch goes up again; ours stays."
@@ -92,6 +93,13 @@ TORCH = (
         "torch",
         "CosineAnnealingWarmRestarts(optimizer, T_0=2 * W, eta_min=0.1)",
         "sgdr(cycles=5, init_value=1, peak_value=1, end_value=0.1, warmup_steps=0)",
+    ),
+    Pair(
+        "torch",
+        "CosineAnnealingWarmRestarts(optimizer, T_0=W, T_mult=2)",
+        f"join(schedules=[{DOWN}, {DOWN}, {DOWN}, cosine-decay(init_value=1, alpha=0, decay_steps=<8 * W>)], "
+        "boundaries=[10%, 30%, 70%])",
+        "A cycle that does not fit in the run is cut off.",
     ),
     Pair(
         "torch",
@@ -179,7 +187,13 @@ TRANSFORMERS = (
         "transformers",
         "get_wsd_schedule(optimizer, W, 2 * W, T, decay_type='1-sqrt')",
         "wsd(peak_value=1, warmup_steps=10%, decay_steps=20%)",
-        "By default theirs decays along half a cosine.",
+        FROM_0,
+    ),
+    Pair(
+        "transformers",
+        "get_wsd_schedule(optimizer, W, 2 * W, T)",
+        f"join(schedules=[{UP}, constant(value=1), {DOWN}], boundaries=[10%, 80%])",
+        FROM_0,
     ),
 )
 

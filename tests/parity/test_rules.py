@@ -21,7 +21,8 @@ EPOCHS = 60
 def histories() -> list[list[float]]:
     """Returns metrics that fall, rise, stay, and fall with noise, whose steps are as small as a threshold, too."""
     random = np.random.default_rng(0)
-    noisy = [np.exp(-np.arange(EPOCHS) / 20) + random.normal(0, size, EPOCHS) ** 2 for size in (0.1, 0.01, 1e-3, 1e-4)]
+    falling = np.exp(-np.arange(EPOCHS) / 20)
+    noisy = [np.abs(falling + random.normal(0, size, EPOCHS)) for size in (1, 0.3, 0.1, 0.03)]
     plain = [np.linspace(2, 1, EPOCHS), np.linspace(1, 2, EPOCHS), np.ones(EPOCHS), 1 - 1e-4 * np.arange(EPOCHS)]
     return [values.tolist() for values in [*noisy, *plain]]
 
