@@ -17,6 +17,8 @@ NOT_IMPORTED = {"lrtrain.__main__"}
 WITH_EXAMPLES = {
     "lrtrain.context.ScheduleContext.steps",
     "lrtrain.duration.Duration",
+    "lrtrain.exporting.api.export",
+    "lrtrain.formula.Piece",
     "lrtrain.schedules.schedule",
     "lrtrain.spec.Spec.of",
 }

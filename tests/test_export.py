@@ -240,6 +240,13 @@ def test_all_code_is_formatted_and_free_of_lint(to: str, tmp_path: Path, install
         assert (done.returncode, done.stdout.replace("All checks passed!\n", "")) == (0, ""), done.stderr
 
 
+def test_the_documentation_shows_what_is_written() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "export.md").read_text(encoding="utf-8")
+    assert "$ lrtrain export --plugin 'wsd(peak_value=1e-3)' --to optax --steps 5000\n" in page
+    assert f"```python\n{lrtrain.export('wsd(peak_value=1e-3)', to='optax', total_steps=5000)}```\n" in page
+    assert f"up to {MAX_TABLE:,} steps" in page
+
+
 def test_code_says_where_it_comes_from() -> None:
     text = lrtrain.export("linear(init_value=1)", to="optax", total_steps=100)
     assert text.splitlines()[:3] == [

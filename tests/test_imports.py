@@ -83,6 +83,7 @@ def test_importing_is_light(statement: str) -> None:
     ["--version"],
     ["train", "--help"],
     ["plot", "--help"],
+    ["export", "--help"],
     ["find-lr", "--help"],
     ["plugins", "list"],
     ["plugins", "list", "--json"],

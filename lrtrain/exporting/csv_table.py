@@ -7,4 +7,4 @@ from lrtrain.exporting.source import Source
 
 def write(source: Source) -> list[str]:
     """Returns a line for each step, with the shortest number that is read back as the same float32."""
-    return ["step,learning_rate", *(f"{step},{value}" for step, value in enumerate(source.values))]
+    return ["step,learning_rate", *(f"{step},{value!s}" for step, value in enumerate(source.values))]

@@ -46,6 +46,7 @@ def numbers(total_steps: int) -> dict[str, int]:
 
 
 UP = "linear(init_value=0, end_value=1, transition_begin=0)"
+DOWN = "cosine-decay(init_value=1, alpha=0)"
 ONE_STEP = "PyTorch's phases end a step earlier: the peak is at step pct_start T - 1, the end at T - 1."
 FROM_0 = "The warmup begins at 0, so the first update changes nothing; `init_value` is where ours begins."
 PERIODIC = "After T steps PyTorch goes up again; ours stays."
@@ -92,6 +93,19 @@ TORCH = (
         "torch",
         "CosineAnnealingWarmRestarts(optimizer, T_0=2 * W, eta_min=0.1)",
         "sgdr(cycles=5, init_value=1, peak_value=1, end_value=0.1, warmup_steps=0)",
+    ),
+    Pair(
+        "torch",
+        "CosineAnnealingWarmRestarts(optimizer, T_0=W, T_mult=2)",
+        f"join(schedules=[{DOWN}, {DOWN}, {DOWN}, cosine-decay(init_value=1, alpha=0, decay_steps=<8 * W>)], "
+        "boundaries=[10%, 30%, 70%])",
+        "A cycle that does not fit in the run is cut off.",
+    ),
+    Pair(
+        "torch",
+        "CyclicLR(optimizer, base_lr=0.1, max_lr=1, step_size_up=2 * W, cycle_momentum=False)",
+        "piecewise-interpolate(init_value=0.1, boundaries_and_scales={20%: 10, 40%: 0.1, 60%: 10, 80%: 0.1, 100%: 10})",
+        "step_size_up is half a cycle; theirs goes on for ever.",
     ),
     Pair(
         "torch",
@@ -173,7 +187,13 @@ TRANSFORMERS = (
         "transformers",
         "get_wsd_schedule(optimizer, W, 2 * W, T, decay_type='1-sqrt')",
         "wsd(peak_value=1, warmup_steps=10%, decay_steps=20%)",
-        "By default theirs decays along half a cosine.",
+        FROM_0,
+    ),
+    Pair(
+        "transformers",
+        "get_wsd_schedule(optimizer, W, 2 * W, T)",
+        f"join(schedules=[{UP}, constant(value=1), {DOWN}], boundaries=[10%, 80%])",
+        FROM_0,
     ),
 )
 
@@ -220,10 +240,16 @@ TIMM = (
 
 PAIRS = TORCH + TRANSFORMERS + TIMM
 
+RULE = "no curve but a rule, which `tests/parity/test_rules.py` compares epoch by epoch:"
 ANOTHER_KIND = {
+    ("torch", "ReduceLROnPlateau"): f"{RULE} `reduce-on-plateau`",
     ("torch", "LambdaLR"): "a function of your own: [a plugin of your own](writing-plugins.md)",
     ("torch", "MultiplicativeLR"): "a function of your own: [a plugin of your own](writing-plugins.md)",
     ("torch", "ChainedScheduler"): "a product of schedules: [a plugin of your own](writing-plugins.md)",
+    ("transformers", "get_reduce_on_plateau_schedule"): f"{RULE} `reduce-on-plateau`; it is PyTorch's",
+    ("transformers", "get_greedy_schedule"): f"{RULE} `greedy`",
+    ("transformers", "get_inverse_sqrt_schedule"): "no plugin of ours yet",
+    ("timm", "PlateauLRScheduler"): f"{RULE} `reduce-on-plateau`; theirs is PyTorch's",
     ("timm", "TanhLRScheduler"): "no plugin of ours; [one of your own](writing-plugins.md) has its formula in a line",
 }
 """Their schedulers that have no curve to compare, or none of ours beside them, and why."""

@@ -68,12 +68,14 @@ def run_alone(tmp_path: Path, to: str, script: str, **environment: str) -> np.nd
     return np.load(tmp_path / "found.npy")
 
 
+@pytest.mark.slow
 def test_torch_applies_the_table(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="it is run where PyTorch is installed: `uv run nox --session parity`")
     for spec, found in zip(ALL, run_alone(tmp_path, "torch", RUN_TORCH), strict=True):
         np.testing.assert_allclose(found, source_of(spec, STEPS).values, rtol=1e-6, atol=1e-12, err_msg=spec)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_keras_applies_the_table(tmp_path: Path, backend: str) -> None:
     """Keras computes in float32, whose rounding errors are relative to the highest learning rate."""
