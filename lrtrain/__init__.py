@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from lrtrain.spec import Spec as Spec
     from lrtrain.training import RunResult as RunResult
     from lrtrain.training import train as train
+    from lrtrain.traits import Traits as Traits
 
 _HOME = {
     "Comparison": "comparing",
@@ -58,6 +59,7 @@ _HOME = {
     "Spec": "spec",
     "StepInfo": "context",
     "Stop": "context",
+    "Traits": "traits",
     "UsageError": "errors",
     "compare": "comparing",
     "exact": "options",

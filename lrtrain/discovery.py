@@ -6,6 +6,8 @@ import importlib.metadata
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +15,7 @@ from lrtrain.errors import PluginError, nearest
 from lrtrain.spec import normal_name
 
 GROUP = "lrtrain.plugins"
+_read: ContextVar[tuple[Entry, ...] | None] = ContextVar("_read", default=None)
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,17 @@ class Entry:
 
 def find_plugins() -> tuple[Entry, ...]:
     """Returns all installed plugins, by name; one name may occur twice (see `duplicates`)."""
-    return tuple(sorted(_entries(), key=lambda entry: (entry.name, entry.distribution)))
+    return _read.get() or tuple(sorted(_entries(), key=lambda entry: (entry.name, entry.distribution)))
+
+
+@contextmanager
+def read_once() -> Iterator[None]:
+    """While it is open, what is installed is read only once: for work that loads plugins hundreds of times."""
+    token = _read.set(find_plugins())
+    try:
+        yield
+    finally:
+        _read.reset(token)
 
 
 def duplicates(entries: Iterable[Entry]) -> frozenset[str]:

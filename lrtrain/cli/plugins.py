@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lrtrain.cli.options import complete_plugin, json_option
+from lrtrain.cli.plugins_check import check
 from lrtrain.discovery import Entry, duplicates, find_plugin, find_plugins
 from lrtrain.errors import LrtrainError
 
@@ -27,6 +28,9 @@ def command(ctx: click.Context) -> None:
     """List the installed plugins, or show what one does and takes."""
     if ctx.invoked_subcommand is None:
         ctx.invoke(list_plugins, load=False, as_json=False)
+
+
+command.add_command(check)
 
 
 @command.command("list", short_help="List the installed plugins.")

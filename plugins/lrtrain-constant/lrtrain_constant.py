@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from lrtrain import Doc, LearningRate, Schedule, hookimpl
+from lrtrain import Doc, LearningRate, Schedule, Traits, hookimpl
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class Constant:
 
     Reference: `optax.constant_schedule`.
     """
+
+    traits: ClassVar[Traits] = Traits()
 
     value: Annotated[LearningRate, Doc("learning rate of every step")] = 1e-4
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from lrtrain import (
     Doc,
@@ -14,6 +14,7 @@ from lrtrain import (
     ScheduleContext,
     ScheduleError,
     Share,
+    Traits,
     hookimpl,
 )
 
@@ -42,6 +43,8 @@ class CosineDecay:
 
     References: Loshchilov and Hutter, arXiv 1608.03983; `optax.cosine_decay_schedule`.
     """
+
+    traits: ClassVar[Traits] = Traits()
 
     init_value: Annotated[LearningRate, Doc("learning rate at step 0")] = 1e-4
     decay_steps: Annotated[Duration, Doc("length of the decay")] = Duration("100%")

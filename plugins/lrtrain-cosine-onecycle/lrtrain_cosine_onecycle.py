@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from lrtrain import (
     Doc,
@@ -14,6 +14,7 @@ from lrtrain import (
     ScheduleContext,
     ScheduleError,
     Share,
+    Traits,
     exact,
     hookimpl,
 )
@@ -47,6 +48,8 @@ class CosineOnecycle:
 
     References: Smith and Topin, arXiv 1708.07120; `optax.cosine_onecycle_schedule`.
     """
+
+    traits: ClassVar[Traits] = Traits(may_rise=True)
 
     transition_steps: Annotated[Duration, Doc("length of the cycle")] = Duration("100%")
     peak_value: Annotated[LearningRate, Doc("learning rate between the two phases, the highest")] = 1e-4

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from lrtrain import Doc, Duration, LearningRate, PositiveFloat, Schedule, ScheduleContext, ScheduleError, hookimpl
+from lrtrain import (
+    Doc,
+    Duration,
+    LearningRate,
+    PositiveFloat,
+    Schedule,
+    ScheduleContext,
+    ScheduleError,
+    Traits,
+    hookimpl,
+)
 
 
 @dataclass(frozen=True)
@@ -33,6 +43,8 @@ class ExponentialDecay:
 
     Reference: `optax.exponential_decay`.
     """
+
+    traits: ClassVar[Traits] = Traits()
 
     init_value: Annotated[LearningRate, Doc("learning rate until transition_begin")] = 1e-4
     transition_steps: Annotated[Duration, Doc("steps that one factor of decay_rate takes")] = Duration("100%")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from lrtrain import Doc, Duration, Schedule, ScheduleContext, ScheduleError, Spec, hookimpl
+from lrtrain import Doc, Duration, Schedule, ScheduleContext, ScheduleError, Spec, Traits, hookimpl
 
 if TYPE_CHECKING:
     import jax
@@ -37,6 +37,8 @@ class Join:
 
     Reference: `optax.join_schedules`.
     """
+
+    traits: ClassVar[Traits] = Traits(may_rise=True, min_steps=3)
 
     schedules: Annotated[tuple[Spec, ...], Doc("the schedules, in order, each a spec")] = (
         Spec("cosine-decay", {"init_value": 3e-4, "alpha": 0.7}),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from lrtrain import Doc, Duration, LearningRate, Schedule, ScheduleContext, ScheduleError, hookimpl
+from lrtrain import Doc, Duration, LearningRate, Schedule, ScheduleContext, ScheduleError, Traits, hookimpl
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ class Linear:
 
     Reference: `optax.linear_schedule`.
     """
+
+    traits: ClassVar[Traits] = Traits()
 
     init_value: Annotated[LearningRate, Doc("learning rate until transition_begin")] = 1e-4
     end_value: Annotated[LearningRate, Doc("learning rate from transition_begin + transition_steps on")] = 1e-5

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from lrtrain import Doc, Duration, LearningRate, PositiveFloat, Schedule, ScheduleContext, ScheduleError, hookimpl
+from lrtrain import (
+    Doc,
+    Duration,
+    LearningRate,
+    PositiveFloat,
+    Schedule,
+    ScheduleContext,
+    ScheduleError,
+    Traits,
+    hookimpl,
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +42,8 @@ class PiecewiseConstant:
 
     Reference: `optax.piecewise_constant_schedule`.
     """
+
+    traits: ClassVar[Traits] = Traits(min_steps=4)
 
     init_value: Annotated[LearningRate, Doc("learning rate before the first boundary")] = 3e-4
     boundaries_and_scales: Annotated[

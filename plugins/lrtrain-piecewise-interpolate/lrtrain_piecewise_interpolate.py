@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from lrtrain import Doc, Duration, LearningRate, PositiveFloat, Schedule, ScheduleContext, ScheduleError, hookimpl
+from lrtrain import (
+    Doc,
+    Duration,
+    LearningRate,
+    PositiveFloat,
+    Schedule,
+    ScheduleContext,
+    ScheduleError,
+    Traits,
+    hookimpl,
+)
 
 
 @dataclass(frozen=True)
@@ -35,6 +45,8 @@ class PiecewiseInterpolate:
 
     Reference: `optax.piecewise_interpolate_schedule`.
     """
+
+    traits: ClassVar[Traits] = Traits(min_steps=4)
 
     interpolate_type: Annotated[Literal["linear", "cosine"], Doc("straight lines or half cosines")] = "linear"
     init_value: Annotated[LearningRate, Doc("learning rate at step 0")] = 3e-4

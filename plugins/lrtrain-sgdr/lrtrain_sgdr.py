@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, TypedDict
+from typing import Annotated, ClassVar, TypedDict
 
-from lrtrain import Doc, Duration, LearningRate, PositiveInt, Schedule, ScheduleContext, ScheduleError, hookimpl
+from lrtrain import Doc, Duration, LearningRate, PositiveInt, Schedule, ScheduleContext, ScheduleError, Traits, hookimpl
 
 _INIT = (3e-4, 2e-4, 1e-4)
 _PEAK = (4e-4, 3e-4, 2e-4)
@@ -53,6 +53,8 @@ class SGDR:
 
     References: Loshchilov and Hutter, arXiv 1608.03983; `optax.sgdr_schedule`.
     """
+
+    traits: ClassVar[Traits] = Traits(may_rise=True, min_steps=3)
 
     cycles: Annotated[PositiveInt, Doc("number of cycles")] = 3
     init_value: Annotated[

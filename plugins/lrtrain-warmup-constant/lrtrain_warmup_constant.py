@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from lrtrain import Doc, Duration, LearningRate, Schedule, ScheduleContext, hookimpl
+from lrtrain import Doc, Duration, LearningRate, Schedule, ScheduleContext, Traits, hookimpl
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class WarmupConstant:
 
     Reference: `optax.warmup_constant_schedule`.
     """
+
+    traits: ClassVar[Traits] = Traits(may_rise=True)
 
     init_value: Annotated[LearningRate, Doc("learning rate at step 0")] = 1e-4
     peak_value: Annotated[LearningRate, Doc("learning rate after the warmup")] = 3e-4

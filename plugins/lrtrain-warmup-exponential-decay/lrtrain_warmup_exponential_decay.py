@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from lrtrain import Doc, Duration, LearningRate, PositiveFloat, Schedule, ScheduleContext, ScheduleError, hookimpl
+from lrtrain import (
+    Doc,
+    Duration,
+    LearningRate,
+    PositiveFloat,
+    Schedule,
+    ScheduleContext,
+    ScheduleError,
+    Traits,
+    hookimpl,
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,8 @@ class WarmupExponentialDecay:
 
     Reference: `optax.warmup_exponential_decay_schedule`.
     """
+
+    traits: ClassVar[Traits] = Traits(may_rise=True)
 
     init_value: Annotated[LearningRate, Doc("learning rate at step 0")] = 1e-4
     peak_value: Annotated[LearningRate, Doc("learning rate after the warmup")] = 3e-4

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from lrtrain import Doc, Duration, LearningRate, Schedule, ScheduleContext, ScheduleError, hookimpl
+from lrtrain import Doc, Duration, LearningRate, Schedule, ScheduleContext, ScheduleError, Traits, hookimpl
 
 if TYPE_CHECKING:
     import jax
@@ -37,6 +37,8 @@ class WSD:
 
     References: MiniCPM, arXiv 2404.06395 (warmup-stable-decay); Hägele et al., arXiv 2405.18392 (the 1-sqrt decay).
     """
+
+    traits: ClassVar[Traits] = Traits(reaches_zero=True, may_rise=True)
 
     init_value: Annotated[LearningRate, Doc("learning rate at step 0")] = 0.0
     peak_value: Annotated[LearningRate, Doc("learning rate of the constant phase")] = 3e-4

@@ -1,0 +1,77 @@
+"""Evaluating many schedules at once: as a run's table has them, and as a loop of one's own does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lrtrain.context import Schedule
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def exact_values(schedules: Sequence[Schedule], steps: int) -> list[NDArray[np.float64]]:
+    """Returns each schedule at steps 0 to ``steps - 1`` in float64, operation by operation, as a table rounds it."""
+    return [_exact(built, steps) for built in schedules]
+
+
+def compiled_values(schedules: Sequence[Schedule], steps: int) -> list[NDArray[np.float32]]:
+    """Returns each schedule at steps 0 to ``steps - 1`` in float32, compiled, all of them in one program."""
+    import jax
+
+    def together(counts: Any) -> list[Any]:
+        return [jax.vmap(built)(counts) for built in schedules]
+
+    # What takes LLVM longest changes no value here: no loop is so long that it counts.
+    options = {"xla_llvm_disable_expensive_passes": True} if jax.default_backend() == "cpu" else {}
+    counts = np.arange(steps, dtype=np.int32)
+    compiled = jax.jit(together).lower(counts).compile(compiler_options=options)
+    return [np.broadcast_to(np.asarray(values, np.float32), (steps,)) for values in compiled(counts)]
+
+
+def is_traceable(built: Schedule) -> bool:
+    """Tells whether JAX can trace a schedule; one in plain Python is looked up in its table, also by JAX."""
+    return equations(built) is not None
+
+
+def equations(built: Schedule) -> int | None:
+    """Returns the number of operations of a schedule, those inside others included; None for one in plain Python."""
+    trace = program(built)
+    return None if trace is None else trace[0].count(" = ")
+
+
+def program(built: Schedule) -> tuple[str, bytes] | None:
+    """Returns what a schedule computes, as text with all its numbers: where two have the same, all values are."""
+    import jax
+
+    with jax.enable_x64(True):
+        try:
+            traced = jax.make_jaxpr(built)(np.int64(0))
+        except Exception:  # noqa: BLE001  # plain Python
+            return None
+    arrays = b"".join(np.asarray(each).tobytes() for each in traced.consts)
+    return str(traced), arrays
+
+
+def same(one: Schedule, other: Schedule, steps: int) -> bool:
+    """Tells whether two schedules have the same values at steps 0 to ``steps - 1``."""
+    first, second = program(one), program(other)
+    if first is not None and first == second:
+        return True
+    values = exact_values([one, other], steps)
+    return bool(np.array_equal(values[0], values[1], equal_nan=True))
+
+
+def _exact(built: Schedule, steps: int) -> NDArray[np.float64]:
+    import jax
+
+    counts = np.arange(steps, dtype=np.int64)
+    with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
+        try:
+            values = np.asarray(jax.vmap(built)(counts), np.float64)
+        except Exception:  # noqa: BLE001  # plain Python
+            values = np.array([float(built(step)) for step in counts.tolist()])
+    return np.broadcast_to(values, (steps,))

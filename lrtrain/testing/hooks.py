@@ -1,0 +1,33 @@
+"""Checks of a plugin's class and its hooks."""
+
+from __future__ import annotations
+
+from lrtrain.errors import LrtrainError, PluginError
+from lrtrain.testing.failure import fail, require
+from lrtrain.testing.subject import Subject
+from lrtrain.traits import Traits
+
+
+def hooks_are_right(subject: Subject) -> None:
+    """It is a frozen dataclass; its hooks have their names and arguments, and no defaults."""
+    try:
+        plugin = subject.plugin
+    except PluginError as error:
+        fail(str(error))
+    if "traits" in vars(plugin):
+        require(isinstance(subject.traits, Traits), "")
+
+
+def builds_one_schedule(subject: Subject) -> None:
+    """Named alone, it answers with exactly one schedule."""
+    from lrtrain.schedules import make_context
+
+    for spec, total_steps in subject.looked_at():
+        subject.build(spec, total_steps)
+        context = make_context(total_steps, min(47, total_steps))
+        try:
+            answers = subject.active(spec).manager.hook.build_schedule(context=context)
+        except LrtrainError as error:
+            fail(f"'{spec}' is built once and then no more: {error}")
+        count = len(answers)
+        require(count == 1, f"'{spec}' answers build_schedule {count} times: give one schedule")

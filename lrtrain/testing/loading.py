@@ -1,0 +1,117 @@
+"""Checks of how a plugin is found and imported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lrtrain.discovery import find_plugins
+from lrtrain.errors import PluginError
+from lrtrain.testing.failure import fail, require
+from lrtrain.testing.processes import ask
+from lrtrain.testing.subject import Subject
+
+_HEAVY = ("flax", "jax", "keras", "matplotlib", "optax", "orbax", "pandas", "scipy", "tensorflow", "torch")
+_INSIDE = "import it inside the function that needs it"
+# Ways out of the process; looking up the own host's name is none.
+_EVENTS = ("socket.connect", "socket.bind", "socket.getaddrinfo", "socket.gethostby", "socket.sendto", "urllib.Request",
+           "subprocess.Popen", "os.system", "os.exec", "os.fork", "os.posix_spawn")  # fmt: skip
+_TRIES = 3
+_PROBE = """
+import contextlib, importlib, io, time
+begin = time.perf_counter()
+import lrtrain.context, lrtrain.options, lrtrain.plugins, lrtrain.traits
+from lrtrain import hookimpl
+between = time.perf_counter()
+before, events, printed = set(sys.modules), [], io.StringIO()
+listening = True
+
+def listen(event, arguments):
+    if listening and event.startswith(tuple(given["events"])):
+        events.append(event)
+
+sys.addaudithook(listen)
+module, _, name = given["value"].partition(":")
+error = None
+with contextlib.redirect_stdout(printed):
+    start = time.perf_counter()
+    try:
+        getattr(importlib.import_module(module), name)
+    except (Exception, SystemExit) as caught:
+        error = f"{type(caught).__name__}: {caught}".splitlines()[0].rstrip(": ")
+    end = time.perf_counter()
+listening, device = False, False
+if "jax" in sys.modules:
+    try:
+        # Refused once a device has been used.
+        sys.modules["jax"].config.update("jax_num_cpu_devices", 1)
+    except Exception:
+        device = True
+print(json.dumps({
+    "error": error, "events": events, "printed": printed.getvalue(), "device": device,
+    "modules": sorted(set(sys.modules) - before), "own": end - start, "lrtrain": between - begin,
+}))
+"""
+
+
+def discovered(subject: Subject) -> None:
+    """One installed distribution brings it, by an entry point."""
+    try:
+        entry = subject.entry
+    except PluginError as error:
+        fail(str(error))
+    module, _, name = entry.value.partition(":")
+    require(module and name, f"the entry point of plugin '{entry.name}' is '{entry.value}': write module:Class")
+
+
+def loads_alone(subject: Subject) -> None:
+    """It is imported in a fresh process, and no other plugin with it."""
+    probed = _probe(subject)
+    require(probed["error"] is None, f"plugin '{subject.name}' fails to import: {probed['error']}")
+    others = {
+        entry.value.partition(":")[0]: entry.name
+        for entry in find_plugins()
+        if entry.distribution != subject.entry.distribution
+    }
+    for module in probed["modules"]:
+        if module in others:
+            fail(f"plugin '{subject.name}' imports plugin '{others[module]}': name it in a spec, for context.build")
+
+
+def imports_nothing_heavy(subject: Subject) -> None:
+    """Importing it imports no library that takes long: lists and errors come before those."""
+    loaded = {module.partition(".")[0] for module in _probe(subject)["modules"]}
+    for name in _HEAVY:
+        require(name not in loaded, f"plugin '{subject.name}' imports {name} when it is imported: {_INSIDE}")
+
+
+def imports_fast(subject: Subject) -> None:
+    """Importing it takes no longer than importing lrtrain; the best of three times, each in a fresh process."""
+    own = lrtrain = 0.0
+    for attempt in range(_TRIES):
+        probed = _probe(subject, attempt)
+        own, lrtrain = probed["own"], probed["lrtrain"]
+        if own <= lrtrain:
+            return
+    fail(
+        f"plugin '{subject.name}' takes {own:.1f} seconds to import, where lrtrain takes {lrtrain:.1f}: "
+        "do the work in build_schedule"
+    )
+
+
+def touches_nothing_on_import(subject: Subject) -> None:
+    """Importing it opens no connection, starts no process, uses no device and prints nothing."""
+    probed, name = _probe(subject), subject.name
+    for event in probed["events"]:
+        fail(f"plugin '{name}' reaches outside when it is imported ({event}): do that in a hook")
+    require(not probed["device"], f"plugin '{name}' uses a device when it is imported: do that in a hook")
+    require(not probed["printed"], f"plugin '{name}' prints when it is imported: take that away")
+
+
+def _probe(subject: Subject, attempt: int = 0) -> Mapping[str, Any]:
+    """Returns what is seen when the plugin is imported in a fresh process."""
+    probes: dict[int, Mapping[str, Any]] = subject.probes
+    if attempt not in probes:
+        given = {"value": subject.entry.value, "events": _EVENTS}
+        probes[attempt] = ask(_PROBE, given, f"plugin '{subject.name}' is imported")
+    return probes[attempt]
