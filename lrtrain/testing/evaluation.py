@@ -26,7 +26,9 @@ def compiled_values(schedules: Sequence[Schedule], steps: int) -> list[NDArray[n
         return [jax.vmap(built)(counts) for built in schedules]
 
     # What takes LLVM longest changes no value here: no loop is so long that it counts.
-    options = {"xla_llvm_disable_expensive_passes": True} if jax.default_backend() == "cpu" else {}
+    options: dict[str, str | bool] = (
+        {"xla_llvm_disable_expensive_passes": True} if jax.default_backend() == "cpu" else {}
+    )
     counts = np.arange(steps, dtype=np.int32)
     compiled = jax.jit(together).lower(counts).compile(compiler_options=options)
     return [np.broadcast_to(np.asarray(values, np.float32), (steps,)) for values in compiled(counts)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from typing import Any
 
@@ -36,14 +37,14 @@ def _check(subject: Subject, spec: Spec, length: int) -> None:
 
 
 def _formula(subject: Subject, spec: Spec, length: int, steps: Any) -> Any:
-    from lrtrain.formula import ask_formula, evaluate
     from lrtrain.schedules import make_context
 
+    formula = importlib.import_module("lrtrain.formula")
     instance = subject.active(spec).schedule_plugin().instance
     try:
-        pieces = ask_formula(instance, subject.name, make_context(length, min(47, length)))
+        pieces = formula.ask_formula(instance, subject.name, make_context(length, min(47, length)))
     except PluginError as error:
         fail(str(error))
     if pieces is None:
         raise NotApplicable("it has no formula for these options")
-    return evaluate(pieces, steps)
+    return formula.evaluate(pieces, steps)
