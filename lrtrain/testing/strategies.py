@@ -93,7 +93,8 @@ def _bounded(hint: Any, extras: Sequence[Any], parts: Sequence[Spec]) -> st.Sear
         "exclude_min": any(isinstance(each, Gt) for each in extras),
         "exclude_max": any(isinstance(each, Lt) for each in extras),
     }
-    usual = st.sampled_from([1e-4, 0.1, 0.5, 0.9, 1.0]).filter(lambda value: low <= value <= high)
+    ends = [end for end, kind in ((low, Ge), (high, Le)) if any(isinstance(each, kind) for each in extras)]
+    usual = st.sampled_from([*ends, *(value for value in (1e-4, 0.1, 0.5, 0.9) if low < value < high)] or [low])
     return usual | st.floats(low, high, allow_nan=False, width=32, allow_subnormal=False, **apart)
 
 
