@@ -13,7 +13,7 @@ from lrtrain.testing.failure import NotApplicable, fail, require
 from lrtrain.testing.subject import Subject, specs_in
 from lrtrain.testing.values import is_one_sentence
 
-EXAMPLES = 40
+EXAMPLES = 20
 _LENGTHS = (7, 47, 100)
 _BEYOND = 1024
 

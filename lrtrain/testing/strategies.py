@@ -87,12 +87,14 @@ def _bounded(hint: Any, extras: Sequence[Any], parts: Sequence[Spec]) -> st.Sear
     if hint is int:
         lowest = int(low) + any(isinstance(each, Gt) for each in extras)
         highest = int(high) - any(isinstance(each, Lt) for each in extras)
-        return st.integers(lowest, min(highest, 20)) | st.integers(lowest, highest)
+        # A plugin may make an operation of each, and hundreds of them take seconds to evaluate.
+        return st.integers(lowest, min(highest, lowest + 5)) | st.sampled_from(sorted({lowest, highest}))
     apart = {
         "exclude_min": any(isinstance(each, Gt) for each in extras),
         "exclude_max": any(isinstance(each, Lt) for each in extras),
     }
-    usual = st.sampled_from([1e-4, 0.1, 0.5, 0.9, 1.0]).filter(lambda value: low <= value <= high)
+    ends = [end for end, kind in ((low, Ge), (high, Le)) if any(isinstance(each, kind) for each in extras)]
+    usual = st.sampled_from([*ends, *(value for value in (1e-4, 0.1, 0.5, 0.9) if low < value < high)] or [low])
     return usual | st.floats(low, high, allow_nan=False, width=32, allow_subnormal=False, **apart)
 
 

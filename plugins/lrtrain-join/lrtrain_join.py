@@ -102,13 +102,15 @@ def _placed(pieces: Sequence[Piece], start: int, end: int | None) -> list[Piece]
 
 
 def _joined(schedules: Sequence[Schedule], starts: Sequence[int]) -> Schedule:
-    def schedule(count: jax.typing.ArrayLike) -> jax.Array:
-        import jax
-        import jax.numpy as jnp
+    import jax
+    import jax.numpy as jnp
 
+    # Over an array of counts all branches are evaluated and one is kept: none may see a count below 0.
+    # They are made once: JAX compiles functions that it has not seen before, at every call without jit.
+    branches = [lambda c, s=s, b=b: s(jnp.maximum(c - b, 0)) for s, b in zip(schedules, starts, strict=True)]
+
+    def schedule(count: jax.typing.ArrayLike) -> jax.Array:
         index = jnp.searchsorted(jnp.asarray(starts), count, side="right") - 1
-        # Over an array of counts all branches are evaluated and one is kept: none may see a count below 0.
-        branches = [lambda c, s=s, b=b: s(jnp.maximum(c - b, 0)) for s, b in zip(schedules, starts, strict=True)]
-        return jax.lax.switch(index, branches, count)
+        return jax.lax.switch(index, branches, jnp.asarray(count))
 
     return schedule

@@ -7,6 +7,12 @@ import pytest
 import lrtrain
 from lrtrain.plugins import activate
 from lrtrain.schedules import build_table, make_context
+from lrtrain.testing import SchedulePluginSuite
+
+
+class TestConstant(SchedulePluginSuite):
+    plugin = "constant"
+    specs = ("constant(value=0.5)",)
 
 
 def table(options: str, total_steps: int) -> np.ndarray:

@@ -8,6 +8,12 @@ import pytest
 import lrtrain
 from lrtrain.plugins import activate
 from lrtrain.schedules import build_table, make_context
+from lrtrain.testing import SchedulePluginSuite
+
+
+class TestCosineDecay(SchedulePluginSuite):
+    plugin = "cosine-decay"
+    specs = ("cosine-decay(init_value=1, alpha=0, decay_steps=50%)",)
 
 
 def table(options: str, total_steps: int = 100) -> np.ndarray:

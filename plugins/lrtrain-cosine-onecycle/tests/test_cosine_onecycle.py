@@ -8,6 +8,12 @@ import pytest
 import lrtrain
 from lrtrain.plugins import activate
 from lrtrain.schedules import build_table, make_context
+from lrtrain.testing import SchedulePluginSuite
+
+
+class TestCosineOnecycle(SchedulePluginSuite):
+    plugin = "cosine-onecycle"
+    specs = ("cosine-onecycle(pct_start=29%, peak_value=0.1)",)
 
 
 def table(options: str, total_steps: int = 100) -> np.ndarray:

@@ -9,8 +9,14 @@ from lrtrain_exponential_decay import ExponentialDecay
 import lrtrain
 from lrtrain.plugins import activate
 from lrtrain.schedules import build_table, make_context
+from lrtrain.testing import SchedulePluginSuite
 
 CHUNK = 64
+
+
+class TestExponentialDecay(SchedulePluginSuite):
+    plugin = "exponential-decay"
+    specs = ("exponential-decay(decay_rate=0.5, transition_steps=20%, transition_begin=0, staircase=true)",)
 
 
 def late(kind: type) -> list[int]:

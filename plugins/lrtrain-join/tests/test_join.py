@@ -11,12 +11,12 @@ from lrtrain_join import _joined
 import lrtrain
 from lrtrain.plugins import activate
 from lrtrain.schedules import build_table, make_context
+from lrtrain.testing import SchedulePluginSuite
 
 PARTS = '''
 from dataclasses import dataclass
 
 from lrtrain import LearningRate, Schedule, ScheduleContext, hookimpl
-
 
 @dataclass(frozen=True)
 class Level:
@@ -62,6 +62,11 @@ def parts(tmp_path, monkeypatch):
     importlib.invalidate_caches()
     yield
     sys.modules.pop("joined_parts", None)
+
+
+class TestJoin(SchedulePluginSuite):
+    plugin = "join"
+    specs = ("join(schedules=[ramp, level(value=2)], boundaries=[29%])",)
 
 
 def table(options: str, total_steps: int = 10) -> np.ndarray:

@@ -8,6 +8,12 @@ import pytest
 import lrtrain
 from lrtrain.plugins import activate
 from lrtrain.schedules import build_table, make_context
+from lrtrain.testing import SchedulePluginSuite
+
+
+class TestLinearOnecycle(SchedulePluginSuite):
+    plugin = "linear-onecycle"
+    specs = ("linear-onecycle(pct_start=29%, pct_final=58%)",)
 
 
 def table(options: str, total_steps: int = 100) -> np.ndarray:

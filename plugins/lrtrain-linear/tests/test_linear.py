@@ -8,6 +8,12 @@ import pytest
 import lrtrain
 from lrtrain.plugins import activate
 from lrtrain.schedules import build_table, make_context
+from lrtrain.testing import SchedulePluginSuite
+
+
+class TestLinear(SchedulePluginSuite):
+    plugin = "linear"
+    specs = ("linear(init_value=1, end_value=0, transition_begin=0)",)
 
 
 def table(options: str, total_steps: int = 100) -> np.ndarray:

@@ -9,6 +9,12 @@ import pytest
 import lrtrain
 from lrtrain.plugins import activate
 from lrtrain.schedules import build_table, make_context
+from lrtrain.testing import SchedulePluginSuite
+
+
+class TestPiecewiseConstant(SchedulePluginSuite):
+    plugin = "piecewise-constant"
+    specs = ("piecewise-constant(boundaries_and_scales={29%: 0.5, 57%: 2})",)
 
 
 def table(options: str, total_steps: int = 100) -> np.ndarray:

@@ -8,8 +8,14 @@ import pytest
 import lrtrain
 from lrtrain.plugins import activate
 from lrtrain.schedules import build_table, make_context
+from lrtrain.testing import SchedulePluginSuite
 
 SCALES = [{50: 0.5}, {1: 0.1, 2: 10}, {10: 0.5, 20: 3, 99: 0.5}, {40: 0.5, 500: 0.1}]
+
+
+class TestPiecewiseInterpolate(SchedulePluginSuite):
+    plugin = "piecewise-interpolate"
+    specs = ("piecewise-interpolate(interpolate_type=cosine)",)
 
 
 def table(options: str, total_steps: int = 100) -> np.ndarray:

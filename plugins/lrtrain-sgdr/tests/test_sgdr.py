@@ -8,6 +8,15 @@ import pytest
 import lrtrain
 from lrtrain.plugins import activate
 from lrtrain.schedules import build_table, make_context
+from lrtrain.testing import SchedulePluginSuite
+
+
+class TestSGDR(SchedulePluginSuite):
+    plugin = "sgdr"
+    specs = (
+        "sgdr(cycles=4)",
+        "sgdr(cycles=1, peak_value=1e-3)",
+    )
 
 
 def table(options: str, total_steps: int = 100) -> np.ndarray:

@@ -7,6 +7,12 @@ import pytest
 import lrtrain
 from lrtrain.plugins import activate
 from lrtrain.schedules import build_table, make_context
+from lrtrain.testing import SchedulePluginSuite
+
+
+class TestWarmupConstant(SchedulePluginSuite):
+    plugin = "warmup-constant"
+    specs = ("warmup-constant(warmup_steps=0)",)
 
 
 def table(options: str, total_steps: int = 100) -> np.ndarray:

@@ -8,6 +8,12 @@ import pytest
 import lrtrain
 from lrtrain.plugins import activate
 from lrtrain.schedules import build_table, make_context
+from lrtrain.testing import SchedulePluginSuite
+
+
+class TestWarmupCosineDecay(SchedulePluginSuite):
+    plugin = "warmup-cosine-decay"
+    specs = ("warmup-cosine-decay(warmup_steps=29%, exponent=2)",)
 
 
 def table(options: str, total_steps: int = 100) -> np.ndarray:

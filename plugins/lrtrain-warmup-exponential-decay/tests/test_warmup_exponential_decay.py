@@ -8,9 +8,15 @@ import pytest
 import lrtrain
 from lrtrain.plugins import activate
 from lrtrain.schedules import build_table, make_context
+from lrtrain.testing import SchedulePluginSuite
 
 LATE = [41, 47, 55, 61, 82, 83, 94, 97, 235, 237, 470]
 """Lengths of a stair at which optax, compiled, is a step late."""
+
+
+class TestWarmupExponentialDecay(SchedulePluginSuite):
+    plugin = "warmup-exponential-decay"
+    specs = ("warmup-exponential-decay(transition_steps=20%, warmup_steps=0, transition_begin=0, staircase=true)",)
 
 
 def table(options: str, total_steps: int = 100) -> np.ndarray:

@@ -6,6 +6,12 @@ import pytest
 import lrtrain
 from lrtrain.plugins import activate
 from lrtrain.schedules import build_table, make_context
+from lrtrain.testing import SchedulePluginSuite
+
+
+class TestWSD(SchedulePluginSuite):
+    plugin = "wsd"
+    specs = ("wsd(warmup_steps=0, end_value=1e-5)",)
 
 
 def table(options: str, total_steps: int = 100) -> np.ndarray:

@@ -1,0 +1,3 @@
+"""Does not import."""
+
+raise RuntimeError("the licence has expired")
