@@ -60,7 +60,7 @@ def types(session: nox.Session) -> None:
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """The tests in tests/, or what `-- ...` says, with core and all plugins; two files at a time."""
-    sync(session, "--extra=all", "--group=test")
+    sync(session, "--all-extras", "--group=test")
     session.run("pytest", "--numprocesses=2", "--dist=loadscope", *(session.posargs or ["tests"]))
 
 

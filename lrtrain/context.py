@@ -138,7 +138,7 @@ class RunInfo:
     """The run that a hook observes.
 
     Args:
-      directory: where the run's files are.
+      directory: where the run's files are; a plugin that writes some makes a directory of its own name there.
       config: everything that determines the run, as in ``config.json``.
       total_steps: optimizer updates in the whole run.
       steps_per_epoch: optimizer updates in an epoch.

@@ -60,14 +60,23 @@ def remove_run(path: Path) -> None:
 
 def _foreign(path: Path) -> Iterator[Path]:
     checkpoints = RunDir(path).checkpoints
+    own = _plugin_directories(path)
     for entry in sorted(path.iterdir()):
-        if entry != checkpoints and not _is_file(entry):
+        if entry != checkpoints and entry not in own and not _is_file(entry):
             yield entry
     if checkpoints.is_symlink():
         yield checkpoints
     elif checkpoints.exists():
         yield from _foreign_checkpoints(checkpoints)
     yield from _links(path)
+
+
+def _plugin_directories(path: Path) -> set[Path]:
+    """Returns where the run's plugins may have written: each in a directory of its name."""
+    tables = read_json(path / "config.json")["plugins"]
+    named = [table.get("plugin") for table in tables if isinstance(table, dict)] if isinstance(tables, list) else []
+    own = {path / name for name in named if isinstance(name, str)}
+    return {directory for directory in own if directory.is_dir() and not directory.is_symlink()}
 
 
 def _is_file(entry: Path) -> bool:

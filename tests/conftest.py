@@ -12,6 +12,8 @@ import pytest
 
 # Two CPU devices for the tests of the engine; JAX reads this when it is imported, which few tests do.
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "2")
+# MLflow would tell its makers about the tests.
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
 
 @pytest.fixture(scope="session", autouse=True)

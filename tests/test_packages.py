@@ -1,4 +1,4 @@
-"""All schedule packages follow one template: files, metadata, README, docstring, and their place in the workspace."""
+"""All plugin packages follow one template: files, metadata, README, docstring, and their place in the workspace."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import ast
 import inspect
 import re
 import shlex
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 
 from lrtrain.discovery import GROUP, find_plugin
 from lrtrain.options import options_of
-from lrtrain.plugins import load_class
+from lrtrain.plugins import activate, hooks_of, load_class
 
 ROOT = Path(__file__).parent.parent
 MADE = re.compile(r"(^|/)(\.|__pycache__|build/|dist/|[^/]*\.egg-info)")
@@ -46,6 +48,15 @@ def module_name(folder: Path) -> str:
 
 def plugin_class(folder: Path) -> type:
     return load_class(find_plugin(plugin_name(folder)))
+
+
+def builds_schedule(folder: Path) -> bool:
+    """Tells a schedule from an observer, which implements the other hooks."""
+    return "build_schedule" in hooks_of(plugin_class(folder))
+
+
+def distribution_name(dependency: str) -> str:
+    return re.split(r"[\[<>=!]", dependency)[0].lower().replace("_", "-")
 
 
 def section(folder: Path, title: str) -> str:
@@ -98,19 +109,27 @@ def test_dependencies_are_those_imported_with_the_bounds_of_the_root(folder):
     dependencies = metadata(folder)["project"]["dependencies"]
     root = metadata(ROOT)["project"]
     assert dependencies[0] == "lrtrain>=0.1,<0.2"
-    assert set(dependencies[1:]) <= set(root["dependencies"])
+    # What core has too, it has within the same bounds; a client of another program is the plugin's own.
+    of_root = {distribution_name(each) for each in root["dependencies"]}
+    assert {each for each in dependencies[1:] if distribution_name(each) in of_root} <= set(root["dependencies"])
     imported = set()
     for node in ast.walk(ast.parse((folder / f"{module_name(folder)}.py").read_text())):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         names += [node.module] if isinstance(node, ast.ImportFrom) else []
-        imported |= {name.partition(".")[0] for name in names}
-    declared = {re.split(r"[<>=!]", dependency)[0] for dependency in dependencies}
-    assert imported & {"jax", "lrtrain", "numpy", "optax"} == declared
+        imported |= {name.partition(".")[0] for name in names} - sys.stdlib_module_names
+    declared = {distribution_name(dependency) for dependency in dependencies}
+    # A package that is installed to be edited is not among them; here its module has the package's name.
+    known = packages_distributions()
+    bringing = [{distribution_name(each) for each in known.get(name, [name])} for name in imported]
+    assert all(distributions & declared for distributions in bringing), "what is imported is declared"
+    assert declared <= set().union(*bringing), "what is declared is imported"
 
 
 def test_the_root_lists_it(folder):
     root = metadata(ROOT)
-    assert folder.name in root["project"]["optional-dependencies"]["all"]
+    extras = root["project"]["optional-dependencies"]
+    # One that brings a client of another program has an extra of its own instead.
+    assert (folder.name in extras["all"]) != (extras.get(plugin_name(folder)) == [folder.name])
     assert root["tool"]["uv"]["sources"][folder.name] == {"workspace": True}
 
 
@@ -131,14 +150,22 @@ def test_readme_has_the_table_of_options(folder):
     assert section(folder, "Options").strip().splitlines() == expected
 
 
-def test_readme_has_examples_that_run(folder):
+def test_readme_has_examples_that_run(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     command = shlex.split(code(folder, "bash"))
-    assert command[:2] == ["lrtrain", "--plugin"]
-    (spec,) = command[2:]
-    assert f'"{spec}"' in code(folder, "python")
+    assert command[0] == "lrtrain"
+    assert set(command[1::2]) == {"--plugin"}
+    # An observer joins a schedule, which comes first.
+    specs = command[2::2]
+    assert len(specs) == (1 if builds_schedule(folder) else 2)
+    activate(specs).schedule_plugin()
+    assert ", ".join(f'"{spec}"' for spec in specs) in code(folder, "python")
     names: dict = {}
     exec(code(folder, "python"), names)
-    assert float(names["rate"](100)) > 0
+    if builds_schedule(folder):
+        assert float(names["rate"](100)) > 0
+    else:
+        assert len(names["result"].history) == 2
 
 
 def test_docstring(folder):
@@ -146,7 +173,7 @@ def test_docstring(folder):
     first, blank, *_ = text.splitlines()
     assert first.endswith(".")
     assert not blank
-    assert "math::" in text
+    assert "math::" in text or not builds_schedule(folder)
     assert "\nExample:\n  >>> import lrtrain\n" in text
     assert re.search(r"^References?: \S", text, re.MULTILINE)
 
