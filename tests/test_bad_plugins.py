@@ -70,7 +70,7 @@ SCHEDULES = {
     "return lambda step: float('nan') if step == 2 else 1.0": "'bad' gives nan at step 2: a learning rate is finite",
     "import jax.numpy as j; return lambda s: j.where(s == 2, j.nan, 1.0)": "'bad' gives nan at step 2: a learning rate",
     "import sys; return lambda step: sys.exit(3)": "the schedule of plugin 'bad' fails at step 0: SystemExit: 3",
-    "return lambda step: [1.0, 2.0]": "the schedule of plugin 'bad' gives [1.0, 2.0] at step 0: expected a number",
+    "return lambda step: [1.0, 2.0]": "'bad' gives an array of shape (2,) at a step: expected a number",
 }
 
 
@@ -159,7 +159,7 @@ def test_a_plugin_that_hangs_can_be_interrupted(install_plugin: Install, tmp_pat
     started.send_signal(signal.SIGINT)
     # Far less than the minute that it would hang.
     output, said = started.communicate(timeout=30)
-    assert (started.returncode, output, said) == (130, "", "Error: interrupted\n")
+    assert (started.returncode, output, said) == (130, "", "\nError: interrupted\n")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["reached", "site"]
 
 

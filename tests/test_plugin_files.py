@@ -121,7 +121,7 @@ def test_it_is_a_plugin_like_any(file: Path) -> None:
 
 def test_the_path_is_made_absolute_and_nothing_else_can_be_imported(file: Path) -> None:
     (file.parent / "beside.py").write_text("")
-    file.write_text("import beside\n" + SOURCE)
+    file.write_text(SOURCE + "\nimport beside\n")
     path, modules = list(sys.path), set(sys.modules)
     with pytest.raises(PluginError, match=r"of .*/mine\.py fails to import: ModuleNotFoundError: .*'beside'"):
         activate(["./mine.py:HalfSpeed"])
