@@ -107,7 +107,7 @@ def distribution_of(name: str) -> Distribution:
     if not bringing:
         raise UsageError(f"no plugin and no package '{name}' is installed: 'lrtrain plugins list' shows the plugins")
     if len(bringing) > 1:
-        names = " and ".join(each.name for each in bringing)
+        names = " and ".join(sorted(each.name for each in bringing))
         raise UsageError(f"'{name}' is {names}: name one of these packages")
     if canonicalize_name(bringing[0].name) == "lrtrain":
         raise UsageError("lrtrain does not uninstall itself: pip uninstall lrtrain does")

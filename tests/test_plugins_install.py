@@ -108,7 +108,7 @@ def test_nothing_goes_unasked(install_plugin: Install, monkeypatch: pytest.Monke
     assert ("nothing was uninstalled" if answer else "--yes uninstalls without asking") in result.stderr
 
 
-# ------------------------------------------------------------------------------------------------------ real environments
+# ----------------------------------------------------------------------------------------------- real environments
 
 
 class Environment:
