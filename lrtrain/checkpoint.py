@@ -121,7 +121,7 @@ class Checkpoints:
         import numpy as np
         import orbax.checkpoint as ocp
 
-        step = self._open().latest_step() if self._directory.is_dir() else None
+        step = self.latest()
         if step is None:
             raise RunDirError(f"{self._directory.parent} has no checkpoint to resume from: start a new run instead")
         wanted = ocp.args.Composite(
@@ -140,6 +140,10 @@ class Checkpoints:
         restored = self._open().restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract)))
         state: TrainState = restored["state"]
         return state
+
+    def latest(self) -> int | None:
+        """Returns the step of the newest checkpoint; None when there is none."""
+        return self._open().latest_step() if self._directory.is_dir() else None
 
     def wait(self) -> None:
         """Waits until all checkpoints are on disk; raises TrainingError when one could not be written."""

@@ -295,7 +295,7 @@ def _run(job: _Job, processes: Processes, reporter: CompareReporter) -> Comparis
         with processes.together():
             if processes.is_main:
                 if not job.resume:
-                    about = {"versions": versions([]), "device": trainer.device, "processes": processes.count}
+                    about = {"versions": versions(), "device": trainer.device, "processes": processes.count}
                     store.create(plan, about)
                 held.enter_context(store.locked())
         with processes.together():

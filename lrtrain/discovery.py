@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import re
 from collections import Counter
@@ -9,10 +10,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from lrtrain.errors import PluginError, nearest
-from lrtrain.spec import normal_name
+from lrtrain.spec import file_and_class, normal_name
 
 GROUP = "lrtrain.plugins"
 _read: ContextVar[tuple[Entry, ...] | None] = ContextVar("_read", default=None)
@@ -25,9 +27,10 @@ class Entry:
     Args:
       name: the plugin's name, with ``-`` between words.
       value: the entry point, ``module:Class``.
-      distribution: the distribution that brings it.
-      version: that distribution's version.
+      distribution: the distribution that brings it; the path of a plugin that is a class in a file.
+      version: that distribution's version; of a file, the beginning of the SHA-256 of its content.
       summary: that distribution's one-line description.
+      in_file: whether it is a class in a file that was named, and not installed.
     """
 
     name: str
@@ -35,10 +38,16 @@ class Entry:
     distribution: str
     version: str
     summary: str
+    in_file: bool = False
+
+    @property
+    def reference(self) -> str:
+        """What a spec calls it: its name, or ``/path/of/file.py:Class``."""
+        return self.value if self.in_file else self.name
 
     def origin(self) -> str:
-        """Returns the distribution with its version, as it is named in errors."""
-        return f"{self.distribution} {self.version}"
+        """Returns the distribution with its version, or the file, as it is named in errors."""
+        return self.distribution if self.in_file else f"{self.distribution} {self.version}"
 
 
 def find_plugins() -> tuple[Entry, ...]:
@@ -63,11 +72,15 @@ def duplicates(entries: Iterable[Entry]) -> frozenset[str]:
 
 
 def find_plugin(name: str) -> Entry:
-    """Returns the one installed plugin of that name.
+    """Returns the one installed plugin of that name, or the class in a file that ``./file.py:Class`` names.
 
     Raises:
-      PluginError: no distribution brings it (the nearest name is suggested), or two do (both are named).
+      PluginError: no distribution brings it (the nearest name is suggested), two do (both are named), or there is no
+        such file.
     """
+    in_file = file_and_class(name)
+    if in_file is not None:
+        return _in_file(name, *in_file)
     entries = find_plugins()
     found = [entry for entry in entries if entry.name == normal_name(name)]
     if not found:
@@ -76,6 +89,19 @@ def find_plugin(name: str) -> Entry:
         origins = " and ".join(entry.origin() for entry in found)
         raise PluginError(f"plugin '{found[0].name}' is brought by {origins}: uninstall one of the two")
     return found[0]
+
+
+def _in_file(name: str, path: str, cls: str) -> Entry:
+    """Returns a class in a file; its path is absolute, so that a run finds it again from anywhere."""
+    file = Path(path).expanduser().absolute()
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise PluginError(
+            f"plugin '{name}' cannot be read: {file}: {error.strerror}; put the file there, or name it where it is"
+        ) from error
+    version = hashlib.sha256(content).hexdigest()[:12]
+    return Entry(normal_name(name), f"{file}:{cls}", str(file), version, f"a class in {file.name}", in_file=True)
 
 
 def _unknown(name: str, entries: tuple[Entry, ...]) -> str:

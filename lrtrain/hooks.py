@@ -10,6 +10,7 @@ from typing import Any
 
 from lrtrain.context import EpochInfo, RunInfo, ScaleLearningRate, StepInfo, Stop
 from lrtrain.errors import LrtrainError, TrainingError, cause
+from lrtrain.plugin_code import prints_to_stderr
 from lrtrain.plugins import ActivePlugins, hooks_of
 
 
@@ -68,10 +69,11 @@ def _ask(callers: Sequence[tuple[str, Callable[..., list[Any]]]], title: str, **
     total = Requests()
     for name, call in callers:
         try:
-            answers = call(**arguments)
+            with prints_to_stderr():
+                answers = call(**arguments)
         except LrtrainError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise TrainingError(f"plugin '{name}' raised in {title}: {cause(error)}") from error
         for answer in answers:
             total += _request(name, title, answer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import shlex
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from lrtrain.checkpoint import Checkpoints, Progress
 from lrtrain.config import TrainConfig
 from lrtrain.context import EpochInfo, RunInfo, StepInfo
 from lrtrain.distributed import Processes
-from lrtrain.errors import TrainingError
+from lrtrain.errors import LrtrainError, TrainingError
 from lrtrain.hooks import Observers, Requests
 from lrtrain.order import epoch_order
 from lrtrain.reporting import Reporter
@@ -170,7 +171,23 @@ class Loop:
 
     def _agreed(self, ask: Callable[[], Requests]) -> Requests:
         """Asks in the main process, for all: hooks may look at a clock, and the processes would drift apart."""
-        return Requests(**json.loads(self._setup.processes.from_main(lambda: json.dumps(vars(ask())))))
+        try:
+            return Requests(**json.loads(self._setup.processes.from_main(lambda: json.dumps(vars(ask())))))
+        except LrtrainError as error:
+            raise TrainingError(f"{error}; {self._how_to_go_on()}") from error
+
+    def _how_to_go_on(self) -> str:
+        """Says what is left of a run that one of its plugins has ended."""
+        saved = self._setup.checkpoints
+        saved.wait()
+        step = saved.latest()
+        if step is None:
+            return "there is no checkpoint yet, so the run has to begin anew"
+        directory = shlex.quote(str(self._setup.run.directory))
+        return (
+            f"the checkpoint of step {step} is kept, and once the plugin is mended "
+            f"lrtrain --resume --run-dir {directory} continues the run"
+        )
 
     def _speed(self, chunk: _Chunk) -> float:
         """Returns examples per second since the chunk before was done."""

@@ -17,6 +17,7 @@ from typing_extensions import Doc
 
 from lrtrain.duration import Duration
 from lrtrain.errors import LrtrainError, OptionError, PluginError, SpecError, cause, nearest
+from lrtrain.plugin_code import prints_to_stderr
 from lrtrain.spec import Spec, format_value, short
 
 if TYPE_CHECKING:
@@ -109,12 +110,13 @@ def make(plugin: type, name: str, given: Mapping[str, Any]) -> Any:
             meaning = f" ({doc})" if (doc := _doc(hints[field.name])) else ""
             raise OptionError(f"plugin '{name}' needs its option '{field.name}'{meaning}: give {field.name}=...")
     try:
-        return plugin(**values)
+        with prints_to_stderr():
+            return plugin(**values)
     except LrtrainError:
         raise
     except ValueError as error:
         raise OptionError(f"plugin '{name}': {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise OptionError(f"plugin '{name}' fails with these options: {cause(error)}") from error
 
 

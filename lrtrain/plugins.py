@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import os
-import sys
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from lrtrain import hookspecs
 from lrtrain.discovery import GROUP, Entry, find_plugin
 from lrtrain.errors import OptionError, PluginError, nearest
 from lrtrain.options import make, resolved
+from lrtrain.plugin_code import load_from_file, prints_to_stderr, traced
 from lrtrain.spec import Spec, normal_name
 
 HOOKS = ("build_schedule", "on_step", "on_epoch_end")
@@ -33,7 +33,7 @@ class Plugin:
 
     def spec(self) -> Spec:
         """Returns the spec with all options resolved, those left at their defaults included."""
-        return Spec(self.entry.name, resolved(self.instance))
+        return Spec(self.entry.reference, resolved(self.instance))
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,8 @@ def load_class(entry: Entry) -> type:
       PluginError: it fails to import, is no frozen dataclass, or its hooks are misspelt or have wrong arguments.
     """
     try:
-        loaded = EntryPoint(entry.name, entry.value, GROUP).load()
+        with prints_to_stderr():
+            loaded = load_from_file(entry) if entry.in_file else EntryPoint(entry.name, entry.value, GROUP).load()
     except (Exception, SystemExit) as error:
         if os.environ.get("LRTRAIN_TRACEBACK") == "1":
             raise
@@ -171,9 +172,6 @@ def _registered(plugins: Sequence[Plugin]) -> pluggy.PluginManager:
     for plugin in reversed(plugins):
         manager.register(_holder(plugin), name=plugin.entry.name)
     manager.check_pending()
-    if os.environ.get("LRTRAIN_TRACE_PLUGINS") == "1":
-        manager.trace.root.setwriter(sys.stderr.write)
-        manager.enable_tracing()
     return manager
 
 
@@ -183,6 +181,8 @@ def _holder(plugin: Plugin) -> types.ModuleType:
     Instances may be equal (one class under two names), and cannot be hashed when an option is a table.
     """
     holder = types.ModuleType(plugin.entry.name)
+    trace = os.environ.get("LRTRAIN_TRACE_PLUGINS") == "1"
     for hook in hooks_of(type(plugin.instance)):
-        setattr(holder, hook, getattr(plugin.instance, hook))
+        method = getattr(plugin.instance, hook)
+        setattr(holder, hook, traced(method, hook, plugin.entry.name) if trace else method)
     return holder

@@ -10,7 +10,7 @@ from lrtrain.config import TrainConfig
 from lrtrain.discovery import find_plugin
 from lrtrain.errors import LrtrainError
 from lrtrain.run_record import Head, Run
-from lrtrain.spec import Spec, format_value, parse_spec
+from lrtrain.spec import Spec, file_and_class, format_value, parse_spec
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,9 @@ def _brief(spec: Spec, head: Head) -> Spec:
     from lrtrain.plugins import load_class
 
     try:
+        if file_and_class(spec.name) is not None:
+            # No file is imported because a run names it.
+            return spec
         entry = find_plugin(spec.name)
         if head.versions.get(entry.distribution) != entry.version:
             return spec

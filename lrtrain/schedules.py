@@ -13,6 +13,7 @@ import numpy as np
 from lrtrain.context import Schedule, ScheduleContext
 from lrtrain.errors import LrtrainError, ScheduleError, cause
 from lrtrain.formula import Piece, ask_formula
+from lrtrain.plugin_code import prints_to_stderr
 from lrtrain.plugins import ActivePlugins, activate
 from lrtrain.spec import Spec, short
 
@@ -105,10 +106,11 @@ def raw_schedule(active: ActivePlugins, context: ScheduleContext) -> Schedule:
     """Calls the hook and returns what the plugin built, once it has been seen to be callable."""
     name = active.schedule_plugin().entry.name
     try:
-        answers = active.manager.hook.build_schedule(context=context)
+        with prints_to_stderr():
+            answers = active.manager.hook.build_schedule(context=context)
     except LrtrainError as error:
         raise type(error)(_attributed(name, str(error))) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ScheduleError(f"plugin '{name}' cannot build its schedule: {cause(error)}") from error
     if not answers or not callable(answers[0]):
         built = short(repr(answers[0])) if answers else "None"
@@ -144,15 +146,19 @@ def tabulate(built: Schedule, total_steps: int, name: str) -> NDArray[np.float32
     # One function for all parts, so that it is compiled once.
     uncompiled = jax.vmap(lambda step: jnp.asarray(_no_text(built(step)), jnp.float64))
     compiled = jax.jit(uncompiled)
-    table = np.empty(total_steps, np.float32)
-    for begin in range(0, total_steps, _PART):
-        steps = np.arange(begin, min(begin + _PART, total_steps), dtype=np.int64)
+
+    def values_at(steps: NDArray[np.int64]) -> NDArray[np.float64]:
         exact = _traced_values(compiled, steps)
         if exact is not None and not np.all(exact >= 0):
             # Compiled, optax's polynomial may end at -1e-21 or NaN for 0: XLA fuses a product and a sum.
             exact = _traced_values(uncompiled, steps)
-        if exact is None:
-            exact = np.array([_number(built, step, name) for step in steps.tolist()])
+        return np.array([_number(built, step, name) for step in steps.tolist()]) if exact is None else exact
+
+    table = np.empty(total_steps, np.float32)
+    for begin in range(0, total_steps, _PART):
+        steps = np.arange(begin, min(begin + _PART, total_steps), dtype=np.int64)
+        with prints_to_stderr():
+            exact = values_at(steps)
         table[steps[0] : steps[-1] + 1] = _checked(exact, begin, name)
     return table
 
@@ -169,7 +175,7 @@ def _traced_values(vectorized: Callable[[Any], jax.Array], steps: NDArray[np.int
     with jax.ensure_compile_time_eval(), jax.enable_x64(True), on_cpu:
         try:
             return np.asarray(vectorized(steps))
-        except Exception:  # noqa: BLE001  # calling it step by step, which comes next, shows the plugin's own error
+        except (Exception, SystemExit):  # noqa: BLE001  # calling it step by step, which comes next, shows the plugin's own error
             return None
 
 
@@ -203,7 +209,7 @@ def _number(built: Schedule, step: int, name: str) -> float:
         value = built(step)
     except LrtrainError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ScheduleError(f"the schedule of plugin '{name}' fails at step {step}: {cause(error)}") from error
     try:
         if np.ndim(_no_text(value)) > 0:
@@ -235,8 +241,9 @@ def _is_traceable(built: Schedule) -> bool:
     import jax
 
     try:
-        jax.eval_shape(built, np.int32(0))
-    except Exception:  # noqa: BLE001  # plain Python; an error of its own shows when its table is made
+        with prints_to_stderr():
+            jax.eval_shape(built, np.int32(0))
+    except (Exception, SystemExit):  # noqa: BLE001  # plain Python; an error of its own shows when its table is made
         return False
     return True
 

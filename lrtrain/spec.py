@@ -1,8 +1,10 @@
 """The grammar of specs: ``sgdr(cycles=4, peak_value=1e-3)`` as text, and the same thing as a TOML table.
 
-A spec is a plugin's name with optional options. ``-`` and ``_`` are equal in names. A value is a number, ``true``,
-``false`` or ``none``, a word (``cosine``, ``25%``), a quoted text (its own quote doubled inside it), a list ``[a, b]``,
-a table ``{25%: 0.5}``, or another spec with its parentheses.
+A spec is a plugin's name with optional options. ``-`` and ``_`` are equal in names. In place of a name there may be a
+class in a file, ``./file.py:Class``, with quotes around all of that where the path has a blank or a mark of this
+grammar: ``"./my files/file.py:Class"(cycles=4)``. A value is a number, ``true``, ``false`` or ``none``, a word
+(``cosine``, ``25%``), a quoted text (its own quote doubled inside it), a list ``[a, b]``, a table ``{25%: 0.5}``, or
+another spec with its parentheses.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ _TOKEN = re.compile(
     r"""\s*+(?:(?P<quoted>"(?:[^"]|"")*+"|'(?:[^']|'')*+')|(?P<mark>[()\[\]{},=:])|(?P<word>[^\s()\[\]{},=:'"]+))"""
 )
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[-_.][A-Za-z0-9]+)*", re.ASCII)
+_FILE = re.compile(r"(?P<path>[^\x00-\x1f\x7f]*[^\x00-\x1f\x7f/]\.py):(?P<cls>[A-Za-z_][A-Za-z0-9_]*)", re.ASCII)
+_WORD_BEGINS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|_+")
 _OPTION = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*", re.ASCII)
 _INT = re.compile(r"[+-]?\d+", re.ASCII)
 _FLOAT = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -39,8 +43,29 @@ _WORDS: dict[str, Value] = {"true": True, "false": False, "none": None}
 
 
 def normal_name(name: str) -> str:
-    """Returns the one form of a plugin's name under which it is looked up: lower case, ``-`` for ``_`` and ``.``."""
+    """Returns the one form of a plugin's name under which it is looked up: lower case, ``-`` for ``_`` and ``.``.
+
+    A class in a file goes by the name of the class:
+
+    >>> normal_name("Warmup_Cosine"), normal_name("./file.py:WarmupCosine")
+    ('warmup-cosine', 'warmup-cosine')
+    """
+    in_file = file_and_class(name)
+    if in_file is not None:
+        name = _WORD_BEGINS.sub("-", in_file[1]).strip("-") or "plugin"
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def file_and_class(name: str) -> tuple[str, str] | None:
+    """Returns path and class of ``./file.py:Class``; None for a name of any other form."""
+    match = _FILE.fullmatch(name)
+    return None if match is None else (match["path"], match["cls"])
+
+
+def format_name(name: str) -> str:
+    """Returns a plugin's name as a spec has it: in quotes where it is a file with blanks or marks in its path."""
+    in_file = file_and_class(name)
+    return name if in_file is None or _format_key(in_file[0]) == in_file[0] else _quoted(name)
 
 
 @dataclass(frozen=True)
@@ -48,7 +73,7 @@ class Spec:
     """A plugin by name, with the options that the user gave (the others keep their defaults).
 
     Args:
-      name: the plugin's name.
+      name: the plugin's name, or ``./file.py:Class``.
       options: values by the option's name. A table with the key ``plugin`` becomes a spec, a tuple a list, a number of
         NumPy one of Python, a `Duration` its text; so what says the same is equal, however it was written.
 
@@ -88,7 +113,7 @@ class Spec:
 
     def __str__(self) -> str:
         inner = ", ".join(f"{name}={format_value(value)}" for name, value in self.options.items())
-        return f"{self.name}({inner})" if inner else self.name
+        return f"{format_name(self.name)}({inner})" if inner else format_name(self.name)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -124,7 +149,7 @@ def format_value(value: object) -> str:
         return "{" + ", ".join(f"{_format_key(str(key))}: {format_value(each)}" for key, each in value.items()) + "}"
     if isinstance(value, Spec) and not value.options:
         # Without its parentheses it would be read back as a word.
-        return f"{value.name}()"
+        return f"{format_name(value.name)}()"
     if isinstance(value, float) and math.isinf(value):
         return "1e999" if value > 0 else "-1e999"
     return _format_text(value) if isinstance(value, str) else str(value)
@@ -216,6 +241,13 @@ def _option_name(key: object) -> str:
 
 
 def _check_name(name: object) -> None:
+    if isinstance(name, str) and file_and_class(name) is not None:
+        return
+    if isinstance(name, str) and (".py" in name or name[:1] in (".", "/", "~")):
+        raise SpecError(
+            f"'{short(name)}' names no class in a file: write ./file.py:Class, with quotes around all of that where "
+            "the path has a blank or one of ()[]{},=:"
+        )
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise SpecError(
             f"'{short(name)}' is not the name of a plugin: letters, digits, - and _ are, as in warmup-cosine-decay"
@@ -274,13 +306,21 @@ class _Parser:
         )
 
     def spec(self, depth: int) -> Spec:
-        name = self.peek()
-        if not name or name in "()[]{},=:" or name[0] in "'\"":
-            raise self.error("the name of a plugin")
-        _check_name(self.take())
+        name = self.name()
+        _check_name(name)
         if self.peek() != "(":
             return Spec(name)
         return Spec(name, self.pairs("(", ")", "=", depth))
+
+    def name(self) -> str:
+        token = self.peek()
+        if not token or token in "()[]{},=:" or (token[0] in "'\"" and file_and_class(_unquoted(token)) is None):
+            raise self.error("the name of a plugin")
+        name = _unquoted(self.take())
+        if self.peek() == ":" and name.endswith(".py"):
+            self.take()
+            name = f"{name}:{self.take()}"
+        return name
 
     def value(self, depth: int) -> Value:
         if depth > MAX_DEPTH:
@@ -292,10 +332,11 @@ class _Parser:
             return self.pairs("{", "}", ":", depth)
         if not token or token in "()]},=:":
             raise self.error("a value")
-        if token[0] in "'\"":
-            return _unquoted(self.take())
         following = self.tokens[self.at + 1][0] if self.at + 1 < len(self.tokens) else ""
-        return self.spec(depth) if following == "(" else self.scalar()
+        # No value is followed by a colon, so there it is a class in a file.
+        if following == "(" or (following == ":" and token.endswith(".py")):
+            return self.spec(depth)
+        return _unquoted(self.take()) if token[0] in "'\"" else self.scalar()
 
     def scalar(self) -> Value:
         try:

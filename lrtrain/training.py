@@ -370,7 +370,7 @@ def _describe(
 ) -> dict[str, Any]:
     specs = [plugin.spec() for plugin in job.active.plugins]
     names = [spec.name for spec in specs]
-    chosen = names.index(job.active.schedule_plugin().entry.name)
+    chosen = names.index(job.active.schedule_plugin().entry.reference)
     # After `--on-schedule-change keep` the run's schedule is the one it had, whatever was asked for.
     specs[chosen] = planned.spec
     described = {
@@ -379,7 +379,7 @@ def _describe(
         "train": job.config.to_json(),
         "steps_per_epoch": steps_per_epoch,
         "total_steps": len(planned.values),
-        "versions": versions(plugin.entry.distribution for plugin in job.active.plugins),
+        "versions": versions(*(plugin.entry for plugin in job.active.plugins)),
         "device": {"kind": devices[0].device_kind, "count": len(devices)},
         "processes": len({device.process_index for device in devices}),
         "started": now(),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Iterable
+
+from lrtrain.discovery import Entry
 
 _LIBRARIES = ("lrtrain", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy")
 
 
-def versions(distributions: Iterable[str] = ()) -> dict[str, str]:
-    """Returns the versions of Python, of the libraries that compute, and of further distributions."""
-    names = dict.fromkeys([*_LIBRARIES, *distributions])
-    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in names}}
+def versions(*plugins: Entry) -> dict[str, str]:
+    """Returns the versions of Python, of the libraries that compute, and of what brings the plugins."""
+    libraries = {name: importlib.metadata.version(name) for name in _LIBRARIES}
+    return {"python": platform.python_version(), **libraries, **{each.distribution: each.version for each in plugins}}

@@ -367,7 +367,7 @@ def completed(words: str, at: int) -> list[str]:
         ("lrtrain train --plugin sgdr --plugin w", 5, [name for name in SCHEDULES if name.startswith("w")]),
         ("lrtrain plot --plugin ", 3, SCHEDULES),
         ("lrtrain plugins show li", 3, ["linear", "linear-onecycle"]),
-        ("lrtrain plugins ", 2, ["list", "show"]),
+        ("lrtrain plugins ", 2, ["install", "list", "new", "show", "uninstall"]),
         ("lrtrain --plugin sgdr --opt", 3, ["--optimizer"]),
         ("lrtrain --plugin sgdr --optimizer ada", 4, ["adagrad", "adam", "adamw"]),
         ("lrtrain completion ", 2, ["bash", "zsh", "fish"]),

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import json
 import sys
 
-import pytest
-
+from lrtrain.discovery import find_plugin
 from lrtrain.versions import versions
 
 
@@ -21,12 +19,8 @@ def test_versions_are_those_of_the_modules() -> None:
     assert json.loads(json.dumps(found)) == found
 
 
-def test_further_distributions_come_last_and_once() -> None:
-    found = versions(["pytest", "jax", "pytest"])
-    assert found == {**versions(), "pytest": pytest.__version__}
-    assert list(found)[-1] == "pytest"
-
-
-def test_a_distribution_that_is_not_there() -> None:
-    with pytest.raises(importlib.metadata.PackageNotFoundError):
-        versions(["no-such-distribution"])
+def test_what_brings_the_plugins_comes_last_and_once() -> None:
+    wsd, sgdr = find_plugin("wsd"), find_plugin("sgdr")
+    found = versions(wsd, sgdr, wsd)
+    assert found == {**versions(), "lrtrain-wsd": wsd.version, "lrtrain-sgdr": sgdr.version}
+    assert list(found)[-2:] == ["lrtrain-wsd", "lrtrain-sgdr"]

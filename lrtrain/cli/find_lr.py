@@ -14,6 +14,7 @@ from lrtrain.cli.output import check_output, force_option, output_option, writab
 from lrtrain.config import LOSS_REDUCTIONS, TrainConfig
 from lrtrain.errors import TrainingError
 from lrtrain.optimizers import OPTIMIZERS
+from lrtrain.spec import normal_name
 
 if TYPE_CHECKING:
     from lrtrain.lr_finder import RangeTest
@@ -147,7 +148,7 @@ def _show(test: RangeTest, output: Path | None) -> None:
 
 
 def _in_words(test: RangeTest) -> str:
-    name, scale = test.spec.name, test.scale(test.suggestion)
+    name, scale = normal_name(test.spec.name), test.scale(test.suggestion)
     if scale is None:
         return f"the learning rate of {name} is 0 throughout, and no factor changes that"
     return (

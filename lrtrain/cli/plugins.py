@@ -5,15 +5,19 @@ from __future__ import annotations
 import inspect
 import json
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from lrtrain.cli.options import complete_plugin, json_option
 from lrtrain.cli.plugins_check import check
+from lrtrain.cli.plugins_install import install, uninstall
+from lrtrain.cli.plugins_new import new
+from lrtrain.cli.terminal import printable
 from lrtrain.discovery import Entry, duplicates, find_plugin, find_plugins
 from lrtrain.errors import LrtrainError
+from lrtrain.spec import format_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,19 +26,22 @@ if TYPE_CHECKING:
 _STEPS, _STEPS_PER_EPOCH = 2350, 235
 
 
-@click.group("plugins", short_help="List the installed plugins, or show one.", invoke_without_command=True)
+@click.group("plugins", short_help="List, show, make, install and uninstall plugins.", invoke_without_command=True)
 @click.pass_context
 def command(ctx: click.Context) -> None:
-    """List the installed plugins, or show what one does and takes."""
+    """List the installed plugins, show what one does and takes, make one, install and uninstall them."""
     if ctx.invoked_subcommand is None:
         ctx.invoke(list_plugins, load=False, as_json=False)
 
 
 command.add_command(check)
+command.add_command(new)
+command.add_command(install)
+command.add_command(uninstall)
 
 
 @command.command("list", short_help="List the installed plugins.")
-@click.option("--load", is_flag=True, help="Import each plugin, and show its hooks or why it fails.")
+@click.option("--load", is_flag=True, help="Import each plugin, and show its hooks, or what is wrong and the cure.")
 @json_option()
 def list_plugins(load: bool, as_json: bool) -> None:
     """List the installed plugins with the packages that bring them.
@@ -43,7 +50,7 @@ def list_plugins(load: bool, as_json: bool) -> None:
     """
     entries = find_plugins()
     twice = duplicates(entries)
-    rows = [_row(entry, twice, load=load) for entry in entries]
+    rows = [_row(entry, twice) | (_loaded(entry, entries) if load else {}) for entry in entries]
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
@@ -85,19 +92,21 @@ def show(name: str, as_json: bool) -> None:
         click.echo(json.dumps(shown, indent=2))
         return
     click.echo(
-        f"{click.style(entry.name, bold=True)}  ({entry.origin()}; hooks: {', '.join(hooks)})\n\n{documentation}\n"
+        f"{click.style(printable(entry.name), bold=True)}  ({printable(entry.origin())}; hooks: {', '.join(hooks)})\n\n"
+        + "\n".join(map(printable, documentation.splitlines()))
+        + "\n"
     )
     if options:
         rows = [[each["name"], each["type"], each["default"] or "(required)", each["doc"]] for each in options]
         click.echo(_table(["option", "type", "default", "meaning"], rows) + "\n")
-    click.echo(f"Example\n  {example}\n")
+    click.echo(f"Example\n  {printable(example)}\n")
     if curve is not None:
         from lrtrain.cli.terminal import draw
 
         click.echo(f"Learning rate over 10 epochs of {_STEPS_PER_EPOCH} steps, with the defaults")
-        click.echo(draw({entry.name: curve}))
+        click.echo(draw({printable(entry.name): curve}))
     elif "build_schedule" in hooks:
-        click.echo(f"No curve with the defaults: {no_curve}")
+        click.echo(f"No curve with the defaults: {printable(str(no_curve))}")
 
 
 def _identity(entry: Entry) -> dict[str, Any]:
@@ -109,25 +118,29 @@ def _identity(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _row(entry: Entry, twice: Iterable[str], *, load: bool) -> dict[str, Any]:
-    row = {**_identity(entry), "duplicate": entry.name in twice}
-    if load:
-        from lrtrain.plugins import hooks_of, load_class
+def _row(entry: Entry, twice: Collection[str]) -> dict[str, Any]:
+    return {**_identity(entry), "duplicate": entry.name in twice}
 
-        try:
-            row |= {"hooks": list(hooks_of(load_class(entry))), "error": None}
-        except LrtrainError as error:
-            row |= {"hooks": [], "error": str(error)}
-    return row
+
+def _loaded(entry: Entry, installed: Sequence[Entry]) -> dict[str, Any]:
+    """Returns what is known of a plugin once it has been imported."""
+    from lrtrain.plugin_problems import problems_of
+    from lrtrain.plugins import hooks_of, load_class
+
+    problems = [vars(problem) for problem in problems_of(entry, installed)]
+    error = next((each["text"] for each in problems if each["kind"] == "broken"), None)
+    hooks = list(hooks_of(load_class(entry))) if error is None else []
+    return {"hooks": hooks, "error": error, "problems": problems}
 
 
 def _cell(row: dict[str, Any], column: str) -> str:
-    if column == "hooks":
-        return "(broken)" if row["error"] else ", ".join(row["hooks"])
-    if column == "summary" and row.get("error"):
-        return str(row["error"])
+    problems = row.get("problems", [])
+    if column == "hooks" and problems:
+        return f"({problems[0]['kind']})"
+    if column == "summary" and problems:
+        return "; ".join(f"{each['text']}: {each['cure']}" for each in problems)
     mark = " (duplicate)" if column == "name" and row["duplicate"] else ""
-    return str(row[column]) + mark
+    return ", ".join(row["hooks"]) if column == "hooks" else str(row[column]) + mark
 
 
 def _documentation(plugin: type) -> str:
@@ -140,7 +153,8 @@ def _example(entry: Entry, options: Sequence[dict[str, Any]]) -> str:
     """Returns a command: with the options that must be given, or else with the first that has a default."""
     given = [f"{each['name']}=..." for each in options if each["default"] is None]
     given = given or [f"{each['name']}={each['default']}" for each in options if each["default"] != "none"][:1]
-    spec = f"{entry.name}({', '.join(given)})" if given else entry.name
+    name = format_name(entry.reference)
+    spec = f"{name}({', '.join(given)})" if given else name
     return f"lrtrain --plugin {shlex.quote(spec)} --epochs 3"
 
 
@@ -150,15 +164,15 @@ def _curve(entry: Entry) -> tuple[NDArray[np.float32] | None, str | None]:
     from lrtrain.schedules import build_table, make_context
 
     try:
-        return build_table(activate([entry.name]), make_context(_STEPS, _STEPS_PER_EPOCH)).values, None
+        return build_table(activate([entry.reference]), make_context(_STEPS, _STEPS_PER_EPOCH)).values, None
     except LrtrainError as error:
         return None, str(error)
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Returns rows in columns; the last column takes what it needs."""
-    widths = [max(len(row[index]) for row in [header, *rows]) for index in range(len(header) - 1)]
-    lines = [header, *rows]
+    lines = [[printable(cell) for cell in row] for row in [header, *rows]]
+    widths = [max(len(line[index]) for line in lines) for index in range(len(header) - 1)]
     texts = [
         "  ".join([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[-1]]) for line in lines
     ]

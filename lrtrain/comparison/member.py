@@ -195,7 +195,7 @@ def _describe(  # noqa: PLR0913, PLR0917
         "train": dataclasses.replace(plan.train, seed=trial.seed).to_json(),
         "steps_per_epoch": steps_per_epoch,
         "total_steps": len(values),
-        "versions": versions(plugin.entry.distribution for plugin in active.plugins),
+        "versions": versions(*(plugin.entry for plugin in active.plugins)),
         "device": {"kind": devices[0].device_kind, "count": 1},
         "started": now(),
         "comparison": {

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 from lrtrain.config import TrainConfig
 from lrtrain.errors import UsageError, nearest
-from lrtrain.spec import Spec
+from lrtrain.spec import Spec, file_and_class, normal_name
 
 Protocol: TypeAlias = Literal["fair", "as-is"]
 PROTOCOLS: tuple[Protocol, ...] = ("fair", "as-is")
@@ -177,8 +177,15 @@ def _row(table: Mapping[str, Any]) -> Row:
 def labelled(specs: Sequence[Spec | str | Mapping[str, Any]]) -> tuple[Row, ...]:
     """Returns a row for each spec, called by the plugin's name or, where that is not enough, by the whole spec."""
     named = [Spec.of(spec) for spec in specs]
-    names = [spec.name for spec in named]
-    return tuple(Row(spec.name if names.count(spec.name) == 1 else str(spec), spec) for spec in named)
+    names = [label_of(spec) for spec in named]
+    return tuple(
+        Row(name if names.count(name) == 1 else str(spec), spec) for name, spec in zip(names, named, strict=True)
+    )
+
+
+def label_of(spec: Spec) -> str:
+    """Returns the plugin's name as given; of a class in a file, the name that the class goes by."""
+    return spec.name if file_and_class(spec.name) is None else normal_name(spec.name)
 
 
 def _one_of(name: str, value: str, known: Sequence[str]) -> None:

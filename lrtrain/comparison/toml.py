@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from lrtrain.comparison.plan import BUDGETS, HOLDOUT, Effort, Plan, Row
+from lrtrain.comparison.plan import BUDGETS, HOLDOUT, Effort, Plan, Row, label_of
 from lrtrain.config import TrainConfig
 from lrtrain.errors import LrtrainError, UsageError, nearest
 from lrtrain.plugins import activate
@@ -115,7 +115,7 @@ class _Reader:
             raise self._wrong(key, message, index) from error
         if label is not None and not isinstance(label, str):
             raise self._wrong("label", f"label = {label!r} is refused: expected text", index)
-        return Row(label or spec.name, spec)
+        return Row(label or label_of(spec), spec)
 
     def _train(self, table: Mapping[str, Any]) -> TrainConfig:
         self._known(table, _TRAIN, "train")

@@ -1,0 +1,278 @@
+"""Plugins that do what they should not: one sentence that names them, results untouched, and a run that is not lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from lrtrain import StepInfo, Stop, hookspecs
+from lrtrain.cli import main
+from lrtrain.errors import LrtrainError, TrainingError
+from lrtrain.hooks import Observers
+from lrtrain.hookspecs import HookDeprecationWarning, deprecated, hookspec
+from lrtrain.plugins import activate
+from lrtrain.schedules import build_table, make_context
+
+Install = Callable[..., str]
+
+BUILDING = """
+@dataclass(frozen=True)
+class Plugin:
+    '''Builds.'''
+    value: float = 1e-3
+    @hookimpl
+    def build_schedule(self, context):
+        {body}
+"""
+WATCHING = """
+@dataclass(frozen=True)
+class Plugin:
+    '''Watches.'''
+    @hookimpl
+    def {hook}(self, {arguments}):
+        {body}
+"""
+
+
+def process(site: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "lrtrain", *arguments]
+    variables = {**os.environ, "PYTHONPATH": str(site / "site"), **environment}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=variables, cwd=site, timeout=200)
+
+
+def sentence(done: subprocess.CompletedProcess[str], code: int) -> str:
+    """Returns the one sentence that a command ended with."""
+    assert (done.returncode, done.stdout) == (code, ""), done.stderr
+    assert done.stderr.startswith("Error: ")
+    assert done.stderr.count("\n") == 1, done.stderr
+    return done.stderr.removeprefix("Error: ").rstrip()
+
+
+# ----------------------------------------------------------------------------------------------------- build_schedule
+
+SCHEDULES = {
+    "raise ValueError('no\\nway')": "plugin 'bad' cannot build its schedule: ValueError: no",
+    "import sys; sys.exit(3)": "plugin 'bad' cannot build its schedule: SystemExit: 3",
+    "return None": "plugin 'bad' built None: a schedule is a callable from the step to the learning rate",
+    "return 0.1": "plugin 'bad' built 0.1: a schedule is a callable",
+    "import numpy; return numpy.ones(3)": "plugin 'bad' built array([1., 1., 1.]): a schedule is a callable",
+    "return lambda step: float('nan') if step == 2 else 1.0": "'bad' gives nan at step 2: a learning rate is finite",
+    "import jax.numpy as j; return lambda s: j.where(s == 2, j.nan, 1.0)": "'bad' gives nan at step 2: a learning rate",
+    "import sys; return lambda step: sys.exit(3)": "the schedule of plugin 'bad' fails at step 0: SystemExit: 3",
+    "return lambda step: [1.0, 2.0]": "'bad' gives an array of shape (2,) at a step: expected a number",
+}
+
+
+@pytest.mark.parametrize("body", SCHEDULES)
+def test_a_schedule_that_no_run_can_use(install_plugin: Install, body: str) -> None:
+    install_plugin("bad", BUILDING.format(body=body))
+    with pytest.raises(LrtrainError) as caught:
+        build_table(activate(["bad"]), make_context(10, 5))
+    assert SCHEDULES[body] in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("import sys; sys.exit(0)", "plugin 'bad' of test-bad 1.0 fails to import: SystemExit: 0"),
+        (
+            BUILDING.format(body="...") + "    def __post_init__(self): raise SystemExit(0)\n",
+            "plugin 'bad' fails with these options: SystemExit: 0",
+        ),
+        (BUILDING.format(body="import sys; sys.exit(0)"), "plugin 'bad' cannot build its schedule: SystemExit: 0"),
+    ],
+    ids=["import", "options", "build_schedule"],
+)
+def test_sys_exit_is_a_sentence_and_no_success(install_plugin: Install, tmp_path: Path, source: str, said: str) -> None:
+    install_plugin("bad", source)
+    done = process(tmp_path, "plot", "--plugin", "bad", "--steps", "10")
+    assert said in sentence(done, 2)
+
+
+def test_sys_exit_in_a_hook(install_plugin: Install) -> None:
+    body = "import sys; sys.exit(0)"
+    install_plugin("bad", WATCHING.format(hook="on_step", arguments="step", body=body))
+    with pytest.raises(TrainingError, match=r"^plugin 'bad' raised in on_step at step 7: SystemExit: 0$"):
+        Observers(activate(["bad"])).step(None, StepInfo(7, 0, 0.1, 1.0))  # type: ignore[arg-type]
+
+
+# ------------------------------------------------------------------------------------------------------------ printing
+
+PRINTING = "print('imported')\n" + BUILDING.format(
+    body="print('built'); return lambda step: (print('called'), self.value)[1]"
+)
+
+
+def test_what_a_plugin_prints_is_not_among_the_results(install_plugin: Install) -> None:
+    install_plugin("loud", PRINTING)
+    shown = CliRunner().invoke(main, ["plugins", "show", "loud", "--json"])
+    assert json.loads(shown.stdout)["name"] == "loud"
+    assert {"imported", "built", "called"} <= set(shown.stderr.split())
+    listed = CliRunner().invoke(main, ["plugins", "list", "--load", "--json"])
+    assert "loud" in {row["name"] for row in json.loads(listed.stdout)}
+
+
+def test_what_an_observer_prints(install_plugin: Install, capsys: pytest.CaptureFixture[str]) -> None:
+    body = "print('watching'); return Stop('seen')"
+    install_plugin("loud", WATCHING.format(hook="on_step", arguments="step", body=body))
+    Observers(activate(["loud"])).step(None, StepInfo(7, 0, 0.1, 1.0))  # type: ignore[arg-type]
+    assert tuple(capsys.readouterr()) == ("", "watching\n")
+
+
+# ------------------------------------------------------------------------------------------------------------- hanging
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{mark}; import time; time.sleep(60)",
+        BUILDING.format(body="{mark}; import time; time.sleep(60)"),
+        BUILDING.format(body="{mark}\n        while True: pass"),
+    ],
+    ids=["import", "sleeping", "busy"],
+)
+def test_a_plugin_that_hangs_can_be_interrupted(install_plugin: Install, tmp_path: Path, source: str) -> None:
+    mark = tmp_path / "reached"
+    install_plugin("slow", source.replace("{mark}", f"open({str(mark)!r}, 'w').close()"))
+    started = subprocess.Popen(
+        [sys.executable, "-m", "lrtrain", "plot", "--plugin", "slow", "--output", "curve.csv"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not mark.exists() and started.poll() is None:
+        time.sleep(0.05)
+    started.send_signal(signal.SIGINT)
+    # Far less than the minute that it would hang.
+    output, said = started.communicate(timeout=30)
+    assert (started.returncode, output, said) == (130, "", "\nError: interrupted\n")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["reached", "site"]
+
+
+# ---------------------------------------------------------------------------------------------- observers in a real run
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("hook", "arguments", "condition", "place"),
+    [
+        ("on_epoch_end", "epoch", "epoch.epoch == 1", "on_epoch_end of epoch 1"),
+        ("on_step", "step", "step.step == 4", "on_step at step 4"),
+    ],
+)
+def test_an_observer_that_raises_in_a_run(  # noqa: PLR0917
+    install_plugin: Install, tmp_path: Path, tiny: Path, hook: str, arguments: str, condition: str, place: str
+) -> None:
+    mended = tmp_path / "mended"
+    body = f"from pathlib import Path\n        if {condition} and not Path({str(mended)!r}).exists(): [][0]"
+    install_plugin("bad", WATCHING.format(hook=hook, arguments=arguments, body=body))
+    data = ["--dataset", "tiny", "--data-dir", str(tiny), "--batch-size", "24", "--devices", "1", "--quiet"]
+    done = process(tmp_path, "--plugin", "sgdr", "--plugin", "bad", *data, "--epochs", "3", "--run-dir", "a run")
+    said = sentence(done, 1)
+    assert said.startswith(f"plugin 'bad' raised in {place}: IndexError: list index out of range; ")
+    assert "the checkpoint of step 3 is kept" in said
+    command = said[said.index("lrtrain --resume") :].removesuffix(" continues the run")
+    assert shlex.split(command) == ["lrtrain", "--resume", "--run-dir", str(tmp_path / "a run")]
+    mended.touch()
+    resumed = process(tmp_path, *shlex.split(command)[1:], "--quiet")
+    assert resumed.returncode == 0, resumed.stderr
+    assert len((tmp_path / "a run" / "steps.csv").read_text().splitlines()) == 1 + 9
+
+
+# ----------------------------------------------------------------------------------------------------------- terminals
+
+ESCAPE = "\x1b]0;title\x07\x1b[2J"
+
+
+def test_control_sequences_of_a_plugin_do_nothing_to_the_terminal(install_plugin: Install, tmp_path: Path) -> None:
+    install_plugin("evil", BUILDING.format(body="return lambda step: 1.0").replace("Builds.", f"Builds {ESCAPE}."))
+    (info,) = (tmp_path / "site").glob("*.dist-info")
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: test-evil\nVersion: 1.0\nSummary: sums {ESCAPE}\n")
+    (info / "entry_points.txt").write_text(f"[lrtrain.plugins]\nevil = test_evil_evil:Plugin\n{ESCAPE} = a:B\n")
+    for arguments in (["list"], ["list", "--load"], ["show", "evil"], ["show", ESCAPE]):
+        result = CliRunner().invoke(main, ["plugins", *arguments])
+        assert "\\x1b" in result.output
+        assert "\x1b" not in result.output
+        assert "\x07" not in result.output
+
+
+# ------------------------------------------------------------------------------------------------------------- tracing
+
+
+def test_each_hook_call_is_traced(
+    install_plugin: Install, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LRTRAIN_TRACE_PLUGINS", "1")
+    install_plugin("quiet", WATCHING.format(hook="on_step", arguments="step", body="return None"))
+    install_plugin("ends", WATCHING.format(hook="on_step", arguments="run, step", body="return Stop('a\\nb')"))
+    install_plugin("fails", WATCHING.format(hook="on_step", arguments="", body="raise ValueError('no')"))
+    active = activate(["constant(value=0.5)", "quiet", "ends"])
+    requests = Observers(active).step(None, StepInfo(7, 0, 0.1, 1.0))  # type: ignore[arg-type]
+    assert requests.stop == "ends: a\nb"
+    assert (build_table(active, make_context(4, 2)).values == 0.5).all()
+    with pytest.raises(TrainingError, match="'fails' raised in on_step at step 7: ValueError: no"):
+        Observers(activate(["fails"])).step(None, StepInfo(7, 0, 0.1, 1.0))  # type: ignore[arg-type]
+    output, said = capsys.readouterr()
+    lines = said.splitlines()
+    assert output == ""
+    assert lines[:2] == [
+        "lrtrain: hook on_step of quiet -> None",
+        f"lrtrain: hook on_step of ends -> {Stop(chr(97) + chr(10) + chr(98))!r}",
+    ]
+    assert lines[2].startswith("lrtrain: hook build_schedule of constant -> <function ")
+    assert lines[3:] == ["lrtrain: hook on_step of fails raised ValueError('no')"]
+
+
+def test_nothing_is_traced_unasked(install_plugin: Install, capsys: pytest.CaptureFixture[str]) -> None:
+    build_table(activate(["constant"]), make_context(4, 2))
+    assert tuple(capsys.readouterr()) == ("", "")
+
+
+# --------------------------------------------------------------------------------------------------------- deprecation
+
+
+def test_a_deprecated_hook_works_and_says_what_replaces_it(
+    install_plugin: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def on_step(run, step): ...
+
+    warning = deprecated("on_step", since="0.2", until="0.4", instead="on_chunk")
+    monkeypatch.setattr(hookspecs, "on_step", hookspec(warn_on_impl=warning)(on_step))
+    install_plugin("old", WATCHING.format(hook="on_step", arguments="step", body="return Stop('works')"))
+    said = r"^on_step is deprecated since lrtrain 0\.2 and goes with lrtrain 0\.4: use on_chunk$"
+    with pytest.warns(HookDeprecationWarning, match=said) as caught:
+        active = activate(["old"])
+    assert Path(caught[0].filename).name == "test_old_old.py", "the warning shows the plugin's own line"
+    assert Observers(active).step(None, StepInfo(7, 0, 0.1, 1.0)).stop == "old: works"  # type: ignore[arg-type]
+
+
+def test_a_deprecated_argument(install_plugin: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    def on_step(run, step): ...
+
+    arguments = {"run": deprecated("run of on_step", since="0.2", until="0.4", instead="step.run")}
+    monkeypatch.setattr(hookspecs, "on_step", hookspec(warn_on_impl_args=arguments)(on_step))
+    install_plugin("old", WATCHING.format(hook="on_step", arguments="run, step", body="..."))
+    install_plugin("new", WATCHING.format(hook="on_step", arguments="step", body="..."))
+    with pytest.warns(HookDeprecationWarning, match=r"^run of on_step is deprecated .*: use step\.run$"):
+        activate(["old"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        activate(["new"])
+
+
+def test_the_warning_is_shown_to_users(install_plugin: Install) -> None:
+    assert issubclass(HookDeprecationWarning, FutureWarning), "Python shows no DeprecationWarning by itself"
