@@ -10,6 +10,8 @@ import contextlib
 import importlib
 import json
 import logging
+import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 VERSION = 2
 KEEP_LATEST = 3
+_LATE = 0.2
 # As the C library says them.
 _REFUSED = (
     "No space left",
@@ -162,9 +165,10 @@ class Checkpoints:
         unsound: list[str] = []
         for step, path in sorted(self._paths().items(), reverse=True):
             try:
-                progress, table, stored = self._restore_progress(step)
-                state = self.restore_state(step, like)
-                _check(stored, state, table)
+                with _late_errors_dropped():
+                    progress, table, stored = self._restore_progress(step)
+                    state = self.restore_state(step, like)
+                    _check(stored, state, table)
             except LrtrainError:
                 raise
             except Exception as error:  # noqa: BLE001  # whatever Orbax and its libraries make of damaged files
@@ -275,6 +279,26 @@ def _check(stored: Mapping[str, Any], state: TrainState, table: NDArray[np.float
     values = {name: value for name, value in stored.items() if name != "sha256"}
     if stored["version"] > 1 and digest(values, [*map(np.asarray, jax.tree.leaves(state)), table]) != stored["sha256"]:
         raise ValueError("its checksum does not fit its contents")
+
+
+@contextlib.contextmanager
+def _late_errors_dropped() -> Iterator[None]:
+    """Drops what Tensorstore's threads still have to say when the reading of a damaged file has failed."""
+    told = sys.unraisablehook
+
+    def hook(late: sys.UnraisableHookArgs) -> None:
+        if str(late.exc_value) != "Event loop is closed":
+            told(late)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    except Exception:
+        # They have no end that could be waited for.
+        time.sleep(_LATE)
+        raise
+    finally:
+        sys.unraisablehook = told
 
 
 def _has_readable_metrics(path: Path) -> bool:

@@ -44,14 +44,17 @@ def signals_watched() -> Iterator[None]:
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
     signal.signal(signal.SIGTERM, raise_for)
-    signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+    # By its number alone, so that it stays open to the end of the process.
+    signal.set_wakeup_fd(theirs.detach(), warn_on_full_buffer=False)
     threading.Thread(target=_watch, args=(ours,), name="signals", daemon=True).start()
     yield
 
 
 def _watch(signals: socket.socket) -> NoReturn:
     """Waits for the first signal, and then for a second one or for too long a silence."""
-    first = next(number for number in iter(lambda: signals.recv(1)[0], None) if number in SIGNALS)
+    first = signals.recv(1)[0]
+    while first not in SIGNALS:
+        first = signals.recv(1)[0]
     deadline = time.monotonic() + _GRACE
     while True:
         if select.select([signals], [], [], _POLL)[0] and set(signals.recv(16)).intersection(SIGNALS):
