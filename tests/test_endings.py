@@ -23,7 +23,7 @@ import time
 @dataclass(frozen=True)
 class Plugin:
     "Blocks in a hook."
-    at: int = -1
+    at: int = -1000
     def wait(self, run, name):
         (run.directory.parent / name).touch()
         end = time.monotonic() + 60
