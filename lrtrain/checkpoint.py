@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import json
 import logging
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrtrain.context import EpochInfo
-from lrtrain.errors import RunDirError, TrainingError
+from lrtrain.digest import digest
+from lrtrain.distributed import ALONE, Processes
+from lrtrain.errors import LrtrainError, RunDirError, TrainingError, cause
 from lrtrain.interrupts import interrupts_held_back
 from lrtrain.schedules import fingerprint
 
@@ -26,8 +31,19 @@ if TYPE_CHECKING:
 
     from lrtrain.engine import TrainState
 
-VERSION = 1
+VERSION = 2
 KEEP_LATEST = 3
+_LATE = 0.2
+# As the C library says them.
+_REFUSED = (
+    "No space left",
+    "File too large",
+    "Disk quota",
+    "Read-only file system",
+    "Permission denied",
+    "No such file",
+)
+_OF_THE_FILE = ("version", "fingerprint", "sha256")
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +57,8 @@ class Progress:
       history: the epochs done.
       epoch_losses: the losses of the updates done in an epoch that has not ended.
       stopped: why a hook ended the run, if one did.
+      asked: what hooks have asked for and has not acted yet: the step at which it does, a factor for the learning rate,
+        and a reason to stop.
     """
 
     step: int
@@ -49,6 +67,7 @@ class Progress:
     history: tuple[EpochInfo, ...] = ()
     epoch_losses: tuple[float, ...] = ()
     stopped: str | None = None
+    asked: tuple[tuple[int, float, str | None], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Returns all fields as JSON holds them."""
@@ -57,14 +76,33 @@ class Progress:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Progress:
         """Returns what `to_json` wrote."""
-        fields = {name: value for name, value in values.items() if name not in ("version", "fingerprint")}
+        fields = {name: value for name, value in values.items() if name not in _OF_THE_FILE}
         history = tuple(EpochInfo(**epoch) for epoch in fields.pop("history"))
-        return cls(**{**fields, "epoch_losses": tuple(fields["epoch_losses"])}, history=history)
+        # Of version 1, which had none.
+        asked = tuple((step, factor, stop) for step, factor, stop in fields.pop("asked", ()))
+        return cls(**{**fields, "epoch_losses": tuple(fields["epoch_losses"])}, history=history, asked=asked)
 
 
 def import_orbax() -> None:
     """Imports Orbax, so that the first checkpoint need not: it takes some ten times as long as a checkpoint."""
     importlib.import_module("orbax.checkpoint")
+
+
+@dataclass(frozen=True, eq=False)
+class Restored:
+    """A checkpoint that has been read.
+
+    Args:
+      progress: how far it is.
+      table: its learning rates, float32[total_steps].
+      state: what is trained.
+      unsound: newer checkpoints that could not be read, each with the reason.
+    """
+
+    progress: Progress
+    table: NDArray[np.float32]
+    state: TrainState
+    unsound: tuple[str, ...]
 
 
 class Checkpoints:
@@ -97,6 +135,7 @@ class Checkpoints:
         # The next step takes over the state's memory while the checkpoint is still being written. On the host, because
         # copying on the devices, and Orbax's slices of what several of them hold, compile a program for every shape.
         copied = jax.tree.map(np.array, state)
+        values = {**progress.to_json(), "fingerprint": fingerprint(table), "version": VERSION}
         accuracy = progress.history[-1].test_accuracy if progress.history and not progress.epoch_losses else 0.0
         # Torn by an interrupt, Orbax goes on in a thread that it has forgotten, and fails there when it is closed.
         with _failures_named(self._directory), interrupts_held_back():
@@ -105,12 +144,50 @@ class Checkpoints:
                 args=ocp.args.Composite(
                     state=ocp.args.StandardSave(copied),
                     learning_rates=ocp.args.ArraySave(table),
-                    progress=ocp.args.JsonSave(
-                        {**progress.to_json(), "fingerprint": fingerprint(table), "version": VERSION}
-                    ),
+                    progress=ocp.args.JsonSave({**values, "sha256": digest(values, [*jax.tree.leaves(copied), table])}),
                 ),
                 metrics={"test_accuracy": accuracy},
             )
+
+    def has_any(self) -> bool:
+        """Tells whether there is a checkpoint, sound or not."""
+        return bool(self._paths())
+
+    def restore_newest(self, like: TrainState) -> Restored:
+        """Returns the newest checkpoint that is sound.
+
+        Args:
+          like: a state of the same structure and placement.
+
+        Raises:
+          RunDirError: there is none, or it was written by a later version.
+        """
+        unsound: list[str] = []
+        for step, path in sorted(self._paths().items(), reverse=True):
+            try:
+                with _late_errors_dropped():
+                    progress, table, stored = self._restore_progress(step)
+                    state = self.restore_state(step, like)
+                    _check(stored, state, table)
+            except LrtrainError:
+                raise
+            except Exception as error:  # noqa: BLE001  # whatever Orbax and its libraries make of damaged files
+                unsound.append(f"{path.name} ({cause(error)[:200]})")
+                continue
+            return Restored(progress, table, state, tuple(unsound))
+        if not unsound:
+            raise RunDirError(f"{self._directory.parent} has no checkpoint to resume from: start a new run instead")
+        raise RunDirError(
+            f"{self._directory.parent} has no checkpoint that is sound: {', '.join(unsound)}: start a new run instead"
+        )
+
+    def set_aside_after(self, step: int, processes: Processes = ALONE) -> None:
+        """Renames the checkpoints of later steps, which are not sound: the steps will have new ones."""
+        self.close()
+        with processes.together():
+            for later, path in self._paths().items() if processes.is_main else ():
+                if later > step:
+                    _set_aside(path)
 
     def restore_progress(self) -> tuple[Progress, NDArray[np.float32]]:
         """Returns the progress of the newest checkpoint and its learning rates, float32[total_steps].
@@ -118,18 +195,27 @@ class Checkpoints:
         Raises:
           RunDirError: there is no checkpoint.
         """
+        step = max(self._paths(), default=None)
+        if step is None:
+            raise RunDirError(f"{self._directory.parent} has no checkpoint to resume from: start a new run instead")
+        return self._restore_progress(step)[:2]
+
+    def _restore_progress(self, step: int) -> tuple[Progress, NDArray[np.float32], dict[str, Any]]:
         import numpy as np
         import orbax.checkpoint as ocp
 
-        step = self.latest()
-        if step is None:
-            raise RunDirError(f"{self._directory.parent} has no checkpoint to resume from: start a new run instead")
         wanted = ocp.args.Composite(
             learning_rates=ocp.args.ArrayRestore(restore_args=ocp.RestoreArgs(restore_type=np.ndarray)),
             progress=ocp.args.JsonRestore(),
         )
         restored = self._open().restore(step, args=wanted)
-        return Progress.from_json(restored["progress"]), np.asarray(restored["learning_rates"])
+        stored: dict[str, Any] = restored["progress"]
+        if stored["version"] > VERSION:
+            raise RunDirError(
+                f"the checkpoint of step {step} is of version {stored['version']}, and this lrtrain reads up to "
+                f"{VERSION}: it was written by a later lrtrain, so update this one"
+            )
+        return Progress.from_json(stored), np.asarray(restored["learning_rates"]), stored
 
     def restore_state(self, step: int, like: TrainState) -> TrainState:
         """Returns the training state of a checkpoint, of the same structure and placement as ``like``."""
@@ -158,8 +244,17 @@ class Checkpoints:
                 self._manager.close()
             self._manager = None
 
+    def _paths(self) -> dict[int, Path]:
+        # Orbax gives a checkpoint this name when it is whole; before, it has a suffix.
+        found = self._directory.glob("step_*") if self._directory.is_dir() else ()
+        return {int(path.name[5:]): path for path in found if path.name[5:].isdecimal() and path.is_dir()}
+
     def _open(self) -> CheckpointManager:
         if self._manager is None:
+            for path in self._paths().values():
+                if not _has_readable_metrics(path):
+                    # Orbax reads them all when it begins, and raises.
+                    _set_aside(path)
             self._manager = _manager(self._directory)
         return self._manager
 
@@ -174,13 +269,69 @@ def _manager(directory: Path) -> CheckpointManager:
     options = ocp.CheckpointManagerOptions(
         preservation_policy=policy.AnyPreservationPolicy([policy.LatestN(KEEP_LATEST), best]),
         step_prefix="step",
+        # Without it Orbax forgets the metrics, and a resumed run would not keep the best of what was before.
+        best_fn=lambda metrics: float(metrics["test_accuracy"]),
     )
     return ocp.CheckpointManager(directory, options=options)
+
+
+def _check(stored: Mapping[str, Any], state: TrainState, table: NDArray[np.float32]) -> None:
+    """Raises ValueError when a checkpoint does not hold what was saved; one of version 1 cannot tell."""
+    import jax
+    import numpy as np
+
+    values = {name: value for name, value in stored.items() if name != "sha256"}
+    if stored["version"] > 1 and digest(values, [*map(np.asarray, jax.tree.leaves(state)), table]) != stored["sha256"]:
+        raise ValueError("its checksum does not fit its contents")
+
+
+@contextlib.contextmanager
+def _late_errors_dropped() -> Iterator[None]:
+    """Drops what Tensorstore's threads still have to say when the reading of a damaged file has failed."""
+    told = sys.unraisablehook
+
+    def hook(late: sys.UnraisableHookArgs) -> None:
+        if str(late.exc_value) != "Event loop is closed":
+            told(late)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    except Exception:
+        # They have no end that could be waited for.
+        time.sleep(_LATE)
+        raise
+    finally:
+        sys.unraisablehook = told
+
+
+def _has_readable_metrics(path: Path) -> bool:
+    metrics = path / "metrics" / "metrics"
+    try:
+        return not metrics.exists() or "test_accuracy" in json.loads(metrics.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+def _set_aside(path: Path) -> None:
+    """Gives a checkpoint a name that neither Orbax nor anyone else takes for one; nothing is removed."""
+    number, target = 1, path.with_name(f"damaged_{path.name}")
+    while target.exists():
+        number += 1
+        target = path.with_name(f"damaged_{path.name}_{number}")
+    path.rename(target)
 
 
 @contextlib.contextmanager
 def _failures_named(directory: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        raise TrainingError(f"a checkpoint could not be written to {directory}: {error}") from error
+    except Exception as error:
+        # Tensorstore has errors of its own for what the system refuses.
+        if not isinstance(error, OSError) and not any(text in str(error) for text in _REFUSED):
+            raise
+        raise TrainingError(f"a checkpoint could not be written to {directory}: {_brief(error)}") from error
+
+
+def _brief(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:300] if str(error).strip() else cause(error)

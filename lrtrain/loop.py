@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import math
 import shlex
@@ -14,12 +15,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lrtrain.checkpoint import Checkpoints, Progress
+from lrtrain.checkpoint_rule import CheckpointRule
 from lrtrain.config import TrainConfig
 from lrtrain.context import EpochInfo, RunInfo, StepInfo
 from lrtrain.distributed import Processes
 from lrtrain.errors import LrtrainError, TrainingError
 from lrtrain.hooks import Observers, Requests
+from lrtrain.interrupts import Ending
 from lrtrain.order import epoch_order
+from lrtrain.pace import Pace
 from lrtrain.reporting import Reporter
 from lrtrain.run_dir import Logs
 
@@ -48,12 +52,14 @@ class Setup:
     reporter: Reporter
     processes: Processes
     meanwhile: Callable[[], object]
+    rule: CheckpointRule
+    ending: Ending
     stream: Stream | None = None
     """Where the training examples come from if the devices do not hold them."""
 
 
 @dataclass(frozen=True, eq=False)
-class _Chunk:
+class _Piece:
     """Steps that have been sent to the device: from which step on, at which learning rates, with how many examples."""
 
     first: int
@@ -63,7 +69,11 @@ class _Chunk:
 
 
 class Loop:
-    """Trains from one progress to the end of the run, or to where a hook stops it."""
+    """Trains from one progress to the end of the run, or to where a hook or a signal stops it.
+
+    Steps are sent in chunks, and a chunk in pieces. What hooks ask for at a step acts two chunks later, or at the end
+    of the epoch: wherever a run is stopped and resumed, it acts at the same step.
+    """
 
     def __init__(self, setup: Setup, state: TrainState, progress: Progress) -> None:
         self._setup = setup
@@ -72,9 +82,12 @@ class Loop:
         self._scale = progress.scale
         self._history = list(progress.history)
         self._epoch_losses = list(progress.epoch_losses)
+        self._asked = {step: Requests(factor, stop) for step, factor, stop in progress.asked}
         self._stop: str | None = None
         self._applied = float("nan")
         self._delivered_at = time.perf_counter()
+        self._waiting: _Piece | None = None
+        self._pace = Pace(setup.engine.chunk_steps, setup.rule, measured=setup.processes.alone)
 
     @property
     def step(self) -> int:
@@ -87,13 +100,20 @@ class Loop:
         return tuple(self._history)
 
     def run(self) -> str | None:
-        """Trains; returns the reason why a hook has stopped the run, or None at its end."""
-        run = self._setup.run
+        """Trains; returns the reason why a hook has stopped the run, or None at its end.
+
+        Raises:
+          KeyboardInterrupt: a signal has ended it; there is a checkpoint of the last step.
+          Terminated: likewise.
+        """
+        run, ending = self._setup.run, self._setup.ending
         for epoch in range(self._step // run.steps_per_epoch, run.epochs):
             self._epoch(epoch)
-            if self._stop is not None:
+            if self._stop is not None or ending.asked:
                 break
         self._setup.checkpoints.wait()
+        if ending.asked and self._stop is None and self._step < run.total_steps:
+            raise ending.error()
         return self._stop
 
     def evaluate(self) -> tuple[float, float]:
@@ -114,54 +134,94 @@ class Loop:
         done = self._step - epoch * run.steps_per_epoch
         self._train(order, weights, done)
         trained = time.perf_counter()
-        if self._step == (epoch + 1) * run.steps_per_epoch:
+        if over := self._step == (epoch + 1) * run.steps_per_epoch:
+            self._heed_due()
             speed = float(weights[done:].sum()) / (trained - began)
             self._end_epoch(epoch, weights.sum(axis=1), began, speed)
-        self._save()
+        last = self._stop is not None or self._setup.ending.asked or self._step == run.total_steps
+        if last or (over and self._setup.rule.after_epoch(epoch)):
+            self._save()
 
     def _train(self, order: NDArray[np.int32], weights: NDArray[np.float32], done: int) -> None:
-        """Sends chunk after chunk to the device, and deals with each while the next one runs."""
-        waiting: _Chunk | None = None
+        """Sends chunk after chunk to the device, until a hook or a signal stops it."""
         engine, stream = self._setup.engine, self._setup.stream
-        with contextlib.closing(chunks(engine, stream, order[done:], weights[done:])) as parts:
+        with contextlib.closing(chunks(engine, stream, order, weights, done)) as parts:
             for examples, weight in parts:
-                rates = self._rates(self._step, self._step + len(weight))
-                self._state, losses = engine.run_steps(self._state, examples, weight, rates)
-                self._setup.meanwhile()
-                if waiting is not None:
-                    self._heed(self._deliver(waiting))
-                waiting = _Chunk(self._step, rates, weight.sum(axis=1), losses)
-                self._step += len(weight)
-                if self._stop is not None:
+                self._heed_due()
+                if self._stop is not None or not self._train_chunk(examples, weight):
                     break
+        self._settle()
+
+    def _train_chunk(self, examples: Examples, weights: NDArray[np.float32]) -> bool:
+        """Sends piece after piece, and deals with each while the next one runs; returns False when a signal came."""
+        first, end = self._step, self._step + len(weights)
+        for begin, until in self._pace.pieces(first, end):
+            if self._setup.ending.asked:
+                return False
+            part = slice(begin - first, until - first)
+            self._send(_part(examples, part), weights[part])
+            # At the end of an epoch comes the checkpoint that has its evaluation.
+            if until % self._setup.run.steps_per_epoch and self._is_checkpoint_due():
+                self._settle()
+                self._save()
+        return True
+
+    def _send(self, examples: Examples, weights: NDArray[np.float32]) -> None:
+        rates = self._rates(self._step, self._step + len(weights))
+        self._state, losses = self._setup.engine.run_steps(self._state, examples, weights, rates)
+        self._setup.meanwhile()
+        self._settle()
+        self._waiting = _Piece(self._step, rates, weights.sum(axis=1), losses)
+        self._step += len(weights)
+
+    def _settle(self) -> None:
+        """Deals with the piece that has been sent and not been dealt with."""
+        waiting, self._waiting = self._waiting, None
         if waiting is not None:
-            self._heed(self._deliver(waiting))
+            self._deliver(waiting)
+
+    def _is_checkpoint_due(self) -> bool:
+        if not self._pace.timed:
+            return self._pace.is_step(self._step)
+        # The clocks of several processes do not agree.
+        return self._setup.processes.from_main(lambda: json.dumps(self._pace.is_time())) == "true"
 
     def _rates(self, begin: int, end: int) -> NDArray[np.float32]:
         rates: NDArray[np.float32] = self._setup.run.learning_rates[begin:end] * np.float32(self._scale)
         return rates
 
-    def _deliver(self, chunk: _Chunk) -> Requests:
-        """Waits for a chunk, logs it, and shows every step of it to the hooks."""
-        losses = np.asarray(chunk.losses)
-        epoch = chunk.first // self._setup.run.steps_per_epoch
+    def _deliver(self, piece: _Piece) -> None:
+        """Waits for a piece, logs it, and shows every step of it to the hooks."""
+        losses = np.asarray(piece.losses)
+        epoch = piece.first // self._setup.run.steps_per_epoch
         finite = int(np.argmin(np.isfinite(losses))) if not np.isfinite(losses).all() else len(losses)
-        rows = [(chunk.first + i, epoch, chunk.rates[i], losses[i]) for i in range(min(finite + 1, len(losses)))]
+        rows = [(piece.first + i, epoch, piece.rates[i], losses[i]) for i in range(min(finite + 1, len(losses)))]
         self._setup.logs.add_steps(rows)
         if finite < len(losses):
-            raise self._diverged(f"the loss is {losses[finite]} at step {rows[-1][0]}", float(chunk.rates[finite]))
+            raise self._diverged(f"the loss is {losses[finite]} at step {rows[-1][0]}", float(piece.rates[finite]))
         self._epoch_losses.extend(map(float, losses))
-        last = StepInfo(int(rows[-1][0]), epoch, float(chunk.rates[-1]), float(losses[-1]))
+        last = StepInfo(int(rows[-1][0]), epoch, float(piece.rates[-1]), float(losses[-1]))
         self._applied = last.learning_rate
-        self._setup.reporter.stepped(last, self._speed(chunk))
-        return self._show(rows)
+        self._setup.reporter.stepped(last, self._speed(piece))
+        self._show(rows)
 
-    def _show(self, rows: list[tuple[int, int, np.float32, np.float32]]) -> Requests:
+    def _show(self, rows: list[tuple[int, int, np.float32, np.float32]]) -> None:
         observers, run = self._setup.observers, self._setup.run
         if not observers.watch_steps:
-            return Requests()
+            return
         infos = [StepInfo(step, epoch, float(rate), float(loss)) for step, epoch, rate, loss in rows]
-        return self._agreed(lambda: sum((observers.step(run, info) for info in infos), Requests()))
+        due = self._due(infos[0].step)
+        # Factor by factor, so that the product is the same bits however a chunk was cut.
+        before = self._asked.get(due, Requests())
+        asked = self._agreed(lambda: sum((observers.step(run, info) for info in infos), before))
+        if asked != Requests():
+            self._asked[due] = asked
+
+    def _due(self, step: int) -> int:
+        """Returns the step from which on acts what hooks ask for at ``step``."""
+        size, length = self._setup.engine.chunk_steps, self._setup.run.steps_per_epoch
+        first = step - step % length
+        return first + min(((step - first) // size + 2) * size, length)
 
     def _show_epoch(self, info: EpochInfo) -> Requests:
         observers = self._setup.observers
@@ -189,14 +249,20 @@ class Loop:
             f"lrtrain --resume --run-dir {directory} continues the run"
         )
 
-    def _speed(self, chunk: _Chunk) -> float:
-        """Returns examples per second since the chunk before was done."""
+    def _speed(self, piece: _Piece) -> float:
+        """Returns examples per second since the piece before was done."""
         before, self._delivered_at = self._delivered_at, time.perf_counter()
-        return float(chunk.examples.sum()) / max(self._delivered_at - before, 1e-9)
+        seconds = max(self._delivered_at - before, 1e-9)
+        self._pace.took(len(piece.rates), seconds)
+        return float(piece.examples.sum()) / seconds
 
     def _heed(self, requests: Requests) -> None:
         self._scale *= requests.factor
         self._stop = self._stop or requests.stop
+
+    def _heed_due(self) -> None:
+        for step in [step for step in sorted(self._asked) if step <= self._step]:
+            self._heed(self._asked.pop(step))
 
     def _end_epoch(self, epoch: int, examples: NDArray[np.float32], began: float, speed: float) -> None:
         """Evaluates, asks the hooks, and logs the epoch."""
@@ -226,8 +292,11 @@ class Loop:
             history=self.history,
             epoch_losses=tuple(self._epoch_losses),
             stopped=self._stop,
+            asked=tuple((step, asked.factor, asked.stop) for step, asked in self._asked.items()),
         )
+        self._setup.logs.sync()
         self._setup.checkpoints.save(self._state, self._setup.run.learning_rates, progress)
+        self._pace.saved()
 
     def _diverged(self, what: str, rate: float) -> TrainingError:
         self._setup.checkpoints.wait()
@@ -240,7 +309,7 @@ class Loop:
 
 
 def chunks(
-    engine: Engine, stream: Stream | None, order: NDArray[np.int32], weights: NDArray[np.float32]
+    engine: Engine, stream: Stream | None, order: NDArray[np.int32], weights: NDArray[np.float32], done: int = 0
 ) -> Generator[tuple[Examples, NDArray[np.float32]], None, None]:
     """Yields what the engine takes of the examples of each chunk, and their weights.
 
@@ -249,12 +318,22 @@ def chunks(
       stream: where the examples come from if the devices do not hold them; closing the generator ends the reading.
       order: int32[steps, batch], which examples.
       weights: float32[steps, batch], 0 for an example that fills up its batch.
+      done: steps that are passed over; if they end within a chunk, the rest of it comes first.
     """
     size = engine.chunk_steps
-    starts = range(0, len(order), size)
+    bounds = sorted({done, *range(done + size - done % size, len(order), size), len(order)})
+    parts = [slice(*pair) for pair in itertools.pairwise(bounds)]
     if stream is None:
-        yield from ((order[begin : begin + size], weights[begin : begin + size]) for begin in starts)
+        yield from ((order[part], weights[part]) for part in parts)
         return
-    with contextlib.closing(stream.chunks(order, weights, size)) as streamed:
-        for begin, examples in zip(starts, streamed, strict=True):
-            yield examples, weights[begin : begin + size]
+    alone = 1 if done % size else 0
+    for group in (parts[:alone], parts[alone:]):
+        if group:
+            whole = slice(group[0].start, group[-1].stop)
+            with contextlib.closing(stream.chunks(order[whole], weights[whole], size)) as streamed:
+                for part, examples in zip(group, streamed, strict=True):
+                    yield examples, weights[part]
+
+
+def _part(examples: Examples, part: slice) -> Examples:
+    return (examples[0][part], examples[1][part]) if isinstance(examples, tuple) else examples[part]

@@ -17,12 +17,14 @@ class Begin:
       step: the update it begins with; over 0 when it is resumed.
       devices: the devices in words, such as ``2 x cpu``.
       examples: training examples and test examples.
+      note: what a user should know about how it begins.
     """
 
     run: RunInfo
     step: int
     devices: str
     examples: tuple[int, int]
+    note: str | None = None
 
 
 class Reporter(Protocol):

@@ -62,6 +62,20 @@ def plan_new(active: ActivePlugins, steps_per_epoch: int, epochs: int) -> Planne
     return Planned(table.spec, 0, total, table.values)
 
 
+def check_same(planned: Planned, stored: Mapping[str, Any]) -> None:
+    """Raises ScheduleError when a run that died before its first checkpoint would begin under another schedule.
+
+    Args:
+      planned: what it would begin with now.
+      stored: what ``config.json`` says of its schedule.
+    """
+    if planned.to_json()["fingerprint"] != stored["fingerprint"]:
+        raise ScheduleError(
+            "the schedule is not that of the run, which has no checkpoint yet: leave it as it was, begin with the new "
+            "one by --on-schedule-change restart, or start a new run"
+        )
+
+
 def plan_resumed(
     active: ActivePlugins, steps_per_epoch: int, epochs: int, before: Before, change: OnScheduleChange | None
 ) -> Planned:

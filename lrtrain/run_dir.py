@@ -7,15 +7,19 @@ import csv
 import datetime
 import json
 import os
-from collections.abc import Iterable, Iterator
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from lrtrain.context import EpochInfo
-from lrtrain.errors import RunDirError
+from lrtrain.errors import RunDirError, TrainingError
 
 VERSION = 1
+# What a process leaves that is killed before its run has begun.
+_UNFINISHED = re.compile(r"\.config\.json\.\d+", re.ASCII)
 STEP_COLUMNS = ("step", "epoch", "learning_rate", "loss")
 
 
@@ -60,7 +64,8 @@ class RunDir:
             raise RunDirError(f"{self.config} cannot be read ({error}): the run cannot be resumed") from error
         if not isinstance(config, dict) or config.get("version") != VERSION:
             found = config.get("version") if isinstance(config, dict) else None
-            raise RunDirError(f"{self.config} is of version {found}, and this lrtrain reads version {VERSION}")
+            later = ": it was written by a later lrtrain, so update this one" if _is_later(found) else ""
+            raise RunDirError(f"{self.config} is of version {found}, and this lrtrain reads version {VERSION}{later}")
         return config
 
     def write_config(self, config: dict[str, Any]) -> None:
@@ -70,12 +75,14 @@ class RunDir:
     def cut_logs(self, step: int) -> None:
         """Takes away the lines that come after ``step`` updates, and a torn last one: they will be written again."""
         if self.metrics.exists():
-            kept = [line for line in _whole_lines(self.metrics) if json.loads(line)["step"] <= step]
-            write_whole(self.metrics, "".join(kept))
+            _cut(self.metrics, lambda line: json.loads(line)["step"] <= step)
         if self.steps.exists():
-            header, *rows = _whole_lines(self.steps) or [""]
-            kept = [row for row in rows if int(row.split(",", 1)[0]) < step]
-            write_whole(self.steps, "".join([header, *kept]))
+            header = ",".join(STEP_COLUMNS) + "\n"
+            _cut(self.steps, lambda line: line == header or int(line.split(",", 1)[0]) < step)
+
+    def count_epochs(self) -> int:
+        """Returns the lines in ``metrics.jsonl``."""
+        return len(_whole_lines(self.metrics)) if self.metrics.exists() else 0
 
 
 def new_run_dir(requested: Path | None, plugin: str) -> RunDir:
@@ -93,7 +100,7 @@ def new_run_dir(requested: Path | None, plugin: str) -> RunDir:
     path = requested.expanduser().absolute()
     if path.exists() and not path.is_dir():
         raise RunDirError(f"{requested} is a file: give a directory that is empty or does not exist")
-    if path.is_dir() and any(path.iterdir()):
+    if path.is_dir() and not all(_UNFINISHED.fullmatch(entry.name) for entry in path.iterdir()):
         how = "--resume continues the run in it" if (path / "config.json").exists() else "nothing in it is overwritten"
         raise RunDirError(f"{requested} is not empty: give another --run-dir ({how})")
     return RunDir(path)
@@ -121,6 +128,9 @@ class Logs(Protocol):
     def add_epoch(self, epoch: EpochInfo, examples_per_second: float) -> None:
         """Takes an epoch."""
 
+    def sync(self) -> None:
+        """Sees to it that what was taken survives a power cut; before each checkpoint."""
+
 
 class NoLogs:
     """Logs of a process that writes none."""
@@ -131,6 +141,25 @@ class NoLogs:
     def add_epoch(self, epoch: EpochInfo, examples_per_second: float) -> None:
         """Writes nothing."""
 
+    def sync(self) -> None:
+        """Writes nothing."""
+
+
+@contextlib.contextmanager
+def refusals_named(path: Path) -> Iterator[None]:
+    """Turns what the system refuses while a run is written (disk full, read-only, removed) into one sentence.
+
+    Raises:
+      TrainingError: it has refused something.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise TrainingError(
+            f"{path} cannot be written ({error.strerror or error}): what is there is kept, and --resume goes on from "
+            "the last checkpoint once that is mended"
+        ) from error
+
 
 class RunLogs:
     """The two logs of a run, open for appending; used as a context manager."""
@@ -140,22 +169,23 @@ class RunLogs:
         self._files = contextlib.ExitStack()
 
     def __enter__(self) -> RunLogs:
-        is_new = not self._run_dir.steps.exists()
         self._metrics = self._open(self._run_dir.metrics)
         steps = self._open(self._run_dir.steps)
         self._steps_file = steps
         self._steps = csv.writer(steps, lineterminator="\n")
-        if is_new:
+        if self._run_dir.steps.stat().st_size == 0:
             self._steps.writerow(STEP_COLUMNS)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._files.close()
+        with refusals_named(self._run_dir.path):
+            self._files.close()
 
     def add_steps(self, rows: Iterable[tuple[object, ...]]) -> None:
         """Appends rows of `STEP_COLUMNS`, and hands them to the system."""
-        self._steps.writerows(rows)
-        self._steps_file.flush()
+        with refusals_named(self._run_dir.path):
+            self._steps.writerows(rows)
+            self._steps_file.flush()
 
     def add_epoch(self, epoch: EpochInfo, examples_per_second: float, measured_on: str = "test") -> None:
         """Appends the line of an epoch, whose loss and accuracy were measured on that split."""
@@ -167,8 +197,21 @@ class RunLogs:
         values["seconds"] = round(epoch.seconds, 3)
         # As `steps.csv` has it: the shortest decimal that is this float32.
         values["learning_rate"] = float(str(np.float32(epoch.learning_rate)))
-        self._metrics.write(json.dumps(values) + "\n")
-        self._metrics.flush()
+        with refusals_named(self._run_dir.path):
+            self._metrics.write(json.dumps(values) + "\n")
+            self._metrics.flush()
+
+    def sync(self) -> None:
+        """Sees to it that the lines are on the disk before the checkpoint that counts on them.
+
+        Raises:
+          TrainingError: the directory has been removed meanwhile; the lines would be in no file.
+        """
+        if not self._run_dir.config.is_file():
+            raise TrainingError(f"{self._run_dir.path} has been removed while the run was writing to it")
+        with refusals_named(self._run_dir.path):
+            for file in (self._metrics, self._steps_file):
+                os.fsync(file.fileno())
 
     def _open(self, path: Path) -> TextIO:
         return self._files.enter_context(path.open("a", encoding="utf-8", newline=""))
@@ -182,11 +225,42 @@ def write_whole(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+    _sync_directory(path.parent)
+
+
+def _sync_directory(path: Path) -> None:
+    """Makes the names in a directory survive a power cut, where the system can."""
+    if sys.platform == "win32":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        # Some network file systems refuse it for directories.
+        with contextlib.suppress(OSError):
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _cut(path: Path, is_kept: Callable[[str], bool]) -> None:
+    """Keeps the beginning of a log, up to the first line that is not to be kept or cannot be read."""
+    kept: list[str] = []
+    for line in _whole_lines(path):
+        try:
+            if not is_kept(line):
+                break
+        except (ValueError, KeyError, TypeError):
+            break
+        kept.append(line)
+    write_whole(path, "".join(kept))
 
 
 def _whole_lines(path: Path) -> list[str]:
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
     return [line for line in lines if line.endswith("\n")]
+
+
+def _is_later(version: object) -> bool:
+    return isinstance(version, int) and version > VERSION
 
 
 def _unused(path: Path) -> Path:

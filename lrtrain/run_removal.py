@@ -17,7 +17,7 @@ _FILES = ("config.json", "metrics.jsonl", "steps.csv", "learning_rate.png", "out
 # A file is written under such a name first, which stays when the process is killed.
 _UNFINISHED = re.compile(rf"\.({'|'.join(map(re.escape, _FILES))})\.\d+", re.ASCII)
 # What Orbax and the items of `lrtrain.checkpoint` have in them is theirs; a suffix says that they are not whole.
-_CHECKPOINT = re.compile(r"step_\d+(\.orbax-checkpoint-tmp.*)?", re.ASCII)
+_CHECKPOINT = re.compile(r"step_\d+(\.orbax-checkpoint-tmp.*)?|damaged_step_\d+(_\d+)?", re.ASCII)
 _ITEM = re.compile(
     r"(state|progress|learning_rates|metrics|descriptor|_CHECKPOINT_METADATA|commit_success\.txt)"
     r"(\.orbax-checkpoint-tmp.*)?"

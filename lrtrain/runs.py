@@ -225,7 +225,7 @@ def _how_to_go_on(path: Path, head: Head) -> str:
     if head.comparison is not None:
         return "'lrtrain compare --resume' trains it again, with what else its comparison lacks"
     step = newest_checkpoint(path)
-    return "it has no checkpoint to resume from" if step is None else f"can be resumed at step {step}"
+    return "can be resumed from its beginning" if step is None else f"can be resumed at step {step}"
 
 
 def _outcome(path: Path) -> tuple[State, str] | None:

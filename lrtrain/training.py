@@ -15,20 +15,31 @@ from typing import TYPE_CHECKING, Any
 
 from lrtrain.cache import compiled_dir
 from lrtrain.canary import check_jaxlib
-from lrtrain.checkpoint import Checkpoints, Progress, import_orbax
+from lrtrain.checkpoint import Checkpoints, Progress, Restored, import_orbax
+from lrtrain.checkpoint_rule import EVERY_EPOCH, CheckpointRule
 from lrtrain.config import TrainConfig, TrainOptions
 from lrtrain.context import EpochInfo, RunInfo
 from lrtrain.devices import enable_compilation_cache, select_devices
 from lrtrain.distributed import ALONE, Distributed, Processes, connect, losses_named, processes_connected
 from lrtrain.errors import RunDirError, UsageError
 from lrtrain.hooks import Observers
+from lrtrain.interrupts import Ending, endings_noted
 from lrtrain.loop import Loop, Setup
 from lrtrain.picture import draw_curves
 from lrtrain.plugins import ActivePlugins, activate
 from lrtrain.reporting import Begin, Reporter, Silent
 from lrtrain.residency import fits
-from lrtrain.resume import ON_SCHEDULE_CHANGE, Before, OnScheduleChange, Planned, merge_config, plan_new, plan_resumed
-from lrtrain.run_dir import Logs, NoLogs, RunDir, RunLogs, make_run_dir, new_run_dir, now
+from lrtrain.resume import (
+    ON_SCHEDULE_CHANGE,
+    Before,
+    OnScheduleChange,
+    Planned,
+    check_same,
+    merge_config,
+    plan_new,
+    plan_resumed,
+)
+from lrtrain.run_dir import Logs, NoLogs, RunDir, RunLogs, make_run_dir, new_run_dir, now, refusals_named
 from lrtrain.run_lock import writing
 from lrtrain.spec import Spec
 from lrtrain.versions import versions
@@ -41,7 +52,7 @@ if TYPE_CHECKING:
 
     from lrtrain.data import Dataset, Source
     from lrtrain.data.stream import Stream, StreamedDataset
-    from lrtrain.engine import Engine
+    from lrtrain.engine import Engine, TrainState
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,11 +86,14 @@ def train(  # noqa: PLR0913
     run_dir: str | Path | None = None,
     resume: bool = False,
     on_schedule_change: OnScheduleChange | None = None,
+    checkpoint_every: str | int | None = None,
     reporter: Reporter | None = None,
     distributed: Distributed | None = None,
     **options: Unpack[TrainOptions],
 ) -> RunResult:
-    """Trains a network under a learning-rate schedule, with a checkpoint after every epoch.
+    """Trains a network under a learning-rate schedule, with a checkpoint after every epoch or more often.
+
+    Ctrl-C and SIGTERM end it after the steps that the devices have been given, with a checkpoint of the last one.
 
     Args:
       *plugins: specs, as text (``"sgdr(cycles=4)"``), tables or `Spec`. Exactly one builds the schedule, the others
@@ -91,6 +105,8 @@ def train(  # noqa: PLR0913
       on_schedule_change: what a resumed run does whose schedule is no longer the same. ``"keep"`` goes on with the one
         it has, its last learning rate held if the run is longer now; ``"restart"`` begins the new one, built for the
         steps that are left. None: it is an error.
+      checkpoint_every: ``200`` steps, ``"30s"``, ``"5min"`` or ``"1h"``, besides the checkpoint after every epoch; or
+        ``"3ep"`` for one after every third. None for ``"1ep"``, or what a resumed run had. It changes no result.
       reporter: receives what happens; None for silence.
       distributed: this process is one of several that train together and all make this call; see
         `lrtrain.Distributed`. The first one writes the run directory, which all of them must see, calls the hooks that
@@ -103,8 +119,10 @@ def train(  # noqa: PLR0913
 
     Raises:
       UsageError: what is asked for cannot be done; nothing has been written.
-      TrainingError: the loss is not finite, a plugin raised, or another process of a distributed run has gone; the
-        checkpoints so far are kept.
+      TrainingError: the loss is not finite, a plugin raised, the directory cannot be written any more, or another
+        process of a distributed run has gone; the checkpoints so far are kept.
+      KeyboardInterrupt: Ctrl-C has ended it, and ``resume`` continues it. For SIGTERM it is
+        `lrtrain.interrupts.Terminated`, a `SystemExit` with code 143.
 
     Example:
       ```python
@@ -119,7 +137,9 @@ def train(  # noqa: PLR0913
         raise UsageError(f"on_schedule_change={on_schedule_change} is refused: expected keep or restart")
     if distributed is not None:
         distributed.check()
+    rule = None if checkpoint_every is None else CheckpointRule.parse(checkpoint_every)
     job = _resumed(plugins, settings, run_dir, options) if resume else _new(plugins, settings, run_dir, options)
+    job = dataclasses.replace(job, rule=rule or job.rule)
     reporter = reporter or Silent()
     processes = _join(distributed, job.config, reporter)
     job = dataclasses.replace(job, run_dir=RunDir(Path(processes.from_main(lambda: str(job.run_dir.path)))))
@@ -140,10 +160,9 @@ def _join(distributed: Distributed | None, config: TrainConfig, reporter: Report
 
 
 def _how_to_go_on(run_dir: RunDir) -> str:
-    # Orbax renames a checkpoint when it is whole; before, its name has a suffix.
-    if any(not path.suffix for path in run_dir.checkpoints.glob("step_*")):
+    if run_dir.config.is_file():
         return f"the same command with --resume --run-dir {run_dir.path} continues the run"
-    return "there is no checkpoint yet, so the run has to begin anew"
+    return "nothing has been trained yet, so the run has to begin anew"
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,6 +173,7 @@ class _Job:
     config: TrainConfig
     run_dir: RunDir
     stored: dict[str, Any] | None
+    rule: CheckpointRule = EVERY_EPOCH
 
 
 def _new(
@@ -183,7 +203,8 @@ def _resumed(
     config.check()
     active = activate(plugins or stored["plugins"], settings, override=not plugins)
     active.schedule_plugin()
-    return _Job(active, config, directory, stored)
+    rule = CheckpointRule.parse(stored.get("checkpoint_every", EVERY_EPOCH.text))
+    return _Job(active, config, directory, stored, rule)
 
 
 def _run(
@@ -197,27 +218,34 @@ def _run(
     with _open_checkpoints(job.run_dir, processes) as checkpoints, contextlib.ExitStack() as held:
         reporter.phase("starting JAX")
         keep_compiled()
+        if job.stored is not None:
+            _lock(job.run_dir, processes, held)
         devices = select_devices(job.config.devices, job.config.batch_size, distributed=not processes.alone)
         with processes.together():
             check_jaxlib(devices)
             data = load_data(source, job.config, devices, reporter)
         steps_per_epoch = job.config.steps_per_epoch(len(data.train))
-        planned, progress = _plan(job, steps_per_epoch, checkpoints, change)
         engine = make_engine(job.config, data, devices)
         stream, sizes = stream_of(data), (len(data.train), len(data.test))
         # The devices have their own copy.
         del data
         state = engine.init(job.config.seed)
-        if job.stored is not None:
-            state = checkpoints.restore_state(progress.step, state)
+        restored = _restored(job, checkpoints, state)
+        planned, progress = _plan(job, steps_per_epoch, restored, change)
+        state = restored.state if restored is not None else state
         config = _describe(job, planned, progress, devices, steps_per_epoch)
-        _write_head(job.run_dir, config, progress, processes, held)
+        _write_head(job, config, progress, processes, held)
+        if restored is not None and restored.unsound:
+            checkpoints.set_aside_after(progress.step, processes)
         run = RunInfo(job.run_dir.path, config, len(planned.values), steps_per_epoch, job.config.epochs, planned.values)
         reporter.phase("compiling the training step")
         engine.compile()
-        reporter.begin(Begin(run, progress.step, _in_words(devices), sizes))
+        reporter.begin(Begin(run, progress.step, _in_words(devices), sizes, _fallen_back(restored)))
         early = functools.partial(engine.compile_evaluation, state)
-        with _writing(job.run_dir, planned, steps_per_epoch, processes, early) as (logs, meanwhile):
+        with (
+            _writing(job.run_dir, planned, steps_per_epoch, processes, early) as (logs, meanwhile),
+            _ending(processes) as ending,
+        ):
             setup = Setup(
                 job.config,
                 *sizes,
@@ -229,6 +257,8 @@ def _run(
                 reporter,
                 processes,
                 meanwhile,
+                job.rule,
+                ending,
                 stream,
             )
             loop = Loop(setup, state, progress)
@@ -238,6 +268,39 @@ def _run(
     return RunResult(
         job.run_dir.path, loop.history, test_accuracy, test_loss, planned.values, loop.step, seconds, stopped
     )
+
+
+@contextlib.contextmanager
+def _ending(processes: Processes) -> Iterator[Ending]:
+    """Yields what notes signals; in a distributed run they act at once: its processes would stop at different steps."""
+    if not processes.alone:
+        yield Ending()
+        return
+    with endings_noted() as ending:
+        yield ending
+
+
+def _restored(job: _Job, checkpoints: Checkpoints, state: TrainState) -> Restored | None:
+    """Returns the newest sound checkpoint; None for a run that begins, or died before it had one."""
+    if job.stored is None:
+        return None
+    # The second checkpoint waits for the first one, so with the epoch after it there must have been one.
+    if not checkpoints.has_any() and job.run_dir.count_epochs() < job.rule.epochs + 2:
+        return None
+    return checkpoints.restore_newest(state)
+
+
+def _fallen_back(restored: Restored | None) -> str | None:
+    if restored is None or not restored.unsound:
+        return None
+    return f"not sound and left out: {', '.join(restored.unsound)}; the run goes on from step {restored.progress.step}"
+
+
+def _lock(run_dir: RunDir, processes: Processes, held: contextlib.ExitStack) -> None:
+    """Keeps other processes from writing to a run until this one ends."""
+    with processes.together():
+        if processes.is_main:
+            held.enter_context(writing(run_dir.path))
 
 
 def _prepare(early: Callable[[], object], run_dir: RunDir, planned: Planned, steps_per_epoch: int) -> None:
@@ -275,7 +338,8 @@ def _writing(
             return pool.submit(_prepare, early, run_dir, planned, steps_per_epoch)
 
         yield logs, meanwhile
-        meanwhile().result()
+        with refusals_named(run_dir.path):
+            meanwhile().result()
 
 
 def load_data(
@@ -315,14 +379,17 @@ def keep_compiled() -> None:
 
 
 def _plan(
-    job: _Job, steps_per_epoch: int, checkpoints: Checkpoints, change: OnScheduleChange | None
+    job: _Job, steps_per_epoch: int, restored: Restored | None, change: OnScheduleChange | None
 ) -> tuple[Planned, Progress]:
     """Returns the learning rates of the run and where it begins."""
-    if job.stored is None:
-        return plan_new(job.active, steps_per_epoch, job.config.epochs), Progress(0, 1.0, job.config.seed)
-    progress, values = checkpoints.restore_progress()
+    if job.stored is None or restored is None:
+        planned = plan_new(job.active, steps_per_epoch, job.config.epochs)
+        if job.stored is not None and change != "restart":
+            check_same(planned, job.stored["schedule"])
+        return planned, Progress(0, 1.0, job.config.seed)
+    progress = restored.progress
     spec = Spec.of(job.stored["plugins"][job.stored["schedule"]["plugin"]])
-    before = Before(progress.step, values, job.stored["schedule"], spec)
+    before = Before(progress.step, restored.table, job.stored["schedule"], spec)
     planned = plan_resumed(job.active, steps_per_epoch, job.config.epochs, before, change)
     return planned, dataclasses.replace(progress, stopped=None)
 
@@ -351,15 +418,20 @@ def make_engine(config: TrainConfig, data: Dataset | StreamedDataset, devices: l
 
 
 def _write_head(
-    run_dir: RunDir, config: dict[str, Any], progress: Progress, processes: Processes, held: contextlib.ExitStack
+    job: _Job, config: dict[str, Any], progress: Progress, processes: Processes, held: contextlib.ExitStack
 ) -> None:
     """Makes the directory of a new run, or brings that of an old one to its checkpoint; writes what comes first."""
+    run_dir = job.run_dir
+    if job.stored is None:
+        with processes.together():
+            if processes.is_main:
+                make_run_dir(run_dir)
+        _lock(run_dir, processes, held)
     with processes.together():
         if processes.is_main:
-            make_run_dir(run_dir)
-            held.enter_context(writing(run_dir.path))
-            run_dir.cut_logs(progress.step)
-            run_dir.write_config(config)
+            with refusals_named(run_dir.path):
+                run_dir.cut_logs(progress.step)
+                run_dir.write_config(config)
     with processes.together():
         if not run_dir.config.is_file():
             raise RunDirError(f"{run_dir.path} is not there in every process: give a --run-dir that all of them share")
@@ -382,6 +454,7 @@ def _describe(
         "versions": versions(*(plugin.entry for plugin in job.active.plugins)),
         "device": {"kind": devices[0].device_kind, "count": len(devices)},
         "processes": len({device.process_index for device in devices}),
+        "checkpoint_every": job.rule.text,
         "started": now(),
     }
     if job.stored is not None:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lrtrain.cli.ending import LastWords
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
@@ -26,27 +28,17 @@ if TYPE_CHECKING:
 def reporting(*, quiet: bool) -> Iterator[Any]:
     """Returns the reporter that suits where the output goes; says how to go on when the user interrupts."""
     reporter: InLines = Quiet() if quiet else InLines()
-    try:
-        if not quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
-            with _bar() as bar:
-                reporter = OnTerminal(bar)
-                yield reporter
-        else:
+    LastWords.say = lambda: _how_to_go_on(reporter.directory)
+    if not quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        with _bar() as bar:
+            reporter = OnTerminal(bar)
             yield reporter
-    except KeyboardInterrupt:
-        raise Interrupted(reporter.directory) from None
+    else:
+        yield reporter
 
 
-class Interrupted(click.ClickException):
-    """The user has stopped the comparison; says how to go on with it."""
-
-    exit_code = 130
-
-    def __init__(self, directory: Path | None) -> None:
-        go_on = (
-            f"lrtrain compare --resume --run-dir {_short(directory)} continues it" if directory else "nothing is kept"
-        )
-        super().__init__(f"interrupted; {go_on}")
+def _how_to_go_on(directory: Path | None) -> str:
+    return f"lrtrain compare --resume --run-dir {_short(directory)} continues it" if directory else "nothing is kept"
 
 
 class InLines:

@@ -6,13 +6,17 @@ import importlib
 import importlib.metadata
 import io
 import os
+import signal
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import click
 
+from lrtrain.cli.ending import signals_watched, words
 from lrtrain.cli.terminal import printable
 from lrtrain.errors import LrtrainError, nearest
+from lrtrain.interrupts import Terminated, exit_code
 
 # Each command is imported when it is named or listed; none of their modules imports what takes time.
 _COMMANDS = {
@@ -66,7 +70,8 @@ class _Group(click.Group):
             # A terminal of another encoding than UTF-8 shows question marks rather than a traceback.
             sys.stdout.reconfigure(errors="replace")
         try:
-            return super().main(*args, **{**kwargs, "standalone_mode": False})
+            with _watched(*args, **kwargs):
+                return super().main(*args, **{**kwargs, "standalone_mode": False})
         except click.exceptions.Exit as stop:
             sys.exit(stop.exit_code)
         except click.ClickException as error:
@@ -75,12 +80,18 @@ class _Group(click.Group):
             if os.environ.get("LRTRAIN_TRACEBACK") == "1":
                 raise
             _fail(str(error), error.exit_code, None)
-        except (KeyboardInterrupt, click.Abort):
-            _fail("interrupted", 130, None)
+        except (KeyboardInterrupt, click.Abort, Terminated) as stop:
+            number = signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT
+            _fail(words(number), exit_code(number), None)
         except BrokenPipeError:
             # The reader, such as `head`, has gone; nothing more can be said.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
+
+
+def _watched(*args: Any, **kwargs: Any) -> AbstractContextManager[None]:
+    # A program that calls the command with arguments, such as a test, goes on after it.
+    return nullcontext() if args or kwargs.get("args") is not None else signals_watched()
 
 
 def _fail(message: str, code: int, ctx: click.Context | None) -> None:

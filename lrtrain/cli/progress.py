@@ -20,15 +20,11 @@ if TYPE_CHECKING:
     from lrtrain.training import RunResult
 
 
-class Interrupted(click.ClickException):
-    """The user has stopped the run; says how to go on with it."""
-
-    exit_code = 130
-
-    def __init__(self, directory: Path | None) -> None:
-        can_resume = directory is not None and any((directory / "checkpoints").glob("step_*"))
-        go_on = f"lrtrain --resume --run-dir {_short(directory)} continues it" if directory and can_resume else ""
-        super().__init__(f"interrupted; {go_on or 'there is no checkpoint yet, so it would begin anew'}")
+def how_to_go_on(directory: Path | None) -> str:
+    """Returns how a run is continued that a signal has ended."""
+    if directory is None:
+        return "nothing has been trained yet"
+    return f"lrtrain --resume --run-dir {_short(directory)} continues it"
 
 
 @contextmanager
@@ -154,6 +150,7 @@ def _beginning(begin: Begin) -> str:
     return (
         f"{plugins}: {run.epochs} epochs of {run.steps_per_epoch} steps{start} on {begin.devices}, "
         f"{train_examples} training and {test_examples} test images, in {_short(run.directory)}"
+        + (f"\n{begin.note}" if begin.note else "")
     )
 
 

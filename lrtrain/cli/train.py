@@ -67,6 +67,11 @@ _DIRECTORY = click.Path(file_okay=False, path_type=Path)
     type=click.Choice(["keep", "restart"]),
     help="With --resume and another schedule: keep the run's own, or restart with the new one for the steps left.",
 )
+@click.option(
+    "--checkpoint-every",
+    metavar="N|TIME|EPOCHS",
+    help="A checkpoint every 200 (steps), 30s, 5min or 1h besides that of each epoch; or 3ep. [default: 1ep]",
+)
 @distributed_options()
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but the summary.")
 @click.pass_context
@@ -78,6 +83,7 @@ def command(
     run_dir: Path | None,
     resume: bool,
     on_schedule_change: Any,
+    checkpoint_every: str | None,
     distributed: bool,
     coordinator: str | None,
     num_processes: int | None,
@@ -102,26 +108,24 @@ def command(
         raise click.UsageError("no plugin was named: add one, as in --plugin sgdr ('lrtrain plugins list' shows them)")
     joined = as_distributed(distributed, coordinator, num_processes, process_id)
     _spare_the_collector()
-    from lrtrain.cli.progress import Interrupted, make_reporter, print_summary
+    from lrtrain.cli.ending import LastWords
+    from lrtrain.cli.progress import how_to_go_on, make_reporter, print_summary
     from lrtrain.distributed import is_main
     from lrtrain.training import train
 
     with make_reporter(quiet=quiet) as reporter:
-        try:
-            result = train(
-                *plugins,
-                settings=settings,
-                run_dir=run_dir,
-                resume=resume,
-                on_schedule_change=on_schedule_change,
-                reporter=reporter,
-                distributed=joined,
-                **_given(ctx, options),
-            )
-        except KeyboardInterrupt:
-            if joined is not None and reporter.directory is None:
-                raise
-            raise Interrupted(reporter.directory) from None
+        LastWords.say = lambda: how_to_go_on(reporter.directory)
+        result = train(
+            *plugins,
+            settings=settings,
+            run_dir=run_dir,
+            resume=resume,
+            on_schedule_change=on_schedule_change,
+            checkpoint_every=checkpoint_every,
+            reporter=reporter,
+            distributed=joined,
+            **_given(ctx, options),
+        )
     if is_main():
         print_summary(result)
 

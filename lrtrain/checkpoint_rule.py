@@ -1,0 +1,61 @@
+"""How often a run saves a checkpoint: every so many steps, so much time, or so many epochs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from lrtrain.errors import UsageError
+
+_PATTERN = re.compile(r"(\d{1,9})(s|min|h|ep)?", re.ASCII)
+_SECONDS = {"s": 1, "min": 60, "h": 3600}
+
+
+@dataclass(frozen=True)
+class CheckpointRule:
+    """When checkpoints are due, apart from the one at the end of a run.
+
+    Args:
+      text: as it was given.
+      steps: a checkpoint whenever so many updates more are done, counted from the beginning of the run.
+      seconds: a checkpoint when so much time has passed since the last one.
+      epochs: a checkpoint after every so many epochs; after each one where ``steps`` or ``seconds`` are given.
+    """
+
+    text: str
+    steps: int | None = None
+    seconds: int | None = None
+    epochs: int = 1
+
+    @classmethod
+    def parse(cls, text: object) -> CheckpointRule:
+        """Returns the rule that ``200``, ``30s``, ``5min``, ``1h`` or ``2ep`` stands for.
+
+        Raises:
+          UsageError: it is none of these.
+
+        Example:
+          >>> CheckpointRule.parse("5min").seconds
+          300
+        """
+        match = _PATTERN.fullmatch(str(text).strip()) if not isinstance(text, bool) else None
+        amount = int(match[1]) if match else 0
+        if match is None or amount == 0:
+            raise UsageError(
+                f"checkpoint_every={text} is refused: expected a number of steps (200), a time (30s, 5min, 1h) "
+                "or epochs (1ep), at least 1"
+            )
+        if match[2] is None:
+            return cls(match[0], steps=amount)
+        return cls(match[0], epochs=amount) if match[2] == "ep" else cls(match[0], seconds=amount * _SECONDS[match[2]])
+
+    def after_epoch(self, epoch: int) -> bool:
+        """Tells whether a checkpoint is due at the end of an epoch, counted from 0."""
+        return (epoch + 1) % self.epochs == 0
+
+    def next_step(self, step: int, end: int) -> int:
+        """Returns the first step after ``step`` at which a checkpoint is due, at most ``end``."""
+        return end if self.steps is None else min(end, (step // self.steps + 1) * self.steps)
+
+
+EVERY_EPOCH = CheckpointRule("1ep")

@@ -1,0 +1,72 @@
+"""How a signal ends a command: in order if that is quick, at once if a second one comes or nothing happens."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+from lrtrain.interrupts import SIGNALS, exit_code, raise_for, work_in_progress
+
+# From the signal, or from the checkpoint that it has led to, to the end of the process.
+_GRACE = 1.0
+_POLL = 0.05
+_SHOW_CURSOR = "\x1b[?25h"
+
+
+class LastWords:
+    """What a command says when a signal ends it; it knows its directory better than what watches for signals."""
+
+    say: Callable[[], str] = staticmethod(lambda: "nothing has been done yet")
+
+
+def words(number: int) -> str:
+    """Returns the sentence with which a command ends on a signal."""
+    return f"{'terminated' if number == signal.SIGTERM else 'interrupted'}; {LastWords.say()}"
+
+
+@contextmanager
+def signals_watched() -> Iterator[None]:
+    """Lets SIGTERM raise, as Ctrl-C does, and a thread see to it that the process ends.
+
+    Python runs handlers between two of its own instructions, and the compiler or an import may take seconds in between.
+    """
+    if sys.platform == "win32" or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    signal.signal(signal.SIGTERM, raise_for)
+    # By its number alone, so that it stays open to the end of the process.
+    signal.set_wakeup_fd(theirs.detach(), warn_on_full_buffer=False)
+    threading.Thread(target=_watch, args=(ours,), name="signals", daemon=True).start()
+    yield
+
+
+def _watch(signals: socket.socket) -> NoReturn:
+    """Waits for the first signal, and then for a second one or for too long a silence."""
+    first = signals.recv(1)[0]
+    while first not in SIGNALS:
+        first = signals.recv(1)[0]
+    deadline = time.monotonic() + _GRACE
+    while True:
+        if select.select([signals], [], [], _POLL)[0] and set(signals.recv(16)).intersection(SIGNALS):
+            _end(first)
+        if work_in_progress():
+            deadline = time.monotonic() + _GRACE
+        elif time.monotonic() > deadline:
+            _end(first)
+
+
+def _end(number: int) -> NoReturn:
+    # Nothing is torn by this: every file is written whole, and a torn line of a log is healed by --resume.
+    cursor = _SHOW_CURSOR if os.isatty(2) else ""
+    os.write(2, f"{cursor}Error: {words(number)}\n".encode(errors="replace"))
+    os._exit(exit_code(number))
