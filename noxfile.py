@@ -6,6 +6,7 @@ Each has an environment of its own, which uv makes in seconds by hard links into
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -111,6 +112,28 @@ def third_party(session: nox.Session) -> None:
         session.run("python", "-m", "pip", "uninstall", "--quiet", "--yes", "lrtrain-zigzag")
         said = session.run("lrtrain", "--plugin=zigzag", success_codes=[2], silent=True)
         assert "no plugin 'zigzag' is installed" in str(said), said
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Builds the documentation into docs/_build/html; a warning is an error, and so is a script from a network."""
+    sync(session, "--extra=all", "--group=docs")
+    site = ROOT / "docs" / "_build" / "html"
+    shutil.rmtree(site, ignore_errors=True)
+    session.run(
+        "sphinx-build",
+        "--quiet",
+        "--fail-on-warning",
+        "--keep-going",
+        "--doctree-dir=docs/_build/doctrees",
+        "docs",
+        str(site),
+    )
+    for page in site.rglob("*.html"):
+        fetched = re.findall(
+            r'<(?:script|link|img)[^>]+(?:src|href)="(?:https?:)?//[^"]*', page.read_text(encoding="utf-8")
+        )
+        assert not fetched, (page, fetched)
 
 
 @nox.session(python=PYTHONS[0])

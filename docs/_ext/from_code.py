@@ -1,0 +1,53 @@
+"""The public names and the hooks, from their docstrings."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import textwrap
+
+import lrtrain
+from lrtrain import hookspecs
+from lrtrain.plugins import HOOKS
+
+_TITLES = ("When", "Args", "Returns", "Order", "Example")
+
+
+def api() -> str:
+    """Returns autodoc's directive for every public name: functions first, then classes, then the types of options."""
+    names = sorted(lrtrain.__all__, key=lambda name: (_rank(getattr(lrtrain, name)), name.lower()))
+    return "\n".join(map(_entry, names))
+
+
+def _rank(value: object) -> int:
+    return 0 if inspect.isfunction(value) else 1 if inspect.isclass(value) else 2
+
+
+def _entry(name: str) -> str:
+    kind = ("autofunction", "autoclass", "autodata")[_rank(getattr(lrtrain, name))]
+    return f"```{{eval-rst}}\n.. {kind}:: lrtrain.{name}\n```\n"
+
+
+def hooks() -> str:
+    """Returns a section for each hook: signature, then the parts of its docstring."""
+    return "\n".join(map(_hook, HOOKS))
+
+
+def _hook(name: str) -> str:
+    function = getattr(hookspecs, name)
+    summary, *rest = re.split(rf"^({'|'.join(_TITLES)}):", inspect.getdoc(function) or "", flags=re.MULTILINE)
+    parts = [_part(title, text) for title, text in zip(rest[::2], rest[1::2], strict=True)]
+    return f"## {name}\n\n```python\ndef {name}{signature(name)}\n```\n\n{summary}\n" + "\n".join(parts)
+
+
+def signature(name: str) -> str:
+    """Returns the arguments and the answer of a hook as its source has them."""
+    return str(inspect.signature(getattr(hookspecs, name))).replace("'", "")
+
+
+def _part(title: str, text: str) -> str:
+    first, _, rest = text.partition("\n")
+    body = f"{first.strip()}\n{textwrap.dedent(rest)}".strip().replace("``", "`" if "```" not in text else "``")
+    if title == "Args":
+        body = re.sub(r"^(\w+): ", r"- `\1`: ", body, flags=re.MULTILINE)
+    return f"**{title}.** {body}\n" if title not in ("Args", "Example") else f"**{title}.**\n\n{body}\n"
