@@ -27,5 +27,5 @@ def digest(values: Mapping[str, Any], arrays: Iterable[NDArray[Any]]) -> str:
     for array in arrays:
         total.update(f"{array.dtype}{array.shape}".encode())
         # As bytes, because not every type of JAX has a buffer.
-        total.update(memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8)))
+        total.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return total.hexdigest()
