@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from functools import cache
 from pathlib import Path
 
@@ -100,11 +101,17 @@ def _section(entry: Entry, plugin: type) -> str:
     table = "\n".join(["| option | type | default | meaning |", "|---|---|---|---|", *rows]) if rows else "No options."
     hooks = ", ".join(f"`{hook}`" for hook in hooks_of(plugin))
     summary, _, rest = (inspect.getdoc(plugin) or "").partition("\n")
-    summary, rest = summary.replace("``", "`"), GoogleDocstring(rest, Config(), what="class")
+    summary, rest = summary.replace("``", "`"), _refusals(str(GoogleDocstring(rest, Config(), what="class")))
     return (
         f"## {entry.name}\n\n{summary}\n\n`pip install {entry.distribution}` · hooks: {hooks}\n\n"
         f"{picture if builds(plugin) else ''}\n{table}\n\n`````{{eval-rst}}\n{rest}\n`````\n"
     )
+
+
+def _refusals(text: str) -> str:
+    """Returns a docstring with its fields of exceptions as sentences: outside an object Sphinx does not know fields."""
+    field = re.compile(r"^:raises (\w+): (.*(?:\n +.*)*)", re.MULTILINE)
+    return field.sub(lambda found: f"Raises ``{found[1]}``: {' '.join(found[2].split())}\n", text)
 
 
 def _default(option: Option) -> str:
