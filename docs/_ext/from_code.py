@@ -47,7 +47,10 @@ def signature(name: str) -> str:
 
 def _part(title: str, text: str) -> str:
     first, _, rest = text.partition("\n")
-    body = f"{first.strip()}\n{textwrap.dedent(rest)}".strip().replace("``", "`" if "```" not in text else "``")
+    first = first.strip()
+    body = f"{first[:1].upper()}{first[1:]}\n{textwrap.dedent(rest)}".strip().replace(
+        "``", "`" if "```" not in text else "``"
+    )
     if title == "Args":
         body = re.sub(r"^(\w+): ", r"- `\1`: ", body, flags=re.MULTILINE)
     return f"**{title}.** {body}\n" if title not in ("Args", "Example") else f"**{title}.**\n\n{body}\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from functools import cache
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def _draw(spec: Spec, path: Path) -> None:
         values = build_table(activate([spec]), make_context(STEPS, STEPS_PER_EPOCH)).values
     except LrtrainError:
         return  # it cannot be built with its defaults, and its section has no picture
-    with mpl.rc_context({"svg.hashsalt": "lrtrain", "font.size": 9, "axes.formatter.limits": (-2, 3)}):
+    with mpl.rc_context({"svg.hashsalt": "lrtrain", "font.size": 9, "axes.formatter.limits": (-2, 5)}):
         figure = Figure(figsize=(4.6, 2.5), layout="constrained")
         axes = figure.subplots()
         axes.plot(values, linewidth=1.8, color="#1f6fb2")
@@ -79,7 +80,7 @@ def tutorial() -> str:
     return _cards(
         [
             f"![Learning rate of the run {label} over the steps](../_generated/tutorial-{number}.svg)\n"
-            f"{number}. **{label}**\\\n`{spec}`"
+            f"**{number} · {label}**\\\n`{spec}`"
             for number, (label, spec) in enumerate(_runs(), start=1)
         ]
     )
@@ -99,11 +100,18 @@ def _section(entry: Entry, plugin: type) -> str:
     rows = [f"| `{each.name}` | {each.type} | {_default(each)} | {_cell(each.doc)} |" for each in options_of(plugin)]
     table = "\n".join(["| option | type | default | meaning |", "|---|---|---|---|", *rows]) if rows else "No options."
     hooks = ", ".join(f"`{hook}`" for hook in hooks_of(plugin))
-    restructured = GoogleDocstring(inspect.getdoc(plugin) or "", Config(), what="class")
+    summary, _, rest = (inspect.getdoc(plugin) or "").partition("\n")
+    summary, rest = summary.replace("``", "`"), _refusals(str(GoogleDocstring(rest, Config(), what="class")))
     return (
-        f"## {entry.name}\n\n`pip install {entry.distribution}` · hooks: {hooks}\n\n"
-        f"{picture if builds(plugin) else ''}\n{table}\n\n`````{{eval-rst}}\n{restructured}\n`````\n"
+        f"## {entry.name}\n\n{summary}\n\n`pip install {entry.distribution}` · hooks: {hooks}\n\n"
+        f"{picture if builds(plugin) else ''}\n{table}\n\n`````{{eval-rst}}\n{rest}\n`````\n"
     )
+
+
+def _refusals(text: str) -> str:
+    """Returns a docstring with its fields of exceptions as sentences: outside an object Sphinx does not know fields."""
+    field = re.compile(r"^:raises (\w+): (.*(?:\n +.*)*)", re.MULTILINE)
+    return field.sub(lambda found: f"Raises ``{found[1]}``: {' '.join(found[2].split())}\n", text)
 
 
 def _default(option: Option) -> str:

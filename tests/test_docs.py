@@ -1,0 +1,134 @@
+"""Every command and every block of the pages runs, or says above itself why it does not.
+
+A comment above a block says what the test does with it: ``<!-- test: not run: REASON -->``,
+``<!-- test: fails with 2 -->``, or ``<!-- test: WRITTEN => RUN INSTEAD -->`` where the block as written would train for
+long. The blocks of a page run in their order in one empty directory; one with a title becomes the file of that name.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from lrtrain.comparison.toml import read_plan
+from lrtrain.hookspecs import PROJECT
+
+ROOT = Path(__file__).parent.parent
+# These two have tests of their own, which know what their commands print.
+ELSEWHERE = {"docs/writing-plugins.md": "test_writing_plugins.py", "docs/runs.md": "test_runs.py"}
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+BLOCK = re.compile(
+    r"((?:^<!-- test: .*? -->\n)*)^```(console|python|toml)(?: title=\"(.*?)\")?\n(.*?)^```$", re.M | re.S
+)
+TRAINS = re.compile(r"lrtrain (train|compare|find-lr|--plugin|--resume|--model|--dataset)|lrtrain\.(train|compare)\(")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of a page, with what its marks make of it."""
+
+    language: str
+    title: str | None
+    text: str
+    reason: str | None
+    status: int
+
+
+def block(marks: str, language: str, title: str | None, text: str) -> Block:
+    reason, status = None, 0
+    for mark in re.findall(r"<!-- test: (.*?) -->", marks):
+        old, arrow, new = mark.partition(" => ")
+        if mark.startswith("not run: "):
+            reason = mark.removeprefix("not run: ")
+        elif mark.startswith("fails with "):
+            status = int(mark.removeprefix("fails with "))
+        else:
+            assert arrow, mark
+            assert old in text, mark
+            text = text.replace(old, new)
+    return Block(language, title or None, text, reason, status)
+
+
+def blocks(page: Path) -> list[Block]:
+    return [block(*found) for found in BLOCK.findall(page.read_text(encoding="utf-8"))]
+
+
+def name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def is_slow(page: Path) -> bool:
+    return any(TRAINS.search(each.text) for each in blocks(page) if not each.reason)
+
+
+RUN = [page for page in PAGES if name(page) not in ELSEWHERE and any(not each.reason for each in blocks(page))]
+
+
+def arguments(each: Block) -> list[str]:
+    """Returns the command that runs a block; the environment of the test stands for that of ``uv run``."""
+    if each.language == "python":
+        return [sys.executable, each.title] if each.title else [sys.executable, "-c", each.text]
+    return ["bash", "-euo", "pipefail", "-c", each.text.replace("uv run lrtrain", "lrtrain")]
+
+
+def run(each: Block, directory: Path) -> None:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    env = {**os.environ, "PATH": path, "PYTHONPATH": ".", "MPLBACKEND": "agg", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(arguments(each), cwd=directory, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == each.status, f"{each.text}\n{done.stdout}\n{done.stderr}"
+
+
+def take(each: Block, directory: Path) -> None:
+    """Runs a block, or writes the file that it is and reads it as lrtrain does."""
+    if each.title:
+        (directory / each.title).write_text(each.text, encoding="utf-8")
+    if each.language == "toml":
+        assert read_plan(directory / str(each.title)).rows
+    elif not each.title:
+        run(each, directory)
+    else:
+        compile(each.text, each.title, "exec")
+
+
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, id=name(page), marks=[pytest.mark.slow] if is_slow(page) else []) for page in RUN]
+)
+@pytest.mark.timeout(900)
+def test_page(page: Path, tmp_path: Path) -> None:
+    for each in blocks(page):
+        if not each.reason:
+            take(each, tmp_path)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_block_is_seen(page: Path) -> None:
+    fences = re.findall(r"^```(?:console|python|toml)\b", page.read_text(encoding="utf-8"), re.M)
+    assert len(fences) == len(blocks(page))
+    assert name(page) not in ELSEWHERE or (ROOT / "tests" / ELSEWHERE[name(page)]).is_file()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_files_that_are_linked_exist(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#\s]+)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target
+
+
+def test_every_page_is_in_the_site() -> None:
+    named = {f"docs/{each}.md" for each in re.findall(r"^[\w/-]+$", (ROOT / "docs/index.md").read_text(), re.M)}
+    pages = {name(page) for page in ROOT.glob("docs/**/*.md") if "decisions/" not in name(page)}
+    assert pages - {"docs/index.md"} <= named
+
+
+def test_the_environment_variables_are_those_of_the_code() -> None:
+    read = set()
+    for source in ROOT.glob("lrtrain/**/*.py"):
+        read |= set(re.findall(rf"\"({PROJECT.upper()}_[A-Z_]+)\"", source.read_text(encoding="utf-8")))
+    documented = (ROOT / "docs/reference/environment.md").read_text(encoding="utf-8")
+    assert read
+    assert {each for each in read if f"`{each}" not in documented} == set()
