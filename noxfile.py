@@ -8,21 +8,27 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
 import sys
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from zipfile import ZipFile
 
 import nox
+from uv import find_uv_bin
 
 ROOT = Path(__file__).parent
 DIST = ROOT / ".nox" / "dist"
 PYTHONS = ["3.11", "3.12", "3.13"]
 HERE = next((each for each in PYTHONS if sys.version.startswith(f"{each}.")), PYTHONS[0])
 NAMES = sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))
+# What runs where not all tests do: it uses all of lrtrain.
+PARTS = ["cli", "data", "loader", "model", "optimizers", "options", "picture", "resume", "spec", "training"]
+FILES = [f"tests/test_{each}.py" for each in PARTS]
 
 nox.options.default_venv_backend = "uv"
-nox.options.sessions = ["lint", "types", f"tests-{HERE}", "plugin", "third_party"]
+nox.options.sessions = ["lint", "types", f"tests-{HERE}", "plugins", "third_party"]
 # A Python that is not there is skipped, on a build machine too, and none is downloaded.
 nox.options.error_on_missing_interpreters = False
 nox.options.download_python = "never"
@@ -65,6 +71,13 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", "--numprocesses=2", "--dist=loadscope", *(session.posargs or ["tests"]))
 
 
+@nox.session(python=[each for each in PYTHONS if each != HERE])
+def pythons(session: nox.Session) -> None:
+    """The other Pythons, with the tests that use all of lrtrain, slow ones left out."""
+    sync(session, "--extra=all", "--group=test")
+    session.run("pytest", "--numprocesses=2", "--dist=loadscope", "-mnot slow", *(session.posargs or FILES))
+
+
 @nox.session
 def wheels(session: nox.Session) -> None:
     """Builds every package, checks what is in it, and starts lrtrain from the wheels alone."""
@@ -95,6 +108,46 @@ def plugin(session: nox.Session, name: str) -> None:
     session.install(wheel("lrtrain"), wheel(name), "--group=test")
     session.chdir(session.create_tmp())
     session.run("pytest", f"--config-file={ROOT / 'pyproject.toml'}", str(ROOT / "plugins" / name), *session.posargs)
+
+
+@nox.session(requires=["wheels"], venv_backend="none")
+def plugins(session: nox.Session) -> None:
+    """All plugins, each as `plugin` has it, two at a time."""
+    failed = []
+    with ThreadPool(2) as pool:
+        for name, passed, said in pool.imap(test_alone, NAMES):
+            session.log(f"{name}\n{said}")
+            failed += [] if passed else [name]
+    if failed:
+        session.error(f"not all tests pass of {', '.join(failed)}")
+
+
+def test_alone(name: str) -> tuple[str, bool, str]:
+    """Tests a plugin in an environment of its own; returns its name, whether all passed, and what was printed."""
+    place, uv, settings = ROOT / ".nox" / "alone" / name, find_uv_bin(), ROOT / "pyproject.toml"
+    python = place / "bin" / "python"
+    steps: list[list[str | Path]] = [
+        [uv, "venv", "--quiet", "--clear", f"--python={sys.executable}", place],
+        [
+            uv,
+            "pip",
+            "install",
+            "--quiet",
+            f"--python={python}",
+            wheel("lrtrain"),
+            wheel(name),
+            f"--group={settings}:test",
+        ],
+        [python, "-m", "pytest", "-q", f"--config-file={settings}", ROOT / "plugins" / name],
+    ]
+    with TemporaryDirectory() as empty:
+        for step in steps:
+            done = subprocess.run(
+                step, cwd=empty, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+            )
+            if done.returncode:
+                break
+    return name, done.returncode == 0, done.stdout
 
 
 @nox.session(requires=["wheels"], venv_params=["--seed"])
@@ -140,9 +193,7 @@ def docs(session: nox.Session) -> None:
 def minimums(session: nox.Session) -> None:
     """The lowest versions that pyproject.toml allows, with the tests that use all; they may warn of new ones."""
     session.install("--resolution=lowest-direct", "--group=test", ".", *(f"plugins/{name}" for name in NAMES))
-    parts = ["cli", "data", "loader", "model", "optimizers", "options", "picture", "resume", "training"]
-    files = [f"tests/test_{each}.py" for each in parts]
-    session.run("pytest", "-Wignore::DeprecationWarning", *(session.posargs or files))
+    session.run("pytest", "-Wignore::DeprecationWarning", *(session.posargs or FILES))
 
 
 @nox.session
