@@ -74,7 +74,7 @@ def tests(session: nox.Session) -> None:
 @nox.session(python=[each for each in PYTHONS if each != HERE])
 def pythons(session: nox.Session) -> None:
     """The other Pythons, with the tests that use all of lrtrain, slow ones left out."""
-    sync(session, "--extra=all", "--group=test")
+    sync(session, "--all-extras", "--group=test")
     session.run("pytest", "--numprocesses=2", "--dist=loadscope", "-mnot slow", *(session.posargs or FILES))
 
 

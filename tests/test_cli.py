@@ -50,7 +50,9 @@ SCHEDULES = [
     "warmup-exponential-decay",
     "wsd",
 ]
-COMMANDS = ["train", "compare", "report", "plot", "find-lr", "plugins", "runs", "doctor", "completion"]
+OBSERVERS = ["early-stopping", "greedy", "mlflow", "reduce-on-plateau", "tensorboard"]
+PLUGINS = sorted([*SCHEDULES, *OBSERVERS])
+COMMANDS = ["train", "compare", "report", "plot", "export", "find-lr", "plugins", "runs", "doctor", "completion"]
 SCRIPTS = Path(sys.executable).parent
 
 
@@ -141,7 +143,14 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[Any, ...], dict
     return calls
 
 
-NOTHING = {"settings": (), "run_dir": None, "resume": False, "on_schedule_change": None, "distributed": None}
+NOTHING = {
+    "settings": (),
+    "run_dir": None,
+    "resume": False,
+    "on_schedule_change": None,
+    "checkpoint_every": None,
+    "distributed": None,
+}
 
 
 @pytest.mark.parametrize("command", [[], ["train"]])
@@ -197,7 +206,7 @@ def test_plugins_list() -> None:
     assert text == done("plugins")
     header, *lines = text.splitlines()
     assert header.split() == ["name", "distribution", "version", "summary"]
-    assert [line.split()[0] for line in lines] == SCHEDULES
+    assert [line.split()[0] for line in lines] == PLUGINS
     for line in lines:
         name, distribution, version, summary = re.split(r" {2,}", line)
         metadata = importlib.metadata.metadata(f"lrtrain-{name}")
@@ -206,7 +215,7 @@ def test_plugins_list() -> None:
 
 def test_plugins_list_as_json() -> None:
     rows = json.loads(done("plugins", "list", "--json"))
-    assert [row["name"] for row in rows] == SCHEDULES
+    assert [row["name"] for row in rows] == PLUGINS
     assert [list(row) for row in rows] == [["name", "distribution", "version", "summary", "duplicate"]] * 15
     assert not any(row["duplicate"] for row in rows)
 
@@ -233,7 +242,7 @@ def test_plugins_list_marks_duplicates_and_broken_ones(install_plugin: Install) 
     install_plugin("broken", "raise ValueError('no\\nway')")
     install_plugin("sgdr", GOOD, distribution="another-sgdr")
     lines = done("plugins", "list").splitlines()
-    assert [line.split()[0] for line in lines[1:]] == sorted([*SCHEDULES, "watch", "broken", "sgdr"])
+    assert [line.split()[0] for line in lines[1:]] == sorted([*PLUGINS, "watch", "broken", "sgdr"])
     twice = [re.split(r" {2,}", line)[:2] for line in lines if line.startswith("sgdr")]
     assert twice == [["sgdr (duplicate)", "another-sgdr"], ["sgdr (duplicate)", "lrtrain-sgdr"]]
     rows = {row["distribution"]: row for row in json.loads(done("plugins", "list", "--load", "--json"))}
@@ -364,10 +373,10 @@ def completed(words: str, at: int) -> list[str]:
         ("lrtrain ", 1, COMMANDS),
         ("lrtrain pl", 1, ["plot", "plugins"]),
         ("lrtrain --plugin co", 2, ["constant", "cosine-decay", "cosine-onecycle"]),
-        ("lrtrain train --plugin sgdr --plugin w", 5, [name for name in SCHEDULES if name.startswith("w")]),
-        ("lrtrain plot --plugin ", 3, SCHEDULES),
+        ("lrtrain train --plugin sgdr --plugin w", 5, [name for name in PLUGINS if name.startswith("w")]),
+        ("lrtrain plot --plugin ", 3, PLUGINS),
         ("lrtrain plugins show li", 3, ["linear", "linear-onecycle"]),
-        ("lrtrain plugins ", 2, ["install", "list", "new", "show", "uninstall"]),
+        ("lrtrain plugins ", 2, ["check", "install", "list", "new", "show", "uninstall"]),
         ("lrtrain --plugin sgdr --opt", 3, ["--optimizer"]),
         ("lrtrain --plugin sgdr --optimizer ada", 4, ["adagrad", "adam", "adamw"]),
         ("lrtrain completion ", 2, ["bash", "zsh", "fish"]),
@@ -416,7 +425,7 @@ class Plugin:
 """
 MISSPELT = "@dataclass(frozen=True)\nclass Plugin:\n    @hookimpl\n    def on_stop(self, step): ...\n"
 SGDR = "it has cycles, init_value, peak_value, end_value, decay_steps, warmup_steps"
-INSTALLED = ", ".join(sorted([*SCHEDULES, "broken", "mine", "misspelt", "watch"]))
+INSTALLED = ", ".join(sorted([*PLUGINS, "broken", "mine", "misspelt", "watch"]))
 ALL = f"installed are {INSTALLED}; others are installed with pip"
 
 BAD = {
@@ -520,8 +529,9 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
     monkeypatch.setattr("lrtrain.training.train", train)
     result = run("--plugin", "sgdr", "--quiet")
     assert result.exit_code == 130
-    assert result.stderr.startswith("Error: interrupted")
-    assert len(result.stderr.splitlines()) == 1
+    # A terminal shows ^C where the cursor stands.
+    assert result.stderr.lstrip("\n").startswith("Error: interrupted")
+    assert len(result.stderr.strip().splitlines()) == 1
 
 
 def test_a_message_of_several_lines_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
