@@ -25,11 +25,26 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "cosine-onecycle(peak_value=1, pct_start=29%, transition_steps=70%, div_factor=7, final_div_factor=1e4)",
         "cosine-onecycle(pct_start=0.001)",
     ),
+    "cyclic": (
+        "cyclic",
+        "cyclic(init_value=0, peak_value=1, step_size_up=7, step_size_down=13%, mode=triangular2)",
+        "cyclic(init_value=0.1, peak_value=1, step_size_up=29%, mode=exp_range, gamma=0.99)",
+    ),
     "exponential-decay": (
         "exponential-decay",
         "exponential-decay(init_value=1, transition_steps=47, decay_rate=0.7, transition_begin=11, staircase=true)",
         "exponential-decay(init_value=1, decay_rate=0.01, transition_begin=0, end_value=0.2)",
         "exponential-decay(init_value=0.1, decay_rate=9, end_value=0.3, staircase=true, transition_steps=7)",
+    ),
+    "infinite": (
+        "infinite",
+        "infinite(init_value=0.1, peak_value=2, constant_value=1, end_value=0.05, cooldown_steps=0, warmup_steps=7)",
+        "infinite(peak_value=0.1, constant_value=1, warmup_steps=0, cooldown_steps=29%, annealing_steps=0)",
+    ),
+    "inverse-sqrt": (
+        "inverse-sqrt",
+        f"inverse-sqrt({WARMUP}, warmup_steps=13, timescale=30%, cooldown_steps=20%)",
+        "inverse-sqrt(peak_value=1, warmup_steps=0)",
     ),
     "join": (
         "join",
@@ -39,15 +54,32 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "join(schedules=[wsd, exponential-decay(staircase=true, transition_steps=9), linear], boundaries=[50, 5000])",
         "join(schedules=[polynomial], boundaries=[])",
     ),
+    "k-decay": (
+        "k-decay",
+        "k-decay(init_value=1, end_value=0.1, k=0.5, decay_steps=60%)",
+        "k-decay(init_value=0.1, end_value=1, k=3, shape=polynomial, power=0.5)",
+    ),
     "linear": (
         "linear",
         "linear(init_value=1, end_value=0, transition_begin=0)",
         "linear(init_value=0.2, end_value=1, transition_steps=30%, transition_begin=7)",
+        "linear(init_value=1, end_value=0, warmup_steps=10%, transition_begin=0, transition_steps=none)",
+        "linear(init_value=1, warmup_steps=13, transition_begin=7%, transition_steps=30%)",
     ),
     "linear-onecycle": (
         "linear-onecycle",
         "linear-onecycle(peak_value=1, pct_start=29%, pct_final=58%, transition_steps=90%, div_factor=3)",
         "linear-onecycle(pct_start=0.001, pct_final=0.5)",
+    ),
+    "multistep": (
+        "multistep",
+        "multistep(init_value=1, milestones=[7, 30%, 5000], gamma=0.316)",
+        "multistep(init_value=0.1, milestones=[50%], gamma=3)",
+    ),
+    "noam": (
+        "noam",
+        "noam(factor=1, model_size=64, warmup_steps=0)",
+        "noam(factor=2, warmup_steps=29%)",
     ),
     "piecewise-constant": (
         "piecewise-constant",
@@ -63,11 +95,24 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "polynomial(init_value=1, end_value=0, power=3, transition_steps=50%, transition_begin=0)",
         "polynomial(init_value=0.1, end_value=1, power=0.3, transition_steps=80%)",
     ),
+    "power": (
+        "power",
+        "power(peak_value=1, amplitude=4, exponent=-0.5, batch_size=1, warmup_steps=0, decay_steps=20)",
+        "power(peak_value=0.02, amplitude=4, batch_size=8, example_size=100, warmup_steps=13, decay_steps=0)",
+        "power(peak_value=1, end_value=0.1, exponent=0, amplitude=0.5, batch_size=1)",
+    ),
+    "rex": (
+        "rex",
+        f"rex({WARMUP}, end_value=0.1, warmup_steps=13, beta=0.9)",
+        "rex(peak_value=1, beta=0)",
+    ),
     "sgdr": (
         "sgdr",
         "sgdr(cycles=7, init_value=0, peak_value=[1, 0.5], end_value=0.01, warmup_steps=3)",
         "sgdr(cycles=2, decay_steps=30%, warmup_steps=0, peak_value=1, end_value=0)",
         "sgdr(cycles=4, decay_steps=40%)",
+        "sgdr(cycles=3, cycle_mult=2, peak_value=1, end_value=0.1)",
+        "sgdr(cycles=4, decay_steps=20%, cycle_mult=3, warmup_steps=0, peak_value=1, peak_decay=0.5, end_value=0)",
     ),
     "warmup-constant": ("warmup-constant", "warmup-constant(init_value=0, peak_value=1, warmup_steps=0)"),
     "warmup-cosine-decay": (
@@ -85,6 +130,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "wsd",
         "wsd(init_value=0.1, peak_value=1, end_value=0.2, warmup_steps=0, decay_steps=100%)",
         "wsd(peak_value=1, warmup_steps=50%, decay_steps=0)",
+        "wsd(peak_value=1, decay_type=linear)",
+        "wsd(peak_value=1, end_value=0.1, decay_type=cosine)",
+        "wsd(peak_value=1, decay_steps=37%, decay_type=square)",
+        "wsd(peak_value=1, end_value=0.01, warmup_steps=0, decay_steps=100%, decay_type=exponential)",
     ),
 }
 ALL = [spec for specs in EXAMPLES.values() for spec in specs]

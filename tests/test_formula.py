@@ -161,7 +161,9 @@ def test_each_formula_is_the_table(spec):
 @pytest.mark.parametrize("name", EXAMPLES)
 @pytest.mark.parametrize(("total_steps", "after"), [(4, 0), (2350, 500)])
 def test_each_formula_of_a_default_for_other_lengths_and_after_the_end(name, total_steps, after):
-    active, context = activate([name]), make_context(total_steps)
+    active = activate([name])
+    total_steps = max(total_steps, active.schedule_plugin().instance.traits.min_steps)
+    context = make_context(total_steps)
     expected = tabulate(raw_schedule(active, context), total_steps + after, name)
     values = evaluate(formula(active, context), np.arange(total_steps + after))
     np.testing.assert_allclose(values, expected, rtol=1e-6, atol=1e-12)

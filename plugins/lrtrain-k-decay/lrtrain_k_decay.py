@@ -81,8 +81,11 @@ class KDecay:
         import jax.numpy as jnp
 
         def schedule(count: jax.typing.ArrayLike) -> jax.Array:
-            # 1 - (t / S)**k from what is left of the steps, and the cosine from its half: float32 keeps its digits.
-            left = -jnp.expm1(self.k * jnp.log1p(-jnp.clip((steps - count) / steps, 0, 1)))
+            # float32 keeps its digits where the logarithm takes the smaller of what has passed and what is left, and
+            # where the cosine comes from its half; compiled, what is left of all steps may be a little under 1.
+            passed, remaining = jnp.clip(count / steps, 0, 1), jnp.clip((steps - count) / steps, 0, 1)
+            logarithm = jnp.where(passed < 0.5, jnp.log(passed), jnp.log1p(-remaining))
+            left = -jnp.expm1(self.k * logarithm)
             share = jnp.sin(jnp.pi / 2 * left) ** 2 if self.shape == "cosine" else left**self.power
             return self.end_value + (self.init_value - self.end_value) * share
 

@@ -11,17 +11,23 @@ from lrtrain import Doc, Duration, LearningRate, Piece, Schedule, ScheduleContex
 
 @dataclass(frozen=True)
 class Linear:
-    r"""A straight line from ``init_value`` to ``end_value``; constant before and after it.
+    r"""A straight line from ``init_value`` to ``end_value``; constant before and after it, and a warmup if asked for.
 
-    .. math:: \eta_t = \text{init} + (\text{end} - \text{init}) \, \min(\max(t - B, 0), S) / S
+    .. math::
+        \eta_t = \begin{cases}
+          \text{init} \cdot t / W & t < W \\
+          \text{init} + (\text{end} - \text{init}) \, \min(\max(t - W - B, 0), S) / S & t \ge W
+        \end{cases}
 
-    B is ``transition_begin``, S is ``transition_steps``. The end is reached at step B + S, so with the defaults, where
-    B is a quarter of the run and S is all of it, the run ends three quarters of the way down. For a line that ends with
-    the run give ``transition_begin=0`` or ``transition_steps=75%``; even then the last step of the run is one short of
-    ``end_value``.
+    W is ``warmup_steps``, B is ``transition_begin``, S is ``transition_steps``. The end is reached at step W + B + S,
+    so with the defaults, where B is a quarter of the run and S is all of it, the run ends three quarters of the way
+    down. For a line that ends with the run give ``transition_steps=none``; even then the last step of the run is one
+    short of ``end_value``. The warmup goes up from 0, so step 0 is then an update that changes nothing.
+
+    Linear decay to zero, D2Z, is ``linear(end_value=0, warmup_steps=10%, transition_begin=0, transition_steps=none)``.
 
     Raises:
-      ScheduleError: ``transition_steps`` comes to no step at all.
+      ScheduleError: ``transition_steps`` comes to no step at all, or with none, warmup and constant leave no step.
 
     Example:
       >>> import lrtrain
@@ -30,37 +36,60 @@ class Linear:
       >>> [float(rate(step)) for step in (0, 20, 45, 70, 99)]
       [1.0, 1.0, 0.5, 0.0, 0.0]
 
-    Reference: `optax.linear_schedule`.
+    References: Bergsma et al., arXiv 2502.15938 (linear to zero); `optax.linear_schedule`.
     """
 
     traits: ClassVar[Traits] = Traits()
 
-    init_value: Annotated[LearningRate, Doc("learning rate until transition_begin")] = 1e-4
-    end_value: Annotated[LearningRate, Doc("learning rate from transition_begin + transition_steps on")] = 1e-5
-    transition_steps: Annotated[Duration, Doc("length of the line")] = Duration("100%")
-    transition_begin: Annotated[Duration, Doc("step at which the line begins")] = Duration("25%")
+    init_value: Annotated[LearningRate, Doc("learning rate before the line")] = 1e-4
+    end_value: Annotated[LearningRate, Doc("learning rate after the line")] = 1e-5
+    transition_steps: Annotated[Duration | None, Doc("length of the line; none: the rest of the run")] = Duration(
+        "100%"
+    )
+    transition_begin: Annotated[Duration, Doc("step at which the line begins, from the end of the warmup")] = Duration(
+        "25%"
+    )
+    warmup_steps: Annotated[Duration, Doc("length of the warmup from 0 to init_value; 0: none")] = Duration("0")
 
     @hookimpl
     def build_schedule(self, context: ScheduleContext) -> Schedule:
         """Builds the schedule."""
-        steps, begin = context.steps(self.transition_steps), context.steps(self.transition_begin)
-        if steps < 1:
-            raise ScheduleError(
-                f"transition_steps={self.transition_steps} is 0 steps in a run of {context.total_steps}: "
-                "give at least 1 step"
-            )
+        warmup, begin, steps = self._phases(context)
         import optax
 
         line = optax.linear_schedule(self.init_value, self.end_value, steps, begin)
         # Compiled, optax's line ends a rounding error beyond end_value, which is below 0 where end_value is 0.
-        return optax.join_schedules([line, optax.constant_schedule(self.end_value)], [begin + steps])
+        line = optax.join_schedules([line, optax.constant_schedule(self.end_value)], [begin + steps])
+        if not warmup:
+            return line
+        return optax.join_schedules([optax.linear_schedule(0, self.init_value, warmup), line], [warmup])
 
     def formula(self, context: ScheduleContext) -> Sequence[Piece]:
         """Returns the schedule's closed form."""
         init, end = self.init_value, self.end_value
-        steps, begin = context.steps(self.transition_steps), context.steps(self.transition_begin)
+        warmup, begin, steps = self._phases(context)
+        top = warmup + begin
         return [
-            Piece(begin, f"{init}"),
-            Piece(begin + steps, f"{init} + ({end} - {init}) * (t - {begin}) / {steps}"),
+            Piece(warmup, f"{init} * t / {warmup}"),
+            Piece(top, f"{init}"),
+            Piece(top + steps, f"{init} + ({end} - {init}) * (t - {top}) / {steps}"),
             Piece(None, f"{end}"),
         ]
+
+    def _phases(self, context: ScheduleContext) -> tuple[int, int, int]:
+        """Returns the lengths of the warmup, of the constant and of the line."""
+        total = context.total_steps
+        warmup, begin = context.steps(self.warmup_steps), context.steps(self.transition_begin)
+        if self.transition_steps is None:
+            if warmup + begin >= total:
+                raise ScheduleError(
+                    f"warmup_steps={self.warmup_steps} and transition_begin={self.transition_begin} leave no step of "
+                    f"{total} for the line: make one of them shorter"
+                )
+            return warmup, begin, total - warmup - begin
+        steps = context.steps(self.transition_steps)
+        if steps < 1:
+            raise ScheduleError(
+                f"transition_steps={self.transition_steps} is 0 steps in a run of {total}: give at least 1 step"
+            )
+        return warmup, begin, steps

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Annotated, ClassVar, TypedDict
 
 from lrtrain import (
@@ -12,6 +12,7 @@ from lrtrain import (
     Duration,
     LearningRate,
     Piece,
+    PositiveFloat,
     PositiveInt,
     Schedule,
     ScheduleContext,
@@ -23,6 +24,7 @@ from lrtrain import (
 _INIT = (3e-4, 2e-4, 1e-4)
 _PEAK = (4e-4, 3e-4, 2e-4)
 _END = (2e-4, 1e-4, 5e-5)
+_MOST_STEPS = 2**31 - 1
 
 
 class _Cycle(TypedDict):
@@ -52,9 +54,14 @@ class SGDR:
     ``decay_steps`` given, cycles that do not fit in the run are cut off, and what is left after the last one holds its
     ``end_value``. With ``init_value=0`` and a warmup, the first step of a cycle is an update that changes nothing.
 
+    In the paper's words :math:`T_0` is ``decay_steps`` and :math:`T_\text{mult}` is ``cycle_mult``: cycle i is
+    :math:`C_i = T_0 \, T_\text{mult}^i` steps long. Without ``decay_steps`` the cycles share the run in these
+    proportions. With ``peak_decay`` the peak of each cycle is that factor times the peak before it.
+
     Raises:
-      ScheduleError: more cycles than steps, a warmup that fills its cycle, a list longer than ``cycles``, or a cycle
-        with an ``end_value`` over a ``peak_value`` of 0 (optax would fall to 0 instead).
+      ScheduleError: more cycles than fit in the run, a warmup that fills its cycle, a list longer than ``cycles``, a
+        ``peak_decay`` beside a list of peaks, or a cycle with an ``end_value`` over a ``peak_value`` of 0 (optax would
+        fall to 0 instead).
 
     Example:
       >>> import lrtrain
@@ -79,9 +86,11 @@ class SGDR:
         LearningRate | tuple[LearningRate, ...], Doc("learning rate that a cycle falls to, for all or for each")
     ] = _END
     decay_steps: Annotated[
-        Duration | None, Doc("length of a cycle, its warmup included; none: the run in equal parts")
+        Duration | None, Doc("length of the first cycle, its warmup included; none: the cycles fill the run")
     ] = None
     warmup_steps: Annotated[Duration | None, Doc("length of each warmup; none: a tenth of the shortest cycle")] = None
+    cycle_mult: Annotated[PositiveInt, Doc("factor from the length of a cycle to that of the next")] = 1
+    peak_decay: Annotated[PositiveFloat, Doc("factor from the peak of a cycle to that of the next")] = 1.0
 
     @hookimpl
     def build_schedule(self, context: ScheduleContext) -> Schedule:
@@ -93,7 +102,7 @@ class SGDR:
                 f"warmup_steps={self.warmup_steps} is {warmup} steps, and the shortest cycle has {min(lengths)}: "
                 "a warmup is shorter than its cycle"
             )
-        init, peak, end = (self._each(name) for name in ("init_value", "peak_value", "end_value"))
+        init, peak, end = self._each("init_value"), self._peaks(), self._each("end_value")
         if any(p == 0 and e > 0 for p, e in zip(peak, end, strict=True)):
             raise ScheduleError(
                 f"peak_value={self.peak_value} has a 0 where end_value={self.end_value} has not: "
@@ -112,8 +121,8 @@ class SGDR:
         """Returns the schedule's closed form."""
         lengths = self._lengths(context)
         warmup, start, pieces = self._warmup(context, lengths), 0, []
-        values = (self._each(name) for name in ("init_value", "peak_value", "end_value"))
-        for length, init, peak, end in zip(lengths, *values, strict=True):
+        values = zip(lengths, self._each("init_value"), self._peaks(), self._each("end_value"), strict=True)
+        for length, init, peak, end in values:
             top, fall = start + warmup, length - warmup
             pieces += [
                 Piece(top, f"{init} + ({peak} - {init}) * (t - {start}) / {warmup}"),
@@ -126,16 +135,42 @@ class SGDR:
         return min(lengths) // 10 if self.warmup_steps is None else context.steps(self.warmup_steps)
 
     def _lengths(self, context: ScheduleContext) -> list[int]:
-        total = context.total_steps
+        total, parts = context.total_steps, self._first_cycles()
         if self.decay_steps is not None:
             length = context.steps(self.decay_steps)
             if length < 1:
                 raise ScheduleError(f"decay_steps={self.decay_steps} is 0 steps of {total}: a cycle has at least 1")
-            return [length] * self.cycles
-        if self.cycles > total:
-            raise ScheduleError(f"cycles={self.cycles} do not fit in {total} steps: a cycle has at least 1")
-        starts = [total * cycle // self.cycles for cycle in range(self.cycles + 1)]
-        return [after - before for before, after in pairwise(starts)]
+            if parts * length > _MOST_STEPS:
+                raise ScheduleError(
+                    f"{self._named()} of {length} steps end after step {_MOST_STEPS}: give fewer cycles"
+                )
+            return [length * self.cycle_mult**cycle for cycle in range(self.cycles)]
+        if parts > total:
+            raise ScheduleError(f"{self._named()} do not fit in {total} steps: a cycle has at least 1")
+        ends = accumulate((self.cycle_mult**cycle for cycle in range(self.cycles)), initial=0)
+        return [after - before for before, after in pairwise(total * end // parts for end in ends)]
+
+    def _first_cycles(self) -> int:
+        """Returns how many times as long as the first cycle all of them are together."""
+        if self.cycle_mult == 1:
+            return self.cycles
+        # 32 cycles are more than any run has steps for, and a power for all of them may be too great to compute.
+        return (self.cycle_mult ** min(self.cycles, 32) - 1) // (self.cycle_mult - 1)
+
+    def _named(self) -> str:
+        return f"cycles={self.cycles}" + (f" with cycle_mult={self.cycle_mult}" if self.cycle_mult > 1 else "")
+
+    def _peaks(self) -> list[float]:
+        if self.peak_decay == 1:
+            return self._each("peak_value")
+        if isinstance(self.peak_value, tuple):
+            raise ScheduleError(
+                f"peak_decay={self.peak_decay} with peak_value={list(self.peak_value)} is refused: "
+                "give one number as peak_value, that of the first cycle"
+            )
+        if self.peak_decay > 1:
+            raise ScheduleError(f"peak_decay={self.peak_decay} is refused: give at most 1")
+        return [self.peak_value * self.peak_decay**cycle for cycle in range(self.cycles)]
 
     def _each(self, name: str) -> list[float]:
         value = getattr(self, name)

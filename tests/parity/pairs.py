@@ -46,9 +46,10 @@ def numbers(total_steps: int) -> dict[str, int]:
 
 
 UP = "linear(init_value=0, end_value=1, transition_begin=0)"
-DOWN = "cosine-decay(init_value=1, alpha=0)"
 ONE_STEP = "PyTorch's phases end a step earlier: the peak is at step pct_start T - 1, the end at T - 1."
 FROM_0 = "The warmup begins at 0, so the first update changes nothing; `init_value` is where ours begins."
+NO_WARMUP_IN_T = f"{FROM_0} t_initial excludes the warmup."
+HALF_A_CYCLE = "step_size_up is half a cycle, or the first part of one; 2000 steps by default, ours a tenth of the run."
 PERIODIC = "After T steps PyTorch goes up again; ours stays."
 
 TORCH = (
@@ -76,7 +77,7 @@ TORCH = (
     Pair(
         "torch",
         "MultiStepLR(optimizer, milestones=[3 * W, 6 * W, 9 * W], gamma=0.1)",
-        "piecewise-constant(init_value=1, boundaries_and_scales={30%: 0.1, 60%: 0.1, 90%: 0.1})",
+        "multistep(init_value=1, milestones=[30%, 60%, 90%], gamma=0.1)",
     ),
     Pair(
         "torch",
@@ -97,15 +98,28 @@ TORCH = (
     Pair(
         "torch",
         "CosineAnnealingWarmRestarts(optimizer, T_0=W, T_mult=2)",
-        f"join(schedules=[{DOWN}, {DOWN}, {DOWN}, cosine-decay(init_value=1, alpha=0, decay_steps=<8 * W>)], "
-        "boundaries=[10%, 30%, 70%])",
-        "A cycle that does not fit in the run is cut off.",
+        "sgdr(cycles=4, decay_steps=10%, cycle_mult=2, peak_value=1, end_value=0, warmup_steps=0)",
+        "Theirs starts again for ever, ours `cycles` times; a cycle that does not fit in the run is cut off.",
     ),
     Pair(
         "torch",
         "CyclicLR(optimizer, base_lr=0.1, max_lr=1, step_size_up=2 * W, cycle_momentum=False)",
-        "piecewise-interpolate(init_value=0.1, boundaries_and_scales={20%: 10, 40%: 0.1, 60%: 10, 80%: 0.1, 100%: 10})",
-        "step_size_up is half a cycle; theirs goes on for ever.",
+        "cyclic(init_value=0.1, peak_value=1, step_size_up=20%)",
+        HALF_A_CYCLE,
+    ),
+    Pair(
+        "torch",
+        "CyclicLR(optimizer, base_lr=0.1, max_lr=1, step_size_up=W, step_size_down=2 * W, mode='triangular2', "
+        "cycle_momentum=False)",
+        "cyclic(init_value=0.1, peak_value=1, step_size_up=10%, step_size_down=20%, mode=triangular2)",
+        HALF_A_CYCLE,
+    ),
+    Pair(
+        "torch",
+        "CyclicLR(optimizer, base_lr=0.1, max_lr=1, step_size_up=2 * W, mode='exp_range', gamma=0.999, "
+        "cycle_momentum=False)",
+        "cyclic(init_value=0.1, peak_value=1, step_size_up=20%, mode=exp_range, gamma=0.999)",
+        f"{HALF_A_CYCLE} Without a gamma PyTorch's cycles keep their height.",
     ),
     Pair(
         "torch",
@@ -147,8 +161,8 @@ TRANSFORMERS = (
     Pair(
         "transformers",
         "get_linear_schedule_with_warmup(optimizer, W, T)",
-        f"join(schedules=[{UP}, linear(init_value=1, end_value=0, transition_begin=0)], boundaries=[10%])",
-        FROM_0,
+        "linear(init_value=1, end_value=0, warmup_steps=10%, transition_begin=0, transition_steps=none)",
+        "The warmup begins at 0, so the first update changes nothing.",
     ),
     Pair(
         "transformers",
@@ -191,8 +205,20 @@ TRANSFORMERS = (
     ),
     Pair(
         "transformers",
+        "get_wsd_schedule(optimizer, W, 2 * W, T, decay_type='linear')",
+        "wsd(peak_value=1, warmup_steps=10%, decay_steps=20%, decay_type=linear)",
+        FROM_0,
+    ),
+    Pair(
+        "transformers",
         "get_wsd_schedule(optimizer, W, 2 * W, T)",
-        f"join(schedules=[{UP}, constant(value=1), {DOWN}], boundaries=[10%, 80%])",
+        "wsd(peak_value=1, warmup_steps=10%, decay_steps=20%, decay_type=cosine)",
+        f"{FROM_0} The default of theirs is the cosine, that of ours is 1-sqrt.",
+    ),
+    Pair(
+        "transformers",
+        "get_inverse_sqrt_schedule(optimizer, W)",
+        "inverse-sqrt(peak_value=1, warmup_steps=10%)",
         FROM_0,
     ),
 )
@@ -213,14 +239,20 @@ TIMM = (
     ),
     Pair(
         "timm",
+        "CosineLRScheduler(optimizer, W, lr_min=0.01, cycle_mul=2, cycle_decay=0.5, cycle_limit=4, t_in_epochs=False)",
+        "sgdr(cycles=4, decay_steps=10%, cycle_mult=2, peak_value=1, peak_decay=0.5, end_value=0.01, warmup_steps=0)",
+        "A cycle that does not fit in the run is cut off.",
+    ),
+    Pair("timm", "CosineLRScheduler(optimizer, T, k_decay=2, t_in_epochs=False)", "k-decay(init_value=1, k=2)"),
+    Pair(
+        "timm",
         "StepLRScheduler(optimizer, decay_t=W, decay_rate=0.5, t_in_epochs=False)",
         "exponential-decay(init_value=1, decay_rate=0.5, transition_steps=10%, transition_begin=0, staircase=true)",
     ),
     Pair(
         "timm",
         "MultiStepLRScheduler(optimizer, decay_t=[3 * W, 6 * W, 9 * W], decay_rate=0.1, t_in_epochs=False)",
-        "piecewise-constant(init_value=1, "
-        "boundaries_and_scales={<3 * W - 1>: 0.1, <6 * W - 1>: 0.1, <9 * W - 1>: 0.1})",
+        "multistep(init_value=1, milestones=[<3 * W - 1>, <6 * W - 1>, <9 * W - 1>], gamma=0.1)",
         "A milestone acts a step earlier than it says.",
     ),
     Pair(
@@ -232,9 +264,44 @@ TIMM = (
     ),
     Pair(
         "timm",
+        "PolyLRScheduler(optimizer, T, power=2, lr_min=0.1, k_decay=1.5, t_in_epochs=False)",
+        "k-decay(init_value=1, end_value=0.1, k=1.5, shape=polynomial, power=2)",
+        "Their power is 0.5 by default, ours is 1.",
+    ),
+    Pair(
+        "timm",
         "WSDLRScheduler(optimizer, T - W, decay_t=2 * W, warmup_t=W, t_in_epochs=False)",
         "wsd(peak_value=1, warmup_steps=10%, decay_steps=20%)",
-        f"{FROM_0} t_initial excludes the warmup.",
+        NO_WARMUP_IN_T,
+    ),
+    *(
+        Pair(
+            "timm",
+            f"WSDLRScheduler(optimizer, T - W, decay_t=2 * W, warmup_t=W, {theirs}, t_in_epochs=False)",
+            f"wsd(peak_value=1, warmup_steps=10%, decay_steps=20%, decay_type={ours})",
+            f"{NO_WARMUP_IN_T}{more}",
+        )
+        for theirs, ours, more in (
+            ("decay_fn='linear'", "linear", ""),
+            ("decay_fn='cosine'", "cosine", ""),
+            (
+                "decay_fn='power', decay_power=2",
+                "square",
+                " Of the other powers ours has 0.5 as 1-sqrt and 1 as linear.",
+            ),
+            (
+                "decay_fn='exp', decay_ratio=0.1, lr_min=0.1",
+                "exponential, end_value=0.1",
+                " Equal where lr_min is decay_ratio of the peak: theirs is bent to end at any lr_min, 0 too.",
+            ),
+        )
+    ),
+    Pair(
+        "timm",
+        "WSDLRScheduler(optimizer, T - W, decay_t=2 * W, warmup_t=W, stable_fn='rsqrt', decay_fn='linear', "
+        "t_in_epochs=False)",
+        "inverse-sqrt(peak_value=1, warmup_steps=10%, cooldown_steps=20%)",
+        NO_WARMUP_IN_T,
     ),
 )
 
@@ -248,7 +315,6 @@ ANOTHER_KIND = {
     ("torch", "ChainedScheduler"): "a product of schedules: [a plugin of your own](writing-plugins.md)",
     ("transformers", "get_reduce_on_plateau_schedule"): f"{RULE} `reduce-on-plateau`; it is PyTorch's",
     ("transformers", "get_greedy_schedule"): f"{RULE} `greedy`",
-    ("transformers", "get_inverse_sqrt_schedule"): "no plugin of ours yet",
     ("timm", "PlateauLRScheduler"): f"{RULE} `reduce-on-plateau`; theirs is PyTorch's",
     ("timm", "TanhLRScheduler"): "no plugin of ours; [one of your own](writing-plugins.md) has its formula in a line",
 }

@@ -13,7 +13,11 @@ from lrtrain.testing import SchedulePluginSuite
 
 class TestLinear(SchedulePluginSuite):
     plugin = "linear"
-    specs = ("linear(init_value=1, end_value=0, transition_begin=0)",)
+    specs = (
+        "linear(init_value=1, end_value=0, transition_begin=0)",
+        "linear(end_value=0, warmup_steps=10%, transition_begin=0, transition_steps=none)",
+        "linear(init_value=0.1, end_value=1, warmup_steps=3, transition_begin=29%, transition_steps=none)",
+    )
 
 
 def table(options: str, total_steps: int = 100) -> np.ndarray:
@@ -25,6 +29,29 @@ def table(options: str, total_steps: int = 100) -> np.ndarray:
 def test_straight_line(steps, begin, end):
     got = table(f"init_value=1, end_value={end}, transition_steps={steps}, transition_begin={begin}")
     np.testing.assert_allclose(got, np.interp(np.arange(100), [begin, begin + steps], [1, end]), rtol=2e-7, atol=1e-12)
+
+
+def test_reference_values_of_linear_to_zero():
+    spec = "linear(init_value=1, end_value=0, warmup_steps=10, transition_begin=0, transition_steps=none)"
+    rate = lrtrain.schedule(spec, total_steps=100)
+    values = [0, 0.5, 1, 0.83333, 0.55556, 0.23333, 0.22222, 0.21111, 0.11111, 0.01111, 0]
+    got = [float(rate(step)) for step in (0, 5, 10, 25, 50, 79, 80, 81, 90, 99, 100)]
+    np.testing.assert_allclose(got, values, rtol=0, atol=6e-6)
+
+
+@pytest.mark.parametrize(("warmup", "begin"), [(0, 0), (1, 0), (10, 20), (40, 59)])
+@pytest.mark.parametrize("end", [0, 0.3, 2])
+def test_a_line_to_the_end_of_the_run_after_a_warmup(warmup, begin, end):
+    options = f"warmup_steps={warmup}, transition_begin={begin}, transition_steps=none"
+    corners = {0: 1, **({0: 0, warmup: 1} if warmup else {}), warmup + begin: 1, 100: end}
+    expected = np.interp(np.arange(100), list(corners), list(corners.values()))
+    got = table(f"init_value=1, end_value={end}, {options}")
+    np.testing.assert_allclose(got, expected, rtol=2e-7, atol=1e-12)
+
+
+def test_the_line_begins_and_ends_later_by_the_warmup():
+    options = "init_value=1, transition_steps=30, transition_begin=20"
+    np.testing.assert_array_equal(table(f"{options}, warmup_steps=10")[10:], table(options)[:90])
 
 
 def test_default_is_the_run_of_the_tutorial():
@@ -54,6 +81,11 @@ def test_durations_in_epochs():
     ("transition_steps=0", "transition_steps=0 is 0 steps in a run of 100: give at least 1 step"),
     ("transition_steps=0%", "transition_steps=0% is 0 steps in a run of 100"),
     ("transition_begin=-1", "-1.* is not a duration"),
+    (
+        "warmup_steps=10, transition_begin=90%, transition_steps=none",
+        "warmup_steps=10 and transition_begin=90% leave no step of 100 for the line: make one of them shorter",
+    ),
+    ("warmup_steps=none", "warmup_steps=none is refused: None is not a duration"),
     ("end_value=-1", "end_value=-1 is refused: expected number >= 0"),
     ("power=2", "no option 'power'"),
 ])  # fmt: skip

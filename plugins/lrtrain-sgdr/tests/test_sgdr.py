@@ -16,6 +16,7 @@ class TestSGDR(SchedulePluginSuite):
     specs = (
         "sgdr(cycles=4)",
         "sgdr(cycles=1, peak_value=1e-3)",
+        "sgdr(decay_steps=20%, cycle_mult=2, warmup_steps=0, peak_value=1, peak_decay=0.5, end_value=0)",
     )
 
 
@@ -35,6 +36,42 @@ def test_equal_parts(cycles, lengths, warmup):
     got = table(f"cycles={cycles}, init_value=0.1, peak_value=1, end_value=0.2, warmup_steps={warmup}")
     expected = np.concatenate([cycle(length, warmup, 0.1, 1, 0.2) for length in lengths])
     np.testing.assert_allclose(got, expected, rtol=2e-7, atol=1e-8)
+
+
+RESTARTS = "peak_value=1, end_value=0, warmup_steps=0"
+
+
+def test_reference_values_of_growing_cycles():
+    got = table(f"{RESTARTS}, decay_steps=20, cycle_mult=2")
+    values = [1, 0.85355, 0.5, 0.96194, 0.14645, 0.86716, 0.85355, 0.83940, 0.69134, 0.51963]
+    np.testing.assert_allclose(got[[0, 5, 10, 25, 50, 79, 80, 81, 90, 99]], values, rtol=0, atol=6e-6)
+
+
+def warm_restarts(count: np.ndarray, first: int, mult: int, decay: float) -> np.ndarray:
+    """The closed form of torch.optim.lr_scheduler.CosineAnnealingWarmRestarts, its peaks falling by a factor."""
+    cycle = np.floor(np.log(count / first * (mult - 1) + 1 + 1e-12) / np.log(mult))
+    length = first * mult**cycle
+    since = count - first * (mult**cycle - 1) / (mult - 1)
+    return decay**cycle * (1 + np.cos(np.pi * since / length)) / 2
+
+
+@pytest.mark.parametrize("total", [10, 100, 2350])
+@pytest.mark.parametrize(("first", "mult", "decay"), [(7, 2, 1), (1, 3, 0.5), (10, 5, 0.9)])
+def test_closed_form_of_growing_cycles(total, first, mult, decay):
+    got = table(f"{RESTARTS}, cycles=9, decay_steps={first}, cycle_mult={mult}, peak_decay={decay}", total)
+    np.testing.assert_allclose(got, warm_restarts(np.arange(total), first, mult, decay), rtol=2e-7, atol=1e-8)
+
+
+def test_growing_cycles_share_the_run():
+    np.testing.assert_array_equal(
+        table("cycles=3, cycle_mult=2", 70), table("cycles=3, cycle_mult=2, decay_steps=10, warmup_steps=1", 70)
+    )
+
+
+def test_each_peak_is_a_factor_of_the_one_before():
+    np.testing.assert_array_equal(
+        table("cycles=4, peak_value=1, peak_decay=0.5"), table("cycles=4, peak_value=[1, 0.5, 0.25, 0.125]")
+    )
 
 
 def test_as_many_cycles_as_steps():
@@ -88,6 +125,14 @@ def test_its_own_resolved_options_are_taken_back():
     ("peak_value=[]", "peak_value=.* has 0 numbers: 3 cycles take 1 to 3"),
     ("peak_value=[1, 0], end_value=0.5", "peak_value=.* has a 0 where end_value=0.5 has not: give each"),
     ("peak_value=[1, -1]", "peak_value=.* is refused: expected number >= 0 or list of number >= 0"),
+    ("cycles=7, cycle_mult=2", "cycles=7 with cycle_mult=2 do not fit in 100 steps: a cycle has at least 1"),
+    ("cycles=99999, cycle_mult=2", "cycles=99999 with cycle_mult=2 do not fit in 100 steps"),
+    ("cycles=31, cycle_mult=2, decay_steps=2", "cycles=31 .* of 2 steps end after step 2147483647: give fewer cycles"),
+    ("cycle_mult=0", "cycle_mult=0 is refused: expected whole number >= 1"),
+    ("peak_decay=0.5", r"peak_decay=0.5 with peak_value=\[0.0004, .*\] is refused: give one number as peak_value"),
+    ("peak_decay=0.5, peak_value=[1, 2]", "peak_decay=0.5 with peak_value=.* is refused: give one number"),
+    ("peak_decay=1.5, peak_value=1", "peak_decay=1.5 is refused: give at most 1"),
+    ("peak_decay=0, peak_value=1", "peak_decay=0 is refused: expected number > 0"),
     ("restarts=3", "no option 'restarts'"),
 ])  # fmt: skip
 def test_refused(options, message):
