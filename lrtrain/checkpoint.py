@@ -36,12 +36,12 @@ KEEP_LATEST = 3
 _LATE = 0.2
 # As the C library says them.
 _REFUSED = (
-    "No space left",
+    "No space left on device",
     "File too large",
-    "Disk quota",
+    "Disk quota exceeded",
     "Read-only file system",
     "Permission denied",
-    "No such file",
+    "No such file or directory",
 )
 _OF_THE_FILE = ("version", "fingerprint", "sha256")
 
@@ -263,8 +263,8 @@ def _manager(directory: Path) -> CheckpointManager:
     import orbax.checkpoint as ocp
     from orbax.checkpoint.checkpoint_managers import preservation_policy as policy
 
-    # Orbax logs its progress through absl, on every save.
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    # Orbax logs its progress through absl, on every save, and the traceback of what it then raises.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
     best = policy.BestN(get_metric_fn=lambda metrics: float(metrics["test_accuracy"]), n=1)
     options = ocp.CheckpointManagerOptions(
         preservation_policy=policy.AnyPreservationPolicy([policy.LatestN(KEEP_LATEST), best]),
@@ -330,8 +330,14 @@ def _failures_named(directory: Path) -> Iterator[None]:
         # Tensorstore has errors of its own for what the system refuses.
         if not isinstance(error, OSError) and not any(text in str(error) for text in _REFUSED):
             raise
-        raise TrainingError(f"a checkpoint could not be written to {directory}: {_brief(error)}") from error
+        raise TrainingError(
+            f"a checkpoint could not be written to {directory} ({_reason(error)}): those that are there are kept, and "
+            "--resume goes on from the last one once that is mended"
+        ) from error
 
 
-def _brief(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:300] if str(error).strip() else cause(error)
+def _reason(error: Exception) -> str:
+    """Returns what the system said; Tensorstore says it at the end of a long line, or of several."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return next((text for text in _REFUSED if text in str(error)), cause(error)[:300])

@@ -157,7 +157,7 @@ def refusals_named(path: Path) -> Iterator[None]:
     except OSError as error:
         raise TrainingError(
             f"{path} cannot be written ({error.strerror or error}): what is there is kept, and --resume goes on from "
-            "the last checkpoint once that is mended"
+            "there once that is mended"
         ) from error
 
 

@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 # How many faults of each kind; 0 is the short form, which draws always the same few.
 MANY = int(os.environ.get("LRTRAIN_FAULTS", "0"))
+full_only = pytest.mark.skipif(not MANY, reason="takes long: part of `nox --session faults`")
 SPEC = "sgdr(cycles=2, init_value=0.002, peak_value=0.01, end_value=0.001)"
 EPOCHS, STEPS_PER_EPOCH = 8, 36
 _PATIENCE = 240

@@ -125,10 +125,12 @@ def test_a_damaged_configuration_is_one_sentence_or_does_not_matter(
         damage(run / "config.json", draw)
         kept = {path: path.read_bytes() for path in (run / "steps.csv", run / "metrics.jsonl")}
         with tally.expecting("config.json is damaged: one sentence, or the same bits"):
+            refusals: list[str] = []
             try:
                 lrtrain.train(run_dir=run, resume=True)
             except lrtrain.LrtrainError as error:
-                assert "\n" not in str(error).strip()
+                refusals.append(str(error).strip())
+            assert all("\n" not in refusal for refusal in refusals)
             assert {path: path.read_bytes() for path in kept} == kept
         shutil.rmtree(run)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import Tally
-from tests.faults.lab import Lab, dice, ended, how_many, kill, signal_name, until
+from tests.faults.lab import Lab, dice, ended, full_only, how_many, kill, signal_name, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 
@@ -69,11 +69,12 @@ def test_sigkill_at_random_moments(lab: Lab, tally: Tally) -> None:
 
 
 def test_sigterm_at_random_moments(lab: Lab, tally: Tally) -> None:
-    killed_again_and_again(lab, tally, signal.SIGTERM, how_many(2))
+    killed_again_and_again(lab, tally, signal.SIGTERM, how_many(1, 0.3))
 
 
+@full_only
 def test_sigkill_with_hooks_that_scale_the_learning_rate(lab: Lab, hooks: str, tally: Tally) -> None:
-    killed_again_and_again(lab, tally, signal.SIGKILL, how_many(1, 0.2), f", with hooks,")
+    killed_again_and_again(lab, tally, signal.SIGKILL, how_many(1, 0.2), ", with hooks,")
 
 
 def test_sigkill_while_a_checkpoint_is_written(lab: Lab, hooks: str, tally: Tally) -> None:
