@@ -7,12 +7,13 @@ else that a run needs to continue to the same bits: scale, seed, fingerprint of 
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import logging
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -163,18 +164,19 @@ class Checkpoints:
           RunDirError: there is none, or it was written by a later version.
         """
         unsound: list[str] = []
-        for step, path in sorted(self._paths().items(), reverse=True):
-            try:
-                with _late_errors_dropped():
+        with _late_errors_dropped() as rest:
+            for step, path in sorted(self._paths().items(), reverse=True):
+                try:
                     progress, table, stored = self._restore_progress(step)
                     state = self.restore_state(step, like)
                     _check(stored, state, table)
-            except LrtrainError:
-                raise
-            except Exception as error:  # noqa: BLE001  # whatever Orbax and its libraries make of damaged files
-                unsound.append(f"{path.name} ({cause(error)[:200]})")
-                continue
-            return Restored(progress, table, state, tuple(unsound))
+                except LrtrainError:
+                    raise
+                except Exception as error:  # noqa: BLE001  # whatever Orbax and its libraries make of damaged files
+                    unsound.append(f"{path.name} ({cause(error)[:200]})")
+                else:
+                    return Restored(progress, table, state, tuple(unsound))
+                rest()
         if not unsound:
             raise RunDirError(f"{self._directory.parent} has no checkpoint to resume from: start a new run instead")
         raise RunDirError(
@@ -286,21 +288,26 @@ def _check(stored: Mapping[str, Any], state: TrainState, table: NDArray[np.float
 
 
 @contextlib.contextmanager
-def _late_errors_dropped() -> Iterator[None]:
-    """Drops what Tensorstore's threads still have to say when the reading of a damaged file has failed."""
+def _late_errors_dropped() -> Iterator[Callable[[], None]]:
+    """Drops what Tensorstore and Orbax still have to say when the reading of a damaged file has failed.
+
+    What is yielded waits for it; call it when the error that has been caught is gone, as it holds what is to end.
+    """
     told = sys.unraisablehook
 
     def hook(late: sys.UnraisableHookArgs) -> None:
-        if str(late.exc_value) != "Event loop is closed":
+        ended = isinstance(getattr(late.exc_value, "__cause__", None), GeneratorExit)
+        if not ended and str(late.exc_value) != "Event loop is closed":
             told(late)
+
+    def rest() -> None:
+        # The threads have no end that could be waited for.
+        time.sleep(_LATE)
+        gc.collect()
 
     sys.unraisablehook = hook
     try:
-        yield
-    except Exception:
-        # They have no end that could be waited for.
-        time.sleep(_LATE)
-        raise
+        yield rest
     finally:
         sys.unraisablehook = told
 

@@ -64,7 +64,7 @@ DAMAGES: dict[str, Callable[[Path, random.Random], None]] = {
 @pytest.mark.parametrize("fault", DAMAGES)
 def test_a_damaged_file_loses_nothing(whole: Path, lab: Lab, tally: Tally, fault: str) -> None:
     draw = dice()
-    for attempt in range(how_many(3)):
+    for attempt in range(how_many(3, 0.3)):
         run = Path(shutil.copytree(whole, lab.directory / f"damaged-{attempt}"))
         newest = steps_of(run)[0]
         path = draw.choice(sorted(path for path in newest.rglob("*") if path.is_file()))
@@ -120,7 +120,7 @@ def test_a_damaged_configuration_is_one_sentence_or_does_not_matter(
     whole: Path, lab: Lab, tally: Tally, damage: Callable[[Path, random.Random], None]
 ) -> None:
     draw = dice()
-    for attempt in range(how_many(5, 0.5)):
+    for attempt in range(how_many(5, 0.1)):
         run = Path(shutil.copytree(whole, lab.directory / f"config-{attempt}"))
         damage(run / "config.json", draw)
         kept = {path: path.read_bytes() for path in (run / "steps.csv", run / "metrics.jsonl")}
