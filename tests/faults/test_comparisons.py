@@ -63,7 +63,7 @@ def test_a_comparison_killed_at_random_moments(lab: Lab, tally: Tally, number: s
     complete(lab, "again")
     seconds, draw, kills = time.monotonic() - began, dice(), 0
     with tally.expecting(f"{number.name}, of a comparison", lambda: kills):
-        while kills < how_many(1, 0.1):
+        while kills < how_many(1, 0.05):
             process = lab.start(command(lab, "torn"))
             killed, _, _ = kill(process, number, draw.uniform(0, seconds))
             if not killed:
@@ -79,7 +79,7 @@ def test_the_disk_is_full_while_a_comparison_writes(lab: Lab, tally: Tally) -> N
     draw, refused = dice(), 0
     with small_disk(lab.directory / "disk", 20_000_000) as disk:
         # The report has its own megabytes of script: there is room for the runs, and none for it.
-        for left in [200_000, *(draw.randrange(0, 100_000) for _ in range(how_many(1, 0.05)))]:
+        for left in [200_000, *(draw.randrange(0, 100_000) for _ in range(how_many(1, 0.02)))]:
             ballast, run = fill(disk, left), f"disk/run-{left}"
             with tally.expecting("The disk is full, while a comparison writes its runs or its report"):
                 code, said = lab.run(command(lab, run))

@@ -69,12 +69,12 @@ def test_sigkill_at_random_moments(lab: Lab, tally: Tally) -> None:
 
 
 def test_sigterm_at_random_moments(lab: Lab, tally: Tally) -> None:
-    killed_again_and_again(lab, tally, signal.SIGTERM, how_many(1, 0.3))
+    killed_again_and_again(lab, tally, signal.SIGTERM, how_many(1))
 
 
 @full_only
 def test_sigkill_with_hooks_that_scale_the_learning_rate(lab: Lab, hooks: str, tally: Tally) -> None:
-    killed_again_and_again(lab, tally, signal.SIGKILL, how_many(1, 0.2), ", with hooks,")
+    killed_again_and_again(lab, tally, signal.SIGKILL, how_many(1, 0.1), ", with hooks,")
 
 
 def test_sigkill_while_a_checkpoint_is_written(lab: Lab, hooks: str, tally: Tally) -> None:
@@ -86,7 +86,7 @@ def test_sigkill_while_a_checkpoint_is_written(lab: Lab, hooks: str, tally: Tall
         return {path.name for path in directory.glob("*tmp*")} if directory.is_dir() else set()
 
     with tally.expecting("SIGKILL while a checkpoint is written", lambda: torn):
-        for _ in range(how_many(2, 0.2)):
+        for _ in range(how_many(2, 0.1)):
             process = lab.start(lab.command("torn"))
             # The first ones pass, or the run would never come further.
             seen, passed = writing(), draw.randint(1, 3)

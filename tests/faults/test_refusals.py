@@ -57,7 +57,7 @@ def test_disk_full(lab: Lab, hooks: str, tally: Tally) -> None:
     draw = dice()
     with small_disk(lab.directory / "disk", 20_000_000) as disk:
         refused = 0
-        for attempt in range(how_many(1, 0.2)):
+        for attempt in range(how_many(1, 0.1)):
             ballast, run = fill(disk, draw.randrange(0, 400_000)), f"disk/run-{attempt}"
             with tally.expecting("The disk is full"):
                 code, said = lab.run(lab.command(run))
@@ -77,7 +77,7 @@ def test_a_file_may_not_grow(lab: Lab, tally: Tally) -> None:
     """The limit on the size of a file does as a quota, to any user: `steps.csv` is the one that exceeds it."""
     lab.complete("whole")
     draw = dice()
-    for attempt in range(how_many(1, 0.1)):
+    for attempt in range(how_many(1, 0.03)):
         limit, run = draw.randrange(2_000, 8_000), f"run-{attempt}"
         with tally.expecting("The quota is used up"):
             arguments = lab.command(run)
@@ -111,7 +111,7 @@ def test_a_directory_that_is_read_only(lab: Lab, tally: Tally) -> None:
 
 @full_only
 def test_a_directory_that_is_removed_meanwhile(lab: Lab, tally: Tally) -> None:
-    for attempt in range(how_many(1, 0.1)):
+    for attempt in range(how_many(1, 0.03)):
         run = f"run-{attempt}"
         steps = lab.directory / run / "steps.csv"
         with tally.expecting("The run directory is removed under the run"):
@@ -130,7 +130,7 @@ def test_memory_that_is_refused(lab: Lab, tally: Tally) -> None:
     """A process that runs out of memory dies in whatever library asks for more; what counts is what is left of it."""
     lab.complete("whole")
     draw = dice()
-    for attempt in range(how_many(2, 0.1)):
+    for attempt in range(how_many(2, 0.05)):
         run = f"run-{attempt}"
         with tally.expecting("Memory is limited, and used up"):
             process = lab.start(lab.command(run))
@@ -146,7 +146,7 @@ def test_memory_that_is_refused(lab: Lab, tally: Tally) -> None:
 @full_only
 def test_two_processes_and_a_killed_one(lab: Lab, tally: Tally) -> None:
     lab.complete("whole")
-    for attempt in range(how_many(1, 0.1)):
+    for attempt in range(how_many(1, 0.03)):
         run = f"run-{attempt}"
         steps = lab.directory / run / "steps.csv"
         with tally.expecting("Two processes want one run; the first is killed"):
@@ -180,7 +180,7 @@ def test_the_clock_is_set_back(lab: Lab, tally: Tally) -> None:
     (lab.directory / "back").mkdir()
     (lab.directory / "back" / "sitecustomize.py").write_text(BACK, encoding="utf-8")
     draw = dice()
-    for attempt in range(how_many(1, 0.1)):
+    for attempt in range(how_many(1, 0.03)):
         run = f"run-{attempt}"
         steps, wanted = lab.directory / run / "steps.csv", draw.randrange(2_000, 6_000)
         with tally.expecting("The clock is set back, and runs backwards"):
