@@ -240,7 +240,7 @@ def _run(
         run = RunInfo(job.run_dir.path, config, len(planned.values), steps_per_epoch, job.config.epochs, planned.values)
         reporter.phase("compiling the training step")
         engine.compile()
-        reporter.begin(Begin(run, progress.step, _in_words(devices), sizes, _fallen_back(restored)))
+        reporter.begin(Begin(run, progress.step, _in_words(devices), sizes, _note(restored, job.run_dir)))
         early = functools.partial(engine.compile_evaluation, state)
         with (
             _writing(job.run_dir, planned, steps_per_epoch, processes, early) as (logs, meanwhile),
@@ -290,10 +290,16 @@ def _restored(job: _Job, checkpoints: Checkpoints, state: TrainState) -> Restore
     return checkpoints.restore_newest(state)
 
 
-def _fallen_back(restored: Restored | None) -> str | None:
-    if restored is None or not restored.unsound:
+def _note(restored: Restored | None, run_dir: RunDir) -> str | None:
+    """Returns what the user should know of a run that goes on, if there is anything."""
+    if restored is None:
         return None
-    return f"not sound and left out: {', '.join(restored.unsound)}; the run goes on from step {restored.progress.step}"
+    said, step = [], restored.progress.step
+    if restored.unsound:
+        said.append(f"not sound and left out: {', '.join(restored.unsound)}; the run goes on from step {step}")
+    if lost := run_dir.lost_steps(step):
+        said.append(f"{run_dir.steps.name} has been damaged: {lost} of its {step} lines are missing, and stay so")
+    return "; ".join(said) or None
 
 
 def _lock(run_dir: RunDir, processes: Processes, held: contextlib.ExitStack) -> None:

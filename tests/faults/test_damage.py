@@ -149,3 +149,30 @@ def test_a_torn_last_line_is_healed(whole: Path, lab: Lab, tally: Tally, name: s
             lrtrain.train(run_dir=run, resume=True)
             same_run(whole, run)
         shutil.rmtree(run)
+
+
+def test_damage_in_the_middle_of_a_log_takes_nothing_else_away(whole: Path, lab: Lab, tally: Tally) -> None:
+    run = Path(shutil.copytree(whole, lab.directory / "middle"))
+    shutil.rmtree(steps_of(run)[0])
+    logs = {name: (run / name).read_text().splitlines() for name in ("steps.csv", "metrics.jsonl")}
+    logs["steps.csv"][40] = logs["metrics.jsonl"][0] = "damaged"
+    for name, lines in logs.items():
+        (run / name).write_text("\n".join([*lines, ""]))
+    with tally.expecting("A line in the middle of a log is damaged: all others stay"):
+        lrtrain.train(run_dir=run, resume=True)
+        assert (run / "steps.csv").read_text().splitlines() == logs["steps.csv"]
+        now = (run / "metrics.jsonl").read_text().splitlines()
+        assert now[:-1] == logs["metrics.jsonl"][:-1]
+        assert len(now) == len(logs["metrics.jsonl"])
+
+
+def test_lines_that_are_missing_are_not_passed_over_in_silence(whole: Path, tally: Tally) -> None:
+    lines = (whole / "steps.csv").read_text().splitlines(keepends=True)
+    (whole / "steps.csv").write_text("".join(lines[:51]))
+    with tally.expecting("A log has lost its end: the run says so when it goes on"):
+        listens = Listens()
+        lrtrain.train(run_dir=whole, resume=True, reporter=listens)
+        assert (
+            listens.begun.note
+            == f"steps.csv has been damaged: {LAST - 50} of its {LAST} lines are missing, and stay so"
+        )
