@@ -164,7 +164,7 @@ class Checkpoints:
           RunDirError: there is none, or it was written by a later version.
         """
         unsound: list[str] = []
-        with _late_errors_dropped() as rest:
+        with late_errors_dropped() as rest:
             for step, path in sorted(self._paths().items(), reverse=True):
                 try:
                     progress, table, stored = self._restore_progress(step)
@@ -288,8 +288,8 @@ def _check(stored: Mapping[str, Any], state: TrainState, table: NDArray[np.float
 
 
 @contextlib.contextmanager
-def _late_errors_dropped() -> Iterator[Callable[[], None]]:
-    """Drops what Tensorstore and Orbax still have to say when the reading of a damaged file has failed.
+def late_errors_dropped() -> Iterator[Callable[[], None]]:
+    """Drops what Tensorstore and Orbax still have to say when reading a damaged file, or writing one, has failed.
 
     What is yielded waits for it; call it when the error that has been caught is gone, as it holds what is to end.
     """

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from lrtrain.cache import compiled_dir
 from lrtrain.canary import check_jaxlib
-from lrtrain.checkpoint import Checkpoints, Progress, Restored, import_orbax
+from lrtrain.checkpoint import Checkpoints, Progress, Restored, import_orbax, late_errors_dropped
 from lrtrain.checkpoint_rule import EVERY_EPOCH, CheckpointRule
 from lrtrain.config import TrainConfig, TrainOptions
 from lrtrain.context import EpochInfo, RunInfo
 from lrtrain.devices import enable_compilation_cache, select_devices
 from lrtrain.distributed import ALONE, Distributed, Processes, connect, losses_named, processes_connected
-from lrtrain.errors import RunDirError, UsageError
+from lrtrain.errors import RunDirError, TrainingError, UsageError
 from lrtrain.hooks import Observers
 from lrtrain.interrupts import Ending, endings_noted
 from lrtrain.loop import Loop, Setup
@@ -318,7 +318,17 @@ def _prepare(early: Callable[[], object], run_dir: RunDir, planned: Planned, ste
 
 @contextlib.contextmanager
 def _open_checkpoints(run_dir: RunDir, processes: Processes) -> Iterator[Checkpoints]:
-    checkpoints = Checkpoints(run_dir.checkpoints)
+    with late_errors_dropped() as rest:
+        try:
+            with _closed_at_the_end(Checkpoints(run_dir.checkpoints), processes) as checkpoints:
+                yield checkpoints
+        except TrainingError:
+            rest()
+            raise
+
+
+@contextlib.contextmanager
+def _closed_at_the_end(checkpoints: Checkpoints, processes: Processes) -> Iterator[Checkpoints]:
     try:
         yield checkpoints
     except BaseException:
