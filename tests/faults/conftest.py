@@ -27,7 +27,7 @@ class Tally:
         """Notes a fault, as lost if what comes after it is not as it should be."""
         try:
             yield
-        except BaseException:
+        except Exception:
             self._add(fault, max(1, times()), 1)
             raise
         self._add(fault, times(), 0)
