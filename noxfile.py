@@ -204,6 +204,16 @@ def fuzz(session: nox.Session) -> None:
     session.run("pytest", "tests/test_fuzz.py", "--timeout=3000", *session.posargs, env={"LRTRAIN_FUZZ": str(each)})
 
 
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Kills a run a hundred times, damages its files, fills its disk; writes the table of docs/durability.md."""
+    sync(session, "--extra=all", "--group=test")
+    table = ROOT / ".nox" / "faults.md"
+    environment = {"LRTRAIN_FAULTS": "100", "LRTRAIN_FAULTS_TABLE": str(table)}
+    session.run("pytest", "tests/faults", *session.posargs, env=environment)
+    session.log(f"the table is {table}")
+
+
 @nox.session(venv_params=["--seed"])
 def bench(session: nox.Session) -> None:
     """How fast lrtrain is, beside other ways to train; no part of the default set."""

@@ -7,12 +7,13 @@ else that a run needs to continue to the same bits: scale, seed, fingerprint of 
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import logging
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,12 +37,12 @@ KEEP_LATEST = 3
 _LATE = 0.2
 # As the C library says them.
 _REFUSED = (
-    "No space left",
+    "No space left on device",
     "File too large",
-    "Disk quota",
+    "Disk quota exceeded",
     "Read-only file system",
     "Permission denied",
-    "No such file",
+    "No such file or directory",
 )
 _OF_THE_FILE = ("version", "fingerprint", "sha256")
 
@@ -163,18 +164,19 @@ class Checkpoints:
           RunDirError: there is none, or it was written by a later version.
         """
         unsound: list[str] = []
-        for step, path in sorted(self._paths().items(), reverse=True):
-            try:
-                with _late_errors_dropped():
+        with late_errors_dropped() as rest:
+            for step, path in sorted(self._paths().items(), reverse=True):
+                try:
                     progress, table, stored = self._restore_progress(step)
                     state = self.restore_state(step, like)
                     _check(stored, state, table)
-            except LrtrainError:
-                raise
-            except Exception as error:  # noqa: BLE001  # whatever Orbax and its libraries make of damaged files
-                unsound.append(f"{path.name} ({cause(error)[:200]})")
-                continue
-            return Restored(progress, table, state, tuple(unsound))
+                except LrtrainError:
+                    raise
+                except Exception as error:  # noqa: BLE001  # whatever Orbax and its libraries make of damaged files
+                    unsound.append(f"{path.name} ({cause(error)[:200]})")
+                else:
+                    return Restored(progress, table, state, tuple(unsound))
+                rest()
         if not unsound:
             raise RunDirError(f"{self._directory.parent} has no checkpoint to resume from: start a new run instead")
         raise RunDirError(
@@ -263,8 +265,8 @@ def _manager(directory: Path) -> CheckpointManager:
     import orbax.checkpoint as ocp
     from orbax.checkpoint.checkpoint_managers import preservation_policy as policy
 
-    # Orbax logs its progress through absl, on every save.
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    # Orbax logs its progress through absl, on every save, and the traceback of what it then raises.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
     best = policy.BestN(get_metric_fn=lambda metrics: float(metrics["test_accuracy"]), n=1)
     options = ocp.CheckpointManagerOptions(
         preservation_policy=policy.AnyPreservationPolicy([policy.LatestN(KEEP_LATEST), best]),
@@ -286,21 +288,26 @@ def _check(stored: Mapping[str, Any], state: TrainState, table: NDArray[np.float
 
 
 @contextlib.contextmanager
-def _late_errors_dropped() -> Iterator[None]:
-    """Drops what Tensorstore's threads still have to say when the reading of a damaged file has failed."""
+def late_errors_dropped() -> Iterator[Callable[[], None]]:
+    """Drops what Tensorstore and Orbax still have to say when reading a damaged file, or writing one, has failed.
+
+    What is yielded waits for it; call it when the error that has been caught is gone, as it holds what is to end.
+    """
     told = sys.unraisablehook
 
     def hook(late: sys.UnraisableHookArgs) -> None:
-        if str(late.exc_value) != "Event loop is closed":
+        ended = isinstance(getattr(late.exc_value, "__cause__", None), GeneratorExit)
+        if not ended and str(late.exc_value) != "Event loop is closed":
             told(late)
+
+    def rest() -> None:
+        # The threads have no end that could be waited for.
+        time.sleep(_LATE)
+        gc.collect()
 
     sys.unraisablehook = hook
     try:
-        yield
-    except Exception:
-        # They have no end that could be waited for.
-        time.sleep(_LATE)
-        raise
+        yield rest
     finally:
         sys.unraisablehook = told
 
@@ -330,8 +337,14 @@ def _failures_named(directory: Path) -> Iterator[None]:
         # Tensorstore has errors of its own for what the system refuses.
         if not isinstance(error, OSError) and not any(text in str(error) for text in _REFUSED):
             raise
-        raise TrainingError(f"a checkpoint could not be written to {directory}: {_brief(error)}") from error
+        raise TrainingError(
+            f"a checkpoint could not be written to {directory} ({_reason(error)}): those that are there are kept, and "
+            "--resume goes on from the last one once that is mended"
+        ) from error
 
 
-def _brief(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:300] if str(error).strip() else cause(error)
+def _reason(error: Exception) -> str:
+    """Returns what the system said; Tensorstore says it at the end of a long line, or of several."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return next((text for text in _REFUSED if text in str(error)), cause(error)[:300])

@@ -20,6 +20,7 @@ from lrtrain.config import TrainConfig, TrainOptions
 from lrtrain.devices import select_devices
 from lrtrain.distributed import ALONE, Distributed, Processes, connect, is_main, losses_named, processes_connected
 from lrtrain.errors import RunDirError, UsageError
+from lrtrain.run_dir import refusals_named
 from lrtrain.spec import Spec
 from lrtrain.versions import versions
 
@@ -208,10 +209,14 @@ def write_results(comparison: Comparison) -> Store:
 
     Returns:
       The paths of its files.
+
+    Raises:
+      TrainingError: the directory cannot be written; the runs are kept.
     """
     from lrtrain.report.write import write_files
 
-    return write_files(comparison)
+    with refusals_named(comparison.directory):
+        return write_files(comparison)
 
 
 def compare_plan(
@@ -291,7 +296,7 @@ def _run(job: _Job, processes: Processes, reporter: CompareReporter) -> Comparis
     plan, store, about = job.plan, job.store, job.about
     with processes.together():
         trainer = _trainer(plan, reporter)
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as held, refusals_named(store.path):
         with processes.together():
             if processes.is_main:
                 if not job.resume:

@@ -80,6 +80,11 @@ class RunDir:
             header = ",".join(STEP_COLUMNS) + "\n"
             _cut(self.steps, lambda line: line == header or int(line.split(",", 1)[0]) < step)
 
+    def lost_steps(self, step: int) -> int:
+        """Returns how many of the lines of the first ``step`` updates are not in ``steps.csv``."""
+        lines = len(_whole_lines(self.steps)) if self.steps.exists() else 1
+        return max(0, step - max(0, lines - 1))
+
     def count_epochs(self) -> int:
         """Returns the lines in ``metrics.jsonl``."""
         return len(_whole_lines(self.metrics)) if self.metrics.exists() else 0
@@ -157,7 +162,7 @@ def refusals_named(path: Path) -> Iterator[None]:
     except OSError as error:
         raise TrainingError(
             f"{path} cannot be written ({error.strerror or error}): what is there is kept, and --resume goes on from "
-            "the last checkpoint once that is mended"
+            "there once that is mended"
         ) from error
 
 
@@ -242,16 +247,17 @@ def _sync_directory(path: Path) -> None:
 
 
 def _cut(path: Path, is_kept: Callable[[str], bool]) -> None:
-    """Keeps the beginning of a log, up to the first line that is not to be kept or cannot be read."""
-    kept: list[str] = []
-    for line in _whole_lines(path):
+    """Keeps the beginning of a log, up to the last line that is to be kept; a damaged one before it is not ours."""
+
+    def holds(line: str) -> bool:
         try:
-            if not is_kept(line):
-                break
+            return is_kept(line)
         except (ValueError, KeyError, TypeError):
-            break
-        kept.append(line)
-    write_whole(path, "".join(kept))
+            return False
+
+    lines = _whole_lines(path)
+    kept = max((number for number, line in enumerate(lines, 1) if holds(line)), default=0)
+    write_whole(path, "".join(lines[:kept]))
 
 
 def _whole_lines(path: Path) -> list[str]:

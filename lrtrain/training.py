@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from lrtrain.cache import compiled_dir
 from lrtrain.canary import check_jaxlib
-from lrtrain.checkpoint import Checkpoints, Progress, Restored, import_orbax
+from lrtrain.checkpoint import Checkpoints, Progress, Restored, import_orbax, late_errors_dropped
 from lrtrain.checkpoint_rule import EVERY_EPOCH, CheckpointRule
 from lrtrain.config import TrainConfig, TrainOptions
 from lrtrain.context import EpochInfo, RunInfo
 from lrtrain.devices import enable_compilation_cache, select_devices
 from lrtrain.distributed import ALONE, Distributed, Processes, connect, losses_named, processes_connected
-from lrtrain.errors import RunDirError, UsageError
+from lrtrain.errors import RunDirError, TrainingError, UsageError
 from lrtrain.hooks import Observers
 from lrtrain.interrupts import Ending, endings_noted
 from lrtrain.loop import Loop, Setup
@@ -240,7 +240,7 @@ def _run(
         run = RunInfo(job.run_dir.path, config, len(planned.values), steps_per_epoch, job.config.epochs, planned.values)
         reporter.phase("compiling the training step")
         engine.compile()
-        reporter.begin(Begin(run, progress.step, _in_words(devices), sizes, _fallen_back(restored)))
+        reporter.begin(Begin(run, progress.step, _in_words(devices), sizes, _note(restored, job.run_dir)))
         early = functools.partial(engine.compile_evaluation, state)
         with (
             _writing(job.run_dir, planned, steps_per_epoch, processes, early) as (logs, meanwhile),
@@ -290,10 +290,16 @@ def _restored(job: _Job, checkpoints: Checkpoints, state: TrainState) -> Restore
     return checkpoints.restore_newest(state)
 
 
-def _fallen_back(restored: Restored | None) -> str | None:
-    if restored is None or not restored.unsound:
+def _note(restored: Restored | None, run_dir: RunDir) -> str | None:
+    """Returns what the user should know of a run that goes on, if there is anything."""
+    if restored is None:
         return None
-    return f"not sound and left out: {', '.join(restored.unsound)}; the run goes on from step {restored.progress.step}"
+    said, step = [], restored.progress.step
+    if restored.unsound:
+        said.append(f"not sound and left out: {', '.join(restored.unsound)}; the run goes on from step {step}")
+    if lost := run_dir.lost_steps(step):
+        said.append(f"{run_dir.steps.name} has been damaged: {lost} of its {step} lines are missing, and stay so")
+    return "; ".join(said) or None
 
 
 def _lock(run_dir: RunDir, processes: Processes, held: contextlib.ExitStack) -> None:
@@ -312,7 +318,17 @@ def _prepare(early: Callable[[], object], run_dir: RunDir, planned: Planned, ste
 
 @contextlib.contextmanager
 def _open_checkpoints(run_dir: RunDir, processes: Processes) -> Iterator[Checkpoints]:
-    checkpoints = Checkpoints(run_dir.checkpoints)
+    with late_errors_dropped() as rest:
+        try:
+            with _closed_at_the_end(Checkpoints(run_dir.checkpoints), processes) as checkpoints:
+                yield checkpoints
+        except TrainingError:
+            rest()
+            raise
+
+
+@contextlib.contextmanager
+def _closed_at_the_end(checkpoints: Checkpoints, processes: Processes) -> Iterator[Checkpoints]:
     try:
         yield checkpoints
     except BaseException:

@@ -58,7 +58,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def install_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """Returns a function that installs a plugin for one test, as pip would: a module and a real ``.dist-info``."""
     site = tmp_path / "site"
-    site.mkdir()
+    site.mkdir(exist_ok=True)
     monkeypatch.syspath_prepend(str(site))
 
     def install(name: str, source: str, *, cls: str = "Plugin", distribution: str | None = None) -> str:

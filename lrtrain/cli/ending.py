@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-from lrtrain.interrupts import SIGNALS, exit_code, raise_for, work_in_progress
+from lrtrain.interrupts import SIGNALS, Terminated, exit_code, raise_for, work_in_progress
 
 # From the signal, or from the checkpoint that it has led to, to the end of the process.
 _GRACE = 1.0
@@ -47,7 +47,19 @@ def signals_watched() -> Iterator[None]:
     # By its number alone, so that it stays open to the end of the process.
     signal.set_wakeup_fd(theirs.detach(), warn_on_full_buffer=False)
     threading.Thread(target=_watch, args=(ours,), name="signals", daemon=True).start()
+    _leave_swallowed_ones_to_the_thread()
     yield
+
+
+def _leave_swallowed_ones_to_the_thread() -> None:
+    """Says nothing of a signal that came within a destructor or a callback of the collector, which cannot raise."""
+    told = sys.unraisablehook
+
+    def hook(swallowed: sys.UnraisableHookArgs) -> None:
+        if not issubclass(swallowed.exc_type, (KeyboardInterrupt, Terminated)):
+            told(swallowed)
+
+    sys.unraisablehook = hook
 
 
 def _watch(signals: socket.socket) -> NoReturn:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from lrtrain.errors import RunDirError
 from lrtrain.run_dir import write_whole
 
 _OUTCOME = "outcome.json"
+# What a process leaves that is killed before its plan is written; then `runs` is empty.
+_UNFINISHED = re.compile(r"runs|\.comparison\.json\.\d+", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -135,10 +138,14 @@ def new_store(requested: Path | None) -> Store:
     path = requested.expanduser().absolute()
     if path.exists() and not path.is_dir():
         raise RunDirError(f"{requested} is a file: give a directory that is empty or does not exist")
-    if path.is_dir() and any(path.iterdir()):
+    if path.is_dir() and not _is_unused(path):
         how = "--resume continues it" if (path / "comparison.json").exists() else "nothing in it is overwritten"
         raise RunDirError(f"{requested} is not empty: give another directory ({how})")
     return Store(path)
+
+
+def _is_unused(path: Path) -> bool:
+    return all(_UNFINISHED.fullmatch(entry.name) for entry in path.iterdir()) and not any(path.glob("runs/*"))
 
 
 def _read(path: Path) -> Outcome:

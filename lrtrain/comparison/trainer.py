@@ -16,7 +16,7 @@ from lrtrain.comparison.data import Data
 from lrtrain.comparison.member import Member, prepare
 from lrtrain.comparison.plan import Plan
 from lrtrain.comparison.trial import Outcome, Trial
-from lrtrain.errors import LrtrainError
+from lrtrain.errors import LrtrainError, RunDirError
 from lrtrain.order import epoch_order
 
 if TYPE_CHECKING:
@@ -98,6 +98,9 @@ class Trainer:
                 try:
                     member = prepare(self.plan, trial, directory(trial), self.data, self.steps_per_epoch, self._devices)
                     members.append(files.enter_context(member))
+                except RunDirError:
+                    # A disk that is full is no fault of the plugin's: the run is trained once there is room.
+                    raise
                 except LrtrainError as error:
                     outcomes.append(Outcome(trial, "failed", str(error), 0, None, None, None, None, None, 0.0))
             if members:
