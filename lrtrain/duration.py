@@ -57,7 +57,13 @@ class Duration:
         """Lets an option, or the keys of a table, be of this type: numbers and text are parsed."""
         from pydantic_core import core_schema
 
-        return core_schema.no_info_plain_validator_function(_validate, serialization=core_schema.to_string_ser_schema())
+        serialization = core_schema.plain_serializer_function_ser_schema(_plain)
+        return core_schema.no_info_plain_validator_function(_validate, serialization=serialization)
+
+
+def _plain(duration: Duration) -> int | str:
+    """Returns what is read back as the same: a number of steps, or text."""
+    return int(duration.amount) if duration.unit == "steps" else str(duration)
 
 
 def _parse(text: str) -> tuple[Fraction, str]:

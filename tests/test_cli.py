@@ -424,7 +424,7 @@ class Plugin:
         return lambda step: self.value
 """
 MISSPELT = "@dataclass(frozen=True)\nclass Plugin:\n    @hookimpl\n    def on_stop(self, step): ...\n"
-SGDR = "it has cycles, init_value, peak_value, end_value, decay_steps, warmup_steps"
+SGDR = "it has cycles, init_value, peak_value, end_value, decay_steps, warmup_steps, cycle_mult, peak_decay"
 INSTALLED = ", ".join(sorted([*PLUGINS, "broken", "mine", "misspelt", "watch"]))
 ALL = f"installed are {INSTALLED}; others are installed with pip"
 

@@ -242,19 +242,20 @@ def test_all_code_is_formatted_and_free_of_lint(to: str, tmp_path: Path, install
 
 def test_the_documentation_shows_what_is_written() -> None:
     page = (Path(__file__).parents[1] / "docs" / "export.md").read_text(encoding="utf-8")
-    assert "$ lrtrain export --plugin 'wsd(peak_value=1e-3)' --to optax --steps 5000\n" in page
+    assert "lrtrain export --plugin 'wsd(peak_value=1e-3)' --to optax --steps 5000\n" in page
     assert f"```python\n{lrtrain.export('wsd(peak_value=1e-3)', to='optax', total_steps=5000)}```\n" in page
     assert f"up to {MAX_TABLE:,} steps" in page
 
 
 def test_code_says_where_it_comes_from() -> None:
     text = lrtrain.export("linear(init_value=1)", to="optax", total_steps=100)
-    assert text.splitlines()[:3] == [
+    assert text.splitlines()[:4] == [
         "# Learning rate over 100 steps, written by lrtrain 0.1.0:",
-        "# linear(init_value=1.0, end_value=1e-05, transition_steps=100%, transition_begin=25%)",
+        "# linear(init_value=1.0, end_value=1e-05, transition_steps=100%, transition_begin=25%,",
+        "# warmup_steps=0)",
         "",
     ]
-    assert "lrtrain" not in "\n".join(text.splitlines()[3:])
+    assert "lrtrain" not in "\n".join(text.splitlines()[4:])
 
 
 PYTHON = Dialect({name: f"np.{name}" for name in FUNCTIONS}, pi="np.pi")

@@ -179,7 +179,7 @@ def test_a_run_without_its_last_checkpoint_is_not_finished(runs: Path) -> None:
     shutil.rmtree(runs / "sgdr-1" / "checkpoints")
     assert read_run(runs / "sgdr-1").state == "finished", "someone has made room"
     shutil.rmtree(runs / "sgdr-2" / "checkpoints")
-    assert read_run(runs / "sgdr-2").reason == "it has no checkpoint to resume from"
+    assert read_run(runs / "sgdr-2").reason == "can be resumed from its beginning"
 
 
 STOPS = """
@@ -432,7 +432,7 @@ def test_a_run_that_ended_before_its_first_step(runs: Path) -> None:
     shutil.rmtree(runs / "sgdr-1" / "checkpoints")
     run = read_run(runs / "sgdr-1")
     assert (run.state, run.epochs, run.peak_learning_rate) == ("interrupted", (), None)
-    assert run.reason == "it has no checkpoint to resume from"
+    assert run.reason == "can be resumed from its beginning"
     assert re.search(r"^sgdr-1 .* 0/3 +- +- +- +interrupted: ", done("list"), re.MULTILINE)
     done("show", "sgdr-1")
 
@@ -1099,7 +1099,7 @@ def test_all_python_of_the_docs_is_run() -> None:
 
 
 def test_the_commands_of_the_docs(runs: Path) -> None:
-    (commands,) = blocks("console")
+    commands, *_ = blocks("console")
     for old, new in (("sgdr-1", "sgdr-20261123-080358"), ("linear-1", "wsd-20261124-080358")):
         shutil.move(runs / old, runs / new)
     for each in commands.splitlines():

@@ -110,6 +110,7 @@ def test_long_tables_are_made_in_parts(kind: str, part: int, monkeypatch: pytest
 def test_spec_of_a_table_has_all_options() -> None:
     table = build_table(activate(["linear(end_value=0)"]), make_context(10))
     expected = {"init_value": 1e-4, "end_value": 0.0, "transition_steps": "100%", "transition_begin": "25%"}
+    expected |= {"warmup_steps": 0}
     assert table.spec == Spec("linear", expected)
 
 

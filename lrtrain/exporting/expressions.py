@@ -88,10 +88,10 @@ def bounded(tree: ast.expr, bound: Callable[[ast.expr], ast.expr]) -> ast.expr:
 def _part(tree: ast.expr, excess: int, longest: int) -> ast.expr:
     """Returns the part to take out: the shortest that is enough, else the longest that fits on a line."""
     parts = [node for node in ast.walk(tree) if node is not tree and isinstance(node, ast.BinOp | ast.Call)]
-    # What depends on the step says more to a reader than a difference of two options.
-    parts = [part for part in parts if "t" in names(part)] or parts
     lengths = {len(code(part)): part for part in parts}
-    fitting = [length for length in lengths if length <= longest]
+    fits = {length: part for length, part in lengths.items() if length <= longest}
+    # What depends on the step says more to a reader than a difference of two options.
+    fitting = [length for length, part in fits.items() if "t" in names(part)] or list(fits)
     enough = [length for length in fitting if length >= excess + len("(x99)")]
     return lengths[min(enough) if enough else max(fitting)]
 
