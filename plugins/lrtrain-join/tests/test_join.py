@@ -67,6 +67,12 @@ def parts(tmp_path, monkeypatch):
 class TestJoin(SchedulePluginSuite):
     plugin = "join"
     specs = ("join(schedules=[ramp, level(value=2)], boundaries=[29%])",)
+    overrides = {"test_examples_run": "the example joins constants, which are another package"}
+
+    def test_examples_run(self):
+        """Its examples run where the schedules that they join are installed."""
+        pytest.importorskip("lrtrain_constant", reason="lrtrain-constant is not installed")
+        super().test_examples_run()
 
 
 def table(options: str, total_steps: int = 10) -> np.ndarray:
