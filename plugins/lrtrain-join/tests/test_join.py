@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from typing import ClassVar
 
 import jax
 import numpy as np
@@ -67,7 +68,7 @@ def parts(tmp_path, monkeypatch):
 class TestJoin(SchedulePluginSuite):
     plugin = "join"
     specs = ("join(schedules=[ramp, level(value=2)], boundaries=[29%])",)
-    overrides = {"test_examples_run": "the example joins constants, which are another package"}
+    overrides: ClassVar = {"test_examples_run": "the example joins constants, which are another package"}
 
     def test_examples_run(self):
         """Its examples run where the schedules that they join are installed."""
