@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+# A shell starts what it runs in the background with Ctrl-C ignored, and all that it starts in turn.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Two CPU devices for the tests of the engine; JAX reads this when it is imported, which few tests do.
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "2")

@@ -159,7 +159,7 @@ def test_a_plugin_that_hangs_can_be_interrupted(install_plugin: Install, tmp_pat
     started.send_signal(signal.SIGINT)
     # Far less than the minute that it would hang.
     output, said = started.communicate(timeout=30)
-    assert (started.returncode, output, said) == (130, "", "\nError: interrupted\n")
+    assert (started.returncode, output, said) == (130, "", "\nError: interrupted; nothing has been done yet\n")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["reached", "site"]
 
 
