@@ -159,7 +159,8 @@ def test_a_plugin_that_hangs_can_be_interrupted(install_plugin: Install, tmp_pat
     started.send_signal(signal.SIGINT)
     # Far less than the minute that it would hang.
     output, said = started.communicate(timeout=30)
-    assert (started.returncode, output, said) == (130, "", "\nError: interrupted; nothing has been done yet\n")
+    # On a busy machine the thread that watches for signals says it, which begins no new line.
+    assert (started.returncode, output, said.strip()) == (130, "", "Error: interrupted; nothing has been done yet")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["reached", "site"]
 
 
