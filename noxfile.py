@@ -60,7 +60,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Types of the package, strictly."""
-    sync(session, "--group=types")
+    sync(session, "--all-extras", "--group=types")
     session.run("mypy", *session.posargs)
 
 
