@@ -59,7 +59,7 @@ class Round(NamedTuple):
     compilations: int | None = None
     """How often its step has been compiled so far, where that is counted."""
     bare: float | None = None
-    """Per step, of a bare loop around the same compiled step right after, in the same process, where that is timed."""
+    """Per step, of a bare loop around the same compiled step right before and after, in the same process; or None."""
 
 
 def write(directory: Path, examples: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -173,14 +172,11 @@ def test_a_killed_process_leaves_no_lock_and_a_living_one_keeps_it(
 
 @pytest.mark.slow
 def test_a_full_disk_is_one_sentence_and_nothing_is_lost(start: Start, tmp_path: Path) -> None:
-    def limit() -> None:
-        # What a file may hold: less than steps.csv will.
-        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
-
     arguments = ("--plugin", SPEC, "--run-dir", "run", "--model", "small_model:Small", "--epochs", "60")
     (tmp_path / "site").mkdir(exist_ok=True)
     (tmp_path / "site" / "small_model.py").write_text(MODEL)
-    code, err = ended(start(*arguments, preexec_fn=limit))
+    # What a file may hold: less than steps.csv will.
+    code, err = ended(start(*arguments, code=LIMITED.format(60_000)))
     assert code == 1, err
     assert err[-1].startswith("Error: ")
     assert "File too large" in err[-1]
@@ -190,6 +186,13 @@ def test_a_full_disk_is_one_sentence_and_nothing_is_lost(start: Start, tmp_path:
     assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 60
 
 
+# Within the process: one that runs JAX in threads of its own, as that of the tests may, must not fork.
+LIMITED = """
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))
+from lrtrain.cli import main
+main()
+"""
 MODEL = """
 import flax.linen as nn
 

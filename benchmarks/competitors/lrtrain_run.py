@@ -3,8 +3,9 @@
 A round is the time from one end of an epoch to the next: the checkpoint of the epoch before, the steps, logs, hooks
 and the bar. The evaluation is taken out, by the clock around `Engine.evaluate`: the other competitors have none.
 
-After each epoch a bare loop goes through one with the same engine, in the same process: two processes that run the
-same program differ by some 5% for as long as they live, which is more than what is to be told apart here.
+A bare loop goes through half an epoch right before and right after, with the same engine in the same process: two
+processes that run the same program differ by some 5% for as long as they live, and a machine's speed drifts by more
+within a minute; both are more than what is to be told apart here.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any, TextIO
 import jax
 
 import lrtrain
-from benchmarks.competitors import EPOCH, Train
+from benchmarks.competitors import Train
 from benchmarks.competitors.bare_loop import around
 from benchmarks.on_step_plugin import installed
 from benchmarks.problem import ALL_EXAMPLES, BATCH, FIRST_STEPS, LEARNING_RATE, Problem, Round
@@ -119,6 +120,7 @@ class _Reporter(OnTerminal):
         self._compiled = compiled
         self._began = 0.0
         self._bare: Train | None = None
+        self._bare_before = 0.0
 
     def begin(self, begin: Begin) -> None:
         super().begin(begin)
@@ -129,17 +131,18 @@ class _Reporter(OnTerminal):
         super().epoch_ended(epoch, examples_per_second)
         seconds = time.perf_counter() - self._began - sum(self._evaluations.seconds)
         losses = _first_losses(self._run.directory) if epoch.epoch == 0 else [epoch.train_loss]
-        bare = self._bare_epoch()
+        bare = (self._bare_before + self._bare_half()) / 2
         self._line.said.put(Round(seconds / self._run.steps_per_epoch, losses, len(self._compiled), bare))
         self._halt(self._run.epochs - epoch.epoch - 1)
 
-    def _bare_epoch(self) -> float:
+    def _bare_half(self) -> float:
         engine = self._evaluations.engine
-        assert engine is not None
         # The bar's thread would draw meanwhile.
         self._progress.stop()
+        if engine is None:
+            return 0.0
         self._bare = self._bare or around(engine, engine.init(0), self._examples)
-        return self._bare(EPOCH).seconds
+        return self._bare(max(1, self._run.steps_per_epoch // 2)).seconds
 
     def _halt(self, epochs_left: int) -> None:
         # Its thread would go on drawing while others are timed.
@@ -147,6 +150,7 @@ class _Reporter(OnTerminal):
         self._line.go.acquire()
         if self._line.closed and epochs_left:
             raise _BrokenOffError
+        self._bare_before = self._bare_half() if epochs_left else 0.0
         self._progress.start()
         self._evaluations.seconds.clear()
         self._began = time.perf_counter()
