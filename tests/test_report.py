@@ -22,6 +22,7 @@ from lrtrain.config import TrainConfig
 from lrtrain.picture import look
 from lrtrain.report.commands import compare_command
 from lrtrain.report.numbers import differences, final_accuracies, tunings
+from lrtrain.report.of_comparison import page_of_comparison
 from lrtrain.spec import Spec
 
 EVIL = "<img src=x onerror=alert(1)>$x_1$ </script><script>alert(2)</script>"
@@ -65,6 +66,18 @@ def test_tables_behind_the_pictures(compared: Comparison) -> None:
     for tuning in tunings(compared):
         assert {0.5, 1.0, 2.0} <= set(tuning.scales)
         assert np.isfinite(tuning.losses).all() == (tuning.label != "hot")
+
+
+def test_table_of_the_page_says_each_number_as_the_terminal_does(compared: Comparison) -> None:
+    table = page_of_comparison(compared, compared.evidence).table
+    heads = [column.title for column in table.columns]
+    for cells in table.rows:
+        row = dict(zip(heads, cells, strict=True))
+        values = final_accuracies(compared)[row["schedule"].text]
+        assert row["n"].text == "3"
+        if row["schedule"].text != "hot":
+            assert row["accuracy"].text == f"{np.mean(values):.4f}"
+            assert row["sd"].text == f"{np.std(values, ddof=1):.4f}"
 
 
 def test_pictures_are_whole_and_the_same_each_time(compared: Comparison) -> None:
