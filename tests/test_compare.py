@@ -20,7 +20,7 @@ from lrtrain.comparison.analysis import analyse, verdict
 from lrtrain.comparison.data import hold_out
 from lrtrain.comparison.plan import Effort, Plan, Row, labelled
 from lrtrain.comparison.store import Store
-from lrtrain.comparison.toml import parse_plan, preset_text, read_preset
+from lrtrain.comparison.toml import parse_plan, preset_text, read_plan, read_preset
 from lrtrain.comparison.trial import Outcome
 from lrtrain.config import TrainConfig
 from lrtrain.data import load_dataset
@@ -236,7 +236,14 @@ def test_the_preset_is_the_listing() -> None:
             '[[schedules]]\nplugin = "linear"\n[[schedules]]\nplugin = "linear"\nend_valu = 2',
             "x, line 5: .*end_valu.*did you mean 'end_value'",
         ),
-        ('[[schedules]]\nplugin = "linear"\n[[schedules]]\nplugin = "linear"', "two schedules are called 'linear'"),
+        (
+            '[[schedules]]\nplugin = "linear"\n[[schedules]]\nplugin = "linear"',
+            "line 4: two schedules are called 'linear'",
+        ),
+        (
+            '[[schedules]]\nlabel = "a"\nplugin = "linear"\n[[schedules]]\nplugin = "sgdr"\nlabel = "a"',
+            "x, line 6: two schedules are called 'a'",
+        ),
         ('[[schedules]]\nplugin = "linear"', "at least two schedules, and 1 is given"),
         ("[effort]\nseeds = 0\n[[schedules]]\nplugin='linear'\n[[schedules]]\nplugin='sgdr'", "x, line 2: seeds=0"),
         ("[effort]\nscales = [1, -2]\n[[schedules]]\nplugin='linear'\n[[schedules]]\nplugin='sgdr'", "line 2: .*-2"),
@@ -248,6 +255,12 @@ def test_the_preset_is_the_listing() -> None:
 def test_what_is_wrong_in_a_file_is_named_with_its_line(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         parse_plan(text, "x")
+
+
+def test_a_file_that_is_not_there_is_named_once(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as raised:
+        read_plan(tmp_path / "no.toml")
+    assert str(raised.value) == f"{tmp_path / 'no.toml'} cannot be read: No such file or directory"
 
 
 # --------------------------------------------------------------------------------------------------------- command line

@@ -111,7 +111,7 @@ class Plan:
             raise UsageError(f"a comparison needs at least two schedules, and {len(labels)} is given: add another")
         for label in labels:
             if labels.count(label) > 1:
-                raise UsageError(f"two schedules are called '{label}': give one of them another label")
+                raise UsageError(f"two schedules are called '{label}': leave one out, or give it other options")
             if not label.strip() or not label.isprintable():
                 raise UsageError(f"the label {label!r} is refused: expected a line of printable text")
         if self.baseline is not None and self.baseline not in labels:

@@ -50,7 +50,8 @@ def read_plan(path: Path) -> Plan:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise UsageError(f"{path} cannot be read: {reason}") from error
     return parse_plan(text, str(path))
 
 
@@ -99,7 +100,14 @@ class _Reader:
             raise self._wrong("schedules", "schedules is refused: expected tables, each under [[schedules]]")
         if not tables:
             raise self._wrong("schedules", "there is no schedule: add one under [[schedules]]")
-        return tuple(self._row(table, index) for index, table in enumerate(tables))
+        rows: list[Row] = []
+        for index, table in enumerate(tables):
+            row = self._row(table, index)
+            if any(row.label == other.label for other in rows):
+                message = f"two schedules are called '{row.label}': leave one out, or give it a label of its own"
+                raise self._wrong("label" if "label" in table else "plugin", message, index)
+            rows.append(row)
+        return tuple(rows)
 
     def _row(self, table: Mapping[str, Any], index: int) -> Row:
         options = dict(table)
