@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from lrtrain import Doc, Duration, LearningRate, Schedule, ScheduleContext, Share, Traits, hookimpl
+from lrtrain import Doc, Duration, LearningRate, Piece, Schedule, ScheduleContext, Share, Traits, hookimpl
 
 
 @dataclass(frozen=True)
@@ -178,3 +179,30 @@ class Crash:
         """Builds the schedule."""
         value = 0.1 / self.scale
         return lambda step: value
+
+
+CALLS = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Once:
+    """Answers twice and then no more. Reference: none."""
+
+    @hookimpl
+    def build_schedule(self) -> Schedule | None:
+        """Builds the schedule."""
+        return (lambda step: 0.1) if next(CALLS) <= 2 else None
+
+
+@dataclass(frozen=True)
+class WrongFormula:
+    """Constant, and says that it falls. Reference: none."""
+
+    def formula(self, context: ScheduleContext) -> list[Piece]:
+        """Is not what it builds."""
+        return [Piece(None, f"0.1 - t / {10000 * context.total_steps}")]
+
+    @hookimpl
+    def build_schedule(self) -> Schedule:
+        """Builds the schedule."""
+        return lambda step: 0.1
