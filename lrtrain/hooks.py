@@ -71,8 +71,8 @@ def _ask(callers: Sequence[tuple[str, Callable[..., list[Any]]]], title: str, **
         try:
             with prints_to_stderr():
                 answers = call(**arguments)
-        except LrtrainError:
-            raise
+        except LrtrainError as error:
+            raise TrainingError(f"plugin '{name}' raised in {title}: {error}") from error
         except (Exception, SystemExit) as error:
             raise TrainingError(f"plugin '{name}' raised in {title}: {cause(error)}") from error
         for answer in answers:

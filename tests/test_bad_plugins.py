@@ -108,6 +108,13 @@ def test_sys_exit_in_a_hook(install_plugin: Install) -> None:
         Observers(activate(["bad"])).step(None, StepInfo(7, 0, 0.1, 1.0))  # type: ignore[arg-type]
 
 
+def test_a_sentence_of_lrtrains_own_in_a_hook_names_the_plugin(install_plugin: Install) -> None:
+    body = "import lrtrain; lrtrain.schedule('sgrd', total_steps=5)"
+    install_plugin("bad", WATCHING.format(hook="on_step", arguments="step", body=body))
+    with pytest.raises(TrainingError, match=r"^plugin 'bad' raised in on_step at step 7: no plugin 'sgrd' is inst"):
+        Observers(activate(["bad"])).step(None, StepInfo(7, 0, 0.1, 1.0))  # type: ignore[arg-type]
+
+
 # ------------------------------------------------------------------------------------------------------------ printing
 
 PRINTING = "print('imported')\n" + BUILDING.format(

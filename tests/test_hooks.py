@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lrtrain import EpochInfo, RunInfo, ScaleLearningRate, ScheduleError, StepInfo, Stop
+from lrtrain import EpochInfo, RunInfo, ScaleLearningRate, StepInfo, Stop
 from lrtrain.errors import TrainingError
 from lrtrain.hooks import Observers, Requests
 from lrtrain.plugins import activate
@@ -80,12 +80,12 @@ def test_arguments(install_plugin: Install) -> None:
     install_plugin("steps", watching("raise ScheduleError(repr((run.directory.name, step)))"))
     body = "raise ScheduleError(repr((run.total_steps, epoch.epoch, type(history), [each.epoch for each in history])))"
     install_plugin("epochs", watching(body, "on_epoch_end", "run, epoch, history"))
-    with pytest.raises(ScheduleError) as caught:
+    with pytest.raises(TrainingError) as caught:
         observers("steps").step(RUN, STEP)
-    assert str(caught.value) == "('run', StepInfo(step=7, epoch=1, learning_rate=0.1, loss=2.5))"
-    with pytest.raises(ScheduleError) as caught:
+    assert str(caught.value.__cause__) == "('run', StepInfo(step=7, epoch=1, learning_rate=0.1, loss=2.5))"
+    with pytest.raises(TrainingError) as caught:
         observers("epochs").epoch_end(RUN, EPOCHS[1], EPOCHS)
-    assert str(caught.value) == "(10, 1, <class 'tuple'>, [0, 1])"
+    assert str(caught.value.__cause__) == "(10, 1, <class 'tuple'>, [0, 1])"
 
 
 def test_a_hook_takes_the_arguments_it_names(install_plugin: Install) -> None:
