@@ -193,7 +193,9 @@ def docs(session: nox.Session) -> None:
 def minimums(session: nox.Session) -> None:
     """The lowest versions that pyproject.toml allows, with the tests that use all; they may warn of new ones."""
     session.install("--resolution=lowest-direct", "--group=test", ".", *(f"plugins/{name}" for name in NAMES))
-    session.run("pytest", "-Wignore::DeprecationWarning", *(session.posargs or FILES))
+    session.run(
+        *("pytest", "--numprocesses=2", "--dist=loadscope", "-Wignore::DeprecationWarning"), *(session.posargs or FILES)
+    )
 
 
 @nox.session

@@ -13,9 +13,9 @@ from click.testing import CliRunner
 from lrtrain.cli.main import main
 from lrtrain.discovery import find_plugins
 from lrtrain.plugins import hooks_of, load_class
-from lrtrain.testing import CheckFailed, SchedulePluginSuite
+from lrtrain.testing import CheckFailed, PluginSuite, SchedulePluginSuite
 from lrtrain.testing.boundaries import boundaries_are_exact
-from lrtrain.testing.checks import CHECKS, FIRST, outcomes, run
+from lrtrain.testing.checks import CHECKS, FIRST, OF_ANY, OF_SCHEDULES, outcomes, run
 from lrtrain.testing.subject import Subject
 
 BROKEN_PLUGINS = Path(__file__).parent / "broken_plugins"
@@ -92,8 +92,10 @@ def test_a_plugin_that_is_not_there_is_not_discovered() -> None:
 
 
 def test_the_suite_has_a_test_for_every_check() -> None:
-    tests = [name for name in vars(SchedulePluginSuite) if name.startswith("test_")]
-    assert tests == [f"test_{check.__name__}" for check in CHECKS]
+    of_any = [name for name in vars(PluginSuite) if name.startswith("test_")]
+    of_schedules = [name for name in vars(SchedulePluginSuite) if name.startswith("test_")]
+    assert of_any == [f"test_{check.__name__}" for check in FIRST + OF_ANY]
+    assert of_schedules == [f"test_{check.__name__}" for check in OF_SCHEDULES]
 
 
 # ---------------------------------------------------------------------------------------------------------- the class
@@ -117,11 +119,17 @@ def test_a_test_that_another_base_replaces_needs_a_reason_too() -> None:
 @pytest.mark.parametrize(("attributes", "sentence"), [
     ({"overrides": {"test_discoverd": "why"}}, "why it replaces test_discoverd, and does not .*'test_discovered'"),
     ({"overrides": {"test_discovered": "why"}}, "says in overrides why it replaces test_discovered, and does not"),
+    ({"plugn": "x"}, r"sets 'plugn', which the suite does not have \(did you mean 'plugin'\?\)"),
     ({"spec": ("x(a=1)",)}, r"sets 'spec', which the suite does not have \(did you mean 'specs'\?\)"),
 ])  # fmt: skip
 def test_what_does_nothing_is_refused(attributes: dict, sentence: str) -> None:
     with pytest.raises(TypeError, match=sentence):
         type("TestIt", (SchedulePluginSuite,), {"plugin": "x", **attributes})
+
+
+def test_examples_are_for_schedules() -> None:
+    with pytest.raises(TypeError, match="sets 'specs', which the suite does not have; it has plugin, overrides"):
+        type("TestIt", (PluginSuite,), {"plugin": "x", "specs": ("x(a=1)",)})
 
 
 def test_specs_of_another_plugin_are_refused() -> None:

@@ -29,30 +29,56 @@ from lrtrain.testing.subject import Subject
 _subject = cache(Subject)
 
 
-class SchedulePluginSuite:
-    """Tests that every plugin passes, for a class of one's own to inherit.
+def _overridden(cls: type[PluginSuite]) -> list[str]:
+    """Returns what is wrong with the tests of the suite that a class replaces, itself or by another base."""
+    tests = {name: test for base in _suites(cls) for name, test in vars(base).items() if name.startswith("test_")}
+    replaced = [name for name, test in tests.items() if getattr(cls, name) is not test]
+    silent = [
+        f"replaces {name} of the suite: say why in overrides = {{'{name}': 'the reason'}}, or give it another name"
+        for name in replaced
+        if not str(cls.overrides.get(name, "")).strip()
+    ]
+    idle = [
+        f"says in overrides why it replaces {name}, and does not{'' if name in tests else nearest(name, list(tests))}"
+        for name in cls.overrides
+        if name not in replaced
+    ]
+    return silent + idle
+
+
+def _unknown(cls: type[PluginSuite]) -> list[str]:
+    """Returns the attributes of a class that the suite does not know; methods and fixtures may be added."""
+    known = [name for base in _suites(cls) for name in base.__annotations__]
+    return [
+        f"sets '{name}', which the suite does not have{nearest(name, known)}; it has {', '.join(known)}"
+        for name, value in vars(cls).items()
+        if not (name in known or name.startswith("_") or name == "pytestmark" or callable(value))
+        and not isinstance(value, staticmethod | classmethod | property)
+    ]
+
+
+def _suites(cls: type[PluginSuite]) -> list[type]:
+    return [base for base in reversed(cls.__mro__) if base.__module__ == __name__]
+
+
+class PluginSuite:
+    """Tests that every plugin passes, for a class of one's own to inherit; schedules have `SchedulePluginSuite`.
 
     A check that fails says in one sentence what is wrong. A test of the suite cannot be replaced by accident: one that
     the class defines anew fails, unless ``overrides`` says why, and so does an attribute that the suite does not have.
 
     Attributes:
       plugin: the plugin's name.
-      specs: further examples of the plugin, with options; the bare name is always tested.
       overrides: why a test of the suite is replaced, by its name.
-      every_length: whether schedules of many operations too are compiled for every length of run from 1 to 512, which
-        takes a minute; otherwise they are for some of them.
 
     Example:
-      >>> from lrtrain.testing import SchedulePluginSuite
-      >>> class TestSgdr(SchedulePluginSuite):
-      ...     plugin = "sgdr"
-      ...     specs = ("sgdr(cycles=4)", "sgdr(cycles=1, peak_value=1e-3)")
+      >>> from lrtrain.testing import PluginSuite
+      >>> class TestEarlyStopping(PluginSuite):
+      ...     plugin = "early-stopping"
     """
 
     plugin: ClassVar[str]
-    specs: ClassVar[Sequence[str]] = ()
     overrides: ClassVar[Mapping[str, str]] = {}
-    every_length: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Refuses a test that is replaced without a reason, and an attribute that does nothing."""
@@ -60,13 +86,15 @@ class SchedulePluginSuite:
         for problem in (*_overridden(cls), *_unknown(cls)):
             raise TypeError(f"{cls.__name__} {problem}")
 
+    def _subject(self, name: str) -> Subject:
+        return _subject(name)
+
     def _run(self, check: Check) -> None:
         __tracebackhide__ = True
         name = getattr(self, "plugin", None)
         assert name, f"{type(self).__name__} tests no plugin: give it plugin = 'name'"
-        assert not isinstance(self.specs, str), f"specs is the text {self.specs!r}: give a tuple of specs"
         try:
-            run(check, _subject(name, tuple(map(str, self.specs)), every_length=self.every_length))
+            run(check, self._subject(name))
         except NotApplicable as reason:
             pytest.skip(str(reason))
 
@@ -113,6 +141,31 @@ class SchedulePluginSuite:
     def test_wrong_types_are_refused(self) -> None:
         """A value of a kind that an option does not take is refused, and the sentence names the option."""
         self._run(refusals.wrong_types_are_refused)
+
+
+class SchedulePluginSuite(PluginSuite):
+    """Tests that every plugin with a schedule passes, those of `PluginSuite` among them.
+
+    Attributes:
+      plugin: the plugin's name.
+      specs: further examples of the plugin, with options; the bare name is always tested.
+      overrides: why a test of the suite is replaced, by its name.
+      every_length: whether schedules of many operations too are compiled for every length of run from 1 to 512, which
+        takes a minute; otherwise they are for some of them.
+
+    Example:
+      >>> from lrtrain.testing import SchedulePluginSuite
+      >>> class TestSgdr(SchedulePluginSuite):
+      ...     plugin = "sgdr"
+      ...     specs = ("sgdr(cycles=4)", "sgdr(cycles=1, peak_value=1e-3)")
+    """
+
+    specs: ClassVar[Sequence[str]] = ()
+    every_length: ClassVar[bool] = False
+
+    def _subject(self, name: str) -> Subject:
+        assert not isinstance(self.specs, str), f"specs is the text {self.specs!r}: give a tuple of specs"
+        return _subject(name, tuple(map(str, self.specs)), every_length=self.every_length)
 
     def test_builds_one_schedule(self) -> None:
         """Named alone, it answers with exactly one schedule."""
@@ -165,31 +218,3 @@ class SchedulePluginSuite:
     def test_drawn_options_are_safe(self) -> None:
         """Whatever its options, there is one sentence, or learning rates that are finite and not negative."""
         self._run(drawn.drawn_options_are_safe)
-
-
-def _overridden(cls: type[SchedulePluginSuite]) -> list[str]:
-    """Returns what is wrong with the tests of the suite that a class replaces, itself or by another base."""
-    tests = [name for name in vars(SchedulePluginSuite) if name.startswith("test_")]
-    replaced = [name for name in tests if getattr(cls, name) is not getattr(SchedulePluginSuite, name)]
-    silent = [
-        f"replaces {name} of the suite: say why in overrides = {{'{name}': 'the reason'}}, or give it another name"
-        for name in replaced
-        if not str(cls.overrides.get(name, "")).strip()
-    ]
-    idle = [
-        f"says in overrides why it replaces {name}, and does not{'' if name in tests else nearest(name, tests)}"
-        for name in cls.overrides
-        if name not in replaced
-    ]
-    return silent + idle
-
-
-def _unknown(cls: type[SchedulePluginSuite]) -> list[str]:
-    """Returns the attributes of a class that the suite does not know; methods and fixtures may be added."""
-    known = ("plugin", "specs", "overrides", "every_length")
-    return [
-        f"sets '{name}', which the suite does not have{nearest(name, known)}; it has {', '.join(known)}"
-        for name, value in vars(cls).items()
-        if not (name in known or name.startswith("_") or name == "pytestmark" or callable(value))
-        and not isinstance(value, staticmethod | classmethod | property)
-    ]

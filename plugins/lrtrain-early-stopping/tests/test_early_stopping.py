@@ -1,13 +1,15 @@
 """Early stopping on made-up metrics, counted by hand."""
 
-import doctest
-
-import lrtrain_early_stopping
 import pytest
 from lrtrain_early_stopping import EarlyStopping
 
 import lrtrain
 from lrtrain.plugins import activate
+from lrtrain.testing import PluginSuite
+
+
+class TestEarlyStopping(PluginSuite):
+    plugin = "early-stopping"
 
 
 def stopped(values: list[float], **given) -> tuple[int | None, str]:
@@ -50,7 +52,3 @@ def test_reasons():
 def test_refused(given, message):
     with pytest.raises(lrtrain.UsageError, match=message):
         activate([f"early-stopping({given})"])
-
-
-def test_the_example_is_true():
-    assert doctest.testmod(lrtrain_early_stopping) == doctest.TestResults(0, 5)

@@ -1,14 +1,16 @@
 """GreedyLR on made-up metrics: by hand, and beside transformers where it is installed."""
 
-import doctest
-
-import lrtrain_greedy
 import numpy as np
 import pytest
 from lrtrain_greedy import Greedy
 
 import lrtrain
 from lrtrain.plugins import activate
+from lrtrain.testing import PluginSuite
+
+
+class TestGreedy(PluginSuite):
+    plugin = "greedy"
 
 
 def rates(rule: Greedy, values: list[float]) -> list[float]:
@@ -73,7 +75,3 @@ def test_like_transformers(mode, threshold_mode, counts):
 def test_refused(given, message):
     with pytest.raises(lrtrain.UsageError, match=message):
         activate([f"greedy({given})"])
-
-
-def test_the_example_is_true():
-    assert doctest.testmod(lrtrain_greedy) == doctest.TestResults(0, 5)

@@ -11,6 +11,12 @@ import lrtrain
 from lrtrain.errors import TrainingError
 from lrtrain.hooks import Observers
 from lrtrain.plugins import activate
+from lrtrain.testing import PluginSuite
+
+
+class TestMLflow(PluginSuite):
+    plugin = "mlflow"
+
 
 # Making the database takes most of it.
 pytestmark = pytest.mark.slow

@@ -1,14 +1,16 @@
 """The plateau rule on made-up metrics: by hand, and beside PyTorch where it is installed."""
 
-import doctest
-
-import lrtrain_reduce_on_plateau
 import numpy as np
 import pytest
 from lrtrain_reduce_on_plateau import ReduceOnPlateau
 
 import lrtrain
 from lrtrain.plugins import activate
+from lrtrain.testing import PluginSuite
+
+
+class TestReduceOnPlateau(PluginSuite):
+    plugin = "reduce-on-plateau"
 
 
 def rates(rule: ReduceOnPlateau, values: list[float], first: float = 0.1) -> list[float]:
@@ -88,7 +90,3 @@ def test_like_pytorch(mode, threshold_mode, patience, cooldown):
 def test_refused(given, message):
     with pytest.raises(lrtrain.UsageError, match=message):
         activate([f"reduce-on-plateau({given})"])
-
-
-def test_the_example_is_true():
-    assert doctest.testmod(lrtrain_reduce_on_plateau) == doctest.TestResults(0, 5)

@@ -10,6 +10,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import lrtrain
 from lrtrain.hooks import Observers
 from lrtrain.plugins import activate
+from lrtrain.testing import PluginSuite
+
+
+class TestTensorBoard(PluginSuite):
+    plugin = "tensorboard"
+
 
 STEPS = 10
 
