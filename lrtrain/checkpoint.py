@@ -6,22 +6,19 @@ else that a run needs to continue to the same bits: scale, seed, fingerprint of 
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import importlib
 import json
 import logging
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lrtrain.checkpoint_failures import failures_named, late_errors_dropped
 from lrtrain.context import EpochInfo
 from lrtrain.digest import digest
 from lrtrain.distributed import ALONE, Processes
-from lrtrain.errors import LrtrainError, RunDirError, TrainingError, cause
+from lrtrain.errors import LrtrainError, RunDirError, cause
 from lrtrain.interrupts import interrupts_held_back
 from lrtrain.schedules import fingerprint
 
@@ -34,16 +31,6 @@ if TYPE_CHECKING:
 
 VERSION = 2
 KEEP_LATEST = 3
-_LATE = 0.2
-# As the C library says them.
-_REFUSED = (
-    "No space left on device",
-    "File too large",
-    "Disk quota exceeded",
-    "Read-only file system",
-    "Permission denied",
-    "No such file or directory",
-)
 _OF_THE_FILE = ("version", "fingerprint", "sha256")
 
 
@@ -139,7 +126,7 @@ class Checkpoints:
         values = {**progress.to_json(), "fingerprint": fingerprint(table), "version": VERSION}
         accuracy = progress.history[-1].test_accuracy if progress.history and not progress.epoch_losses else 0.0
         # Torn by an interrupt, Orbax goes on in a thread that it has forgotten, and fails there when it is closed.
-        with _failures_named(self._directory), interrupts_held_back():
+        with failures_named(self._directory), interrupts_held_back():
             self._open().save(
                 progress.step,
                 args=ocp.args.Composite(
@@ -236,13 +223,13 @@ class Checkpoints:
     def wait(self) -> None:
         """Waits until all checkpoints are on disk; raises TrainingError when one could not be written."""
         if self._manager is not None:
-            with _failures_named(self._directory):
+            with failures_named(self._directory):
                 self._manager.wait_until_finished()
 
     def close(self) -> None:
         """Waits, and lets go of Orbax's threads."""
         if self._manager is not None:
-            with _failures_named(self._directory):
+            with failures_named(self._directory):
                 self._manager.close()
             self._manager = None
 
@@ -287,31 +274,6 @@ def _check(stored: Mapping[str, Any], state: TrainState, table: NDArray[np.float
         raise ValueError("its checksum does not fit its contents")
 
 
-@contextlib.contextmanager
-def late_errors_dropped() -> Iterator[Callable[[], None]]:
-    """Drops what Tensorstore and Orbax still have to say when reading a damaged file, or writing one, has failed.
-
-    What is yielded waits for it; call it when the error that has been caught is gone, as it holds what is to end.
-    """
-    told = sys.unraisablehook
-
-    def hook(late: sys.UnraisableHookArgs) -> None:
-        ended = isinstance(getattr(late.exc_value, "__cause__", None), GeneratorExit)
-        if not ended and str(late.exc_value) != "Event loop is closed":
-            told(late)
-
-    def rest() -> None:
-        # The threads have no end that could be waited for.
-        time.sleep(_LATE)
-        gc.collect()
-
-    sys.unraisablehook = hook
-    try:
-        yield rest
-    finally:
-        sys.unraisablehook = told
-
-
 def _has_readable_metrics(path: Path) -> bool:
     metrics = path / "metrics" / "metrics"
     try:
@@ -327,24 +289,3 @@ def _set_aside(path: Path) -> None:
         number += 1
         target = path.with_name(f"damaged_{path.name}_{number}")
     path.rename(target)
-
-
-@contextlib.contextmanager
-def _failures_named(directory: Path) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        # Tensorstore has errors of its own for what the system refuses.
-        if not isinstance(error, OSError) and not any(text in str(error) for text in _REFUSED):
-            raise
-        raise TrainingError(
-            f"a checkpoint could not be written to {directory} ({_reason(error)}): those that are there are kept, and "
-            "--resume goes on from the last one once that is mended"
-        ) from error
-
-
-def _reason(error: Exception) -> str:
-    """Returns what the system said; Tensorstore says it at the end of a long line, or of several."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return next((text for text in _REFUSED if text in str(error)), cause(error)[:300])

@@ -271,7 +271,7 @@ def _opened(plan: Plan | None, directory: str | Path | None, resume: bool) -> tu
 
 
 def _join(distributed: Distributed | None, plan: Plan, reporter: CompareReporter) -> Processes:
-    from lrtrain.training import keep_compiled
+    from lrtrain.from_config import keep_compiled
 
     keep_compiled()
     if distributed is None:

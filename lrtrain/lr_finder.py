@@ -17,6 +17,7 @@ from lrtrain.config import TrainConfig, TrainOptions
 from lrtrain.context import StepInfo
 from lrtrain.devices import select_devices
 from lrtrain.errors import TrainingError, UsageError
+from lrtrain.from_config import keep_compiled, load_data, make_engine, stream_of
 from lrtrain.loop import chunks
 from lrtrain.lr_curve import Curve, Recorder, Suggestion, obstacle, suggest
 from lrtrain.order import epoch_order
@@ -24,7 +25,6 @@ from lrtrain.plugins import activate
 from lrtrain.reporting import Reporter, Silent
 from lrtrain.schedules import build_table, make_context
 from lrtrain.spec import Spec
-from lrtrain.training import keep_compiled, load_data, make_engine, stream_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

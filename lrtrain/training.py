@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,22 +12,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lrtrain.cache import compiled_dir
 from lrtrain.canary import check_jaxlib
-from lrtrain.checkpoint import Checkpoints, Progress, Restored, import_orbax, late_errors_dropped
+from lrtrain.checkpoint import Checkpoints, Progress, Restored, import_orbax
+from lrtrain.checkpoint_failures import late_errors_dropped
 from lrtrain.checkpoint_rule import EVERY_EPOCH, CheckpointRule
 from lrtrain.config import TrainConfig, TrainOptions
 from lrtrain.context import EpochInfo, RunInfo
-from lrtrain.devices import enable_compilation_cache, select_devices
+from lrtrain.devices import select_devices
 from lrtrain.distributed import ALONE, Distributed, Processes, connect, losses_named, processes_connected
 from lrtrain.errors import RunDirError, TrainingError, UsageError
+from lrtrain.from_config import keep_compiled, load_data, make_engine, stream_of
 from lrtrain.hooks import Observers
 from lrtrain.interrupts import Ending, endings_noted
 from lrtrain.loop import Loop, Setup
 from lrtrain.picture import draw_curves
 from lrtrain.plugins import ActivePlugins, activate
 from lrtrain.reporting import Begin, Reporter, Silent
-from lrtrain.residency import fits
 from lrtrain.resume import (
     ON_SCHEDULE_CHANGE,
     Before,
@@ -50,9 +49,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Unpack
 
-    from lrtrain.data import Dataset, Source
-    from lrtrain.data.stream import Stream, StreamedDataset
-    from lrtrain.engine import Engine, TrainState
+    from lrtrain.engine import TrainState
 
 
 @dataclass(frozen=True, eq=False)
@@ -358,42 +355,6 @@ def _writing(
             meanwhile().result()
 
 
-def load_data(
-    source: Source, config: TrainConfig, devices: list[jax.Device], reporter: Reporter
-) -> Dataset | StreamedDataset:
-    """Loads a data set, or opens it to be streamed, as the configuration says; see `lrtrain.data.load_dataset`."""
-    from lrtrain.data.stream import grain
-
-    if _kept_on_devices(source, config, devices):
-        reporter.phase(f"loading {config.dataset}")
-        data: Dataset | StreamedDataset = source.load(config.train_size, config.seed)
-    else:
-        reporter.phase(f"opening {config.dataset}, to be streamed")
-        grain()
-        data = source.stream(config.train_size, config.seed)
-    config.check_data(len(data.train))
-    return data
-
-
-def _kept_on_devices(source: Source, config: TrainConfig, devices: list[jax.Device]) -> bool:
-    if config.data_on_device != "auto":
-        return config.data_on_device == "always"
-    return fits(source.train_bytes(), devices)
-
-
-def stream_of(data: Dataset | StreamedDataset) -> Stream | None:
-    """Returns where the training examples come from if the devices do not hold them."""
-    from lrtrain.data.stream import Stream
-
-    return data.train if isinstance(data.train, Stream) else None
-
-
-def keep_compiled() -> None:
-    """Lets later processes take what this one compiles; a program that uses JAX itself keeps its own settings."""
-    if "jax" not in sys.modules:
-        enable_compilation_cache(compiled_dir())
-
-
 def _plan(
     job: _Job, steps_per_epoch: int, restored: Restored | None, change: OnScheduleChange | None
 ) -> tuple[Planned, Progress]:
@@ -408,29 +369,6 @@ def _plan(
     before = Before(progress.step, restored.table, job.stored["schedule"], spec)
     planned = plan_resumed(job.active, steps_per_epoch, job.config.epochs, before, change)
     return planned, dataclasses.replace(progress, stopped=None)
-
-
-def make_engine(config: TrainConfig, data: Dataset | StreamedDataset, devices: list[jax.Device]) -> Engine:
-    """Puts the data on the devices, ready to train the network that the configuration names."""
-    from lrtrain.data import Split
-    from lrtrain.engine import Engine, Streamed
-    from lrtrain.model import check_model, load_model
-    from lrtrain.optimizers import optimizer
-
-    model = load_model(config.model, data.num_classes)
-    train = data.train if isinstance(data.train, Split) else Streamed(data.train.image_shape)
-    if config.model is not None:
-        check_model(model, data.test.images.shape[1:], data.num_classes)
-    return Engine(
-        model,
-        optimizer(config.optimizer),
-        train,
-        data.test,
-        batch_size=config.batch_size,
-        loss_reduction=config.loss_reduction,
-        devices=devices,
-        micro_batch=config.micro_batch,
-    )
 
 
 def _write_head(
