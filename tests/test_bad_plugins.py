@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from lrtrain import StepInfo, Stop, hookspecs
+from lrtrain import RunInfo, StepInfo, Stop, hookspecs
 from lrtrain.cli import main
 from lrtrain.errors import LrtrainError, TrainingError
 from lrtrain.hooks import Observers
@@ -25,6 +25,8 @@ from lrtrain.plugins import activate
 from lrtrain.schedules import build_table, make_context
 
 Install = Callable[..., str]
+
+RUN = RunInfo(Path("run"), {}, 10, 5, 2, ())
 
 BUILDING = """
 @dataclass(frozen=True)
@@ -105,14 +107,14 @@ def test_sys_exit_in_a_hook(install_plugin: Install) -> None:
     body = "import sys; sys.exit(0)"
     install_plugin("bad", WATCHING.format(hook="on_step", arguments="step", body=body))
     with pytest.raises(TrainingError, match=r"^plugin 'bad' raised in on_step at step 7: SystemExit: 0$"):
-        Observers(activate(["bad"])).step(None, StepInfo(7, 0, 0.1, 1.0))  # type: ignore[arg-type]
+        Observers(activate(["bad"])).step(RUN, StepInfo(7, 0, 0.1, 1.0))
 
 
 def test_a_sentence_of_lrtrains_own_in_a_hook_names_the_plugin(install_plugin: Install) -> None:
     body = "import lrtrain; lrtrain.schedule('sgrd', total_steps=5)"
     install_plugin("bad", WATCHING.format(hook="on_step", arguments="step", body=body))
     with pytest.raises(TrainingError, match=r"^plugin 'bad' raised in on_step at step 7: no plugin 'sgrd' is inst"):
-        Observers(activate(["bad"])).step(None, StepInfo(7, 0, 0.1, 1.0))  # type: ignore[arg-type]
+        Observers(activate(["bad"])).step(RUN, StepInfo(7, 0, 0.1, 1.0))
 
 
 # ------------------------------------------------------------------------------------------------------------ printing
@@ -134,7 +136,7 @@ def test_what_a_plugin_prints_is_not_among_the_results(install_plugin: Install) 
 def test_what_an_observer_prints(install_plugin: Install, capsys: pytest.CaptureFixture[str]) -> None:
     body = "print('watching'); return Stop('seen')"
     install_plugin("loud", WATCHING.format(hook="on_step", arguments="step", body=body))
-    Observers(activate(["loud"])).step(None, StepInfo(7, 0, 0.1, 1.0))  # type: ignore[arg-type]
+    Observers(activate(["loud"])).step(RUN, StepInfo(7, 0, 0.1, 1.0))
     assert tuple(capsys.readouterr()) == ("", "watching\n")
 
 
@@ -229,11 +231,11 @@ def test_each_hook_call_is_traced(
     install_plugin("ends", WATCHING.format(hook="on_step", arguments="run, step", body="return Stop('a\\nb')"))
     install_plugin("fails", WATCHING.format(hook="on_step", arguments="", body="raise ValueError('no')"))
     active = activate(["constant(value=0.5)", "quiet", "ends"])
-    requests = Observers(active).step(None, StepInfo(7, 0, 0.1, 1.0))  # type: ignore[arg-type]
+    requests = Observers(active).step(RUN, StepInfo(7, 0, 0.1, 1.0))
     assert requests.stop == "ends: a\nb"
     assert (build_table(active, make_context(4, 2)).values == 0.5).all()
     with pytest.raises(TrainingError, match="'fails' raised in on_step at step 7: ValueError: no"):
-        Observers(activate(["fails"])).step(None, StepInfo(7, 0, 0.1, 1.0))  # type: ignore[arg-type]
+        Observers(activate(["fails"])).step(RUN, StepInfo(7, 0, 0.1, 1.0))
     output, said = capsys.readouterr()
     lines = said.splitlines()
     assert output == ""
@@ -265,7 +267,7 @@ def test_a_deprecated_hook_works_and_says_what_replaces_it(
     with pytest.warns(HookDeprecationWarning, match=said) as caught:
         active = activate(["old"])
     assert Path(caught[0].filename).name == "test_old_old.py", "the warning shows the plugin's own line"
-    assert Observers(active).step(None, StepInfo(7, 0, 0.1, 1.0)).stop == "old: works"  # type: ignore[arg-type]
+    assert Observers(active).step(RUN, StepInfo(7, 0, 0.1, 1.0)).stop == "old: works"
 
 
 def test_a_deprecated_argument(install_plugin: Install, monkeypatch: pytest.MonkeyPatch) -> None:
