@@ -12,20 +12,23 @@ from benchmarks.problem import BATCH, FLOP_PER_STEP, Problem, Round
 from lrtrain.devices import select_devices
 
 _SIZE = 1536
+_SIZE_ON_ACCELERATOR = 8192
 _REPEATS = 5
 
 
 def make(problem: Problem) -> Train:
     devices = select_devices(None, BATCH)
+    size = _SIZE if devices[0].platform == "cpu" else _SIZE_ON_ACCELERATOR
     multiply = jax.jit(lambda a: a @ a)
-    operands = [jax.device_put(np.ones((_SIZE, _SIZE), np.float32), device) for device in devices]
+    values = np.random.default_rng(0).normal(size=(size, size)).astype(np.float32)
+    operands = [jax.device_put(values, device) for device in devices]
     jax.block_until_ready([multiply(a) for a in operands])
 
     def train(steps: int) -> Round:
         start = time.perf_counter()
         for _ in range(_REPEATS):
             jax.block_until_ready([multiply(a) for a in operands])
-        flop = _REPEATS * len(operands) * 2 * _SIZE**3
+        flop = _REPEATS * len(operands) * 2 * size**3
         return Round((time.perf_counter() - start) * FLOP_PER_STEP / flop, [])
 
     return train

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from functools import partial
 
+import flax.linen as nn
 import numpy as np
 
-from benchmarks.competitors import Train
+from benchmarks.competitors import Train, products
 from benchmarks.problem import BATCH, LEARNING_RATE, Problem, Round
 from lrtrain.devices import select_devices
 from lrtrain.model import CNN
@@ -16,15 +17,16 @@ from lrtrain.order import epoch_order
 from lrtrain.population import Population
 
 
-def make(problem: Problem, runs: int) -> Train:
+def make(problem: Problem, runs: int, model: nn.Module | None = None, group: int | None = None) -> Train:
     population = Population(
-        CNN(),
+        model or CNN(),
         optimizer("sgd"),
         problem.train,
         problem.test,
         batch_size=BATCH,
         devices=select_devices(None, BATCH),
         runs=runs,
+        group=group,
     )
     sizes = [min(population.width, runs - begin) for begin in range(0, runs, population.width)]
     states = [population.init([0] * size) for size in sizes]
@@ -44,3 +46,7 @@ def make(problem: Problem, runs: int) -> Train:
 
 
 make_1, make_8, make_32 = (partial(make, runs=runs) for runs in (1, 8, 32))
+# What an accelerator could do instead.
+alone_8, alone_32 = (partial(make, runs=runs, group=1) for runs in (8, 32))
+shifted_1, shifted_8, shifted_32 = (partial(make, runs=n, model=products.CNN(products.shifted)) for n in (1, 8, 32))
+patches_1, patches_8, patches_32 = (partial(make, runs=n, model=products.CNN(products.patches)) for n in (1, 8, 32))

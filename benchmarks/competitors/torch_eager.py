@@ -1,4 +1,4 @@
-"""PyTorch, eager, with its default number of threads: a loop over batches that lie in memory."""
+"""PyTorch, eager, with its default number of threads: a loop over batches that lie in memory, a GPU's if it trains."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from benchmarks.competitors import Train
+from benchmarks.options import platform
 from benchmarks.problem import BATCH, LEARNING_RATE, Problem, Round
 
 
@@ -25,9 +26,11 @@ def make_with(problem: Problem, layout: Any, wrap: Callable[[Any], Any] = lambda
     """Returns the loop around ``wrap(model)``."""
     # Its type stubs know no memory format of a module.
     model: Any = network(problem)
-    model = model.to(memory_format=layout)
-    images = (torch.from_numpy(problem.train.images).permute(0, 3, 1, 2).float() / 255).to(memory_format=layout)
-    labels = torch.from_numpy(problem.train.labels).long()
+    device = torch.device("cpu" if platform() == "cpu" else "cuda")
+    model = model.to(device, memory_format=layout)
+    images = torch.from_numpy(problem.train.images).permute(0, 3, 1, 2).float() / 255
+    images = images.to(device, memory_format=layout)
+    labels = torch.from_numpy(problem.train.labels).long().to(device)
     optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE)
     criterion, forward, done = nn.CrossEntropyLoss(reduction="sum"), wrap(model), 0
 
@@ -41,6 +44,8 @@ def make_with(problem: Problem, layout: Any, wrap: Callable[[Any], Any] = lambda
             loss.backward()
             optimizer.step()
             losses.append(loss.detach())
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
         seconds, done = time.perf_counter() - start, done + steps
         return Round(seconds / steps, [loss.item() / BATCH for loss in losses])
 
