@@ -1,4 +1,7 @@
-"""``python -m benchmarks``: measures everything, prints it, and writes ``benchmarks/RESULTS.md``."""
+"""``python -m benchmarks``: measures everything, prints it, and writes ``benchmarks/RESULTS.md``.
+
+With ``JAX_PLATFORMS=cuda`` it measures on a GPU and writes ``benchmarks/RESULTS-cuda.md``.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.hardware import describe
-from benchmarks.options import ROOT, Options
+from benchmarks.options import ROOT, Options, jax_platform
 from benchmarks.problem import ALL_EXAMPLES
 from benchmarks.results import Results, write
 from benchmarks.table import Row, Table
@@ -36,7 +39,7 @@ GROUPS = (
 _TAKE_WHOLE_RUNS = ("data_size", "schedules")
 _QUICK_EXAMPLES = 5_120
 _FAILURES = (OSError, RuntimeError, ValueError, subprocess.SubprocessError)
-_RESULTS = ROOT / "benchmarks" / "RESULTS.md"
+_RESULTS = ROOT / "benchmarks" / ("RESULTS.md" if jax_platform() == "cpu" else f"RESULTS-{jax_platform()}.md")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -46,7 +49,10 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--only", nargs="+", choices=GROUPS, metavar="NAME", help=f"of {', '.join(GROUPS)}")
     made.add_argument("--quick", action="store_true", help="short epochs and fewer rows: to see that it works")
     made.add_argument(
-        "--output", type=Path, metavar="FILE", help="default: benchmarks/RESULTS.md; nothing with --quick or --only"
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help=f"default: {_RESULTS.relative_to(ROOT)}; nothing with --quick or --only",
     )
     return made
 
@@ -70,7 +76,8 @@ def main(arguments: Sequence[str]) -> int:
         shlex.join(["python", "-m", "benchmarks", *arguments]),
         machine,
         [table for each in measured for table in each.tables],
-        [target for each in measured for target in each.targets],
+        # They were set for a CPU.
+        [target for each in measured for target in each.targets if jax_platform() == "cpu"],
     )
     print(results.markdown(), end="")
     output = given.output or (None if given.quick or given.only else _RESULTS)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmarks.options import ROOT
+from benchmarks.options import ROOT, jax_platform
 from lrtrain.devices import usable_cores
 
 _PACKAGES = ("lrtrain", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "torch", "keras")
@@ -19,6 +20,7 @@ def describe() -> dict[str, str]:
     """Returns what there is to say of the machine, by name; what it does not tell is left out."""
     described = {
         "processor": processor(),
+        "accelerator": accelerator(),
         "cores": f"{usable_cores()} usable of {os.cpu_count()}",
         "caches": caches(),
         "memory": memory(),
@@ -38,6 +40,15 @@ def processor() -> str:
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def accelerator() -> str:
+    """Returns the devices that JAX shows, if they are not the CPU's; asked in a process that then sets them free."""
+    if jax_platform() == "cpu":
+        return ""
+    code = "import jax; print(len(jax.devices()), 'x', jax.devices()[0].device_kind)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
 
 
 def caches(directory: Path = _CPU) -> str:

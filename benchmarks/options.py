@@ -39,15 +39,15 @@ class Options:
         print(f"{time.perf_counter() - _START:6.0f} s  {text} ...", file=sys.stderr, flush=True)
 
 
-def platform() -> str:
+def jax_platform() -> str:
     """Returns where everything is measured: the CPU, or what ``JAX_PLATFORMS`` says, such as ``cuda``."""
     return os.environ.get("JAX_PLATFORMS") or "cpu"
 
 
 def environment(directory: Path, **others: str) -> dict[str, str]:
-    """Returns the environment of a process: caches of the benchmark's own, bytecode as usual, JAX on `platform`."""
+    """Returns the environment of a process: caches of the benchmark's own, bytecode as usual, JAX on `jax_platform`."""
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     # The competitors share an accelerator, of which JAX would take three quarters for the first one.
     kept.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    kept["JAX_PLATFORMS"] = platform()
+    kept["JAX_PLATFORMS"] = jax_platform()
     return {**kept, "LRTRAIN_CACHE_DIR": str(directory / "cache"), **others}

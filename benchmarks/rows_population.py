@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.competitors import Competitor
-from benchmarks.options import Options, platform
+from benchmarks.options import Options, jax_platform
 from benchmarks.table import Row, Table
 from benchmarks.targets import Measured
 from benchmarks.workers import interleaved
@@ -11,8 +11,8 @@ from benchmarks.workers import interleaved
 _ONE = "one run on all devices"
 _ABOUT_CPU = "On CPU each core trains runs of its own, so a population of 1 has one core."
 _ABOUT_ACCELERATOR = (
-    "`vmapped`: the network as it is, whose convolutions become grouped ones. `nine shifted products`: each of them "
-    "as the sum of nine products of shifted images and the kernel at one place, which a vmap makes batched products. "
+    "`vmapped`: the network as it is, whose second convolution becomes a grouped one. `nine shifted products`: it is "
+    "the sum of nine products of shifted images and the kernel at one place, which a vmap makes batched products. "
     "`one product of patches`: the nine shifted images side by side, in one product. `one after another`: a program of "
     "one run, called for each. Every row is 16 steps of each run."
 )
@@ -27,7 +27,7 @@ _ON_ACCELERATOR = {
     for runs in _WIDTHS
     for make, form in _FORMS.items()
 } | {f"{runs}, one after another": Competitor(f".populations:alone_{runs}", 16) for runs in _WIDTHS[1:]}
-COMPETITORS = {_ONE: Competitor(".bare_loop:make", 16), **(_ON_CPU if platform() == "cpu" else _ON_ACCELERATOR)}
+COMPETITORS = {_ONE: Competitor(".bare_loop:make", 16), **(_ON_CPU if jax_platform() == "cpu" else _ON_ACCELERATOR)}
 
 
 def measure(options: Options) -> Measured:
@@ -35,6 +35,6 @@ def measure(options: Options) -> Measured:
     names = list(COMPETITORS)[: -1 if options.quick else None]
     outcomes = interleaved(names, options, __name__)
     rows = [Row(name, [s * 1e3 for s in each.seconds], each.missing or "") for name, each in outcomes.items()]
-    about = _ABOUT_CPU if platform() == "cpu" else _ABOUT_ACCELERATOR
+    about = _ABOUT_CPU if jax_platform() == "cpu" else _ABOUT_ACCELERATOR
     about = f"The time of all runs, divided by their steps. {about}"
     return Measured([Table("Population", "ms a step of a run", rows, about, _ONE)])

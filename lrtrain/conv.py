@@ -1,9 +1,9 @@
-"""A convolution that is fast on CPU inside a loop, gradients included.
+"""A convolution that is fast on CPU inside a loop, gradients included, and on a GPU for images of one channel.
 
 XLA:CPU rewrites a convolution to its fast kernel only in the entry computation of a program. The gradients that
 autodiff makes of a convolution have permuted dimensions; inside a loop body they stay so and run element by element,
 about forty times slower (jax-ml/jax#12868). Here both gradients are convolutions that need no rewriting.
-docs/engine-notes.md has the measurements. Other backends get autodiff's own.
+docs/engine-notes.md has the measurements. Other backends get autodiff's own, but for images of one channel on a GPU.
 """
 
 from __future__ import annotations
@@ -78,6 +78,10 @@ def _is_canonical(lhs: jax.Array, rhs: jax.Array, dimension_numbers: Any) -> boo
 
 
 def _conv(x: jax.Array, w: jax.Array, pads: _Pads, precision: Any) -> jax.Array:
+    if any(not 0 <= width < size for size, pad in zip(w.shape, pads, strict=False) for width in pad):
+        # XLA:CPU reads memory that nobody has written where padding is negative (openxla/xla#48713), here or in the
+        # gradient of one that is wider than the kernel reaches.
+        x, pads = _pad(x, ((0, 0), *pads, (0, 0))), ((0, 0),) * len(pads)
     return lax.conv_general_dilated(x, w, (1, 1), pads, dimension_numbers=_CANONICAL, precision=precision)
 
 
@@ -85,10 +89,15 @@ def _conv(x: jax.Array, w: jax.Array, pads: _Pads, precision: Any) -> jax.Array:
 def _convolve(x: jax.Array, w: jax.Array, pads: _Pads, precision: Any) -> jax.Array:
     """Convolves ``x[N, H, W, C]`` with ``w[h, w, C, O]`` at stride 1."""
     conv = functools.partial(_conv, pads=pads, precision=precision)
-    if w[..., 0].size > _FEW_PRODUCTS or x.shape[-1] != 1:
+    if not _has_few_products(x, w):
         return conv(x, w)
-    out: jax.Array = lax.platform_dependent(x, w, cpu=functools.partial(_sum_of_products, pads=pads), default=conv)
+    products = functools.partial(_sum_of_products, pads=pads)
+    out: jax.Array = lax.platform_dependent(x, w, cpu=products, cuda=products, default=conv)
     return out
+
+
+def _has_few_products(x: jax.Array, w: jax.Array) -> bool:
+    return x.shape[-1] == 1 and w[..., 0].size <= _FEW_PRODUCTS
 
 
 def _forward(x: jax.Array, w: jax.Array, pads: _Pads, precision: Any) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
@@ -97,16 +106,29 @@ def _forward(x: jax.Array, w: jax.Array, pads: _Pads, precision: Any) -> tuple[j
 
 def _backward(pads: _Pads, precision: Any, saved: tuple[jax.Array, jax.Array], g: jax.Array) -> Any:
     """Maps the cotangent ``g[N, H', W', O]`` to those of the images and the kernel."""
+    on_cpu, on_cuda, other = (
+        functools.partial(gradients, pads=pads, precision=precision)
+        for gradients in (_gradients_on_cpu, _gradients_on_cuda, _gradients_by_autodiff)
+    )
+    return lax.platform_dependent(*saved, g, cpu=on_cpu, cuda=on_cuda, default=other)
 
-    def by_autodiff(x: jax.Array, w: jax.Array, g: jax.Array) -> Any:
-        return jax.vjp(lambda x, w: _conv(x, w, pads, precision), x, w)[1](g)
 
-    def on_cpu(x: jax.Array, w: jax.Array, g: jax.Array) -> Any:
-        opposite = tuple((size - 1 - low, size - 1 - high) for size, (low, high) in zip(w.shape, pads, strict=False))
-        for_images = _conv(g, w[::-1, ::-1].swapaxes(2, 3), opposite, precision)
-        return for_images, _kernel_gradient(x, w.shape, g, pads, opposite, precision)
+def _gradients_on_cpu(x: jax.Array, w: jax.Array, g: jax.Array, pads: _Pads, precision: Any) -> Any:
+    opposite = tuple((size - 1 - low, size - 1 - high) for size, (low, high) in zip(w.shape, pads, strict=False))
+    for_images = _conv(g, w[::-1, ::-1].swapaxes(2, 3), opposite, precision)
+    return for_images, _kernel_gradient(x, w.shape, g, pads, opposite, precision)
 
-    return lax.platform_dependent(*saved, g, cpu=on_cpu, default=by_autodiff)
+
+def _gradients_on_cuda(x: jax.Array, w: jax.Array, g: jax.Array, pads: _Pads, precision: Any) -> Any:
+    for_images, for_kernel = _gradients_by_autodiff(x, w, g, pads, precision)
+    if _has_few_products(x, w):
+        # XLA does not compute what is replaced here.
+        for_kernel = _kernel_gradient_of_views(x, w, g, pads, precision)
+    return for_images, for_kernel
+
+
+def _gradients_by_autodiff(x: jax.Array, w: jax.Array, g: jax.Array, pads: _Pads, precision: Any) -> Any:
+    return jax.vjp(lambda x, w: _conv(x, w, pads, precision), x, w)[1](g)
 
 
 _convolve.defvjp(_forward, _backward)
@@ -114,10 +136,21 @@ _convolve.defvjp(_forward, _backward)
 
 def _sum_of_products(x: jax.Array, w: jax.Array, *, pads: _Pads) -> jax.Array:
     """Convolves images of one channel, one product for each place of the kernel."""
+    return sum((view * w[*place, 0] for place, view in _views(x, w, pads)), start=jnp.zeros((), x.dtype))
+
+
+def _kernel_gradient_of_views(x: jax.Array, w: jax.Array, g: jax.Array, pads: _Pads, precision: Any) -> jax.Array:
+    """Returns the gradient ``[h, w, 1, O]`` for images of one channel: one product of all that the kernel sees."""
+    seen = jnp.concatenate([view for _, view in _views(x, w, pads)], axis=-1)
+    return jnp.einsum("nhwk,nhwo->ko", seen, g, precision=precision).reshape(w.shape)
+
+
+def _views(x: jax.Array, w: jax.Array, pads: _Pads) -> list[tuple[tuple[int, int], jax.Array]]:
+    """Returns what each place of the kernel sees of the padded images, ``[N, H', W', C]``."""
     height, width = (n + sum(pad) - k + 1 for n, pad, k in zip(x.shape[1:3], pads, w.shape, strict=False))
     padded = _pad(x, ((0, 0), *pads, (0, 0)))
     places = [(i, j) for i in range(w.shape[0]) for j in range(w.shape[1])]
-    return sum((padded[:, i : i + height, j : j + width] * w[i, j, 0] for i, j in places), start=jnp.zeros((), x.dtype))
+    return [((i, j), padded[:, i : i + height, j : j + width]) for i, j in places]
 
 
 def _kernel_gradient(  # noqa: PLR0913, PLR0917

@@ -163,6 +163,16 @@ def tabulate(built: Schedule, total_steps: int, name: str) -> NDArray[np.float32
     return table
 
 
+def host_device() -> jax.Device:
+    """Returns the CPU, or where ``JAX_PLATFORMS`` leaves JAX none (``cuda`` alone) the device that it begins with."""
+    import jax
+
+    try:
+        return jax.local_devices(backend="cpu")[0]
+    except RuntimeError:
+        return jax.local_devices()[0]
+
+
 def _traced_values(vectorized: Callable[[Any], jax.Array], steps: NDArray[np.int64]) -> NDArray[np.float64] | None:
     """Returns the values at all steps by one call, or None when the schedule is plain Python that JAX cannot trace.
 
@@ -170,9 +180,8 @@ def _traced_values(vectorized: Callable[[Any], jax.Array], steps: NDArray[np.int
     """
     import jax
 
-    on_cpu = jax.default_device(jax.local_devices(backend="cpu")[0])
     # Evaluated now, even where a function is being traced that asks for a schedule.
-    with jax.ensure_compile_time_eval(), jax.enable_x64(True), on_cpu:
+    with jax.ensure_compile_time_eval(), jax.enable_x64(True), jax.default_device(host_device()):
         try:
             return np.asarray(vectorized(steps))
         except (Exception, SystemExit):  # noqa: BLE001  # calling it step by step, which comes next, shows the plugin's own error

@@ -407,6 +407,20 @@ def test_building_needs_a_context_of_ours() -> None:
         ScheduleContext(total_steps=10, steps_per_epoch=5, epochs=2).build("constant")
 
 
+def test_a_table_where_jax_has_no_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    devices = jax.local_devices()
+
+    def without_cpu(backend: str | None = None) -> list[jax.Device]:
+        if backend == "cpu":
+            raise RuntimeError("Unknown backend cpu. Available backends are ['cuda']")
+        return devices
+
+    schedule = optax.cosine_decay_schedule(1e-3, 7)
+    expected = tabulate(schedule, 7, "cosine")
+    monkeypatch.setattr(jax, "local_devices", without_cpu)
+    np.testing.assert_array_equal(tabulate(schedule, 7, "cosine"), expected)
+
+
 def test_building_within_building(install_plugin: Install) -> None:
     install_plugin("outer", building("return context.build('inner', total_steps=40)"))
     install_plugin("inner", building("raise ScheduleError(repr(context))"))

@@ -1,4 +1,4 @@
-"""The default network with its convolutions as matrix products, which a vmap makes batched ones."""
+"""The default network, its second convolution as matrix products, which a vmap makes batched ones."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+
+from lrtrain.conv import conv_general_dilated
 
 
 def shifted(lhs: jax.Array, rhs: jax.Array, strides: Any, padding: Any, **others: Any) -> jax.Array:
@@ -31,12 +33,12 @@ def _views(images: jax.Array, kernel: Sequence[int]) -> list[tuple[tuple[int, in
 
 
 class CNN(nn.Module):
-    """`lrtrain.model.CNN` with another convolution."""
+    """`lrtrain.model.CNN` with another second convolution."""
 
     conv: Any
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        x = nn.relu(nn.Conv(32, (3, 3), conv_general_dilated=self.conv, name="CONV1")(x))
+        x = nn.relu(nn.Conv(32, (3, 3), conv_general_dilated=conv_general_dilated, name="CONV1")(x))
         x = nn.relu(nn.Conv(16, (3, 3), conv_general_dilated=self.conv, name="CONV2")(x))
         return nn.Dense(10, name="DENSE")(x.reshape(x.shape[0], -1))

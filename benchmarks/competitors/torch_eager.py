@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from benchmarks.competitors import Train
-from benchmarks.options import platform
+from benchmarks.options import jax_platform
 from benchmarks.problem import BATCH, LEARNING_RATE, Problem, Round
 
 
@@ -26,7 +26,7 @@ def make_with(problem: Problem, layout: Any, wrap: Callable[[Any], Any] = lambda
     """Returns the loop around ``wrap(model)``."""
     # Its type stubs know no memory format of a module.
     model: Any = network(problem)
-    device = torch.device("cpu" if platform() == "cpu" else "cuda")
+    device = torch.device("cpu" if jax_platform() == "cpu" else "cuda")
     model = model.to(device, memory_format=layout)
     images = torch.from_numpy(problem.train.images).permute(0, 3, 1, 2).float() / 255
     images = images.to(device, memory_format=layout)

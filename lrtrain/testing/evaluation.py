@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lrtrain.context import Schedule
+from lrtrain.schedules import host_device
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -71,7 +72,7 @@ def _exact(built: Schedule, steps: int) -> NDArray[np.float64]:
     import jax
 
     counts = np.arange(steps, dtype=np.int64)
-    with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
+    with jax.enable_x64(True), jax.default_device(host_device()):
         try:
             values = np.asarray(jax.vmap(built)(counts), np.float64)
         except Exception:  # noqa: BLE001  # plain Python
