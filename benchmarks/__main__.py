@@ -78,6 +78,7 @@ def main(arguments: Sequence[str]) -> int:
         [table for each in measured for table in each.tables],
         # They were set for a CPU.
         [target for each in measured for target in each.targets if jax_platform() == "cpu"],
+        _elsewhere(),
     )
     print(results.markdown(), end="")
     output = given.output or (None if given.quick or given.only else _RESULTS)
@@ -85,6 +86,12 @@ def main(arguments: Sequence[str]) -> int:
         write(output, results.markdown())
         print(f"written to {output}", file=sys.stderr)
     return 0
+
+
+def _elsewhere() -> str:
+    """Says where the figures of other kinds of devices are."""
+    others = [path.name for path in sorted(_RESULTS.parent.glob("RESULTS*.md")) if path != _RESULTS]
+    return f"Other devices: {', '.join(f'[{name}]({name})' for name in others)}." if others else ""
 
 
 def _default_groups(options: Options) -> list[str]:

@@ -21,6 +21,7 @@ class Results:
       machine: hardware and versions, by name.
       tables: in order.
       targets: in order.
+      elsewhere: a sentence on figures that other pages have, or nothing.
     """
 
     date: str
@@ -28,6 +29,7 @@ class Results:
     machine: Mapping[str, str]
     tables: Sequence[Table]
     targets: Sequence[Target]
+    elsewhere: str = ""
 
     def markdown(self) -> str:
         """Returns the page."""
@@ -35,6 +37,7 @@ class Results:
         parts = [
             "# Benchmark results",
             f"Written by `{self.command}`; what is measured and how stands above each table.",
+            self.elsewhere,
             "\n".join(about),
             self._targets(),
             *(table.markdown().strip() for table in self.tables),

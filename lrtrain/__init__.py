@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from lrtrain.exporting.api import export as export
     from lrtrain.formula import Piece as Piece
     from lrtrain.hookspecs import hookimpl as hookimpl
+    from lrtrain.improvement import Improvement as Improvement
+    from lrtrain.improvement import Metric as Metric
+    from lrtrain.improvement import Mode as Mode
+    from lrtrain.improvement import ThresholdMode as ThresholdMode
     from lrtrain.lr_finder import RangeTest as RangeTest
     from lrtrain.lr_finder import find_lr as find_lr
     from lrtrain.options import Doc as Doc
@@ -46,8 +50,11 @@ _HOME = {
     "Doc": "options",
     "Duration": "duration",
     "EpochInfo": "context",
+    "Improvement": "improvement",
     "LearningRate": "options",
     "LrtrainError": "errors",
+    "Metric": "improvement",
+    "Mode": "improvement",
     "Piece": "formula",
     "PositiveFloat": "options",
     "PositiveInt": "options",
@@ -62,6 +69,7 @@ _HOME = {
     "Spec": "spec",
     "StepInfo": "context",
     "Stop": "context",
+    "ThresholdMode": "improvement",
     "Traits": "traits",
     "UsageError": "errors",
     "compare": "comparing",

@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from lrtrain.comparison import protocol
 from lrtrain.comparison.data import load_data
 from lrtrain.comparison.plan import HOLDOUT, Plan, effort_of, labelled
+from lrtrain.comparison.reporter import CompareReporter, Unheard
 from lrtrain.comparison.store import Store, new_store
-from lrtrain.comparison.trial import Outcome, Trial
+from lrtrain.comparison.trial import Outcome
+from lrtrain.comparison.work import Work
 from lrtrain.config import TrainConfig, TrainOptions
 from lrtrain.devices import select_devices
 from lrtrain.distributed import ALONE, Distributed, Processes, connect, is_main, losses_named, processes_connected
@@ -28,67 +29,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from lrtrain.comparison.analysis import Evidence
-    from lrtrain.comparison.protocol import Tuned
     from lrtrain.comparison.trainer import Trainer
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """What a comparison is about to cost.
-
-    Args:
-      tuning: runs of the tuning, should no grid be extended.
-      measuring: runs of the measurement.
-      done: runs that are done already.
-      width: runs that train at once.
-      seconds: the time that the rest will take, from a measured step.
-      directory: where it is kept.
-    """
-
-    tuning: int
-    measuring: int
-    done: int
-    width: int
-    seconds: float
-    directory: Path
-
-
-class CompareReporter(Protocol):
-    """Receives what happens in a comparison, in order, on the thread that trains."""
-
-    def phase(self, text: str) -> None:
-        """Something that takes a while begins, such as loading data."""
-
-    def planned(self, plan: Plan, forecast: Forecast) -> None:
-        """Training begins."""
-
-    def stepped(self, steps: int) -> None:
-        """The runs that train at the moment have each done so many steps more."""
-
-    def finished(self, outcome: Outcome, done: int, total: int) -> None:
-        """A run is done."""
-
-    def tuned(self, tuned: Mapping[str, Tuned], reference: str) -> None:
-        """The tuning is complete; ``reference`` is what the others will be measured against."""
-
-
-class Unheard:
-    """A reporter that tells nothing."""
-
-    def phase(self, text: str) -> None:
-        """Tells nothing."""
-
-    def planned(self, plan: Plan, forecast: Forecast) -> None:
-        """Tells nothing."""
-
-    def stepped(self, steps: int) -> None:
-        """Tells nothing."""
-
-    def finished(self, outcome: Outcome, done: int, total: int) -> None:
-        """Tells nothing."""
-
-    def tuned(self, tuned: Mapping[str, Tuned], reference: str) -> None:
-        """Tells nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -306,7 +247,7 @@ def _run(job: _Job, processes: Processes, reporter: CompareReporter) -> Comparis
         with processes.together():
             # The plan, too, of a new comparison.
             about = store.read()[1]
-        outcomes = _Work(plan, store, trainer, reporter, processes).run()
+        outcomes = Work(plan, store, trainer, reporter, processes).run()
     return Comparison(plan, tuple(outcomes), store.path, about)
 
 
@@ -323,126 +264,3 @@ def _most(plan: Plan) -> int:
     if plan.protocol == "as-is":
         return len(plan.rows)
     return len(plan.rows) * max(len(plan.effort.scales) * plan.effort.tuning_seeds, plan.effort.seeds)
-
-
-class _Work:
-    """Trains what is missing, stage after stage, and notes every run as soon as it is done.
-
-    Of several processes each trains its share, and all come to know all outcomes before the next stage begins.
-    """
-
-    def __init__(
-        self, plan: Plan, store: Store, trainer: Trainer, reporter: CompareReporter, processes: Processes
-    ) -> None:
-        self._plan, self._store, self._trainer, self._reporter = plan, store, trainer, reporter
-        self._processes = processes
-        # All have to plan the same runs, and a file may be seen later by one process than by another.
-        texts = processes.gathered(lambda: list(map(_text, store.outcomes())) if processes.is_main else [])
-        self._outcomes = list(map(_outcome, texts))
-
-    def run(self) -> list[Outcome]:
-        plan = self._plan
-        tuning = len(protocol.tuning_trials(plan, []))
-        measuring = len(plan.rows) * len(protocol.fresh_seeds(plan))
-        self._reporter.phase("compiling and timing a step")
-        done, width = len(self._outcomes), self._trainer.width * self._processes.count
-        waves = -(-max(0, tuning + measuring - done) // width)
-        seconds = waves * self._trainer.seconds_per_wave() if waves else 0.0
-        self._reporter.planned(plan, Forecast(tuning, measuring, done, width, seconds, self._store.path))
-        if tuning:
-            self._tune(measuring)
-        self._train(protocol.measuring_trials(plan, self._outcomes), 0)
-        return self._outcomes
-
-    def _tune(self, measuring: int) -> None:
-        while trials := protocol.tuning_trials(self._plan, self._outcomes):
-            self._train(trials, measuring)
-        tuned = protocol.tuned(self._plan, self._outcomes)
-        self._reporter.tuned(tuned, protocol.reference(self._plan, self._outcomes))
-
-    def _train(self, trials: Sequence[Trial], later: int) -> None:
-        """Trains this process's share of some runs, and takes note of what has come of all of them."""
-        before, total = len(self._outcomes), len(self._outcomes) + len(trials) + later
-        mine: list[Outcome] = []
-
-        def train() -> list[str]:
-            place = functools.partial(self._store.directory, self._plan)
-            share = trials[self._processes.index :: self._processes.count]
-            for outcomes in self._trainer.train(share, place, self._reporter.stepped):
-                for outcome in outcomes:
-                    self._store.add(self._plan, outcome)
-                    mine.append(outcome)
-                    self._reporter.finished(outcome, before + len(mine), total)
-            return list(map(_text, mine))
-
-        found = list(map(_outcome, self._processes.gathered(train)))
-        known = {outcome.trial for outcome in mine}
-        theirs = [outcome for outcome in found if outcome.trial not in known]
-        for number, outcome in enumerate(theirs, before + len(mine) + 1):
-            self._reporter.finished(outcome, number, total)
-        self._outcomes += [*mine, *theirs]
-
-
-def _text(outcome: Outcome) -> str:
-    return json.dumps(outcome.to_json())
-
-
-def _outcome(text: str) -> Outcome:
-    return Outcome.from_json(json.loads(text))
-
-
-def merge(directories: Sequence[str | Path], into: str | Path | None = None) -> Store:
-    """Puts the runs of several comparisons into one, whose conditions are all equal.
-
-    Args:
-      directories: the comparisons.
-      into: the directory of the new one; None for ``runs/compare-<date>-<time>``.
-
-    Returns:
-      The new comparison. What it lacks, such as seeds that only one of them has, is trained when it is resumed.
-
-    Raises:
-      UsageError: conditions differ; the first difference is named.
-      RunDirError: one cannot be read, or the new directory is not empty.
-    """
-    import shutil
-
-    stores = [Store(Path(directory).expanduser().absolute()) for directory in directories]
-    plans = [store.read()[0] for store in stores]
-    plan = plans[0]
-    for store, other in zip(stores[1:], plans[1:], strict=True):
-        _check_alike(plan, other, stores[0].path, store.path)
-        rows = (*plan.rows, *(row for row in other.rows if row not in plan.rows))
-        seeds = max(plan.effort.seeds, other.effort.seeds)
-        plan = dataclasses.replace(plan, rows=rows, effort=dataclasses.replace(plan.effort, seeds=seeds))
-    plan.check()
-    merged = new_store(Path(into) if into is not None else None)
-    merged.create(plan, {**stores[0].read()[1], "merged": [str(store.path) for store in stores]})
-    seen: set[Trial] = set()
-    for store in stores:
-        for path, outcome in store.finished():
-            if outcome.trial not in seen:
-                seen.add(outcome.trial)
-                shutil.copytree(path, merged.directory(plan, outcome.trial))
-    return merged
-
-
-def _check_alike(first: Plan, second: Plan, where: Path, other: Path) -> None:
-    """Raises UsageError for the first condition that is not the same; schedules and seeds may differ."""
-    ours, theirs = ({**plan.to_json(), **plan.train.to_json()} for plan in (first, second))
-    ours["scales"], theirs["scales"] = first.effort.scales, second.effort.scales
-    ours["tuning_seeds"], theirs["tuning_seeds"] = first.effort.tuning_seeds, second.effort.tuning_seeds
-    free = ("schedules", "effort", "train", "baseline", "all_pairs", "devices", "micro_batch", "data_dir", "version")
-    for name, value in ours.items():
-        if name not in free and value != theirs[name]:
-            raise UsageError(
-                f"{where.name} and {other.name} cannot be merged: {name} is {value} in one "
-                f"and {theirs[name]} in the other"
-            )
-    for row in first.rows:
-        for each in second.rows:
-            if row.label == each.label and row.spec != each.spec:
-                raise UsageError(
-                    f"{where.name} and {other.name} cannot be merged: '{row.label}' is {row.spec} in one and "
-                    f"{each.spec} in the other"
-                )

@@ -23,6 +23,8 @@ _STYLES = ("-", "--", "-.", ":")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _MARKS = 12
 _LABEL_WIDTH, _LABEL_LINES = 110, 4
+# Letters of the legend to an inch, and those that the sample of a line takes the room of.
+_PER_INCH, _HANDLE = 13, 8
 
 
 def draw_curves(curves: Mapping[str, NDArray[np.float32]], path: Path, steps_per_epoch: int | None = None) -> None:
@@ -129,9 +131,14 @@ def legend_below(figure: Figure, axes: Axes, labels: list[str]) -> None:
     legend_of(figure, axes.get_lines(), labels)
 
 
-def legend_of(
-    figure: Figure, lines: Sequence[Line2D], labels: Sequence[str], columns: int = 1, note: str | None = None
-) -> None:
+def _columns(inches: float, labels: Sequence[str]) -> int:
+    """Returns how many columns of a legend have room side by side, at most 3."""
+    longest = max((len(line) for label in labels for line in label.splitlines()), default=0)
+    fitting = (columns for columns in (3, 2) if longest + _HANDLE <= inches * _PER_INCH / columns)
+    return min(len(labels), next(fitting, 1)) or 1
+
+
+def legend_of(figure: Figure, lines: Sequence[Line2D], labels: Sequence[str], note: str | None = None) -> None:
     """Adds a legend below the axes: specs are long, and inside it would lie on the curves."""
     legend = figure.legend(
         lines,
@@ -139,7 +146,7 @@ def legend_of(
         loc="outside lower left",
         fontsize="small",
         frameon=False,
-        ncols=columns,
+        ncols=_columns(figure.get_figwidth(), labels),
         title=note,
         title_fontsize="small",
         alignment="left",

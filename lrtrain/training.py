@@ -6,26 +6,23 @@ import contextlib
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrtrain.canary import check_jaxlib
-from lrtrain.checkpoint import Checkpoints, Progress, Restored, import_orbax
-from lrtrain.checkpoint_failures import late_errors_dropped
+from lrtrain.checkpoint import Checkpoints, Progress, Restored
 from lrtrain.checkpoint_rule import EVERY_EPOCH, CheckpointRule
 from lrtrain.config import TrainConfig, TrainOptions
 from lrtrain.context import EpochInfo, RunInfo
 from lrtrain.devices import select_devices
 from lrtrain.distributed import ALONE, Distributed, Processes, connect, losses_named, processes_connected
-from lrtrain.errors import RunDirError, TrainingError, UsageError
+from lrtrain.errors import RunDirError, UsageError
 from lrtrain.from_config import keep_compiled, load_data, make_engine, stream_of
 from lrtrain.hooks import Observers
 from lrtrain.interrupts import Ending, endings_noted
 from lrtrain.loop import Loop, Setup
-from lrtrain.picture import draw_curves
 from lrtrain.plugins import ActivePlugins, activate
 from lrtrain.reporting import Begin, Reporter, Silent
 from lrtrain.resume import (
@@ -38,8 +35,8 @@ from lrtrain.resume import (
     plan_new,
     plan_resumed,
 )
-from lrtrain.run_dir import Logs, NoLogs, RunDir, RunLogs, make_run_dir, new_run_dir, now, refusals_named
-from lrtrain.run_lock import writing
+from lrtrain.run_dir import RunDir, make_run_dir, new_run_dir, now, refusals_named
+from lrtrain.run_open import lock, open_checkpoints, open_logs
 from lrtrain.spec import Spec
 from lrtrain.versions import versions
 
@@ -212,11 +209,11 @@ def _run(
     reporter.phase(f"loading {job.config.dataset}")
     with processes.together():
         source = find_dataset(job.config.dataset, data_dir=job.config.data_dir)
-    with _open_checkpoints(job.run_dir, processes) as checkpoints, contextlib.ExitStack() as held:
+    with open_checkpoints(job.run_dir, processes) as checkpoints, contextlib.ExitStack() as held:
         reporter.phase("starting JAX")
         keep_compiled()
         if job.stored is not None:
-            _lock(job.run_dir, processes, held)
+            lock(job.run_dir, processes, held)
         devices = select_devices(job.config.devices, job.config.batch_size, distributed=not processes.alone)
         with processes.together():
             check_jaxlib(devices)
@@ -240,7 +237,7 @@ def _run(
         reporter.begin(Begin(run, progress.step, _in_words(devices), sizes, _note(restored, job.run_dir)))
         early = functools.partial(engine.compile_evaluation, state)
         with (
-            _writing(job.run_dir, planned, steps_per_epoch, processes, early) as (logs, meanwhile),
+            open_logs(job.run_dir, planned, steps_per_epoch, processes, early) as (logs, meanwhile),
             _ending(processes) as ending,
         ):
             setup = Setup(
@@ -299,62 +296,6 @@ def _note(restored: Restored | None, run_dir: RunDir) -> str | None:
     return "; ".join(said) or None
 
 
-def _lock(run_dir: RunDir, processes: Processes, held: contextlib.ExitStack) -> None:
-    """Keeps other processes from writing to a run until this one ends."""
-    with processes.together():
-        if processes.is_main:
-            held.enter_context(writing(run_dir.path))
-
-
-def _prepare(early: Callable[[], object], run_dir: RunDir, planned: Planned, steps_per_epoch: int) -> None:
-    """Does what the first steps need not wait for, in the order in which it is needed."""
-    early()
-    import_orbax()
-    draw_curves({str(planned.spec): planned.values}, run_dir.picture, steps_per_epoch)
-
-
-@contextlib.contextmanager
-def _open_checkpoints(run_dir: RunDir, processes: Processes) -> Iterator[Checkpoints]:
-    with late_errors_dropped() as rest:
-        try:
-            with _closed_at_the_end(Checkpoints(run_dir.checkpoints), processes) as checkpoints:
-                yield checkpoints
-        except TrainingError:
-            rest()
-            raise
-
-
-@contextlib.contextmanager
-def _closed_at_the_end(checkpoints: Checkpoints, processes: Processes) -> Iterator[Checkpoints]:
-    try:
-        yield checkpoints
-    except BaseException:
-        # To close them is to wait for the other processes, and they may have gone.
-        if processes.alone:
-            checkpoints.close()
-        raise
-    checkpoints.close()
-
-
-@contextlib.contextmanager
-def _writing(
-    run_dir: RunDir, planned: Planned, steps_per_epoch: int, processes: Processes, early: Callable[[], object]
-) -> Iterator[tuple[Logs, Callable[[], object]]]:
-    """Opens the logs; what is yielded beside them draws the picture, on its own thread, when it is first called."""
-    if not processes.is_main:
-        yield NoLogs(), import_orbax
-        return
-    with RunLogs(run_dir) as logs, ThreadPoolExecutor(1) as pool:
-
-        @functools.cache
-        def meanwhile() -> Future[None]:
-            return pool.submit(_prepare, early, run_dir, planned, steps_per_epoch)
-
-        yield logs, meanwhile
-        with refusals_named(run_dir.path):
-            meanwhile().result()
-
-
 def _plan(
     job: _Job, steps_per_epoch: int, restored: Restored | None, change: OnScheduleChange | None
 ) -> tuple[Planned, Progress]:
@@ -380,7 +321,7 @@ def _write_head(
         with processes.together():
             if processes.is_main:
                 make_run_dir(run_dir)
-        _lock(run_dir, processes, held)
+        lock(run_dir, processes, held)
     with processes.together():
         if processes.is_main:
             with refusals_named(run_dir.path):

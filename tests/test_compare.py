@@ -15,10 +15,12 @@ from click.testing import CliRunner
 
 import lrtrain
 from lrtrain.cli import main
-from lrtrain.comparing import Unheard, compare_plan, merge
+from lrtrain.comparing import compare_plan
 from lrtrain.comparison.analysis import analyse, verdict
 from lrtrain.comparison.data import hold_out
+from lrtrain.comparison.merging import merge
 from lrtrain.comparison.plan import Effort, Plan, Row, labelled
+from lrtrain.comparison.reporter import Unheard
 from lrtrain.comparison.store import Store
 from lrtrain.comparison.toml import parse_plan, preset_text, read_plan, read_preset
 from lrtrain.comparison.trial import Outcome
@@ -145,6 +147,26 @@ def test_what_goes_wrong_in_one_run_leaves_the_others(
     alone = compare_plan(as_is(tiny, "constant(value=0.05)", "linear"), directory=tmp_path / "alone")
     good = alone.measured("constant")[0]
     assert outcomes["constant(value=0.05)"].validation_loss == good.validation_loss
+
+
+def test_a_plugin_in_a_file_is_found_from_another_directory(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    for directory in (here, elsewhere):
+        directory.mkdir()
+    (here / "mine.py").write_text(STOPS)
+    join = "join(schedules=[./mine.py:Plugin, constant], boundaries=[2])"
+    monkeypatch.chdir(here)
+    plan = as_is(tiny, "./mine.py:Plugin", join)
+    assert [row.label for row in plan.rows] == ["mine.py:Plugin", "join"]
+    with pytest.raises(KeyboardInterrupt):
+        compare_plan(plan, directory=tmp_path / "c", reporter=Stopping(1))
+    monkeypatch.chdir(elsewhere)
+    again = compare_plan(None, directory=tmp_path / "c", resume=True)
+    assert [outcome.status for outcome in again.outcomes] == ["done", "done"]
+    (here / "plan.toml").write_text('[[schedules]]\nplugin = "./mine.py:Plugin"\n[[schedules]]\nplugin = "constant"\n')
+    assert read_plan(Path("../here/plan.toml")).rows[0].spec == Spec(f"{elsewhere}/../here/mine.py:Plugin")
 
 
 def test_merging(tiny: Path, tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ def command(
     joined = as_distributed(distributed, coordinator, num_processes, process_id)
     from lrtrain.cli.compare_progress import reporting, show
     from lrtrain.comparing import compare_plan
-    from lrtrain.comparing import merge as merge_comparisons
+    from lrtrain.comparison.merging import merge as merge_comparisons
     from lrtrain.distributed import is_main
 
     given = _given(ctx) - _OF_THE_OUTPUT

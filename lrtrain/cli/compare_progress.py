@@ -17,10 +17,11 @@ from lrtrain.cli.ending import LastWords
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from lrtrain.comparing import Comparison, Forecast
+    from lrtrain.comparing import Comparison
     from lrtrain.comparison.analysis import Evidence, Record
     from lrtrain.comparison.plan import Plan
     from lrtrain.comparison.protocol import Tuned
+    from lrtrain.comparison.reporter import Forecast
     from lrtrain.comparison.trial import Outcome
 
 

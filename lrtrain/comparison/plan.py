@@ -6,9 +6,11 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from lrtrain.config import TrainConfig
+from lrtrain.discovery import located
 from lrtrain.errors import UsageError, nearest
 from lrtrain.spec import Spec, file_and_class, normal_name
 
@@ -175,8 +177,11 @@ def _row(table: Mapping[str, Any]) -> Row:
 
 
 def labelled(specs: Sequence[Spec | str | Mapping[str, Any]]) -> tuple[Row, ...]:
-    """Returns a row for each spec, called by the plugin's name or, where that is not enough, by the whole spec."""
-    named = [Spec.of(spec) for spec in specs]
+    """Returns a row for each spec, called by the plugin's name or, where that is not enough, by the whole spec.
+
+    Plugins in files are looked for from the current directory, now and whenever the comparison goes on.
+    """
+    named = [located(Spec.of(spec), Path.cwd()) for spec in specs]
     names = [label_of(spec) for spec in named]
     return tuple(
         Row(name if names.count(name) == 1 else str(spec), spec) for name, spec in zip(names, named, strict=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 from lrtrain.comparison.plan import BUDGETS, HOLDOUT, Effort, Plan, Row, label_of
 from lrtrain.config import TrainConfig
+from lrtrain.discovery import located
 from lrtrain.errors import LrtrainError, UsageError, nearest
 from lrtrain.plugins import activate
 from lrtrain.spec import Spec
@@ -52,22 +53,29 @@ def read_plan(path: Path) -> Plan:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise UsageError(f"{path} cannot be read: {reason}") from error
-    return parse_plan(text, str(path))
+    return parse_plan(text, str(path), path.parent)
 
 
-def parse_plan(text: str, title: str) -> Plan:
-    """Returns the comparison that a text in TOML describes; ``title`` is what errors call it."""
+def parse_plan(text: str, title: str, folder: Path = Path()) -> Plan:
+    """Returns the comparison that a text in TOML describes.
+
+    Args:
+      text: the text.
+      title: what errors call it.
+      folder: where the relative paths of plugins in files begin.
+    """
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{title} is not TOML: {error}") from error
-    return _Reader(text, title).plan(values)
+    return _Reader(text, title, folder).plan(values)
 
 
 class _Reader:
     """Turns tables into a plan, and knows on which line each key stands."""
 
-    def __init__(self, text: str, title: str) -> None:
+    def __init__(self, text: str, title: str, folder: Path) -> None:
+        self._folder = folder
         self._lines = text.splitlines()
         self._title = title
 
@@ -113,7 +121,7 @@ class _Reader:
         options = dict(table)
         label = options.pop("label", None)
         try:
-            spec = Spec.of(options)
+            spec = located(Spec.of(options), self._folder)
             # What is refused is refused before anything trains.
             activate([spec]).schedule_plugin()
         except LrtrainError as error:

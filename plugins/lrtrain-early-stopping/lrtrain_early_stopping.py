@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 from annotated_types import Ge
 
-from lrtrain import Doc, EpochInfo, PositiveInt, Stop, hookimpl
+from lrtrain import Doc, EpochInfo, Improvement, Metric, Mode, PositiveInt, Stop, hookimpl
 
 
 @dataclass(frozen=True)
@@ -37,12 +36,8 @@ class EarlyStopping:
     Reference: Prechelt, Early Stopping - But When?, 1998; `keras.callbacks.EarlyStopping`.
     """
 
-    metric: Annotated[
-        Literal["test_loss", "train_loss", "test_accuracy"], Doc("what is watched, at the end of every epoch")
-    ] = "test_loss"
-    mode: Annotated[
-        Literal["auto", "min", "max"], Doc("whether lower or higher is better; auto: higher for test_accuracy alone")
-    ] = "auto"
+    metric: Metric = "test_loss"
+    mode: Mode = "auto"
     patience: Annotated[PositiveInt, Doc("epochs without improvement after which the run ends")] = 3
     min_delta: Annotated[float, Ge(0), Doc("how much better than the best an epoch must be, and more than that")] = 0.0
     baseline: Annotated[float | None, Doc("value that must be beaten from the beginning; none: any will do")] = None
@@ -61,10 +56,9 @@ class EarlyStopping:
 
     def _best(self, values: Sequence[float]) -> tuple[float, int]:
         """Returns the best value and its place; -1 while none has beaten the baseline."""
-        higher = self.mode == "max" or (self.mode == "auto" and self.metric == "test_accuracy")
-        sign = 1 if higher else -1
-        best, place = -sign * math.inf if self.baseline is None else self.baseline, -1
+        improvement = Improvement(self.metric, self.mode, self.min_delta)
+        best, place = improvement.worst if self.baseline is None else self.baseline, -1
         for index, value in enumerate(values):
-            if sign * (value - best) > self.min_delta:
+            if improvement.is_better(value, best):
                 best, place = value, index
         return best, place

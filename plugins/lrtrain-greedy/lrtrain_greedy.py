@@ -5,11 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 from annotated_types import Ge
 
-from lrtrain import Doc, EpochInfo, LearningRate, PositiveInt, ScaleLearningRate, Share, hookimpl
+from lrtrain import (
+    Doc,
+    EpochInfo,
+    Improvement,
+    LearningRate,
+    Metric,
+    Mode,
+    PositiveInt,
+    ScaleLearningRate,
+    Share,
+    ThresholdMode,
+    hookimpl,
+)
 
 
 @dataclass(frozen=True)
@@ -49,18 +61,12 @@ class Greedy:
     Reference: GreedyLR: A Novel Adaptive Learning Rate Scheduler, arXiv 2512.14527; `transformers.GreedyLR`.
     """
 
-    metric: Annotated[
-        Literal["test_loss", "train_loss", "test_accuracy"], Doc("what is watched, at the end of every epoch")
-    ] = "test_loss"
-    mode: Annotated[
-        Literal["auto", "min", "max"], Doc("whether lower or higher is better; auto: higher for test_accuracy alone")
-    ] = "auto"
+    metric: Metric = "test_loss"
+    mode: Mode = "auto"
     factor: Annotated[Share, Doc("what the learning rate is multiplied or divided by; over 0 and under 1")] = 0.95
     patience: Annotated[int, Ge(0), Doc("good or bad epochs in a row that are let pass; the next one acts")] = 1
     threshold: Annotated[float, Ge(0), Doc("how much better than the best an epoch must be to be good")] = 1e-6
-    threshold_mode: Annotated[
-        Literal["rel", "abs"], Doc("whether threshold is a share of the best value, or a difference from it")
-    ] = "abs"
+    threshold_mode: ThresholdMode = "abs"
     cooldown: Annotated[int, Ge(0), Doc("epochs after a reduction in which nothing is counted")] = 0
     warmup: Annotated[int, Ge(0), Doc("epochs after a rise in which nothing is counted")] = 0
     min_lr: Annotated[LearningRate, Doc("learning rate under which none is lowered")] = 0.0
@@ -92,14 +98,15 @@ class Greedy:
 
     def _change(self, values: Sequence[float]) -> int:
         """Returns what the last of the values, one an epoch, asks for: 1 for a rise, -1 for a reduction, 0 else."""
-        best, run, waiting, change = -self._sign * math.inf, 0, 0, 0
+        improvement = Improvement(self.metric, self.mode, self.threshold, self.threshold_mode)
+        best, run, waiting, change = improvement.worst, 0, 0, 0
         for value in values:
             change = 0
             if waiting > 0:
                 waiting -= 1
                 continue
             # Good epochs count upwards and bad ones downwards; a change of direction begins anew.
-            if self._is_better(value, best):
+            if improvement.is_better(value, best):
                 best, run = value, max(run, 0) + 1
             else:
                 run = min(run, 0) - 1
@@ -107,16 +114,3 @@ class Greedy:
                 change, run = (1, 0) if run > 0 else (-1, 0)
                 waiting = self.warmup if change > 0 else self.cooldown
         return change
-
-    @property
-    def _sign(self) -> int:
-        higher = self.mode == "max" or (self.mode == "auto" and self.metric == "test_accuracy")
-        return 1 if higher else -1
-
-    def _is_better(self, value: float, best: float) -> bool:
-        if math.isinf(best):
-            return True
-        # A negative best is to be beaten by a share of its size too; else this is PyTorch's arithmetic to the bit.
-        share = math.copysign(self.threshold, best)
-        bar = best * (1 + self._sign * share) if self.threshold_mode == "rel" else best + self._sign * self.threshold
-        return self._sign * value > self._sign * bar

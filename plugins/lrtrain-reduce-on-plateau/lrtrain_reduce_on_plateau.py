@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 from annotated_types import Ge
 
-from lrtrain import Doc, EpochInfo, LearningRate, ScaleLearningRate, Share, hookimpl
+from lrtrain import (
+    Doc,
+    EpochInfo,
+    Improvement,
+    LearningRate,
+    Metric,
+    Mode,
+    ScaleLearningRate,
+    Share,
+    ThresholdMode,
+    hookimpl,
+)
 
 
 @dataclass(frozen=True)
@@ -44,18 +54,12 @@ class ReduceOnPlateau:
     Reference: `torch.optim.lr_scheduler.ReduceLROnPlateau`.
     """
 
-    metric: Annotated[
-        Literal["test_loss", "train_loss", "test_accuracy"], Doc("what is watched, at the end of every epoch")
-    ] = "test_loss"
-    mode: Annotated[
-        Literal["auto", "min", "max"], Doc("whether lower or higher is better; auto: higher for test_accuracy alone")
-    ] = "auto"
+    metric: Metric = "test_loss"
+    mode: Mode = "auto"
     factor: Annotated[Share, Doc("what the learning rate is multiplied by; over 0 and under 1")] = 0.1
     patience: Annotated[int, Ge(0), Doc("bad epochs that are let pass; the next one lowers the learning rate")] = 2
     threshold: Annotated[float, Ge(0), Doc("how much better than the best an epoch must be to count as better")] = 1e-4
-    threshold_mode: Annotated[
-        Literal["rel", "abs"], Doc("whether threshold is a share of the best value, or a difference from it")
-    ] = "rel"
+    threshold_mode: ThresholdMode = "rel"
     cooldown: Annotated[int, Ge(0), Doc("epochs after a reduction in which bad ones are not counted")] = 0
     min_lr: Annotated[LearningRate, Doc("learning rate under which none is lowered")] = 0.0
 
@@ -74,9 +78,10 @@ class ReduceOnPlateau:
 
     def _is_due(self, values: Sequence[float]) -> bool:
         """Tells whether the last of the values, one an epoch, is the one that lowers the learning rate."""
-        best, bad, cooldown, due = -self._sign * math.inf, 0, 0, False
+        improvement = Improvement(self.metric, self.mode, self.threshold, self.threshold_mode)
+        best, bad, cooldown, due = improvement.worst, 0, 0, False
         for value in values:
-            if self._is_better(value, best):
+            if improvement.is_better(value, best):
                 best, bad = value, 0
             else:
                 bad += 1
@@ -86,16 +91,3 @@ class ReduceOnPlateau:
             if due:
                 cooldown, bad = self.cooldown, 0
         return due
-
-    @property
-    def _sign(self) -> int:
-        higher = self.mode == "max" or (self.mode == "auto" and self.metric == "test_accuracy")
-        return 1 if higher else -1
-
-    def _is_better(self, value: float, best: float) -> bool:
-        if math.isinf(best):
-            return True
-        # A negative best is to be beaten by a share of its size too; else this is PyTorch's arithmetic to the bit.
-        share = math.copysign(self.threshold, best)
-        bar = best * (1 + self._sign * share) if self.threshold_mode == "rel" else best + self._sign * self.threshold
-        return self._sign * value > self._sign * bar

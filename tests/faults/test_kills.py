@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -21,27 +22,50 @@ def size(path: Path) -> int:
     return path.stat().st_size if path.exists() else -1
 
 
+def measured(lab: Lab, run: str) -> tuple[float, float]:
+    """Returns how long a run takes to its end, and from its first noted steps to its end."""
+    process, began = lab.start(lab.command(run)), time.monotonic()
+    assert until(process, lambda: size(lab.directory / run / "steps.csv") > 0)
+    trains = time.monotonic()
+    code, said = ended(process)
+    assert code == 0, said
+    return time.monotonic() - began, time.monotonic() - trains
+
+
+def wait_for_steps(process: subprocess.Popen[str], steps: Path) -> None:
+    """Waits until a process that has been started notes steps that no process before it has noted."""
+    before = max(size(steps), 0)
+    until(process, lambda: size(steps) > before)
+
+
 def killed_again_and_again(lab: Lab, tally: Tally, number: int, kills: int, label: str = "") -> None:
     """Kills a run, and the process that continues it, and so on until it is complete; then the next run."""
     # The first one compiles, and takes longer than those that are going to be killed.
     lab.complete("first")
-    draw, seconds, name = dice(), lab.complete("whole"), signal_name(number) + label
+    draw, (seconds, training), name = dice(), measured(lab, "whole"), signal_name(number) + label
     lab.assert_same("first", "whole")
     counts = {True: 0, False: 0}
     runs = 0
     while sum(counts.values()) < kills:
         runs += 1
         run, here = f"torn-{runs}", {True: 0, False: 0}
+        steps = lab.directory / run / "steps.csv"
         while sum(counts.values()) + sum(here.values()) < kills:
-            before = size(lab.directory / run / "steps.csv")
+            before = size(steps)
             process = lab.start(lab.command(run))
-            killed, waited, said = kill(process, number, draw.uniform(0, seconds))
+            # A process starts for longer than it trains: every second moment is one of the training.
+            if (sum(counts.values()) + sum(here.values())) % 2:
+                wait_for_steps(process, steps)
+                moment = draw.uniform(0, training)
+            else:
+                moment = draw.uniform(0, seconds)
+            killed, waited, said = kill(process, number, moment)
             if not killed:
                 break
             if number == signal.SIGTERM and process.returncode == 143:
                 assert_goes_on(said, run, lab)
                 assert waited < 60
-            here[size(lab.directory / run / "steps.csv") not in (before, -1)] += 1
+            here[size(steps) not in (before, -1)] += 1
         lab.complete(run)
         for trained, times in here.items():
             with tally.expecting(f"{name} {PHASES[trained]}", lambda times=times: times):  # type: ignore[misc]
