@@ -26,6 +26,8 @@ NAMES = sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"
 # What runs where not all tests do: it uses all of lrtrain.
 PARTS = ["cli", "data", "loader", "model", "optimizers", "options", "picture", "resume", "spec", "training"]
 FILES = [f"tests/test_{each}.py" for each in PARTS]
+# A file at a time for each of two processes, in the order that tests/conftest.py puts them in.
+TOGETHER = ["--numprocesses=2", "--dist=loadscope", "--no-loadscope-reorder"]
 
 nox.options.default_venv_backend = "uv"
 nox.options.sessions = ["lint", "types", f"tests-{HERE}", "plugins", "third_party"]
@@ -68,14 +70,14 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The tests in tests/, or what `-- ...` says, with core and all plugins; two files at a time."""
     sync(session, "--all-extras", "--group=test")
-    session.run("pytest", "--numprocesses=2", "--dist=loadscope", *(session.posargs or ["tests"]))
+    session.run("pytest", *TOGETHER, *(session.posargs or ["tests"]))
 
 
 @nox.session(python=[each for each in PYTHONS if each != HERE])
 def pythons(session: nox.Session) -> None:
     """The other Pythons, with the tests that use all of lrtrain, slow ones left out."""
     sync(session, "--all-extras", "--group=test")
-    session.run("pytest", "--numprocesses=2", "--dist=loadscope", "-mnot slow", *(session.posargs or FILES))
+    session.run("pytest", *TOGETHER, "-mnot slow", *(session.posargs or FILES))
 
 
 @nox.session
@@ -193,9 +195,7 @@ def docs(session: nox.Session) -> None:
 def minimums(session: nox.Session) -> None:
     """The lowest versions that pyproject.toml allows, with the tests that use all; they may warn of new ones."""
     session.install("--resolution=lowest-direct", "--group=test", ".", *(f"plugins/{name}" for name in NAMES))
-    session.run(
-        *("pytest", "--numprocesses=2", "--dist=loadscope", "-Wignore::DeprecationWarning"), *(session.posargs or FILES)
-    )
+    session.run("pytest", *TOGETHER, "-Wignore::DeprecationWarning", *(session.posargs or FILES))
 
 
 @nox.session

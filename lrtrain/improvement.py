@@ -11,12 +11,15 @@ from typing_extensions import Doc
 Metric = Annotated[
     Literal["test_loss", "train_loss", "test_accuracy"], Doc("what is watched, at the end of every epoch")
 ]
+"""The name of a figure of `lrtrain.EpochInfo`."""
 Mode = Annotated[
     Literal["auto", "min", "max"], Doc("whether lower or higher is better; auto: higher for test_accuracy alone")
 ]
+"""Which of two values is better."""
 ThresholdMode = Annotated[
     Literal["rel", "abs"], Doc("whether threshold is a share of the best value, or a difference from it")
 ]
+"""What a threshold is a number of."""
 
 
 @dataclass(frozen=True)

@@ -159,7 +159,7 @@ def test_a_plugin_in_a_file_is_found_from_another_directory(
     join = "join(schedules=[./mine.py:Plugin, constant], boundaries=[2])"
     monkeypatch.chdir(here)
     plan = as_is(tiny, "./mine.py:Plugin", join)
-    assert [row.label for row in plan.rows] == ["mine.py:Plugin", "join"]
+    assert [row.label for row in plan.rows] == ["plugin", "join"]
     with pytest.raises(KeyboardInterrupt):
         compare_plan(plan, directory=tmp_path / "c", reporter=Stopping(1))
     monkeypatch.chdir(elsewhere)

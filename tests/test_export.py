@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import lrtrain
@@ -276,6 +276,7 @@ def grown(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     )
 
 
+@example("maximum(t, 1.7373708634137301)", 30)
 @settings(max_examples=150, deadline=None)
 @given(st.recursive(leaves, grown, max_leaves=25), st.integers(30, WIDTH))
 def test_an_expression_keeps_its_value_in_lines_however_short(expression: str, width: int) -> None:
