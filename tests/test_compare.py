@@ -164,7 +164,7 @@ def test_a_plugin_in_a_file_is_found_from_another_directory(
         compare_plan(plan, directory=tmp_path / "c", reporter=Stopping(1))
     monkeypatch.chdir(elsewhere)
     again = compare_plan(None, directory=tmp_path / "c", resume=True)
-    assert [outcome.status for outcome in again.outcomes] == ["done", "done"]
+    assert [outcome.state for outcome in again.outcomes] == ["stopped", "finished"]
     (here / "plan.toml").write_text('[[schedules]]\nplugin = "./mine.py:Plugin"\n[[schedules]]\nplugin = "constant"\n')
     assert read_plan(Path("../here/plan.toml")).rows[0].spec == Spec(f"{elsewhere}/../here/mine.py:Plugin")
 

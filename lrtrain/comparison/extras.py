@@ -6,7 +6,7 @@ import importlib.util
 
 from lrtrain.errors import UsageError
 
-_PACKAGES = ("plotly", "statsmodels")
+_PACKAGES = ("plotly",)
 
 
 def check_extras() -> None:

@@ -145,9 +145,6 @@ def compare_pairs(results: Mapping[str, Sequence[float]], pairs: Sequence[tuple[
     Args:
       results: for every schedule one number for each seed, in one order; higher is better, NaN is a run that diverged.
       pairs: which to compare, ``(first, second)``.
-
-    Raises:
-      UsageError: the package for the correction is not installed.
     """
     raw = [_compare(results, first, second) for first, second in pairs]
     adjusted = holm([each.p for each in raw])
@@ -180,20 +177,23 @@ def _diverges_more(results: Mapping[str, Sequence[float]], first: str, second: s
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """Returns probabilities corrected for their number, after Holm.
+    r"""Returns probabilities corrected for their number.
 
-    Raises:
-      UsageError: statsmodels is not installed.
+    .. math::
+        \tilde p_{(i)} = \max_{j \le i} \min(1, (n - j + 1) \, p_{(j)})
+
+    Args:
+      ps: one for each test of the family.
+
+    Source:
+      Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of Statistics 6, 1979.
     """
-    if len(ps) < 2:
-        return list(ps)
-    try:
-        from statsmodels.stats.multitest import multipletests
-    except ImportError as error:
-        from lrtrain.errors import UsageError
-
-        raise UsageError("a comparison needs statsmodels: run `pip install 'lrtrain[compare]'`") from error
-    return [float(p) for p in multipletests(ps, method="holm")[1]]
+    values = np.asarray(ps, float)
+    order = np.argsort(values)
+    stepped = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
+    adjusted = np.empty(len(values))
+    adjusted[order] = np.minimum(stepped, 1.0)
+    return [float(p) for p in adjusted]
 
 
 def against(labels: Sequence[str], reference: str) -> list[tuple[str, str]]:

@@ -89,9 +89,8 @@ def _part(tree: ast.expr, excess: int, longest: int) -> ast.expr:
     """Returns the part to take out: the shortest that is enough, else the longest that fits on a line."""
     inner = [node for node in ast.walk(tree) if node is not tree and isinstance(node, ast.expr)]
     # Of a call without operations in it, such as maximum(t, 1.7373708634137301), only a number can go.
-    parts = [node for node in inner if isinstance(node, ast.BinOp | ast.Call)] or [
-        node for node in inner if isinstance(node, ast.Constant)
-    ]
+    compound: list[ast.expr] = [node for node in inner if isinstance(node, ast.BinOp | ast.Call)]
+    parts = compound or [node for node in inner if isinstance(node, ast.Constant)]
     lengths = {len(code(part)): part for part in parts}
     fits = {length: part for length, part in lengths.items() if length <= longest}
     # What depends on the step says more to a reader than a difference of two options.
