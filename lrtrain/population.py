@@ -103,6 +103,14 @@ class Population:
         stacked: TrainState = jax.tree.map(lambda *runs: self._filled(np.stack(runs)), *leaves)
         return self._engine.place(stacked)
 
+    def leaves(self, state: TrainState) -> list[npt.NDArray[Any]]:
+        """Returns all arrays of a state, those of every place, on the host."""
+        return [np.asarray(leaf) for leaf in jax.tree.leaves(jax.device_get(state))]
+
+    def from_leaves(self, arrays: Sequence[npt.NDArray[Any]], like: TrainState) -> TrainState:
+        """Puts what `leaves` has returned on the devices; ``like`` is a state of the same structure."""
+        return self._engine.place(jax.tree.unflatten(jax.tree.structure(like), arrays))
+
     def run_steps(
         self,
         state: TrainState,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -52,6 +52,16 @@ class Member:
         self._history: list[EpochInfo] = []
         self._losses: list[float] = []
         self._applied = math.nan
+
+    def begin(self) -> None:
+        """Writes the head of its directory.
+
+        Raises:
+          RunDirError: the directory cannot be written.
+        """
+        directory = RunDir(self._run.directory)
+        make_run_dir(directory)
+        directory.write_config(dict(self._run.config))
 
     def __enter__(self) -> Member:
         self._held.enter_context(writing(self._run.directory))
@@ -139,6 +149,35 @@ class Member:
     def _end(self, state: State, reason: str) -> None:
         self._state, self._reason = state, reason
 
+    def to_json(self) -> dict[str, Any]:
+        """Returns what it has come to at the end of an epoch, and makes its logs as safe as what is written of it."""
+        self._logs.sync()
+        return {
+            "fingerprint": fingerprint(self._run.learning_rates),
+            "factor": self._factor,
+            "state": self._state,
+            "reason": self._reason,
+            "steps": self._steps,
+            "history": [vars(epoch) for epoch in self._history],
+        }
+
+    def fits(self, values: Mapping[str, Any]) -> bool:
+        """Tells whether it can take up what `to_json` has returned: its learning rates and its logs are those."""
+        directory = RunDir(self._run.directory)
+        return (
+            values["fingerprint"] == fingerprint(self._run.learning_rates)
+            and directory.config.is_file()
+            and not directory.lost_steps(values["steps"])
+            and directory.count_epochs() >= len(values["history"])
+        )
+
+    def go_on(self, values: Mapping[str, Any]) -> None:
+        """Takes up what `to_json` has returned, before its logs are opened; they are cut to what they were then."""
+        self._factor, self._state, self._reason = values["factor"], values["state"], values["reason"]
+        self._steps = values["steps"]
+        self._history = [EpochInfo(**epoch) for epoch in values["history"]]
+        RunDir(self._run.directory).cut_logs(self._steps)
+
     def outcome(self, test: tuple[float, float] | None, seconds: float) -> Outcome:
         """Returns what has come of the run, the last epoch's measurement being the one that counts."""
         good = self._state in ("finished", "stopped") and bool(self._history)
@@ -162,20 +201,16 @@ class Member:
 def prepare(  # noqa: PLR0913, PLR0917
     plan: Plan, trial: Trial, path: Path, data: Data, steps_per_epoch: int, devices: Sequence[jax.Device]
 ) -> Member:
-    """Builds the schedule of a trial and writes the head of its directory.
+    """Builds the schedule of a trial.
 
     Raises:
       UsageError: its plugin cannot be loaded, or does not build a schedule that can be used.
-      OSError: the directory cannot be written.
     """
     row = next(row for row in plan.rows if row.label == trial.label)
     active = activate([row.spec])
     table = build_table(active, make_context(steps_per_epoch * plan.train.epochs, steps_per_epoch))
     values = table.values * np.float32(trial.scale)
-    directory = RunDir(path)
-    make_run_dir(directory)
     config = _describe(plan, trial, active, table.spec, values, steps_per_epoch, devices)
-    directory.write_config(config)
     run = RunInfo(path, config, len(values), steps_per_epoch, plan.train.epochs, values)
     return Member(trial, run, Observers(active), "test" if plan.protocol == "as-is" else "validation", len(data.train))
 

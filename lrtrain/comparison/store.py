@@ -76,18 +76,25 @@ class Store:
         except (KeyError, TypeError, AttributeError) as error:
             raise RunDirError(f"{self.plan} is damaged: {type(error).__name__} {error}") from error
 
+    def wave(self, process: int) -> Path:
+        """The file of the runs that a process is training."""
+        return self.path / f".wave-{process}.npz"
+
+    def place(self, plan: Plan, trial: Trial) -> Path:
+        """Returns where the files of a run are."""
+        index = [row.label for row in plan.rows].index(trial.label)
+        return self.path / "runs" / trial.directory(index)
+
     def directory(self, plan: Plan, trial: Trial) -> Path:
         """Returns an empty place for the files of a run; those of an attempt that was cut off make room."""
-        index = [row.label for row in plan.rows].index(trial.label)
-        path = self.path / "runs" / trial.directory(index)
+        path = self.place(plan, trial)
         if path.is_dir() and not (path / _OUTCOME).exists():
             shutil.rmtree(path)
         return path
 
     def add(self, plan: Plan, outcome: Outcome) -> None:
         """Notes that a run is done."""
-        index = [row.label for row in plan.rows].index(outcome.trial.label)
-        path = self.path / "runs" / outcome.trial.directory(index)
+        path = self.place(plan, outcome.trial)
         path.mkdir(parents=True, exist_ok=True)
         write_whole(path / _OUTCOME, json.dumps(outcome.to_json()) + "\n")
 

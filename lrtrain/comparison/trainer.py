@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +14,10 @@ import numpy as np
 from lrtrain.comparison.data import Data
 from lrtrain.comparison.member import Member, prepare
 from lrtrain.comparison.plan import Plan
+from lrtrain.comparison.store import Store
 from lrtrain.comparison.trial import Outcome, Trial
-from lrtrain.errors import LrtrainError, RunDirError
+from lrtrain.comparison.wave_file import Wave, WaveFile
+from lrtrain.errors import LrtrainError
 from lrtrain.order import epoch_order
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
     from lrtrain.engine import Losses, TrainState
     from lrtrain.population import Population
+
+
+# Short epochs are done again sooner than written down.
+SECONDS_BETWEEN_SAVES = 5.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,42 +81,73 @@ class Trainer:
         return float(self.epochs * (self.steps_per_epoch * stepping / steps + evaluating))
 
     def train(
-        self, trials: Sequence[Trial], directory: Callable[[Trial], Path], tick: Callable[[int], None]
+        self, trials: Sequence[Trial], store: Store, process: int, tick: Callable[[int], None]
     ) -> Iterator[list[Outcome]]:
         """Trains trials, wave after wave, and yields the outcomes of each wave.
 
         Args:
           trials: the runs.
-          directory: returns where the files of a run are to be.
+          store: where their files are; a wave that was cut off goes on from the last epoch that was saved.
+          process: this one's number among those that train.
           tick: called with the number of steps done by a wave, now and then.
         """
+        file = WaveFile(store.wave(process))
         for begin in range(0, len(trials), self.width):
-            yield self._wave(trials[begin : begin + self.width], directory, tick)
+            yield self._wave(trials[begin : begin + self.width], store, file, tick)
+        file.remove()
 
     def _wave(
-        self, trials: Sequence[Trial], directory: Callable[[Trial], Path], tick: Callable[[int], None]
+        self, trials: Sequence[Trial], store: Store, file: WaveFile, tick: Callable[[int], None]
     ) -> list[Outcome]:
         began = time.perf_counter()
-        members, outcomes = [], []
+        members, outcomes = self._prepared(trials, store)
+        if not members:
+            return outcomes
+        state, epochs = self._resumed(members, file) or self._fresh(members, store)
+        tick(epochs * self.steps_per_epoch)
         with ExitStack() as files:
-            for trial in trials:
-                try:
-                    member = prepare(self.plan, trial, directory(trial), self.data, self.steps_per_epoch, self._devices)
-                    members.append(files.enter_context(member))
-                except RunDirError:
-                    # A disk that is full is no fault of the plugin's: the run is trained once there is room.
-                    raise
-                except LrtrainError as error:
-                    outcomes.append(Outcome(trial, "failed", str(error), 0, None, None, None, None, None, 0.0))
-            if members:
-                tests = self._train(members, tick)
-        seconds = (time.perf_counter() - began) / max(1, len(members))
+            for member in members:
+                files.enter_context(member)
+            tests = self._train(members, state, epochs, file, tick)
+        seconds = (time.perf_counter() - began) / len(members)
         return outcomes + [member.outcome(tests[i], seconds) for i, member in enumerate(members)]
 
-    def _train(self, members: Sequence[Member], tick: Callable[[int], None]) -> list[tuple[float, float] | None]:
+    def _prepared(self, trials: Sequence[Trial], store: Store) -> tuple[list[Member], list[Outcome]]:
+        """Builds the schedules of some trials; what fails is an outcome."""
+        members, outcomes = [], []
+        for trial in trials:
+            path = store.place(self.plan, trial)
+            try:
+                members.append(prepare(self.plan, trial, path, self.data, self.steps_per_epoch, self._devices))
+            except LrtrainError as error:
+                store.directory(self.plan, trial)
+                outcomes.append(Outcome(trial, "failed", str(error), 0, None, None, None, None, None, 0.0))
+        return members, outcomes
+
+    def _fresh(self, members: Sequence[Member], store: Store) -> tuple[TrainState, int]:
+        for member in members:
+            store.directory(self.plan, member.trial)
+            member.begin()
+        return self._population.init([member.trial.seed for member in members]), 0
+
+    def _resumed(self, members: Sequence[Member], file: WaveFile) -> tuple[TrainState, int] | None:
+        """Takes up these runs where they were saved together; None if they were not, or not soundly."""
+        if not file.path.exists():
+            return None
+        like = self._population.init([member.trial.seed for member in members])
+        wave = file.load([member.trial for member in members], self._population.leaves(like))
+        if wave is None or not all(map(Member.fits, members, wave.members)):
+            return None
+        for member, values in zip(members, wave.members, strict=True):
+            member.go_on(values)
+        return self._population.from_leaves(wave.arrays, like), wave.epochs
+
+    def _train(
+        self, members: Sequence[Member], state: TrainState, epochs: int, file: WaveFile, tick: Callable[[int], None]
+    ) -> list[tuple[float, float] | None]:
         """Trains a wave to its end; returns what each member comes to on the test set, where that is looked at."""
-        state = self._population.init([member.trial.seed for member in members])
-        for epoch in range(self.epochs):
+        saved = time.perf_counter()
+        for epoch in range(epochs, self.epochs):
             began = time.perf_counter()
             state = self._epoch(members, state, epoch, tick)
             trained = time.perf_counter() - began
@@ -120,6 +156,10 @@ class Trainer:
                 member.end_epoch(epoch, loss, accuracy, time.perf_counter() - began, trained)
             if all(member.over for member in members):
                 break
+            if epoch + 1 < self.epochs and time.perf_counter() - saved >= SECONDS_BETWEEN_SAVES:
+                trials, values = [member.trial for member in members], [member.to_json() for member in members]
+                file.save(Wave(trials, epoch + 1, values, self._population.leaves(state)))
+                saved = time.perf_counter()
         if members[0].trial.stage != "measure" or self.plan.protocol != "fair":
             return [None] * len(members)
         return list(self._results(self._population.evaluate_on(state, self.data.test), len(self.data.test)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -61,9 +60,8 @@ class Work:
         mine: list[Outcome] = []
 
         def train() -> list[str]:
-            place = functools.partial(self._store.directory, self._plan)
             share = trials[self._processes.index :: self._processes.count]
-            for outcomes in self._trainer.train(share, place, self._reporter.stepped):
+            for outcomes in self._trainer.train(share, self._store, self._processes.index, self._reporter.stepped):
                 for outcome in outcomes:
                     self._store.add(self._plan, outcome)
                     mine.append(outcome)
