@@ -10,6 +10,7 @@ from typing import Any
 
 from lrtrain.context import EpochInfo, RunInfo, ScaleLearningRate, StepInfo, Stop
 from lrtrain.errors import LrtrainError, TrainingError, cause
+from lrtrain.interrupts import Terminated
 from lrtrain.plugin_code import prints_to_stderr
 from lrtrain.plugins import ActivePlugins, hooks_of
 
@@ -73,6 +74,8 @@ def _ask(callers: Sequence[tuple[str, Callable[..., list[Any]]]], title: str, **
                 answers = call(**arguments)
         except LrtrainError as error:
             raise TrainingError(f"plugin '{name}' raised in {title}: {error}") from error
+        except Terminated:
+            raise
         except (Exception, SystemExit) as error:
             raise TrainingError(f"plugin '{name}' raised in {title}: {cause(error)}") from error
         for answer in answers:

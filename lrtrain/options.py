@@ -17,6 +17,7 @@ from typing_extensions import Doc
 
 from lrtrain.duration import Duration
 from lrtrain.errors import LrtrainError, OptionError, PluginError, SpecError, cause, nearest
+from lrtrain.interrupts import Terminated
 from lrtrain.plugin_code import prints_to_stderr
 from lrtrain.spec import Spec, format_value, short
 
@@ -109,6 +110,10 @@ def make(plugin: type, name: str, given: Mapping[str, Any]) -> Any:
         if field.name not in given and _is_required(field):
             meaning = f" ({doc})" if (doc := _doc(hints[field.name])) else ""
             raise OptionError(f"plugin '{name}' needs its option '{field.name}'{meaning}: give {field.name}=...")
+    return _instance(plugin, name, values)
+
+
+def _instance(plugin: type, name: str, values: Mapping[str, Any]) -> Any:
     try:
         with prints_to_stderr():
             return plugin(**values)
@@ -116,6 +121,8 @@ def make(plugin: type, name: str, given: Mapping[str, Any]) -> Any:
         raise
     except ValueError as error:
         raise OptionError(f"plugin '{name}': {error}") from error
+    except Terminated:
+        raise
     except (Exception, SystemExit) as error:
         raise OptionError(f"plugin '{name}' fails with these options: {cause(error)}") from error
 

@@ -16,6 +16,7 @@ import pluggy
 from lrtrain import hookspecs
 from lrtrain.discovery import GROUP, Entry, find_plugin
 from lrtrain.errors import OptionError, PluginError, nearest
+from lrtrain.interrupts import Terminated
 from lrtrain.options import make, resolved
 from lrtrain.plugin_code import load_from_file, prints_to_stderr, traced
 from lrtrain.spec import Spec, normal_name
@@ -102,6 +103,8 @@ def load_class(entry: Entry) -> type:
     try:
         with prints_to_stderr():
             loaded = load_from_file(entry) if entry.in_file else EntryPoint(entry.name, entry.value, GROUP).load()
+    except Terminated:
+        raise
     except (Exception, SystemExit) as error:
         if os.environ.get("LRTRAIN_TRACEBACK") == "1":
             raise

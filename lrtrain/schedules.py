@@ -13,6 +13,7 @@ import numpy as np
 from lrtrain.context import Schedule, ScheduleContext
 from lrtrain.errors import LrtrainError, ScheduleError, cause
 from lrtrain.formula import Piece, ask_formula
+from lrtrain.interrupts import Terminated
 from lrtrain.plugin_code import prints_to_stderr
 from lrtrain.plugins import ActivePlugins, activate
 from lrtrain.spec import Spec, short
@@ -110,6 +111,8 @@ def raw_schedule(active: ActivePlugins, context: ScheduleContext) -> Schedule:
             answers = active.manager.hook.build_schedule(context=context)
     except LrtrainError as error:
         raise type(error)(_attributed(name, str(error))) from error
+    except Terminated:
+        raise
     except (Exception, SystemExit) as error:
         raise ScheduleError(f"plugin '{name}' cannot build its schedule: {cause(error)}") from error
     if not answers or not callable(answers[0]):
@@ -184,6 +187,8 @@ def _traced_values(vectorized: Callable[[Any], jax.Array], steps: NDArray[np.int
     with jax.ensure_compile_time_eval(), jax.enable_x64(True), jax.default_device(host_device()):
         try:
             return np.asarray(vectorized(steps))
+        except Terminated:
+            raise
         except (Exception, SystemExit):  # noqa: BLE001  # calling it step by step, which comes next, shows the plugin's own error
             return None
 
@@ -217,6 +222,8 @@ def _number(built: Schedule, step: int, name: str) -> float:
     try:
         value = built(step)
     except LrtrainError:
+        raise
+    except Terminated:
         raise
     except (Exception, SystemExit) as error:
         raise ScheduleError(f"the schedule of plugin '{name}' fails at step {step}: {cause(error)}") from error
@@ -252,6 +259,8 @@ def _is_traceable(built: Schedule) -> bool:
     try:
         with prints_to_stderr():
             jax.eval_shape(built, np.int32(0))
+    except Terminated:
+        raise
     except (Exception, SystemExit):  # noqa: BLE001  # plain Python; an error of its own shows when its table is made
         return False
     return True
