@@ -61,16 +61,21 @@ def test_a_comparison_killed_at_random_moments(lab: Lab, tally: Tally, number: s
     complete(lab, "whole")
     began = time.monotonic()
     complete(lab, "again")
-    seconds, draw, kills = time.monotonic() - began, dice(), 0
-    with tally.expecting(f"{number.name}, of a comparison", lambda: kills):
-        while kills < how_many(1, 0.05):
-            process = lab.start(command(lab, "torn"))
-            killed, _, _ = kill(process, number, draw.uniform(0, seconds))
-            if not killed:
-                break
-            kills += 1
-        complete(lab, "torn")
-        assert_same(lab.directory / "whole", lab.directory / "torn")
+    seconds, draw, kills, wanted = time.monotonic() - began, dice(), 0, how_many(1, 0.2)
+    while kills < wanted:
+        run, ends = f"torn-{kills}", list[list[str]]()
+        with tally.expecting(f"{number.name}, of a comparison", ends.__len__):
+            while kills + len(ends) < wanted:
+                process = lab.start(command(lab, run))
+                killed, _, said = kill(process, number, draw.uniform(0, seconds))
+                if not killed:
+                    break
+                ends.append(said)
+                # Before its handlers are installed, the signal itself ends it.
+                assert process.returncode < 0 or said[-1].startswith("Error: terminated; "), said
+            complete(lab, run)
+            assert_same(lab.directory / "whole", lab.directory / run)
+        kills += len(ends)
 
 
 @full_only
