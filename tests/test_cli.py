@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
 import json
 import os
@@ -118,6 +119,37 @@ def test_unknown_command(word: str, nearest: str) -> None:
     known = f"the commands are {commands}, and a plugin is named with --plugin"
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.splitlines()[0] == f"Error: no command '{word}'{nearest}; {known}"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["report"],
+        ["runs", "list", "--dir"],
+        ["train", "--plugin", "constant", "--run-dir"],
+        ["compare", "--plugin", "constant", "--plugin", "sgdr", "--run-dir"],
+    ],
+)
+def test_a_path_that_no_system_takes(command: list[str]) -> None:
+    result = CliRunner().invoke(main, [*command, "x" * 300])
+    assert result.exit_code == 2
+    said = re.fullmatch(r"Error: (.+) cannot be looked at \((.+)\): give another path\n", result.stderr)
+    assert said is not None, result.stderr
+    assert len(said[1]) <= 60
+    assert said[2] == os.strerror(errno.ENAMETOOLONG)
+    assert not list(Path().iterdir())
+
+
+def test_a_path_that_is_not_for_this_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refused(path: Path, *_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_dir", refused)
+    result = CliRunner().invoke(main, ["runs", "list", "--dir", "theirs"])
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "Error: theirs cannot be looked at (Permission denied): give another path\n",
+    )
 
 
 def test_unknown_command_of_plugins() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import importlib.metadata
 import io
@@ -17,6 +18,7 @@ from lrtrain.cli.ending import signals_watched, words
 from lrtrain.cli.terminal import printable
 from lrtrain.errors import LrtrainError, nearest
 from lrtrain.interrupts import Terminated, exit_code
+from lrtrain.spec import short
 
 # Each command is imported when it is named or listed; none of their modules imports what takes time.
 _COMMANDS = {
@@ -32,6 +34,8 @@ _COMMANDS = {
     "completion": "lrtrain.cli.completion",
 }
 _DEFAULT = "train"
+# What looking at a path that the user has given may end in.
+_REFUSED = (errno.EACCES, errno.ELOOP, errno.ENAMETOOLONG, errno.EPERM)
 _OF_THE_GROUP = ("--help", "-h", "--version")
 
 
@@ -83,15 +87,25 @@ class _Group(click.Group):
         except (KeyboardInterrupt, click.Abort, Terminated) as stop:
             number = signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT
             _fail(words(number), exit_code(number), None)
-        except BrokenPipeError:
-            # The reader, such as `head`, has gone; nothing more can be said.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(1)
+        except OSError as error:
+            _end(error)
+            raise
 
 
 def _watched(*args: Any, **kwargs: Any) -> AbstractContextManager[None]:
     # A program that calls the command with arguments, such as a test, goes on after it.
     return nullcontext() if args or kwargs.get("args") is not None else signals_watched()
+
+
+def _end(error: OSError) -> None:
+    """Ends the process, should that be what an error of the system asks for."""
+    if isinstance(error, BrokenPipeError):
+        # The reader, such as `head`, has gone; nothing more can be said.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    if error.errno in _REFUSED and error.filename is not None:
+        path = short(os.fsdecode(error.filename))
+        _fail(f"{path} cannot be looked at ({error.strerror}): give another path", 2, None)
 
 
 def _fail(message: str, code: int, ctx: click.Context | None) -> None:
