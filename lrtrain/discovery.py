@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from lrtrain.errors import PluginError, nearest
-from lrtrain.spec import Spec, Value, file_and_class, normal_name
+from lrtrain.spec import file_and_class, normal_name
 
 GROUP = "lrtrain.plugins"
+_folder: ContextVar[Path] = ContextVar("_folder", default=Path())
 _read: ContextVar[tuple[Entry, ...] | None] = ContextVar("_read", default=None)
 
 
@@ -71,6 +72,16 @@ def duplicates(entries: Iterable[Entry]) -> frozenset[str]:
     return frozenset(name for name, count in counts.items() if count > 1)
 
 
+@contextmanager
+def files_below(folder: Path) -> Iterator[None]:
+    """Has the relative paths of plugins in files begin in ``folder``, and not in the current directory."""
+    token = _folder.set(folder)
+    try:
+        yield
+    finally:
+        _folder.reset(token)
+
+
 def find_plugin(name: str) -> Entry:
     """Returns the one installed plugin of that name, or the class in a file that ``./file.py:Class`` names.
 
@@ -93,7 +104,7 @@ def find_plugin(name: str) -> Entry:
 
 def _in_file(name: str, path: str, cls: str) -> Entry:
     """Returns a class in a file; its path is absolute, so that a run finds it again from anywhere."""
-    file = Path(path).expanduser().absolute()
+    file = Path(_folder.get(), Path(path).expanduser()).absolute()
     try:
         content = file.read_bytes()
     except OSError as error:
@@ -102,29 +113,6 @@ def _in_file(name: str, path: str, cls: str) -> Entry:
         ) from error
     version = hashlib.sha256(content).hexdigest()[:12]
     return Entry(normal_name(name), f"{file}:{cls}", str(file), version, f"a class in {file.name}", in_file=True)
-
-
-def located(spec: Spec, folder: Path) -> Spec:
-    """Returns a spec that names its plugins in files by absolute paths, so that it means the same from anywhere.
-
-    Args:
-      spec: the spec; the specs among its options are treated alike.
-      folder: where a relative path begins.
-    """
-    in_file = file_and_class(spec.name)
-    name = spec.name
-    if in_file is not None:
-        path, cls = in_file
-        name = f"{Path(folder, Path(path).expanduser()).absolute()}:{cls}"
-    return Spec(name, {key: _located(value, folder) for key, value in spec.options.items()})
-
-
-def _located(value: Value, folder: Path) -> Value:
-    if isinstance(value, Spec):
-        return located(value, folder)
-    if isinstance(value, dict):
-        return {key: _located(each, folder) for key, each in value.items()}
-    return [_located(each, folder) for each in value] if isinstance(value, list) else value
 
 
 def _unknown(name: str, entries: tuple[Entry, ...]) -> str:

@@ -156,17 +156,30 @@ def test_a_plugin_in_a_file_is_found_from_another_directory(
     for directory in (here, elsewhere):
         directory.mkdir()
     (here / "mine.py").write_text(STOPS)
-    join = "join(schedules=[./mine.py:Plugin, constant], boundaries=[2])"
+    # In a list, a name without options may as well be text.
+    joins = [
+        f"join(schedules=[{name}, constant], boundaries=[2])" for name in ("./mine.py:Plugin", "'./mine.py:Plugin'")
+    ]
     monkeypatch.chdir(here)
-    plan = as_is(tiny, "./mine.py:Plugin", join)
-    assert [row.label for row in plan.rows] == ["plugin", "join"]
+    plan = as_is(tiny, "./mine.py:Plugin", *joins)
+    assert plan.rows[0].label == "plugin"
     with pytest.raises(KeyboardInterrupt):
         compare_plan(plan, directory=tmp_path / "c", reporter=Stopping(1))
     monkeypatch.chdir(elsewhere)
     again = compare_plan(None, directory=tmp_path / "c", resume=True)
-    assert [outcome.state for outcome in again.outcomes] == ["stopped", "finished"]
-    (here / "plan.toml").write_text('[[schedules]]\nplugin = "./mine.py:Plugin"\n[[schedules]]\nplugin = "constant"\n')
-    assert read_plan(Path("../here/plan.toml")).rows[0].spec == Spec(f"{elsewhere}/../here/mine.py:Plugin")
+    assert [outcome.state for outcome in again.outcomes] == ["stopped", "finished", "finished"]
+    rows = [
+        'plugin = "./mine.py:Plugin"',
+        'plugin = "join"\nschedules = ["./mine.py:Plugin", "constant"]\nboundaries = [2]',
+    ]
+    (here / "plan.toml").write_text("".join(f"[[schedules]]\n{row}\n" for row in rows))
+    found = read_plan(Path("../here/plan.toml"))
+    assert [row.label for row in found.rows] == ["plugin", "join"]
+    found = dataclasses.replace(found, train=config(tiny), protocol="as-is", holdout=0)
+    read = compare_plan(found, directory=tmp_path / "d")
+    assert [outcome.state for outcome in read.outcomes] == ["stopped", "finished"]
+    # What is equal but for where its files are can be put together.
+    merge([tmp_path / "d", tmp_path / "c"], tmp_path / "both")
 
 
 def test_merging(tiny: Path, tmp_path: Path) -> None:

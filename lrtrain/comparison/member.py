@@ -16,6 +16,7 @@ from lrtrain.comparison.data import Data
 from lrtrain.comparison.plan import Plan
 from lrtrain.comparison.trial import Outcome, State, Trial
 from lrtrain.context import EpochInfo, RunInfo, StepInfo
+from lrtrain.discovery import files_below
 from lrtrain.errors import TrainingError
 from lrtrain.hooks import Observers, Requests
 from lrtrain.plugins import ActivePlugins, activate
@@ -207,8 +208,9 @@ def prepare(  # noqa: PLR0913, PLR0917
       UsageError: its plugin cannot be loaded, or does not build a schedule that can be used.
     """
     row = next(row for row in plan.rows if row.label == trial.label)
-    active = activate([row.spec])
-    table = build_table(active, make_context(steps_per_epoch * plan.train.epochs, steps_per_epoch))
+    with files_below(plan.folder):
+        active = activate([row.spec])
+        table = build_table(active, make_context(steps_per_epoch * plan.train.epochs, steps_per_epoch))
     values = table.values * np.float32(trial.scale)
     config = _describe(plan, trial, active, table.spec, values, steps_per_epoch, devices)
     run = RunInfo(path, config, len(values), steps_per_epoch, plan.train.epochs, values)

@@ -52,7 +52,18 @@ def _check_alike(first: Plan, second: Plan, where: Path, other: Path) -> None:
     ours, theirs = ({**plan.to_json(), **plan.train.to_json()} for plan in (first, second))
     ours["scales"], theirs["scales"] = first.effort.scales, second.effort.scales
     ours["tuning_seeds"], theirs["tuning_seeds"] = first.effort.tuning_seeds, second.effort.tuning_seeds
-    free = ("schedules", "effort", "train", "baseline", "all_pairs", "devices", "micro_batch", "data_dir", "version")
+    free = (
+        "schedules",
+        "effort",
+        "train",
+        "baseline",
+        "all_pairs",
+        "devices",
+        "micro_batch",
+        "data_dir",
+        "version",
+        "folder",
+    )
     for name, value in ours.items():
         if name not in free and value != theirs[name]:
             raise UsageError(

@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from lrtrain.config import TrainConfig
-from lrtrain.discovery import located
 from lrtrain.errors import UsageError, nearest
 from lrtrain.spec import Spec, file_and_class, normal_name
 
@@ -94,6 +93,7 @@ class Plan:
       holdout: training examples that are held out for validation; 0 with ``"as-is"``.
       baseline: the label that the others are measured against; None for the best of the tuning.
       all_pairs: whether every schedule is compared with every other.
+      folder: where the relative paths of plugins in files begin, whenever and wherever the comparison goes on.
     """
 
     rows: tuple[Row, ...]
@@ -103,6 +103,7 @@ class Plan:
     holdout: int = HOLDOUT
     baseline: str | None = None
     all_pairs: bool = False
+    folder: Path = field(default_factory=Path.cwd, compare=False)
 
     def check(self) -> None:
         """Raises UsageError for the first thing that no comparison can have."""
@@ -154,6 +155,7 @@ class Plan:
             "holdout": self.holdout,
             "baseline": self.baseline,
             "all_pairs": self.all_pairs,
+            "folder": str(self.folder),
         }
 
     @classmethod
@@ -168,6 +170,8 @@ class Plan:
             holdout=values["holdout"],
             baseline=values["baseline"],
             all_pairs=values["all_pairs"],
+            # Of before it was written down.
+            folder=Path(values.get("folder", Path.cwd())),
         )
 
 
@@ -177,11 +181,8 @@ def _row(table: Mapping[str, Any]) -> Row:
 
 
 def labelled(specs: Sequence[Spec | str | Mapping[str, Any]]) -> tuple[Row, ...]:
-    """Returns a row for each spec, called by the plugin's name or, where that is not enough, by the whole spec.
-
-    Plugins in files are looked for from the current directory, now and whenever the comparison goes on.
-    """
-    named = [located(Spec.of(spec), Path.cwd()) for spec in specs]
+    """Returns a row for each spec, called by the plugin's name or, where that is not enough, by the whole spec."""
+    named = [Spec.of(spec) for spec in specs]
     names = [label_of(spec) for spec in named]
     return tuple(
         Row(name if names.count(name) == 1 else str(spec), spec) for name, spec in zip(names, named, strict=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from lrtrain.comparison.plan import BUDGETS, HOLDOUT, Effort, Plan, Row, label_of
 from lrtrain.config import TrainConfig
-from lrtrain.discovery import located
+from lrtrain.discovery import files_below
 from lrtrain.errors import LrtrainError, UsageError, nearest
 from lrtrain.plugins import activate
 from lrtrain.spec import Spec
@@ -68,14 +68,15 @@ def parse_plan(text: str, title: str, folder: Path = Path()) -> Plan:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{title} is not TOML: {error}") from error
-    return _Reader(text, title, folder).plan(values)
+    with files_below(folder):
+        plan = _Reader(text, title).plan(values)
+    return dataclasses.replace(plan, folder=folder.absolute())
 
 
 class _Reader:
     """Turns tables into a plan, and knows on which line each key stands."""
 
-    def __init__(self, text: str, title: str, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, text: str, title: str) -> None:
         self._lines = text.splitlines()
         self._title = title
 
@@ -121,7 +122,7 @@ class _Reader:
         options = dict(table)
         label = options.pop("label", None)
         try:
-            spec = located(Spec.of(options), self._folder)
+            spec = Spec.of(options)
             # What is refused is refused before anything trains.
             activate([spec]).schedule_plugin()
         except LrtrainError as error:
