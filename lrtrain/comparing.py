@@ -15,10 +15,11 @@ from lrtrain.comparison.data import load_data
 from lrtrain.comparison.plan import HOLDOUT, Plan, effort_of, labelled
 from lrtrain.comparison.reporter import CompareReporter, Unheard
 from lrtrain.comparison.store import Store, new_store
-from lrtrain.comparison.trial import Outcome
+from lrtrain.comparison.trial import Outcome, Trial
 from lrtrain.comparison.work import Work
 from lrtrain.config import TrainConfig, TrainOptions
 from lrtrain.devices import select_devices
+from lrtrain.discovery import files_below
 from lrtrain.distributed import ALONE, Distributed, Processes, connect, is_main, losses_named, processes_connected
 from lrtrain.errors import RunDirError, UsageError
 from lrtrain.run_dir import refusals_named
@@ -189,12 +190,27 @@ def compare_plan(
     store, plan, about = _opened(plan, directory, resume)
     plan.check()
     outcomes = store.outcomes() if resume else []
-    if distributed is None and not protocol.missing(plan, outcomes):
+    missing = protocol.missing(plan, outcomes)
+    if resume:
+        _check_plugins(plan, missing)
+    if distributed is None and not missing:
+        store.sweep()
         return Comparison(plan, tuple(outcomes), store.path, about)
     processes = _join(distributed, plan, reporter)
     store = Store(Path(processes.from_main(lambda: str(store.path))))
     with losses_named(processes, lambda: f"lrtrain compare --resume --run-dir {store.path} goes on from there"):
         return _run(_Job(plan, store, resume, about), processes, reporter if processes.is_main else Unheard())
+
+
+def _check_plugins(plan: Plan, trials: Sequence[Trial]) -> None:
+    """Raises UsageError for a plugin that is no longer right: it would be noted as the end of all its runs."""
+    from lrtrain.plugins import activate
+
+    labels = {trial.label for trial in trials}
+    with files_below(plan.folder):
+        for row in plan.rows:
+            if row.label in labels:
+                activate([row.spec]).schedule_plugin()
 
 
 def _opened(plan: Plan | None, directory: str | Path | None, resume: bool) -> tuple[Store, Plan, dict[str, Any]]:
@@ -248,6 +264,9 @@ def _run(job: _Job, processes: Processes, reporter: CompareReporter) -> Comparis
             # The plan, too, of a new comparison.
             about = store.read()[1]
         outcomes = Work(plan, store, trainer, reporter, processes).run()
+        with processes.together():
+            if processes.is_main:
+                store.sweep()
     return Comparison(plan, tuple(outcomes), store.path, about)
 
 

@@ -107,9 +107,16 @@ class Population:
         """Returns all arrays of a state, those of every place, on the host."""
         return [np.asarray(leaf) for leaf in jax.tree.leaves(jax.device_get(state))]
 
-    def from_leaves(self, arrays: Sequence[npt.NDArray[Any]], like: TrainState) -> TrainState:
-        """Puts what `leaves` has returned on the devices; ``like`` is a state of the same structure."""
-        return self._engine.place(jax.tree.unflatten(jax.tree.structure(like), arrays))
+    def from_leaves(self, arrays: Sequence[npt.NDArray[Any]], places: Sequence[int], like: TrainState) -> TrainState:
+        """Puts the runs at some places of what `leaves` has returned on the devices, each on the one that trains it.
+
+        Args:
+            arrays: All arrays, each with a leading axis of places.
+            places: Those that are wanted, at most ``width``.
+            like: A state of the same structure.
+        """
+        structure = jax.tree.structure(like)
+        return self.place([jax.tree.unflatten(structure, [array[place] for array in arrays]) for place in places])
 
     def run_steps(
         self,

@@ -225,11 +225,17 @@ class RunLogs:
 def write_whole(path: Path, content: str | bytes) -> None:
     """Writes a file so that a reader finds the old content or the new, even after a power cut."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        file.write(content.encode() if isinstance(content, str) else content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        # On a full disk it would hold what little room there is.
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
     _sync_directory(path.parent)
 
 

@@ -126,12 +126,15 @@ def test_unknown_command(word: str, nearest: str) -> None:
     [
         ["report"],
         ["runs", "list", "--dir"],
+        ["runs", "list", "--dir=."],
         ["train", "--plugin", "constant", "--run-dir"],
         ["compare", "--plugin", "constant", "--plugin", "sgdr", "--run-dir"],
     ],
 )
 def test_a_path_that_no_system_takes(command: list[str]) -> None:
-    result = CliRunner().invoke(main, [*command, "x" * 300])
+    name = "x" * 300
+    words = [*command[:-1], f"{command[-1]}/{name}"] if command[-1].endswith("=.") else [*command, name]
+    result = CliRunner().invoke(main, words)
     assert result.exit_code == 2
     said = re.fullmatch(r"Error: (.+) cannot be looked at \((.+)\): give another path\n", result.stderr)
     assert said is not None, result.stderr
@@ -140,7 +143,7 @@ def test_a_path_that_no_system_takes(command: list[str]) -> None:
     assert not list(Path().iterdir())
 
 
-def test_a_path_that_is_not_for_this_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_path_that_is_not_for_this_user(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(path: Path, *_: Any, **__: Any) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
@@ -150,6 +153,14 @@ def test_a_path_that_is_not_for_this_user(monkeypatch: pytest.MonkeyPatch, tmp_p
         2,
         "Error: theirs cannot be looked at (Permission denied): give another path\n",
     )
+
+
+def test_a_path_of_our_own_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: Path, *_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "/nowhere")
+
+    monkeypatch.setattr(Path, "is_dir", refused)
+    assert isinstance(CliRunner().invoke(main, ["runs", "list", "--dir", "theirs"]).exception, PermissionError)
 
 
 def test_unknown_command_of_plugins() -> None:

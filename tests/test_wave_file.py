@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,16 @@ import pytest
 
 from lrtrain.comparing import Comparison, compare_plan
 from lrtrain.comparison import trainer
+from lrtrain.comparison.data import load_data
 from lrtrain.comparison.member import Member
 from lrtrain.comparison.plan import Plan, labelled
 from lrtrain.comparison.reporter import Unheard
-from lrtrain.comparison.trial import Trial
-from lrtrain.comparison.wave_file import Wave, WaveFile
+from lrtrain.comparison.store import Store
+from lrtrain.comparison.trial import Outcome, Trial
+from lrtrain.comparison.wave_file import Saved, WaveFile
+from lrtrain.comparison.work import Work
 from lrtrain.config import TrainConfig
+from lrtrain.errors import UsageError
 
 EPOCHS, STEPS_PER_EPOCH = 5, 9
 SCALES = """
@@ -141,10 +146,10 @@ def lose_lines(file: Path) -> None:
 
 
 def put_another_wave(file: Path) -> None:
-    WaveFile(file).save(Wave([Trial("measure", "constant", 1.0, 3)], 2, [{}], [np.zeros(3)]))
+    WaveFile(file).save(Saved([Trial("measure", "constant", 1.0, 3)], 2, 1.0, [{}], [np.zeros(3)]))
 
 
-@pytest.mark.parametrize("harm", [damage, truncate, lose_lines, put_another_wave, Path.unlink])
+@pytest.mark.parametrize("harm", [damage, truncate, put_another_wave, Path.unlink])
 def test_what_is_not_sound_begins_anew(
     plan: Plan, tmp_path: Path, delivered: list[int], harm: Callable[[Path], None]
 ) -> None:
@@ -156,6 +161,88 @@ def test_what_is_not_sound_begins_anew(
     assert files(again) == files(whole)
 
 
+def test_a_run_that_is_done_leaves_the_others(
+    plan: Plan, tmp_path: Path, delivered: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the notes that the runs of a wave are done, the rest of it goes on from where it was saved."""
+    whole = compare_plan(plan, directory=tmp_path / "whole")
+    add = Store.add
+
+    def killed(self: Store, plan: Plan, outcome: Outcome) -> None:
+        if outcome.trial.label == "constant":
+            raise KeyboardInterrupt
+        add(self, plan, outcome)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "add", killed)
+        with pytest.raises(KeyboardInterrupt):
+            compare_plan(plan, directory=tmp_path / "torn")
+    delivered.clear()
+    again = compare_plan(None, directory=tmp_path / "torn", resume=True)
+    assert min(delivered) == (EPOCHS - 1) * STEPS_PER_EPOCH
+    assert files(again) == files(whole)
+
+
+def test_lost_logs_of_one_run_leave_the_others(plan: Plan, tmp_path: Path, delivered: list[int]) -> None:
+    whole = compare_plan(plan, directory=tmp_path / "whole")
+    lose_lines(cut_off(plan, tmp_path / "torn", 2))
+    delivered.clear()
+    again = compare_plan(None, directory=tmp_path / "torn", resume=True)
+    assert delivered[0] == 2 * STEPS_PER_EPOCH
+    assert 0 in delivered
+    assert files(again) == files(whole)
+
+
+def test_time_before_the_cut_counts(plan: Plan, tmp_path: Path, delivered: list[int]) -> None:
+    file = cut_off(plan, tmp_path / "torn", 2)
+    wave = WaveFile(file)
+    trials = wave.trials()
+    assert [trial.label for trial in trials] == ["scales", "constant"]
+    with np.load(file, allow_pickle=False) as stored:
+        values = json.loads(stored["arr_0"].tobytes())
+        arrays = [stored[f"arr_{index}"] for index in range(1, len(stored.files))]
+    assert 0 < values["seconds"] < 100
+    # As if it had taken an hour.
+    like = trained_state(plan)
+    typed = [one.view(other.dtype).reshape(-1, *other.shape[1:]) for one, other in zip(arrays, like, strict=True)]
+    wave.save(Saved(trials, values["epochs"], 3600.0, values["members"], typed))
+    again = compare_plan(None, directory=tmp_path / "torn", resume=True)
+    assert [round(outcome.seconds) // 60 for outcome in again.outcomes] == [30, 30]
+
+
+def trained_state(plan: Plan) -> list[Any]:
+    """Returns arrays of the types and shapes of what is trained."""
+    made = trainer.make_trainer(plan, load_data(plan), 2)
+    return made._population.leaves(made._population.init([0]))
+
+
+def test_a_plugin_that_is_broken_meanwhile_costs_nothing(plan: Plan, tmp_path: Path, delivered: list[int]) -> None:
+    cut_off(plan, tmp_path / "torn", 2)
+    (module,) = (tmp_path / "site").glob("*scales.py")
+    content = module.read_text(encoding="utf-8")
+    module.write_text("def", encoding="utf-8")
+    sys.modules.pop(module.stem)
+    before = sorted((tmp_path / "torn").rglob("*"))
+    with pytest.raises(UsageError, match=r"plugin 'scales' of test-scales 1\.0 fails to import"):
+        compare_plan(None, directory=tmp_path / "torn", resume=True)
+    assert sorted((tmp_path / "torn").rglob("*")) == before
+    module.write_text(content, encoding="utf-8")
+    delivered.clear()
+    again = compare_plan(None, directory=tmp_path / "torn", resume=True)
+    assert min(delivered) == 2 * STEPS_PER_EPOCH
+    assert [outcome.state for outcome in again.outcomes] == ["stopped", "finished"]
+
+
+def test_another_version_begins_anew(
+    plan: Plan, tmp_path: Path, delivered: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut_off(plan, tmp_path / "torn", 2)
+    delivered.clear()
+    monkeypatch.setattr("lrtrain.comparison.member.versions", lambda *_: {"jax": "another"})
+    compare_plan(None, directory=tmp_path / "torn", resume=True)
+    assert min(delivered) == 0
+
+
 def test_a_schedule_that_has_changed_begins_anew(
     plan: Plan, tmp_path: Path, delivered: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,25 +250,32 @@ def test_a_schedule_that_has_changed_begins_anew(
     delivered.clear()
     monkeypatch.setenv("RATE", "0.03")
     compare_plan(None, directory=tmp_path / "torn", resume=True)
-    assert min(delivered) == 0
+    # The other one goes on.
+    assert delivered[0] == 2 * STEPS_PER_EPOCH
+    assert 0 in delivered
 
 
-ARRAYS = [np.asarray(jnp.arange(6, dtype=jnp.bfloat16).reshape(2, 3)), np.float32([1.5, np.nan]), np.int32(7)]
+ARRAYS = [np.asarray(jnp.arange(6, dtype=jnp.bfloat16).reshape(2, 3)), np.float32([1.5, np.nan]), np.int32([7, 8])]
 TRIALS = [Trial("tune", "wsd", 0.5, 0), Trial("tune", "wsd", 0.5, 1)]
 
 
 def test_every_type_comes_back(tmp_path: Path) -> None:
     file = WaveFile(tmp_path / "wave.npz")
-    file.save(Wave(TRIALS, 3, [{"factor": 0.1}, {"factor": float("inf")}], ARRAYS))
-    wave = file.load(TRIALS, [np.zeros_like(array) for array in ARRAYS])
+    assert file.trials() == []
+    file.save(Saved(TRIALS, 3, 0.5, [{"factor": 0.1}, {"factor": float("inf")}], ARRAYS))
+    wave = file.load([np.zeros_like(array) for array in ARRAYS])
     assert wave is not None
-    assert (wave.epochs, wave.members) == (3, [{"factor": 0.1}, {"factor": float("inf")}])
+    assert file.trials() == wave.trials == TRIALS
+    assert (wave.epochs, wave.seconds, wave.members) == (3, 0.5, [{"factor": 0.1}, {"factor": float("inf")}])
     for mine, saved in zip(wave.arrays, ARRAYS, strict=True):
         assert mine.dtype == saved.dtype
         assert mine.tobytes() == saved.tobytes()
-    assert file.load(TRIALS[:1], ARRAYS) is None
-    assert file.load(TRIALS, [*ARRAYS, np.zeros(1)]) is None
-    assert file.load(TRIALS, [ARRAYS[0].astype(np.float32), *ARRAYS[1:]]) is None
+    # On other devices there are other numbers of places.
+    assert file.load([np.zeros((9, *array.shape[1:]), array.dtype) for array in ARRAYS]) is not None
+    assert file.load([*ARRAYS, np.zeros(1)]) is None
+    assert file.load([ARRAYS[0].astype(np.float32), *ARRAYS[1:]]) is None
+    file.save(Saved([*TRIALS, TRIALS[0]], 3, 0.5, [{}] * 3, ARRAYS))
+    assert file.load(ARRAYS) is None, "there are more runs than places"
 
 
 def test_nothing_in_it_is_run(tmp_path: Path) -> None:
@@ -190,7 +284,39 @@ def test_nothing_in_it_is_run(tmp_path: Path) -> None:
             return Path.touch, (tmp_path / "run",)
 
     np.savez(tmp_path / "wave.npz", np.array([Trap()], object), *ARRAYS, allow_pickle=True)
-    assert WaveFile(tmp_path / "wave.npz").load(TRIALS, ARRAYS) is None
+    assert WaveFile(tmp_path / "wave.npz").load(ARRAYS) is None
     (tmp_path / "wave.npz").write_bytes(pickle.dumps(Trap()))
-    assert WaveFile(tmp_path / "wave.npz").load(TRIALS, ARRAYS) is None
+    assert WaveFile(tmp_path / "wave.npz").load(ARRAYS) is None
+    assert WaveFile(tmp_path / "wave.npz").trials() == []
     assert not (tmp_path / "run").exists()
+
+
+class FakeProcesses:
+    """One of several processes, with what the others say."""
+
+    def __init__(self, index: int, count: int, others: list[str]) -> None:
+        self.index, self.count, self._others = index, count, others
+        self.is_main = index == 0
+
+    def gathered(self, make: Callable[[], list[str]]) -> list[str]:
+        return [*make(), *self._others]
+
+
+def test_each_process_goes_on_with_what_it_has_begun(plan: Plan, tmp_path: Path) -> None:
+    trials = [Trial("measure", "constant", 1.0, seed) for seed in range(7)]
+    begun = {0: trials[4:6], 1: [trials[1], trials[3]], 2: []}
+    store = Store(tmp_path)
+    for index, some in begun.items():
+        if some:
+            WaveFile(store.wave(index)).save(Saved(some, 1, 1.0, [{}] * len(some), [np.zeros(2)]))
+    said = {index: [json.dumps([index, vars(trial)]) for trial in some] for index, some in begun.items()}
+    shares = []
+    for index in begun:
+        others = [text for other, texts in said.items() if other != index for text in texts]
+        # The first texts that it asks for are the outcomes so far, of which there are none.
+        work = Work(plan, store, None, Unheard(), FakeProcesses(index, 3, []))  # type: ignore[arg-type]
+        work._processes = FakeProcesses(index, 3, others)  # type: ignore[assignment]
+        shares.append(work._share(trials))
+    assert shares[0][:2] == begun[0]
+    assert shares[1][:2] == begun[1]
+    assert sorted((trial for share in shares for trial in share), key=lambda trial: trial.seed) == trials

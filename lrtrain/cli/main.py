@@ -9,6 +9,7 @@ import io
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -88,7 +89,7 @@ class _Group(click.Group):
             number = signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT
             _fail(words(number), exit_code(number), None)
         except OSError as error:
-            _end(error)
+            _end(error, args[0] if args else kwargs.get("args"))
             raise
 
 
@@ -97,15 +98,22 @@ def _watched(*args: Any, **kwargs: Any) -> AbstractContextManager[None]:
     return nullcontext() if args or kwargs.get("args") is not None else signals_watched()
 
 
-def _end(error: OSError) -> None:
-    """Ends the process, should that be what an error of the system asks for."""
+def _end(error: OSError, words: Sequence[str] | None) -> None:
+    """Ends the process, should that be what an error of the system asks for.
+
+    Args:
+      error: what was raised.
+      words: those of the command line; None for those of the process.
+    """
     if isinstance(error, BrokenPipeError):
         # The reader, such as `head`, has gone; nothing more can be said.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    if error.errno in _REFUSED and error.filename is not None:
-        path = short(os.fsdecode(error.filename))
-        _fail(f"{path} cannot be looked at ({error.strerror}): give another path", 2, None)
+    path = os.fsdecode(error.filename or "")
+    given = [word.rpartition("=")[2] for word in (sys.argv[1:] if words is None else words)]
+    # A path of ours, or of a library, is no mistake of the user's.
+    if error.errno in _REFUSED and any(os.path.normpath(os.path.expanduser(word)) in path for word in given if word):
+        _fail(f"{short(path)} cannot be looked at ({error.strerror}): give another path", 2, None)
 
 
 def _fail(message: str, code: int, ctx: click.Context | None) -> None:

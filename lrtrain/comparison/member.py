@@ -155,6 +155,7 @@ class Member:
         self._logs.sync()
         return {
             "fingerprint": fingerprint(self._run.learning_rates),
+            "versions": self._run.config["versions"],
             "factor": self._factor,
             "state": self._state,
             "reason": self._reason,
@@ -163,10 +164,11 @@ class Member:
         }
 
     def fits(self, values: Mapping[str, Any]) -> bool:
-        """Tells whether it can take up what `to_json` has returned: its learning rates and its logs are those."""
+        """Tells whether it can take up what `to_json` has returned: learning rates, versions and logs are those."""
         directory = RunDir(self._run.directory)
         return (
             values["fingerprint"] == fingerprint(self._run.learning_rates)
+            and values["versions"] == self._run.config["versions"]
             and directory.config.is_file()
             and not directory.lost_steps(values["steps"])
             and directory.count_epochs() >= len(values["history"])

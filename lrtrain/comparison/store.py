@@ -80,6 +80,12 @@ class Store:
         """The file of the runs that a process is training."""
         return self.path / f".wave-{process}.npz"
 
+    def sweep(self) -> None:
+        """Removes what only a comparison needs that is not complete, other processes' and killed ones' included."""
+        for pattern in (".wave-*.npz", "..wave-*.npz.*"):
+            for path in self.path.glob(pattern):
+                path.unlink(missing_ok=True)
+
     def place(self, plan: Plan, trial: Trial) -> Path:
         """Returns where the files of a run are."""
         index = [row.label for row in plan.rows].index(trial.label)

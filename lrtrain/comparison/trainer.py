@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from lrtrain.comparison.member import Member, prepare
 from lrtrain.comparison.plan import Plan
 from lrtrain.comparison.store import Store
 from lrtrain.comparison.trial import Outcome, Trial
-from lrtrain.comparison.wave_file import Wave, WaveFile
+from lrtrain.comparison.wave_file import Saved, WaveFile
 from lrtrain.errors import LrtrainError
 from lrtrain.order import epoch_order
 
@@ -39,6 +39,16 @@ class _Sent:
     first: int
     rates: NDArray[np.float32]
     losses: Losses
+
+
+@dataclass(frozen=True, eq=False)
+class _Wave:
+    """Runs that train together: their state, the epochs they have done, and when they began by the clock."""
+
+    members: Sequence[Member]
+    state: TrainState
+    epochs: int
+    began: float
 
 
 class Trainer:
@@ -86,68 +96,81 @@ class Trainer:
         """Trains trials, wave after wave, and yields the outcomes of each wave.
 
         Args:
-          trials: the runs.
-          store: where their files are; a wave that was cut off goes on from the last epoch that was saved.
+          trials: the runs. Those that were saved together when they were cut off go on together, and come first.
+          store: where their files are.
           process: this one's number among those that train.
           tick: called with the number of steps done by a wave, now and then.
         """
-        file = WaveFile(store.wave(process))
-        for begin in range(0, len(trials), self.width):
-            yield self._wave(trials[begin : begin + self.width], store, file, tick)
+        file, left = WaveFile(store.wave(process)), list(trials)
+        wave = self._taken_up(file, left, store)
+        if wave is not None:
+            tick(wave.epochs * self.steps_per_epoch)
+            yield self._to_the_end(wave, file, tick)
+            left = [trial for trial in left if trial not in {member.trial for member in wave.members}]
+        for begin in range(0, len(left), self.width):
+            # Logs that begin anew are no longer those of what was saved.
+            file.remove()
+            wave, outcomes = self._begun(left[begin : begin + self.width], store)
+            yield outcomes + (self._to_the_end(wave, file, tick) if wave.members else [])
         file.remove()
 
-    def _wave(
-        self, trials: Sequence[Trial], store: Store, file: WaveFile, tick: Callable[[int], None]
-    ) -> list[Outcome]:
-        began = time.perf_counter()
-        members, outcomes = self._prepared(trials, store)
-        if not members:
-            return outcomes
-        state, epochs = self._resumed(members, file) or self._fresh(members, store)
-        tick(epochs * self.steps_per_epoch)
-        with ExitStack() as files:
-            for member in members:
-                files.enter_context(member)
-            tests = self._train(members, state, epochs, file, tick)
-        seconds = (time.perf_counter() - began) / len(members)
-        return outcomes + [member.outcome(tests[i], seconds) for i, member in enumerate(members)]
-
-    def _prepared(self, trials: Sequence[Trial], store: Store) -> tuple[list[Member], list[Outcome]]:
-        """Builds the schedules of some trials; what fails is an outcome."""
-        members, outcomes = [], []
+    def _begun(self, trials: Sequence[Trial], store: Store) -> tuple[_Wave, list[Outcome]]:
+        """Begins some runs; one whose schedule cannot be built has an outcome instead."""
+        began, members, outcomes = time.perf_counter(), [], []
         for trial in trials:
-            path = store.place(self.plan, trial)
             try:
-                members.append(prepare(self.plan, trial, path, self.data, self.steps_per_epoch, self._devices))
+                member = self._member(trial, store)
             except LrtrainError as error:
-                store.directory(self.plan, trial)
                 outcomes.append(Outcome(trial, "failed", str(error), 0, None, None, None, None, None, 0.0))
-        return members, outcomes
-
-    def _fresh(self, members: Sequence[Member], store: Store) -> tuple[TrainState, int]:
+            else:
+                members.append(member)
+            store.directory(self.plan, trial)
         for member in members:
-            store.directory(self.plan, member.trial)
             member.begin()
-        return self._population.init([member.trial.seed for member in members]), 0
+        state = self._population.init([member.trial.seed for member in members] or [self.plan.train.seed])
+        return _Wave(members, state, 0, began), outcomes
 
-    def _resumed(self, members: Sequence[Member], file: WaveFile) -> tuple[TrainState, int] | None:
-        """Takes up these runs where they were saved together; None if they were not, or not soundly."""
-        if not file.path.exists():
+    def _taken_up(self, file: WaveFile, wanted: Sequence[Trial], store: Store) -> _Wave | None:
+        """Takes up those of the runs that were saved together; None if there are none whose files are sound."""
+        began = time.perf_counter()
+        like = self._population.init([self.plan.train.seed])
+        saved = file.load(self._population.leaves(like))
+        if saved is None:
             return None
-        like = self._population.init([member.trial.seed for member in members])
-        wave = file.load([member.trial for member in members], self._population.leaves(like))
-        if wave is None or not all(map(Member.fits, members, wave.members)):
+        places = [place for place, trial in enumerate(saved.trials) if trial in wanted]
+        found = [(place, self._fitting(saved.trials[place], saved.members[place], store)) for place in places]
+        fitting = [(place, member) for place, member in found if member is not None][: self.width]
+        if not fitting:
             return None
-        for member, values in zip(members, wave.members, strict=True):
-            member.go_on(values)
-        return self._population.from_leaves(wave.arrays, like), wave.epochs
+        for place, member in fitting:
+            member.go_on(saved.members[place])
+        state = self._population.from_leaves(saved.arrays, [place for place, _ in fitting], like)
+        spent = saved.seconds * len(fitting) / len(saved.trials)
+        return _Wave([member for _, member in fitting], state, saved.epochs, began - spent)
 
-    def _train(
-        self, members: Sequence[Member], state: TrainState, epochs: int, file: WaveFile, tick: Callable[[int], None]
-    ) -> list[tuple[float, float] | None]:
+    def _fitting(self, trial: Trial, values: Mapping[str, Any], store: Store) -> Member | None:
+        try:
+            member = self._member(trial, store)
+        except LrtrainError:
+            return None
+        return member if member.fits(values) else None
+
+    def _member(self, trial: Trial, store: Store) -> Member:
+        path = store.place(self.plan, trial)
+        return prepare(self.plan, trial, path, self.data, self.steps_per_epoch, self._devices)
+
+    def _to_the_end(self, wave: _Wave, file: WaveFile, tick: Callable[[int], None]) -> list[Outcome]:
+        with ExitStack() as files:
+            for member in wave.members:
+                files.enter_context(member)
+            tests = self._train(wave, file, tick)
+        seconds = (time.perf_counter() - wave.began) / len(wave.members)
+        return [member.outcome(test, seconds) for member, test in zip(wave.members, tests, strict=False)]
+
+    def _train(self, wave: _Wave, file: WaveFile, tick: Callable[[int], None]) -> list[tuple[float, float] | None]:
         """Trains a wave to its end; returns what each member comes to on the test set, where that is looked at."""
-        saved = time.perf_counter()
-        for epoch in range(epochs, self.epochs):
+        members, state, saved = wave.members, wave.state, time.perf_counter()
+        for epoch in range(wave.epochs, self.epochs):
             began = time.perf_counter()
             state = self._epoch(members, state, epoch, tick)
             trained = time.perf_counter() - began
@@ -157,12 +180,16 @@ class Trainer:
             if all(member.over for member in members):
                 break
             if epoch + 1 < self.epochs and time.perf_counter() - saved >= SECONDS_BETWEEN_SAVES:
-                trials, values = [member.trial for member in members], [member.to_json() for member in members]
-                file.save(Wave(trials, epoch + 1, values, self._population.leaves(state)))
+                self._save(_Wave(members, state, epoch + 1, wave.began), file)
                 saved = time.perf_counter()
         if members[0].trial.stage != "measure" or self.plan.protocol != "fair":
             return [None] * len(members)
         return list(self._results(self._population.evaluate_on(state, self.data.test), len(self.data.test)))
+
+    def _save(self, wave: _Wave, file: WaveFile) -> None:
+        trials, values = [member.trial for member in wave.members], [member.to_json() for member in wave.members]
+        seconds, arrays = time.perf_counter() - wave.began, self._population.leaves(wave.state)
+        file.save(Saved(trials, wave.epochs, seconds, values, arrays))
 
     def _results(self, measured: tuple[jax.Array, jax.Array], examples: int) -> Iterator[tuple[float, float]]:
         for loss, accuracy in zip(*map(np.asarray, measured), strict=True):

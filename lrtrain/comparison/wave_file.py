@@ -1,7 +1,7 @@
 """What the runs that train together have come to, in one file: a comparison that was cut off goes on from there.
 
 Run directories of a comparison have no checkpoints: the runs are short, and only their ends count. So there is one file
-for the wave that is being trained, written anew at the ends of epochs, and removed when its runs are done.
+for the runs that a process trains together, written anew at the ends of epochs, and removed when they are done.
 """
 
 from __future__ import annotations
@@ -26,70 +26,91 @@ _VERSION = 1
 
 
 @dataclass(frozen=True, eq=False)
-class Wave:
+class Saved:
     """Runs at the end of an epoch.
 
     Args:
       trials: the runs, in the order of their places.
       epochs: passes over the training set that they have done.
+      seconds: the time that they have taken.
       members: what each has come to, as `Member.to_json` gives it.
-      arrays: what is trained: all leaves of the state, on the host.
+      arrays: what is trained: all leaves of the state, on the host, each with a leading axis of places.
     """
 
     trials: Sequence[Trial]
     epochs: int
+    seconds: float
     members: Sequence[dict[str, Any]]
     arrays: Sequence[NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class WaveFile:
-    """The place of a wave on disk."""
+    """The file of the runs that a process trains."""
 
     path: Path
 
-    def save(self, wave: Wave) -> None:
-        """Writes a wave, in place of the one before."""
-        values = {**_head(wave.trials), "epochs": wave.epochs, "members": list(wave.members)}
-        sealed = {**values, "sha256": digest(_as_read(values), wave.arrays)}
+    def save(self, saved: Saved) -> None:
+        """Writes what there is, in place of what was there."""
+        values = {
+            "version": _VERSION,
+            "trials": [dict(vars(trial)) for trial in saved.trials],
+            "epochs": saved.epochs,
+            "seconds": saved.seconds,
+            "members": list(saved.members),
+        }
+        sealed = {**values, "sha256": digest(json.loads(json.dumps(values)), saved.arrays)}
         buffer = io.BytesIO()
-        np.savez(buffer, np.frombuffer(json.dumps(sealed).encode(), np.uint8), *map(_raw, wave.arrays))
+        np.savez(buffer, np.frombuffer(json.dumps(sealed).encode(), np.uint8), *map(_raw, saved.arrays))
+        self._sweep()
         write_whole(self.path, buffer.getvalue())
 
-    def load(self, trials: Sequence[Trial], like: Sequence[NDArray[Any]]) -> Wave | None:
-        """Returns the wave of these runs; None if there is none, or none that is sound.
+    def trials(self) -> list[Trial]:
+        """Returns which runs are in it; none if there is no file, or it is damaged."""
+        head = self._read(0)
+        return _trials(head[0]) if head is not None else []
+
+    def load(self, like: Sequence[NDArray[Any]]) -> Saved | None:
+        """Returns what is in it; None if there is no file, or none that is sound.
 
         Args:
-          trials: the runs that are to be trained together.
-          like: arrays of the types and shapes that the state has.
+          like: arrays of the types and shapes that the state has, but for the number of places.
         """
-        try:
-            with np.load(io.BytesIO(self.path.read_bytes()), allow_pickle=False) as file:
-                # As NumPy names what it is given without names.
-                sealed = json.loads(file["arr_0"].tobytes())
-                raw = [file[f"arr_{index + 1}"] for index in range(len(like))]
-            arrays = [one.view(other.dtype).reshape(other.shape) for one, other in zip(raw, like, strict=True)]
-            seal = sealed.pop("sha256")
-            if seal != digest(sealed, arrays) or any(sealed[key] != value for key, value in _head(trials).items()):
-                return None
-            return Wave(trials, sealed["epochs"], sealed["members"], arrays)
-        except Exception:  # noqa: BLE001  # whatever NumPy makes of a damaged file; these runs begin anew
+        read = self._read(len(like))
+        if read is None:
             return None
+        values, raw = read
+        try:
+            arrays = [one.view(other.dtype).reshape(-1, *other.shape[1:]) for one, other in zip(raw, like, strict=True)]
+        except ValueError:
+            return None
+        seal, trials = values.pop("sha256"), _trials(values)
+        if seal != digest(values, arrays) or any(len(array) < len(trials) for array in arrays):
+            return None
+        return Saved(trials, values["epochs"], values["seconds"], values["members"], arrays)
 
     def remove(self) -> None:
         """Removes the file, and what a killed process has left of one."""
-        for path in (self.path, *self.path.parent.glob(f".{self.path.name}.*")):
+        self.path.unlink(missing_ok=True)
+        self._sweep()
+
+    def _sweep(self) -> None:
+        for path in self.path.parent.glob(f".{self.path.name}.*"):
             path.unlink(missing_ok=True)
 
+    def _read(self, arrays: int) -> tuple[dict[str, Any], list[NDArray[np.uint8]]] | None:
+        try:
+            with np.load(io.BytesIO(self.path.read_bytes()), allow_pickle=False) as file:
+                # As NumPy names what it is given without names.
+                values = json.loads(file["arr_0"].tobytes())
+                raw = [file[f"arr_{index + 1}"] for index in range(arrays)]
+        except Exception:  # noqa: BLE001  # whatever NumPy makes of a damaged file; these runs begin anew
+            return None
+        return (values, raw) if isinstance(values, dict) and values.get("version") == _VERSION else None
 
-def _head(trials: Sequence[Trial]) -> dict[str, Any]:
-    """Returns what tells one wave from another."""
-    return {"version": _VERSION, "trials": [dict(vars(trial)) for trial in trials]}
 
-
-def _as_read(values: dict[str, Any]) -> dict[str, Any]:
-    read: dict[str, Any] = json.loads(json.dumps(values))
-    return read
+def _trials(values: dict[str, Any]) -> list[Trial]:
+    return [Trial(**trial) for trial in values["trials"]]
 
 
 def _raw(array: NDArray[Any]) -> NDArray[np.uint8]:

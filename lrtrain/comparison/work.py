@@ -11,6 +11,7 @@ from lrtrain.comparison.plan import Plan
 from lrtrain.comparison.reporter import CompareReporter, Forecast
 from lrtrain.comparison.store import Store
 from lrtrain.comparison.trial import Outcome, Trial
+from lrtrain.comparison.wave_file import WaveFile
 from lrtrain.distributed import Processes
 
 if TYPE_CHECKING:
@@ -59,8 +60,9 @@ class Work:
         before, total = len(self._outcomes), len(self._outcomes) + len(trials) + later
         mine: list[Outcome] = []
 
+        share = self._share(trials)
+
         def train() -> list[str]:
-            share = trials[self._processes.index :: self._processes.count]
             for outcomes in self._trainer.train(share, self._store, self._processes.index, self._reporter.stepped):
                 for outcome in outcomes:
                     self._store.add(self._plan, outcome)
@@ -74,6 +76,20 @@ class Work:
         for number, outcome in enumerate(theirs, before + len(mine) + 1):
             self._reporter.finished(outcome, number, total)
         self._outcomes += [*mine, *theirs]
+
+    def _share(self, trials: Sequence[Trial]) -> list[Trial]:
+        """Returns this process's share of some runs: those that it was training before it was cut off, and others."""
+        index, count = self._processes.index, self._processes.count
+
+        def begun() -> list[str]:
+            return [json.dumps([index, vars(trial)]) for trial in WaveFile(self._store.wave(index)).trials()]
+
+        claims: dict[Trial, int] = {}
+        for text in self._processes.gathered(begun):
+            claimant, values = json.loads(text)
+            claims.setdefault(Trial(**values), claimant)
+        free = [trial for trial in trials if trial not in claims]
+        return [trial for trial in trials if claims.get(trial) == index] + free[index::count]
 
 
 def _text(outcome: Outcome) -> str:
