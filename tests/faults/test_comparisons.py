@@ -14,17 +14,21 @@ import pytest
 from lrtrain.comparison.store import new_store
 from lrtrain.errors import RunDirError
 from tests.faults.conftest import Tally
-from tests.faults.lab import Lab, dice, full_only, how_many, kill, metrics
+from tests.faults.lab import Lab, dice, full_only, how_many, kill, metrics, until
 from tests.faults.test_refusals import fill, one_sentence, small_disk
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
+
+
+# Saves at the end of every epoch: these are far too short for the usual pause.
+EAGER = "import lrtrain.comparison.trainer as trainer\ntrainer.SECONDS_BETWEEN_SAVES = 0.0\n"
 
 
 def command(lab: Lab, run: str) -> list[str]:
     if (lab.directory / run / "comparison.json").is_file():
         return ["compare", "--resume", "--run-dir", run, "--quiet"]
     effort = ["--lr-scales=1,2", "--tuning-seeds=1", "--seeds=3", "--holdout=12"]
-    options = [f"--{name.replace('_', '-')}={value}" for name, value in lab.options(epochs=2, batch_size=4).items()]
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in lab.options(epochs=6, batch_size=4).items()]
     plugins = ["--plugin=constant(value=0.01)", "--plugin=sgdr(cycles=1, peak_value=0.02)"]
     return ["compare", *plugins, *effort, *options, f"--run-dir={run}", "--quiet"]
 
@@ -62,20 +66,30 @@ def test_a_comparison_killed_at_random_moments(lab: Lab, tally: Tally, number: s
     began = time.monotonic()
     complete(lab, "again")
     seconds, draw, kills, wanted = time.monotonic() - began, dice(), 0, how_many(1, 0.2)
+    (lab.directory / "eager").mkdir()
+    (lab.directory / "eager" / "sitecustomize.py").write_text(EAGER, encoding="utf-8")
+    within = 0
     while kills < wanted:
         run, ends = f"torn-{kills}", list[list[str]]()
         with tally.expecting(f"{number.name}, of a comparison", ends.__len__):
             while kills + len(ends) < wanted:
-                process = lab.start(command(lab, run))
-                killed, _, said = kill(process, number, draw.uniform(0, seconds))
+                process = lab.start(command(lab, run), site="eager")
+                moment = draw.uniform(0, seconds)
+                # The runs take a fraction of the process's time: every second moment is one of theirs.
+                if (kills + len(ends)) % 2:
+                    until(process, (lab.directory / run / ".wave-0.npz").exists)
+                    moment = draw.uniform(0, 0.1)
+                killed, _, said = kill(process, number, moment)
                 if not killed:
                     break
                 ends.append(said)
+                within += (lab.directory / run / ".wave-0.npz").exists()
                 # Before its handlers are installed, the signal itself ends it.
                 assert process.returncode < 0 or said[-1].startswith("Error: terminated; "), said
             complete(lab, run)
             assert_same(lab.directory / "whole", lab.directory / run)
         kills += len(ends)
+    assert within or wanted < 10, "none of them has come within a wave that was saved"
 
 
 @full_only
