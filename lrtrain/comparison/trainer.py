@@ -132,6 +132,8 @@ class Trainer:
 
     def _taken_up(self, file: WaveFile, wanted: Sequence[Trial], store: Store) -> _Wave | None:
         """Takes up those of the runs that were saved together; None if there are none whose files are sound."""
+        if not file.path.exists():
+            return None
         began = time.perf_counter()
         like = self._population.init([self.plan.train.seed])
         saved = file.load(self._population.leaves(like))

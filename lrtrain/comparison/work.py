@@ -59,7 +59,6 @@ class Work:
         """Trains this process's share of some runs, and takes note of what has come of all of them."""
         before, total = len(self._outcomes), len(self._outcomes) + len(trials) + later
         mine: list[Outcome] = []
-
         share = self._share(trials)
 
         def train() -> list[str]:
