@@ -70,7 +70,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Writes the table to the file that LRTRAIN_FAULTS_TABLE names."""
     target = os.environ.get("LRTRAIN_FAULTS_TABLE")
     if target and _TRIED:
-        rows = [f"| {fault} | {tried} | {lost} |" for fault, (tried, lost) in _TRIED.items()]
+        rows = [f"| {fault} | {tried} | {lost} |" for fault, (tried, lost) in _TRIED.items() if tried]
         total = [sum(column) for column in zip(*_TRIED.values(), strict=True)]
         lines = ["| fault | tried | lost |", "|---|---:|---:|", *rows, f"| **all** | **{total[0]}** | **{total[1]}** |"]
         Path(target).write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -59,7 +59,9 @@ def killed_again_and_again(lab: Lab, tally: Tally, number: int, kills: int, labe
                 moment = draw.uniform(0, training)
             else:
                 moment = draw.uniform(0, seconds)
-            killed, waited, said = kill(process, number, moment)
+            # A wrong end is a loss, too.
+            with tally.expecting(f"{name} {PHASES[True]}", lambda: 0):
+                killed, waited, said = kill(process, number, moment)
             if not killed:
                 break
             if number == signal.SIGTERM and process.returncode == 143:
