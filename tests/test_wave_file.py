@@ -22,7 +22,7 @@ from lrtrain.comparison.reporter import Unheard
 from lrtrain.comparison.store import Store
 from lrtrain.comparison.trial import Outcome, Trial
 from lrtrain.comparison.wave_file import Saved, WaveFile
-from lrtrain.comparison.work import Work
+from lrtrain.comparison.work import share
 from lrtrain.config import TrainConfig
 from lrtrain.errors import UsageError
 
@@ -291,32 +291,10 @@ def test_nothing_in_it_is_run(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-class FakeProcesses:
-    """One of several processes, with what the others say."""
-
-    def __init__(self, index: int, count: int, others: list[str]) -> None:
-        self.index, self.count, self._others = index, count, others
-        self.is_main = index == 0
-
-    def gathered(self, make: Callable[[], list[str]]) -> list[str]:
-        return [*make(), *self._others]
-
-
-def test_each_process_goes_on_with_what_it_has_begun(plan: Plan, tmp_path: Path) -> None:
+def test_each_process_goes_on_with_what_it_has_begun() -> None:
     trials = [Trial("measure", "constant", 1.0, seed) for seed in range(7)]
-    begun = {0: trials[4:6], 1: [trials[1], trials[3]], 2: []}
-    store = Store(tmp_path)
-    for index, some in begun.items():
-        if some:
-            WaveFile(store.wave(index)).save(Saved(some, 1, 1.0, [{}] * len(some), [np.zeros(2)]))
-    said = {index: [json.dumps([index, vars(trial)]) for trial in some] for index, some in begun.items()}
-    shares = []
-    for index in begun:
-        others = [text for other, texts in said.items() if other != index for text in texts]
-        # The first texts that it asks for are the outcomes so far, of which there are none.
-        work = Work(plan, store, None, Unheard(), FakeProcesses(index, 3, []))  # type: ignore[arg-type]
-        work._processes = FakeProcesses(index, 3, others)  # type: ignore[assignment]
-        shares.append(work._share(trials))
-    assert shares[0][:2] == begun[0]
-    assert shares[1][:2] == begun[1]
-    assert sorted((trial for share in shares for trial in share), key=lambda trial: trial.seed) == trials
+    claims = {trials[4]: 0, trials[5]: 0, trials[1]: 1, trials[3]: 1}
+    shares = [share(trials, claims, index, 3) for index in range(3)]
+    assert [each[:2] for each in shares[:2]] == [trials[4:6], [trials[1], trials[3]]]
+    assert sorted((trial for each in shares for trial in each), key=lambda trial: trial.seed) == trials
+    assert [share(trials, {}, index, 2) for index in range(2)] == [trials[::2], trials[1::2]]

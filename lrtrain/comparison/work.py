@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lrtrain.comparison import protocol
@@ -59,10 +59,10 @@ class Work:
         """Trains this process's share of some runs, and takes note of what has come of all of them."""
         before, total = len(self._outcomes), len(self._outcomes) + len(trials) + later
         mine: list[Outcome] = []
-        share = self._share(trials)
+        ours = self._share(trials)
 
         def train() -> list[str]:
-            for outcomes in self._trainer.train(share, self._store, self._processes.index, self._reporter.stepped):
+            for outcomes in self._trainer.train(ours, self._store, self._processes.index, self._reporter.stepped):
                 for outcome in outcomes:
                     self._store.add(self._plan, outcome)
                     mine.append(outcome)
@@ -77,18 +77,28 @@ class Work:
         self._outcomes += [*mine, *theirs]
 
     def _share(self, trials: Sequence[Trial]) -> list[Trial]:
-        """Returns this process's share of some runs: those that it was training before it was cut off, and others."""
-        index, count = self._processes.index, self._processes.count
-
-        def begun() -> list[str]:
-            return [json.dumps([index, vars(trial)]) for trial in WaveFile(self._store.wave(index)).trials()]
-
+        """Returns this process's share of some runs, as `share` says."""
+        index = self._processes.index
+        begun = WaveFile(self._store.wave(index)).trials()
+        texts = self._processes.gathered(lambda: [json.dumps([index, vars(trial)]) for trial in begun])
         claims: dict[Trial, int] = {}
-        for text in self._processes.gathered(begun):
+        for text in texts:
             claimant, values = json.loads(text)
             claims.setdefault(Trial(**values), claimant)
-        free = [trial for trial in trials if trial not in claims]
-        return [trial for trial in trials if claims.get(trial) == index] + free[index::count]
+        return share(trials, claims, index, self._processes.count)
+
+
+def share(trials: Sequence[Trial], claims: Mapping[Trial, int], index: int, count: int) -> list[Trial]:
+    """Returns which of some runs a process trains: those that it was training when it was cut off, then others.
+
+    Args:
+      trials: the runs.
+      claims: which process was training a run.
+      index: the process.
+      count: how many processes there are.
+    """
+    free = [trial for trial in trials if trial not in claims]
+    return [trial for trial in trials if claims.get(trial) == index] + free[index::count]
 
 
 def _text(outcome: Outcome) -> str:
