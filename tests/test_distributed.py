@@ -28,10 +28,10 @@ OPTIONS: dict[str, Any] = {
     "batch_size": 8,
     "optimizer": "adam",
     "epochs": 5,
-    "model": "small_model:Small",
+    "model": "model_in_processes:Small",
 }
 
-# It compiles faster than the default one.
+# It compiles faster than the default one. Its module has a name that no other test has: it stays imported.
 MODEL = """
 import flax.linen as nn
 
@@ -140,7 +140,7 @@ def test_two_processes_train_as_one_and_go_on_when_one_was_killed(
     tiny: Path,
     tmp_path: Path,
 ) -> None:
-    (tmp_path / "site" / "small_model.py").write_text(MODEL)
+    (tmp_path / "site" / "model_in_processes.py").write_text(MODEL)
     plugins = ["--plugin", SPEC, "--plugin", install_plugin("observer", OBSERVER)]
 
     # The default directory has the time in its name, and they agree on one.
@@ -186,7 +186,7 @@ def test_two_processes_share_the_runs_of_a_comparison(
     launch: Callable[..., list[subprocess.Popen[str]]], install_plugin: Callable[..., str], tiny: Path, tmp_path: Path
 ) -> None:
     install_plugin("observer", OBSERVER)
-    (tmp_path / "site" / "small_model.py").write_text(MODEL)
+    (tmp_path / "site" / "model_in_processes.py").write_text(MODEL)
     plan = ["--plugin", "constant(value=0.01)", "--plugin", "linear(init_value=0.02)", "--holdout", "20"]
     plan += ["--lr-scales", "0.5,1,2", "--tuning-seeds", "1", "--seeds", "3", *options(tiny)]
     (code, out, err), other = ended(launch(*plan, "--run-dir", "shared", command="compare"))

@@ -172,9 +172,9 @@ def test_a_killed_process_leaves_no_lock_and_a_living_one_keeps_it(
 
 @pytest.mark.slow
 def test_a_full_disk_is_one_sentence_and_nothing_is_lost(start: Start, tmp_path: Path) -> None:
-    arguments = ("--plugin", SPEC, "--run-dir", "run", "--model", "small_model:Small", "--epochs", "60")
+    arguments = ("--plugin", SPEC, "--run-dir", "run", "--model", "model_on_a_full_disk:Small", "--epochs", "60")
     (tmp_path / "site").mkdir(exist_ok=True)
-    (tmp_path / "site" / "small_model.py").write_text(MODEL)
+    (tmp_path / "site" / "model_on_a_full_disk.py").write_text(MODEL)
     # What a file may hold: less than steps.csv will.
     code, err = ended(start(*arguments, code=LIMITED.format(60_000)))
     assert code == 1, err
