@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import pickle
 import sys
 from collections.abc import Callable
@@ -24,7 +26,7 @@ from lrtrain.comparison.trial import Outcome, Trial
 from lrtrain.comparison.wave_file import Saved, WaveFile
 from lrtrain.comparison.work import share
 from lrtrain.config import TrainConfig
-from lrtrain.errors import UsageError
+from lrtrain.errors import TrainingError, UsageError
 
 EPOCHS, STEPS_PER_EPOCH = 5, 9
 SCALES = """
@@ -159,6 +161,27 @@ def test_what_is_not_sound_begins_anew(
     again = compare_plan(None, directory=tmp_path / "torn", resume=True)
     assert min(delivered) == 0
     assert files(again) == files(whole)
+
+
+def test_what_cannot_be_read_for_the_moment_is_not_thrown_away(
+    plan: Plan, tmp_path: Path, delivered: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = cut_off(plan, tmp_path / "torn", 2)
+    content, read = file.read_bytes(), Path.read_bytes
+
+    def refused(path: Path) -> bytes:
+        if path.name == file.name:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return read(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", refused)
+        with pytest.raises(TrainingError, match=os.strerror(errno.EIO)):
+            compare_plan(None, directory=tmp_path / "torn", resume=True)
+    assert file.read_bytes() == content
+    delivered.clear()
+    compare_plan(None, directory=tmp_path / "torn", resume=True)
+    assert min(delivered) == 2 * STEPS_PER_EPOCH
 
 
 def test_a_run_that_is_done_leaves_the_others(

@@ -66,7 +66,11 @@ class WaveFile:
         write_whole(self.path, buffer.getvalue())
 
     def trials(self) -> list[Trial]:
-        """Returns which runs are in it; none if there is no file, or it is damaged."""
+        """Returns which runs are in it; none if there is no file, or it is damaged.
+
+        Raises:
+          OSError: the system does not let it be read.
+        """
         head = self._read(0)
         return _trials(head[0]) if head is not None else []
 
@@ -99,8 +103,13 @@ class WaveFile:
             path.unlink(missing_ok=True)
 
     def _read(self, arrays: int) -> tuple[dict[str, Any], list[NDArray[np.uint8]]] | None:
+        # A disk that cannot be read for the moment has damaged nothing: what it refuses ends the command, not the wave.
         try:
-            with np.load(io.BytesIO(self.path.read_bytes()), allow_pickle=False) as file:
+            content = self.path.read_bytes()
+        except FileNotFoundError:
+            return None
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as file:
                 # As NumPy names what it is given without names.
                 values = json.loads(file["arr_0"].tobytes())
                 raw = [file[f"arr_{index + 1}"] for index in range(arrays)]

@@ -79,8 +79,12 @@ class Work:
     def _share(self, trials: Sequence[Trial]) -> list[Trial]:
         """Returns this process's share of some runs, as `share` says."""
         index = self._processes.index
-        begun = WaveFile(self._store.wave(index)).trials()
-        texts = self._processes.gathered(lambda: [json.dumps([index, vars(trial)]) for trial in begun])
+
+        def begun() -> list[str]:
+            return [json.dumps([index, vars(trial)]) for trial in WaveFile(self._store.wave(index)).trials()]
+
+        # What one process cannot read, all of them hear of.
+        texts = self._processes.gathered(begun)
         claims: dict[Trial, int] = {}
         for text in texts:
             claimant, values = json.loads(text)
