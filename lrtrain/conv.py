@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from lrtrain import winograd
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -89,10 +91,13 @@ def _conv(x: jax.Array, w: jax.Array, pads: _Pads, precision: Any) -> jax.Array:
 def _convolve(x: jax.Array, w: jax.Array, pads: _Pads, precision: Any) -> jax.Array:
     """Convolves ``x[N, H, W, C]`` with ``w[h, w, C, O]`` at stride 1."""
     conv = functools.partial(_conv, pads=pads, precision=precision)
-    if not _has_few_products(x, w):
-        return conv(x, w)
-    products = functools.partial(_sum_of_products, pads=pads)
-    out: jax.Array = lax.platform_dependent(x, w, cpu=products, cuda=products, default=conv)
+    if _has_few_products(x, w):
+        products = functools.partial(_sum_of_products, pads=pads)
+        out: jax.Array = lax.platform_dependent(x, w, cpu=products, cuda=products, default=conv)
+    elif winograd.applies(x, w, pads, precision):
+        out = lax.platform_dependent(x, w, cpu=functools.partial(winograd.convolve, pads=pads), default=conv)
+    else:
+        out = conv(x, w)
     return out
 
 
@@ -114,6 +119,8 @@ def _backward(pads: _Pads, precision: Any, saved: tuple[jax.Array, jax.Array], g
 
 
 def _gradients_on_cpu(x: jax.Array, w: jax.Array, g: jax.Array, pads: _Pads, precision: Any) -> Any:
+    if winograd.applies(x, w, pads, precision):
+        return winograd.gradients(x, w, g, pads)
     opposite = tuple((size - 1 - low, size - 1 - high) for size, (low, high) in zip(w.shape, pads, strict=False))
     for_images = _conv(g, w[::-1, ::-1].swapaxes(2, 3), opposite, precision)
     return for_images, _kernel_gradient(x, w.shape, g, pads, opposite, precision)

@@ -23,6 +23,13 @@ AXIS = "data"
 SHARDED = PartitionSpec(AXIS)
 REPLICATED = PartitionSpec()
 
+_CPU_OPTIONS = {
+    # XLA:CPU itself prefers vectors of 256 bits, also where the processor has wider ones.
+    "xla_cpu_prefer_vector_width": 512,
+    # It removes barriers before it fuses loops, and would then compute what `lrtrain.winograd` stages many times.
+    "xla_disable_hlo_passes": "cse_barrier_expander",
+}
+
 
 class TrainState(NamedTuple):
     """All that training changes, on every device of the mesh."""
@@ -59,6 +66,11 @@ class Program:
     test: MicroBatches
     group: int = 0
     """Runs that each device has for itself, trained side by side; 0 when all devices share one run."""
+
+    @property
+    def platform(self) -> str:
+        """What kind of devices the mesh has, such as ``"cpu"``."""
+        return str(self.mesh.devices.flat[0].platform)
 
     @property
     def of_run(self) -> PartitionSpec:
@@ -152,7 +164,7 @@ def run_chunk(program: Program, carry: tuple[TrainState, jax.Array], train: Any,
     Returns:
         The carry after.
     """
-    return _compiled(_run_chunk, program.mesh.devices.flat[0].platform)(program, carry, train, chunk, count)
+    return _compiled(_run_chunk, program.platform, donated=(1,))(program, carry, train, chunk, count)
 
 
 def _run_chunk(program: Program, carry: Any, train: Any, chunk: Chunk, count: jax.Array) -> Any:
@@ -164,7 +176,7 @@ def _run_chunk(program: Program, carry: Any, train: Any, chunk: Chunk, count: ja
 
 def run_one(program: Program, carry: tuple[TrainState, jax.Array], train: Any, chunk: Chunk, index: jax.Array) -> Any:
     """Runs the one step of a chunk at ``index``, outside any loop, for models that are slow in one."""
-    return _compiled(_run_one, program.mesh.devices.flat[0].platform)(program, carry, train, chunk, index)
+    return _compiled(_run_one, program.platform, donated=(1,))(program, carry, train, chunk, index)
 
 
 def _run_one(program: Program, carry: Any, train: Any, chunk: Chunk, index: jax.Array) -> Any:
@@ -172,10 +184,9 @@ def _run_one(program: Program, carry: Any, train: Any, chunk: Chunk, index: jax.
 
 
 @functools.cache
-def _compiled(function: Any, platform: str) -> Any:
-    # XLA:CPU itself prefers vectors of 256 bits, also where the processor has wider ones.
-    options = {"xla_cpu_prefer_vector_width": 512} if platform == "cpu" else None
-    return jax.jit(function, static_argnums=0, donate_argnums=1, compiler_options=options)
+def _compiled(function: Any, platform: str, donated: tuple[int, ...] = ()) -> Any:
+    options = _CPU_OPTIONS if platform == "cpu" else None
+    return jax.jit(function, static_argnums=0, donate_argnums=donated, compiler_options=options)
 
 
 def _step(program: Program, carry: tuple[TrainState, jax.Array], train: Any, chunk: Chunk, index: jax.Array) -> Any:
@@ -208,10 +219,17 @@ def _accumulate(program: Program, params: Any, train: Any, examples: Any, weight
     return lax.scan(lambda sums, part: (jax.tree.map(jnp.add, sums, micro(*part)), None), zeros, split)[0]
 
 
-@functools.partial(jax.jit, static_argnums=0)
 def evaluate(program: Program, params: Any, test: Any) -> Any:
     """Goes through the test set (images, labels, weights): mean loss and accuracy."""
+    return evaluation(program)(program, params, test)
 
+
+def evaluation(program: Program) -> Any:
+    """Returns ``evaluate`` as it is compiled."""
+    return _compiled(_evaluate, program.platform)
+
+
+def _evaluate(program: Program, params: Any, test: Any) -> Any:
     def run(params: Any, test: Any) -> Any:
         split = jax.tree.map(lambda values: values.reshape(*program.test, *values.shape[1:]), test)
         sums = lax.scan(functools.partial(_evaluate_part, program, params), (jnp.float32(0),) * 3, split)[0]

@@ -18,7 +18,7 @@ SPECS = [
     "exponential-decay(init_value=1e-3, decay_rate=0.5, transition_steps=1ep)",
 ]
 # The engine's programs; all others are small ones, such as the table of a schedule.
-ENGINE = ["jit(_init)", "jit(_run_chunk)", "jit(evaluate)"]
+ENGINE = ["jit(_evaluate)", "jit(_init)", "jit(_run_chunk)"]
 
 TRAIN = """
 import json, sys, threading

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -11,6 +11,7 @@ from jax import lax
 
 from lrtrain import conv as lrtrain_conv
 from lrtrain.conv import conv_general_dilated, is_slow_in_loop
+from tests.convolutions import by_numpy, example, random
 
 NHWC = ("NHWC", "HWIO", "NHWC")
 CASES: list[tuple[tuple[int, ...], tuple[int, ...], Any]] = [
@@ -31,45 +32,9 @@ CASES: list[tuple[tuple[int, ...], tuple[int, ...], Any]] = [
 ]
 
 
-def random(seed: int, shape: tuple[int, ...]) -> jax.Array:
-    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), jnp.float32)
-
-
 def gradients(conv: Any, x: jax.Array, w: jax.Array, g: jax.Array, **options: Any) -> Any:
     out, pull = jax.vjp(lambda x, w: conv(x, w, dimension_numbers=NHWC, **options), x, w)
     return out, *pull(g)
-
-
-class Example(NamedTuple):
-    x: jax.Array
-    w: jax.Array
-    g: jax.Array
-    pads: tuple[tuple[int, int], ...]
-
-
-def example(images: Any, kernel: Any, padding: Any) -> Example:
-    pads = lax.padtype_to_pads(images[1:3], kernel[:2], (1, 1), padding) if isinstance(padding, str) else padding
-    out = [n + sum(pad) - k + 1 for n, pad, k in zip(images[1:3], pads, kernel, strict=False)]
-    return Example(
-        random(0, images), random(1, kernel), random(2, (images[0], *out, kernel[3])), tuple(map(tuple, pads))
-    )
-
-
-def by_numpy(x: Any, w: Any, g: Any, pads: Any) -> Any:
-    """Result and both gradients in float64, as the definition has them: autodiff's own may be wrong on CPU.
-
-    Where the padding is wider than the kernel reaches, they read memory that nobody has written (openxla/xla#48713).
-    """
-    x, w, g = (np.asarray(values, np.float64) for values in (x, w, g))
-    padded = np.pad(x, ((0, 0), *pads, (0, 0)))
-    out, for_padded, for_kernel = np.zeros(g.shape), np.zeros(padded.shape), np.zeros(w.shape)
-    for i, j in np.ndindex(w.shape[:2]):
-        at = (slice(None), slice(i, i + g.shape[1]), slice(j, j + g.shape[2]))
-        out += padded[at] @ w[i, j]
-        for_padded[at] += g @ w[i, j].T
-        for_kernel[i, j] = np.einsum("nhwc,nhwo->co", padded[at], g)
-    inside = tuple(slice(low, low + n) for n, (low, _) in zip(x.shape[1:3], pads, strict=True))
-    return out, for_padded[:, *inside], for_kernel
 
 
 @pytest.mark.parametrize(("images", "kernel", "padding"), CASES)

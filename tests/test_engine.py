@@ -46,6 +46,14 @@ class Scanned(nn.Module):
         return nn.Dense(10)(total)
 
 
+class Rematerialised(nn.Module):
+    """The default network's layers, computed again for their gradients."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return nn.remat(CNN)()(x)
+
+
 def synthetic(examples: int, seed: int) -> Data:
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 10, examples)
@@ -168,6 +176,15 @@ def test_plain_convolutions_run_outside_any_loop(devices: int) -> None:
     assert not engine.looped
     assert make(devices).looped
     assert_like_reference(losses_of(engine, (2, 3)))
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_a_model_that_computes_its_layers_again(devices: int) -> None:
+    """What computes again stands between barriers, and the engine keeps XLA from removing those early."""
+    _, losses = losses_of(make(devices, model=Rematerialised()))
+    assert losses[-1] < losses[0]
+    again = losses_of(make(1, model=Rematerialised(), micro_batch=96))[1]
+    np.testing.assert_allclose(losses, again, rtol=1e-5)
 
 
 def test_a_model_with_a_loop() -> None:
