@@ -60,8 +60,9 @@ def _about(options: Options, limit: Outcome) -> str:
         f"`{LRTRAIN}`, `{BARE}` and `{ON_STEP}` go through an epoch of {options.examples} examples in each round. "
         f"`{LRTRAIN}` is all of `lrtrain.train`, from the end of one epoch to the end of the next: progress bar, logs, "
         "checkpoint. Its evaluation of the test set is timed by itself and subtracted, for no other row has one.\n\n"
-        f"`{LIMIT}` is the time of {FLOP_PER_STEP / 1e9:.2f} GFLOP at the rate of a large matrix product on all "
-        f"cores{_rate(limit)}."
+        f"`{LIMIT}` is the time of {FLOP_PER_STEP / 1e9:.2f} GFLOP, those of the step by the definition of its layers, "
+        f"at the rate of a large matrix product on all cores{_rate(limit)}. lrtrain's second convolution is "
+        "Winograd's, which does with fewer, so it can take less time than that."
     )
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lrtrain.context import ScheduleContext as ScheduleContext
     from lrtrain.context import StepInfo as StepInfo
     from lrtrain.context import Stop as Stop
+    from lrtrain.conv import conv_general_dilated as conv_general_dilated
     from lrtrain.distributed import Distributed as Distributed
     from lrtrain.duration import Duration as Duration
     from lrtrain.errors import LrtrainError as LrtrainError
@@ -73,6 +74,7 @@ _HOME = {
     "Traits": "traits",
     "UsageError": "errors",
     "compare": "comparing",
+    "conv_general_dilated": "conv",
     "exact": "options",
     "export": "exporting.api",
     "find_lr": "lr_finder",

@@ -2,8 +2,9 @@
 
 XLA:CPU rewrites a convolution to its fast kernel only in the entry computation of a program. The gradients that
 autodiff makes of a convolution have permuted dimensions; inside a loop body they stay so and run element by element,
-about forty times slower (jax-ml/jax#12868). Here both gradients are convolutions that need no rewriting.
-docs/engine-notes.md has the measurements. Other backends get autodiff's own, but for images of one channel on a GPU.
+about forty times slower (jax-ml/jax#12868). Here both gradients are convolutions that need no rewriting; or, where
+`lrtrain.winograd` applies, none of them is a convolution at all. docs/engine-notes.md has the measurements. Other
+backends get autodiff's own, but for images of one channel on a GPU.
 """
 
 from __future__ import annotations
@@ -39,11 +40,16 @@ def conv_general_dilated(  # noqa: PLR0913, PLR0917 - the signature of the funct
     dimension_numbers: Any = None,
     **others: Any,
 ) -> jax.Array:
-    """Convolves like ``jax.lax.conv_general_dilated``; made for ``flax.linen.Conv(conv_general_dilated=...)``.
+    """Convolves like ``jax.lax.conv_general_dilated``, faster on CPU; ``flax.linen.Conv`` takes it as an argument.
 
-    A two-dimensional NHWC/HWIO/NHWC convolution with stride 1, no dilation and no groups gets the fast gradients. Any
-    other is passed on to ``jax.lax.conv_general_dilated`` as it is. The fast one supports reverse-mode differentiation
-    only.
+    A network with it trains in one compiled loop on CPU; with JAX's own every step is called from Python.
+
+    ``out[n, i, j, o] = sum over k, l, c of lhs[n, i + k, j + l, c] * rhs[k, l, c, o]``, `lhs` being padded.
+
+    A two-dimensional NHWC/HWIO/NHWC convolution with stride 1, no dilation and no groups gets the fast gradients; one
+    with a 3x3 kernel, eight channels or more in and out and the default precision is Winograd's (Lavin and Gray 2015,
+    arXiv:1509.09308), whose rounding error is some five times that of the sum above. Any other is passed on to
+    ``jax.lax.conv_general_dilated`` as it is. The fast one supports reverse-mode differentiation only.
 
     Args:
         lhs: Images ``[batch, height, width, in_features]``.
@@ -57,6 +63,15 @@ def conv_general_dilated(  # noqa: PLR0913, PLR0917 - the signature of the funct
 
     Returns:
         ``[batch, out_height, out_width, features]``.
+
+    Raises:
+        TypeError: What ``jax.lax.conv_general_dilated`` does not take.
+        ValueError: Likewise.
+
+    Example:
+        >>> import flax.linen as nn
+        >>> import lrtrain
+        >>> layer = nn.Conv(32, (3, 3), conv_general_dilated=lrtrain.conv_general_dilated)
     """
     plain = (
         all(n == 1 for n in (*window_strides, *(lhs_dilation or ()), *(rhs_dilation or ())))

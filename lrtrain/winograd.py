@@ -58,8 +58,8 @@ def applies(x: jax.Array, w: jax.Array, pads: _Pads, precision: Any) -> bool:
         x: The images.
         w: The kernel.
         pads: ``(low, high)`` of height and width.
-        precision: As in ``jax.lax``. Any other than the default asks for the plain sum of products, whose rounding
-            error is a fifth of this one's.
+        precision: As in ``jax.lax``; None is what ``jax_default_matmul_precision`` says. Any other than the default
+            asks for the plain sum of products, whose rounding error is a fifth of this one's.
     """
     return (
         w.shape[:2] == (_KERNEL, _KERNEL)
@@ -67,7 +67,7 @@ def applies(x: jax.Array, w: jax.Array, pads: _Pads, precision: Any) -> bool:
         and min(_out_shape(x, pads)) >= _FEWEST_OUTPUTS
         and all(0 <= width < _KERNEL for pad in pads for width in pad)
         and x.dtype in (jnp.float32, jnp.float64)
-        and precision in (None, lax.Precision.DEFAULT)
+        and _is_default(precision)
     )
 
 
@@ -92,6 +92,11 @@ def gradients(x: jax.Array, w: jax.Array, g: jax.Array, pads: _Pads) -> tuple[ja
     for_images = _product(_at_points(padded, _OF_IMAGES, (0, 0), shape), _kernels(w[::-1, ::-1].swapaxes(2, 3)))
     for_kernel = _correlation(_images(x, pads, out_shape), _at_points(padded, _TO_OUTPUTS.T, lows, out_shape))
     return _outputs(for_images, len(x), shape), _of_points(for_kernel)
+
+
+def _is_default(precision: Any) -> bool:
+    asked = jax.config.jax_default_matmul_precision if precision is None else precision  # type: ignore[attr-defined]
+    return asked in (None, "default", lax.Precision.DEFAULT)
 
 
 def _out_shape(x: jax.Array, pads: _Pads) -> list[int]:

@@ -90,6 +90,13 @@ def test_where_it_is_taken() -> None:
     assert applies(dtype=jnp.float64)
 
 
+def test_the_default_of_the_process_counts() -> None:
+    for name, expected in (("highest", False), ("float32", False), ("default", True)):
+        with jax.default_matmul_precision(name):
+            assert applies() is expected
+            assert applies(precision=lax.Precision.DEFAULT)
+
+
 @pytest.mark.parametrize("given", [given for _, given in OTHERS], ids=[name for name, _ in OTHERS])
 def test_where_it_is_not(given: dict[str, Any]) -> None:
     assert not applies(**given)
