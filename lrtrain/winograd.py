@@ -74,7 +74,11 @@ def applies(x: jax.Array, w: jax.Array, pads: _Pads, precision: Any) -> bool:
 def convolve(x: jax.Array, w: jax.Array, pads: _Pads) -> jax.Array:
     """Convolves ``x[N, H, W, C]`` with ``w[3, 3, C, O]`` at stride 1: ``[N, H', W', O]``."""
     shape = _out_shape(x, pads)
-    return _outputs(_product(_images(x, pads, shape), _kernels(w)), len(x), shape)
+    padded = _padded_images(x, pads, shape)
+    out = _outputs(_product(_at_points(padded, _OF_IMAGES, (0, 0), shape), _kernels(w)), len(x), shape)
+    # Of nothing but zeros, as on a blank background, the sum of products is zero. Here it would be some tiny number of
+    # either sign, and a relu after it would let the gradient of every other place through while its bias is zero.
+    return jnp.where(_sees_something(padded, shape), out, 0)
 
 
 def gradients(x: jax.Array, w: jax.Array, g: jax.Array, pads: _Pads) -> tuple[jax.Array, jax.Array]:
@@ -90,7 +94,8 @@ def gradients(x: jax.Array, w: jax.Array, g: jax.Array, pads: _Pads) -> tuple[ja
     sizes = [max(_reach(size), end) for size, end in zip(shape, ends, strict=True)]
     padded = _padded(g, lows, sizes)
     for_images = _product(_at_points(padded, _OF_IMAGES, (0, 0), shape), _kernels(w[::-1, ::-1].swapaxes(2, 3)))
-    for_kernel = _correlation(_images(x, pads, out_shape), _at_points(padded, _TO_OUTPUTS.T, lows, out_shape))
+    images = _at_points(_padded_images(x, pads, out_shape), _OF_IMAGES, (0, 0), out_shape)
+    for_kernel = _correlation(images, _at_points(padded, _TO_OUTPUTS.T, lows, out_shape))
     return _outputs(for_images, len(x), shape), _of_points(for_kernel)
 
 
@@ -118,10 +123,20 @@ def _stage(values: Any) -> Any:
     return lax.optimization_barrier(values)
 
 
-def _images(x: jax.Array, pads: _Pads, out_shape: Sequence[int]) -> jax.Array:
-    """Returns at the points what the tiles of the outputs see of ``x[N, H, W, C]``: ``[36, tiles * N, C]``."""
-    padded = _padded(x, [low for low, _ in pads], [_reach(size) for size in out_shape])
-    return _at_points(padded, _OF_IMAGES, (0, 0), out_shape)
+def _padded_images(x: jax.Array, pads: _Pads, out_shape: Sequence[int]) -> jax.Array:
+    """Returns all that the tiles of the outputs see of ``x[N, H, W, C]``."""
+    return _padded(x, [low for low, _ in pads], [_reach(size) for size in out_shape])
+
+
+def _sees_something(padded: jax.Array, shape: Sequence[int]) -> jax.Array:
+    """Tells where the kernel sees anything but zeros in images ``[H, W, N, C]``: ``bool[N, H', W', 1]``."""
+    bits = jnp.dtype(f"int{8 * padded.dtype.itemsize}")
+    # LLVM makes no vectors of a maximum of floats; of integers it does. The shift drops the sign of zero.
+    joined = lax.reduce(lax.bitcast_convert_type(padded, bits) << 1, bits.type(0), lax.bitwise_or, (3,))
+    something = _stage(joined != 0)
+    places = [(i, j) for i in range(_KERNEL) for j in range(_KERNEL)]
+    views = [something[i : i + shape[0], j : j + shape[1]] for i, j in places]
+    return _stage(functools.reduce(jnp.logical_or, views)).transpose(2, 0, 1)[..., None]  # type: ignore[no-any-return]
 
 
 def _kernels(w: jax.Array) -> jax.Array:

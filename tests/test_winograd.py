@@ -60,6 +60,29 @@ def test_the_error_is_a_few_roundings() -> None:
     assert errors[0] < 10 * errors[1]
 
 
+def test_of_nothing_but_zeros_comes_zero() -> None:
+    """As on the background of a picture: not some tiny number of either sign, which a relu would let through."""
+    x, w, _, pads = example((3, 14, 13, 8), (3, 3, 8, 8), "SAME")
+    x = x.at[0].set(0).at[1, :6].set(0).at[2, 5:, 3:9].set(-0.0)
+    reference = by_numpy(x, w, np.zeros((3, 14, 13, 8)), pads)[0]
+    np.testing.assert_array_equal(winograd.convolve(x, w, pads) == 0, reference == 0)
+
+
+def test_the_first_gradient_of_a_network_on_blank_backgrounds() -> None:
+    """With biases of zero it depends on which side of a relu the background is."""
+    images = jnp.abs(random(0, (4, 14, 14, 8))).at[:, :, :5].set(0).at[:, 10:].set(0)
+    kernel = random(1, (3, 3, 8, 16))
+
+    def total(bias: jax.Array, conv: Any) -> jax.Array:
+        out = conv(images, kernel, (1, 1), "SAME", dimension_numbers=NHWC) + bias
+        return jnp.sum(jnp.maximum(out, 0) * random(2, out.shape))
+
+    ours, reference = (
+        jax.grad(total)(jnp.zeros(16), conv) for conv in (conv_general_dilated, lax.conv_general_dilated)
+    )
+    np.testing.assert_allclose(ours, reference, rtol=1e-5, atol=1e-4)
+
+
 def plain(x: jax.Array, w: jax.Array, pads: Any) -> jax.Array:
     return lax.conv_general_dilated(x, w, (1, 1), pads, dimension_numbers=NHWC)
 
@@ -136,7 +159,8 @@ def barriers(options: dict[str, Any] | None) -> int:
 def test_xla_keeps_the_stages_apart() -> None:
     """It would merge them, and compute one for each time that the next reads it: the step takes half as long again."""
     images = 3  # padded, rows, columns; once for the result and for the kernel's gradient
+    blank = 2  # where something is, and where the kernel sees it
     cotangent = 1 + 2 + 2  # padded once, and taken for images and for outputs
     kernels, products, outputs, gradient = 2 * 2, 3, 2 * 2, 2
-    assert barriers(step._CPU_OPTIONS) == images + cotangent + kernels + products + outputs + gradient
+    assert barriers(step._CPU_OPTIONS) == images + blank + cotangent + kernels + products + outputs + gradient
     assert barriers(None) == 0, "XLA merges nothing by itself any more, and the option can go"
