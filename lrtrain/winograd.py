@@ -100,6 +100,7 @@ def gradients(x: jax.Array, w: jax.Array, g: jax.Array, pads: _Pads) -> tuple[ja
 
 
 def _is_default(precision: Any) -> bool:
+    # JAX makes the attribute when it is imported, so mypy does not see it.
     asked = jax.config.jax_default_matmul_precision if precision is None else precision  # type: ignore[attr-defined]
     return asked in (None, "default", lax.Precision.DEFAULT)
 
@@ -118,9 +119,10 @@ def _reach(size: int) -> int:
     return _TILE * _tiles(size) + _KERNEL - 1
 
 
-def _stage(values: Any) -> Any:
+def _stage(values: jax.Array) -> jax.Array:
     """Keeps XLA from computing values again wherever they are read; see ``lrtrain.step`` for what else that takes."""
-    return lax.optimization_barrier(values)
+    staged: jax.Array = lax.optimization_barrier(values)
+    return staged
 
 
 def _padded_images(x: jax.Array, pads: _Pads, out_shape: Sequence[int]) -> jax.Array:
@@ -136,7 +138,7 @@ def _sees_something(padded: jax.Array, shape: Sequence[int]) -> jax.Array:
     something = _stage(joined != 0)
     places = [(i, j) for i in range(_KERNEL) for j in range(_KERNEL)]
     views = [something[i : i + shape[0], j : j + shape[1]] for i, j in places]
-    return _stage(functools.reduce(jnp.logical_or, views)).transpose(2, 0, 1)[..., None]  # type: ignore[no-any-return]
+    return _stage(functools.reduce(jnp.logical_or, views)).transpose(2, 0, 1)[..., None]
 
 
 def _kernels(w: jax.Array) -> jax.Array:
@@ -148,7 +150,7 @@ def _kernels(w: jax.Array) -> jax.Array:
 
 def _product(images: jax.Array, kernels: jax.Array) -> jax.Array:
     """Multiplies at each of the 36 points, ``[36, tiles * N, C]`` with ``[36, C, O]``, and sums over the channels."""
-    return _stage(lax.dot_general(images, kernels, (((2,), (1,)), ((0,), (0,)))))  # type: ignore[no-any-return]
+    return _stage(lax.dot_general(images, kernels, (((2,), (1,)), ((0,), (0,)))))
 
 
 def _correlation(images: jax.Array, outputs: jax.Array) -> jax.Array:
@@ -156,8 +158,8 @@ def _correlation(images: jax.Array, outputs: jax.Array) -> jax.Array:
     over_tiles = (((1,), (1,)), ((0,), (0,)))
     # Eigen copies the left operand to transpose it, so that is the smaller one.
     if images.shape[-1] <= outputs.shape[-1]:
-        return _stage(lax.dot_general(images, outputs, over_tiles))  # type: ignore[no-any-return]
-    return _stage(lax.dot_general(outputs, images, over_tiles)).swapaxes(1, 2)  # type: ignore[no-any-return]
+        return _stage(lax.dot_general(images, outputs, over_tiles))
+    return _stage(lax.dot_general(outputs, images, over_tiles)).swapaxes(1, 2)
 
 
 def _outputs(products: jax.Array, examples: int, shape: Sequence[int]) -> jax.Array:
@@ -181,7 +183,7 @@ def _padded(x: jax.Array, lows: Sequence[int], sizes: Sequence[int]) -> jax.Arra
     """Puts ``x[N, H, W, C]`` into zeros ``[*sizes, N, C]``, with so many of them before it."""
     pads = [(low, size - low - n, 0) for low, size, n in zip(lows, sizes, x.shape[1:3], strict=True)]
     moved = x.transpose(1, 2, 0, 3)
-    return _stage(lax.pad(moved, jnp.zeros((), x.dtype), [*pads, (0, 0, 0), (0, 0, 0)]))  # type: ignore[no-any-return]
+    return _stage(lax.pad(moved, jnp.zeros((), x.dtype), [*pads, (0, 0, 0), (0, 0, 0)]))
 
 
 def _at_points(padded: jax.Array, matrix: Matrix, first: Sequence[int], shape: Sequence[int]) -> jax.Array:
@@ -209,4 +211,4 @@ def _combined(matrix: Matrix, parts: Sequence[jax.Array], axis: int) -> jax.Arra
         functools.reduce(jnp.add, [float(factor) * part for factor, part in zip(row, parts, strict=True) if factor])
         for row in matrix
     ]
-    return _stage(jnp.stack(sums, axis))  # type: ignore[no-any-return]
+    return _stage(jnp.stack(sums, axis))

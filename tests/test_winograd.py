@@ -104,7 +104,7 @@ OTHERS: list[tuple[str, dict[str, Any]]] = [
 def applies(**given: Any) -> bool:
     given = {**APPLIES, "dtype": jnp.float32, "precision": None, **given}
     x, w = (jax.ShapeDtypeStruct(given[name], given["dtype"]) for name in ("images", "kernel"))
-    return winograd.applies(x, w, given["pads"], given["precision"])  # type: ignore[arg-type]
+    return winograd.applies(x, w, given["pads"], given["precision"])
 
 
 def test_where_it_is_taken() -> None:
