@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import jax
 
@@ -28,10 +28,13 @@ from benchmarks.competitors import Train
 from benchmarks.competitors.bare_loop import around
 from benchmarks.on_step_plugin import installed
 from benchmarks.problem import ALL_EXAMPLES, BATCH, FIRST_STEPS, LEARNING_RATE, Problem, Round
-from lrtrain.cli.progress import OnTerminal
+from lrtrain.cli.progress import OnTerminal, make_bar
 from lrtrain.context import EpochInfo
 from lrtrain.engine import Engine
 from lrtrain.reporting import Begin
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 _SCHEDULE = f"constant(value={LEARNING_RATE})"
 
@@ -157,16 +160,15 @@ class _Reporter(OnTerminal):
 
 
 @contextlib.contextmanager
-def _bar() -> Iterator[Any]:
-    """Makes the command line's kind of bar, on a terminal that nobody sees."""
+def _bar() -> Iterator[Progress]:
+    """Makes the command line's bar, on a terminal that nobody sees."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[detail]}"), TimeRemainingColumn())
-    with Path("/dev/null").open("w", encoding="utf-8") as nowhere:
-        terminal: TextIO = nowhere
-        with Progress(*columns, console=Console(file=terminal, force_terminal=True, width=120)) as bar:
-            yield bar
+    with (
+        Path("/dev/null").open("w", encoding="utf-8") as nowhere,
+        make_bar(Console(file=nowhere, force_terminal=True, width=120)) as bar,
+    ):
+        yield bar
 
 
 @dataclass

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lrtrain.cli.ending import LastWords
+from lrtrain.cli.progress import FRAMES_PER_SECOND
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -124,7 +125,14 @@ def _bar() -> Progress:
     )
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("runs"))
-    return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True)
+    return Progress(
+        *columns,
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        refresh_per_second=FRAMES_PER_SECOND,
+    )
 
 
 def forecast_lines(plan: Plan, forecast: Forecast) -> Iterator[str]:

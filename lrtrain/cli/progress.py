@@ -15,9 +15,13 @@ from lrtrain.context import EpochInfo, StepInfo
 from lrtrain.reporting import Begin
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress
 
     from lrtrain.training import RunResult
+
+# A frame takes more than a millisecond of a core, and training has use for every core.
+FRAMES_PER_SECOND = 2
 
 
 def how_to_go_on(directory: Path | None) -> str:
@@ -33,7 +37,7 @@ def make_reporter(*, quiet: bool) -> Iterator[Quiet]:
     if quiet:
         yield Quiet()
     elif sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
-        with _bar() as bar:
+        with make_bar() as bar:
             yield OnTerminal(bar)
     else:
         yield InLines()
@@ -124,7 +128,8 @@ class OnTerminal(Quiet):
         self._bar.console.print(_epoch_line(epoch, examples_per_second), highlight=False, markup=False)
 
 
-def _bar() -> Progress:
+def make_bar(console: Console | None = None) -> Progress:
+    """Returns the bar; without a console it is drawn on standard error."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
@@ -134,8 +139,9 @@ def _bar() -> Progress:
         MofNCompleteColumn(),
         TextColumn("{task.fields[detail]}", markup=False),
         TimeRemainingColumn(compact=True),
-        console=Console(stderr=True),
+        console=console or Console(stderr=True),
         transient=True,
+        refresh_per_second=FRAMES_PER_SECOND,
         # Loading a data set takes sys.stdout for a while; the bar must not.
         redirect_stdout=False,
     )
