@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,46 +93,84 @@ class Restored:
     unsound: tuple[str, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class _Taken:
+    """What a checkpoint is going to hold, on the host."""
+
+    state: TrainState
+    table: NDArray[np.float32]
+    progress: Progress
+    first: Callable[[], object]
+
+
 class Checkpoints:
     """The checkpoints of one run: the last three and the one with the best test accuracy are kept.
 
-    Saving returns as soon as the arrays are copied; a write that fails shows at the next save or at `wait`.
+    `save` takes a copy, and `write` begins to write it: the devices can have their next steps in between. A write that
+    fails shows at the next one or at `wait`.
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._manager: CheckpointManager | None = None
+        self._taken: _Taken | None = None
 
-    def save(self, state: TrainState, table: NDArray[np.float32], progress: Progress) -> None:
-        """Saves a checkpoint of ``progress.step``, unless there is one.
+    def save(
+        self,
+        state: TrainState,
+        table: NDArray[np.float32],
+        progress: Progress,
+        *,
+        first: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Takes a copy of what the checkpoint of ``progress.step`` holds; `write` writes it, unless there is one.
 
         Args:
           state: the training state, on the devices; it may be used up as soon as this returns.
           table: learning rates of the whole run, float32[total_steps].
           progress: all else.
+          first: called right before it is written, which it is not if this raises.
 
         Raises:
           TrainingError: an earlier checkpoint could not be written.
         """
         import jax
         import numpy as np
+
+        self.write()
+        # On the host, because copying on the devices, and Orbax's slices of what several of them hold, compile a
+        # program for every shape.
+        self._taken = _Taken(jax.tree.map(np.array, state), table, progress, first)
+
+    def write(self) -> None:
+        """Begins to write what was taken last, unless that has been done; it goes on in the background.
+
+        `wait` and `close` do so too.
+
+        Raises:
+          TrainingError: an earlier checkpoint could not be written.
+        """
+        import jax
         import orbax.checkpoint as ocp
 
+        taken, self._taken = self._taken, None
+        if taken is None:
+            return
+        taken.first()
+        progress, table = taken.progress, taken.table
         if progress.step in self._open().all_steps():
             return
-        # The next step takes over the state's memory while the checkpoint is still being written. On the host, because
-        # copying on the devices, and Orbax's slices of what several of them hold, compile a program for every shape.
-        copied = jax.tree.map(np.array, state)
         values = {**progress.to_json(), "fingerprint": fingerprint(table), "version": VERSION}
+        checksum = digest(values, [*jax.tree.leaves(taken.state), table])
         accuracy = progress.history[-1].test_accuracy if progress.history and not progress.epoch_losses else 0.0
         # Torn by an interrupt, Orbax goes on in a thread that it has forgotten, and fails there when it is closed.
         with failures_named(self._directory), interrupts_held_back():
             self._open().save(
                 progress.step,
                 args=ocp.args.Composite(
-                    state=ocp.args.StandardSave(copied),
+                    state=ocp.args.StandardSave(taken.state),
                     learning_rates=ocp.args.ArraySave(table),
-                    progress=ocp.args.JsonSave({**values, "sha256": digest(values, [*jax.tree.leaves(copied), table])}),
+                    progress=ocp.args.JsonSave({**values, "sha256": checksum}),
                 ),
                 metrics={"test_accuracy": accuracy},
             )
@@ -222,16 +260,20 @@ class Checkpoints:
 
     def wait(self) -> None:
         """Waits until all checkpoints are on disk; raises TrainingError when one could not be written."""
+        self.write()
         if self._manager is not None:
             with failures_named(self._directory):
                 self._manager.wait_until_finished()
 
     def close(self) -> None:
         """Waits, and lets go of Orbax's threads."""
-        if self._manager is not None:
-            with failures_named(self._directory):
-                self._manager.close()
-            self._manager = None
+        try:
+            self.write()
+        finally:
+            if self._manager is not None:
+                with failures_named(self._directory):
+                    self._manager.close()
+                self._manager = None
 
     def _paths(self) -> dict[int, Path]:
         # Orbax gives a checkpoint this name when it is whole; before, it has a suffix.

@@ -170,6 +170,7 @@ class Loop:
         rates = self._rates(self._step, self._step + len(weights))
         self._state, losses = self._setup.engine.run_steps(self._state, examples, weights, rates)
         self._setup.meanwhile()
+        self._setup.checkpoints.write()
         self._settle()
         self._waiting = _Piece(self._step, rates, weights.sum(axis=1), losses)
         self._step += len(weights)
@@ -294,8 +295,11 @@ class Loop:
             stopped=self._stop,
             asked=tuple((step, asked.factor, asked.stop) for step, asked in self._asked.items()),
         )
-        self._setup.logs.sync()
-        self._setup.checkpoints.save(self._state, self._setup.run.learning_rates, progress)
+        run, checkpoints = self._setup.run, self._setup.checkpoints
+        checkpoints.save(self._state, run.learning_rates, progress, first=self._setup.logs.sync)
+        # It is written beside the next steps. Several processes would wait for these, as they meet on their devices.
+        if not self._setup.processes.alone:
+            checkpoints.write()
         self._pace.saved()
 
     def _diverged(self, what: str, rate: float) -> TrainingError:

@@ -216,7 +216,9 @@ class RunLogs:
             raise TrainingError(f"{self._run_dir.path} has been removed while the run was writing to it")
         with refusals_named(self._run_dir.path):
             for file in (self._metrics, self._steps_file):
-                os.fsync(file.fileno())
+                # A run that an error has ended writes its last checkpoint after its logs are closed.
+                if not file.closed:
+                    os.fsync(file.fileno())
 
     def _open(self, path: Path) -> TextIO:
         return self._files.enter_context(path.open("a", encoding="utf-8", newline=""))

@@ -67,8 +67,9 @@ def test_a_checkpoint_is_whole_when_an_interrupt_comes_while_it_is_begun(tmp_pat
 
     manager.save = interrupted
     state, table = {"kernel": np.arange(6.0, dtype=np.float32)}, np.full(4, 0.1, np.float32)
+    checkpoints.save(state, table, Progress(2, 1.0, 0))
     with pytest.raises(KeyboardInterrupt):
-        checkpoints.save(state, table, Progress(2, 1.0, 0))
+        checkpoints.write()
     checkpoints.close()
     again = Checkpoints(tmp_path / "checkpoints")
     progress, values = again.restore_progress()

@@ -13,11 +13,13 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from orbax.checkpoint import CheckpointManager
 
 import lrtrain
 from lrtrain.checkpoint import Checkpoints, Progress
 from lrtrain.checkpoint_rule import CheckpointRule
 from lrtrain.context import StepInfo
+from lrtrain.engine import Engine, TrainState
 from lrtrain.errors import RunDirError, ScheduleError, TrainingError, UsageError
 from lrtrain.interrupts import Terminated
 from lrtrain.pace import Pace
@@ -313,3 +315,48 @@ def test_what_the_system_refuses_is_one_sentence(
 def test_progress_comes_back_as_it_was() -> None:
     progress = dataclasses.replace(Progress(40, 0.7, 1), asked=((48, 0.1 + 0.2, None), (64, 1.0, "enough")))
     assert Progress.from_json(json.loads(json.dumps(progress.to_json()))).to_json() == progress.to_json()
+
+
+def test_a_run_that_fails_right_after_an_epoch_has_its_checkpoint(
+    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The checkpoint is written beside the next steps, and these cannot begin.
+    run_steps = Engine.run_steps
+
+    def fails_in_the_third_epoch(engine: Engine, state: TrainState, examples: Any, *rest: Any) -> Any:
+        if len(examples) and int(state.step) == 72:
+            raise MemoryError("none left")
+        return run_steps(engine, state, examples, *rest)
+
+    lrtrain.train(SPEC, run_dir=tmp_path / "whole", **options)
+    with monkeypatch.context() as patch:
+        patch.setattr(Engine, "run_steps", fails_in_the_third_epoch)
+        with pytest.raises(MemoryError, match="none left"):
+            lrtrain.train(SPEC, run_dir=tmp_path / "failed", **options)
+    checkpoints = sorted(path.name for path in (tmp_path / "failed" / "checkpoints").glob("step_*"))
+    assert checkpoints == ["step_36", "step_72"]
+    lrtrain.train(run_dir=tmp_path / "failed", resume=True)
+    assert_same_run(tmp_path / "whole", tmp_path / "failed")
+
+
+def test_a_checkpoint_is_written_beside_the_next_steps(
+    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+
+    def noted(kind: type, name: str) -> None:
+        function = getattr(kind, name)
+
+        def call(*args: Any, **named: Any) -> Any:
+            done.append(name)
+            return function(*args, **named)
+
+        monkeypatch.setattr(kind, name, call)
+
+    monkeypatch.setattr("lrtrain.pace.PIECE_SECONDS", 1e9)
+    noted(Engine, "run_steps")
+    noted(CheckpointManager, "save")
+    lrtrain.train(SPEC, run_dir=tmp_path / "run", **options)
+    # In an epoch 16, 16 and 4 steps; the first one begins with a single step, before anything is known of their time.
+    whole = ["run_steps", "save", "run_steps", "run_steps"]
+    assert done[-9:] == [*whole, *whole, "save"]
