@@ -49,6 +49,11 @@ class Problem(NamedTuple):
         return slice(begin, begin + BATCH)
 
 
+def steps_per_epoch(problem: Problem) -> int:
+    """Returns the batches of an epoch, the last one not full."""
+    return -(-len(problem.train.labels) // BATCH)
+
+
 class Round(NamedTuple):
     """What a competitor says of one round."""
 

@@ -19,7 +19,7 @@ from benchmarks.competitors import (
 from benchmarks.options import Options
 from benchmarks.problem import FLOP_PER_STEP
 from benchmarks.table import Row, Table, number
-from benchmarks.targets import Measured, Target, at_least, at_most, exactly
+from benchmarks.targets import Measured, Target, at_least, exactly
 from benchmarks.workers import Outcome, interleaved
 
 _TORCH = (EAGER, CHANNELS_LAST, COMPILED)
@@ -32,9 +32,7 @@ def measure(options: Options) -> Measured:
     expected = outcomes[BARE].loss
     rows = [_row(name, outcome, outcomes[LIMIT].seconds, expected) for name, outcome in outcomes.items()]
     table = Table("Training step", "ms", rows, _about(options, outcomes[LIMIT]), LRTRAIN)
-    beside = _beside_bare(outcomes)
-    targets = [*_against_others(table), *_overhead(outcomes), _compilations(outcomes[LRTRAIN])]
-    return Measured([table, beside] if beside.rows else [table], targets)
+    return Measured([table], [*_against_others(table), _compilations(outcomes[LRTRAIN])])
 
 
 def _row(name: str, outcome: Outcome, limits: list[float], expected: float | None) -> Row:
@@ -89,44 +87,6 @@ def _against_others(table: Table) -> list[Target]:
         at_least(f"as fast as the {TUTORIAL}", _times(table, TUTORIAL, LRTRAIN), 5, "times"),
         at_least("of the arithmetic limit (aim: 60 %)", None if share is None else share * 100, 40, "%"),
     ]
-
-
-def _beside_bare(outcomes: dict[str, Outcome]) -> Table:
-    """Returns what lrtrain and a bare loop took in turn in one and the same process."""
-    rows = []
-    for name in (LRTRAIN, ON_STEP):
-        if outcomes[name].bare:
-            rows.append(Row(f"bare loop in the process of `{name}`", [each * 1e3 for each in outcomes[name].bare]))
-            rows.append(Row(name, [each * 1e3 for each in outcomes[name].seconds], _said_over(outcomes[name])))
-    about = (
-        "The same epochs, with a bare loop's steps around them: right before and right after each epoch of lrtrain a "
-        "loop with no logs, hooks, bar or checkpoint goes through half of one with the same engine in the same "
-        "process; a round's figure is lrtrain's time over the mean of the two, and the median of the rounds counts. "
-        "Two processes that run the same program differ by some 5% for as long as they live (compare `bare loop, "
-        "compiled step` above), and a machine's speed drifts by more from one epoch to the next."
-    )
-    return Table("What lrtrain adds to its step", "ms a step", rows, about)
-
-
-def _overhead(outcomes: dict[str, Outcome]) -> list[Target]:
-    return [
-        at_most("an epoch of lrtrain over one of the bare loop", _percent_over(outcomes[LRTRAIN]), 2, "%"),
-        at_most("the same with an on_step plugin", _percent_over(outcomes[ON_STEP]), 5, "%"),
-    ]
-
-
-def _said_over(outcome: Outcome) -> str:
-    rounds = _percents_over(outcome)
-    return f"{median(rounds):+.2f}% over the bare loop; by round {min(rounds):+.2f} to {max(rounds):+.2f}"
-
-
-def _percent_over(outcome: Outcome) -> float | None:
-    """Returns how much longer a step took than the bare loop's around it: the median of the rounds' own ratios."""
-    return median(_percents_over(outcome)) if outcome.bare else None
-
-
-def _percents_over(outcome: Outcome) -> list[float]:
-    return [(mine / bare - 1) * 100 for mine, bare in zip(outcome.seconds, outcome.bare, strict=True)]
 
 
 def _compilations(outcome: Outcome) -> Target:

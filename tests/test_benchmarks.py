@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import processes, workers
+from benchmarks import processes, rows_overhead, workers
 from benchmarks.__main__ import GROUPS, parser
 from benchmarks.competitors import BARE, COMPETITORS, EPOCH, LIMIT
 from benchmarks.options import ROOT, Options
@@ -219,6 +219,17 @@ def test_competitors_train_the_same(name: str, options: Options, expected: np.nd
     losses = np.array([np.mean(some) for some in first_rounds(name, options)])
     np.testing.assert_allclose(losses, expected, rtol=2e-4)
     assert losses[1] < losses[0]
+
+
+@pytest.mark.slow
+def test_what_lrtrain_adds_is_timed_beside_a_bare_loop(options: Options) -> None:
+    outcomes = workers.interleaved(list(rows_overhead.COMPETITORS), options, rows_overhead.__name__)
+    losses = [outcome.loss for outcome in outcomes.values()]
+    np.testing.assert_allclose(losses, losses[0], rtol=2e-4)
+    for outcome in outcomes.values():
+        assert outcome.missing is None
+        assert len(outcome.seconds) == len(outcome.bare) == options.rounds
+        assert min(*outcome.seconds, *outcome.bare) > 0
 
 
 # ------------------------------------------------------------------------------------------------------------ processes

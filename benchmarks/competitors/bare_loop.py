@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from benchmarks.competitors import EPOCH, Train
-from benchmarks.problem import BATCH, LEARNING_RATE, Problem, Round
+from benchmarks.problem import BATCH, LEARNING_RATE, Problem, Round, steps_per_epoch
 from lrtrain.devices import select_devices
 from lrtrain.engine import Engine, TrainState
 from lrtrain.model import CNN
@@ -27,7 +27,20 @@ def make_one_device(problem: Problem) -> Train:
 
 def make_on(problem: Problem, devices: Sequence[jax.Device]) -> Train:
     engine = engine_on(problem, devices)
-    return around(engine, engine.place(engine.init(0)._replace(params=problem.params)), len(problem.train.labels))
+    return around(engine, _begin(engine, problem), len(problem.train.labels))
+
+
+def make_between(problem: Problem) -> Train:
+    """A bare loop that is compared with itself, half an epoch before and half an epoch after."""
+    engine = engine_on(problem, select_devices(None, BATCH))
+    examples, half = len(problem.train.labels), max(1, steps_per_epoch(problem) // 2)
+    train, beside = (around(engine, _begin(engine, problem), examples) for _ in range(2))
+
+    def between(steps: int) -> Round:
+        before, whole, after = beside(half), train(steps), beside(half)
+        return whole._replace(bare=(before.seconds + after.seconds) / 2)
+
+    return between
 
 
 def around(engine: Engine, state: TrainState, examples: int) -> Train:
@@ -48,6 +61,10 @@ def around(engine: Engine, state: TrainState, examples: int) -> Train:
         return Round(seconds / steps, np.concatenate([np.asarray(some) for some in losses]).tolist())
 
     return train
+
+
+def _begin(engine: Engine, problem: Problem) -> TrainState:
+    return engine.place(engine.init(0)._replace(params=problem.params))
 
 
 def engine_on(problem: Problem, devices: Sequence[jax.Device]) -> Engine:

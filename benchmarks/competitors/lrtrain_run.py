@@ -3,9 +3,9 @@
 A round is the time from one end of an epoch to the next: the checkpoint of the epoch before, the steps, logs, hooks
 and the bar. The evaluation is taken out, by the clock around `Engine.evaluate`: the other competitors have none.
 
-A bare loop goes through half an epoch right before and right after, with the same engine in the same process: two
-processes that run the same program differ by some 5% for as long as they live, and a machine's speed drifts by more
-within a minute; both are more than what is to be told apart here.
+Where that is asked for, a bare loop goes through half an epoch right before and right after, with the same engine in
+the same process: two processes that run the same program differ by some 5% for as long as they live, and a machine's
+speed drifts by more within a minute; both are more than what is to be told apart here.
 """
 
 from __future__ import annotations
@@ -44,16 +44,27 @@ def make(problem: Problem) -> Train:
     return Halting(problem, [_SCHEDULE])
 
 
+def make_beside_bare(problem: Problem) -> Train:
+    """The main job, with a bare loop before and after each epoch."""
+    return Halting(problem, [_SCHEDULE], bare=True)
+
+
 def make_with_on_step(problem: Problem) -> Train:
     """The same, with a plugin that looks at every loss."""
     return Halting(problem, [_SCHEDULE, installed(problem.directory)])
 
 
+def make_with_on_step_beside_bare(problem: Problem) -> Train:
+    """Both."""
+    return Halting(problem, [_SCHEDULE, installed(problem.directory)], bare=True)
+
+
 class Halting:
     """A run in a thread of its own, which goes on for an epoch when it is called."""
 
-    def __init__(self, problem: Problem, plugins: list[str]) -> None:
+    def __init__(self, problem: Problem, plugins: list[str], *, bare: bool = False) -> None:
         self._problem = problem
+        self._has_bare = bare
         self._plugins = plugins
         self._line = _Line()
         self._thread = threading.Thread(target=self._train, daemon=True)
@@ -89,7 +100,7 @@ class Halting:
                     train_size=None if examples == ALL_EXAMPLES else examples,
                     shuffle=False,
                     run_dir=tempfile.mkdtemp(prefix="run-", dir=self._problem.directory),
-                    reporter=_Reporter(bar, self._line, evaluations, compiled),
+                    reporter=_Reporter(bar, self._line, evaluations, compiled, bare=self._has_bare),
                 )
         except Exception as error:
             self._line.said.put(error)
@@ -115,13 +126,16 @@ class _Reporter(OnTerminal):
     After the last one too: what comes at the end of a run would disturb whoever is timed next.
     """
 
-    def __init__(self, bar: Any, line: _Line, evaluations: Evaluations, compiled: list[str]) -> None:
+    def __init__(
+        self, bar: Progress, line: _Line, evaluations: Evaluations, compiled: list[str], *, bare: bool
+    ) -> None:
         super().__init__(bar)
         self._progress = bar
         self._line = line
         self._evaluations = evaluations
         self._compiled = compiled
         self._began = 0.0
+        self._has_bare = bare
         self._bare: Train | None = None
         self._bare_before = 0.0
 
@@ -134,7 +148,7 @@ class _Reporter(OnTerminal):
         super().epoch_ended(epoch, examples_per_second)
         seconds = time.perf_counter() - self._began - sum(self._evaluations.seconds)
         losses = _first_losses(self._run.directory) if epoch.epoch == 0 else [epoch.train_loss]
-        bare = (self._bare_before + self._bare_half()) / 2
+        bare = (self._bare_before + self._bare_half()) / 2 if self._has_bare else None
         self._line.said.put(Round(seconds / self._run.steps_per_epoch, losses, len(self._compiled), bare))
         self._halt(self._run.epochs - epoch.epoch - 1)
 
@@ -142,7 +156,7 @@ class _Reporter(OnTerminal):
         engine = self._evaluations.engine
         # The bar's thread would draw meanwhile.
         self._progress.stop()
-        if engine is None:
+        if engine is None or not self._has_bare:
             return 0.0
         self._bare = self._bare or around(engine, engine.init(0), self._examples)
         return self._bare(max(1, self._run.steps_per_epoch // 2)).seconds
