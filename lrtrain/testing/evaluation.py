@@ -13,6 +13,8 @@ from lrtrain.schedules import host_device
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_AT_ONCE = 512
+
 
 def exact_values(schedules: Sequence[Schedule], steps: int) -> list[NDArray[np.float64]]:
     """Returns each schedule at steps 0 to ``steps - 1`` in float64, operation by operation, as a table rounds it."""
@@ -71,10 +73,18 @@ def same(one: Schedule, other: Schedule, steps: int) -> bool:
 def _exact(built: Schedule, steps: int) -> NDArray[np.float64]:
     import jax
 
-    counts = np.arange(steps, dtype=np.int64)
     with jax.enable_x64(True), jax.default_device(host_device()):
         try:
-            values = np.asarray(jax.vmap(built)(counts), np.float64)
+            values = np.asarray(mapped(built, steps, np.int64), np.float64)
         except Exception:  # noqa: BLE001  # plain Python
-            values = np.array([float(built(step)) for step in counts.tolist()])
+            values = np.array([float(built(step)) for step in range(steps)])
     return np.broadcast_to(values, (steps,))
+
+
+def mapped(built: Schedule, steps: int, kind: type[np.integer[Any]]) -> NDArray[Any]:
+    """Returns a schedule at steps 0 to ``steps - 1``, of that type, operation by operation."""
+    import jax
+
+    # Every operation is compiled for each length of its arrays, so most have the same one.
+    counts = np.arange(-(-steps // _AT_ONCE) * _AT_ONCE, dtype=kind)
+    return np.broadcast_to(np.asarray(jax.vmap(built)(counts)), counts.shape)[:steps]
