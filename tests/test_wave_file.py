@@ -72,6 +72,16 @@ class CutOff(Unheard):
             raise KeyboardInterrupt
 
 
+class Noting(Unheard):
+    """Keeps what a user is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def noted(self, text: str) -> None:
+        self.notes.append(text)
+
+
 @pytest.fixture
 def delivered(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Collects the first step of each chunk that is trained."""
@@ -122,7 +132,9 @@ def test_it_goes_on_from_the_last_epoch_to_the_same_bits(
     file = cut_off(plan, tmp_path / "torn", epochs)
     (file.parent / f".{file.name}.1234").touch()
     delivered.clear()
-    again = compare_plan(None, directory=tmp_path / "torn", resume=True)
+    reporter = Noting()
+    again = compare_plan(None, directory=tmp_path / "torn", resume=True, reporter=reporter)
+    assert reporter.notes == []
     assert min(delivered) == epochs * STEPS_PER_EPOCH
     assert files(again) == files(whole)
     assert not list(file.parent.glob("*wave*"))
@@ -156,9 +168,13 @@ def test_what_is_not_sound_begins_anew(
     plan: Plan, tmp_path: Path, delivered: list[int], harm: Callable[[Path], None]
 ) -> None:
     whole = compare_plan(plan, directory=tmp_path / "whole")
-    harm(cut_off(plan, tmp_path / "torn", 2))
+    file = cut_off(plan, tmp_path / "torn", 2)
+    harm(file)
     delivered.clear()
-    again = compare_plan(None, directory=tmp_path / "torn", resume=True)
+    reporter = Noting()
+    again = compare_plan(None, directory=tmp_path / "torn", resume=True, reporter=reporter)
+    said = f"{file} is damaged or of another version: the runs that were being trained begin anew"
+    assert reporter.notes == ([] if harm is Path.unlink else [said])
     assert min(delivered) == 0
     assert files(again) == files(whole)
 
@@ -210,7 +226,10 @@ def test_lost_logs_of_one_run_leave_the_others(plan: Plan, tmp_path: Path, deliv
     whole = compare_plan(plan, directory=tmp_path / "whole")
     lose_lines(cut_off(plan, tmp_path / "torn", 2))
     delivered.clear()
-    again = compare_plan(None, directory=tmp_path / "torn", resume=True)
+    reporter = Noting()
+    again = compare_plan(None, directory=tmp_path / "torn", resume=True, reporter=reporter)
+    (note,) = reporter.notes
+    assert note.startswith("1 of the 2 runs that were being trained begin anew: their logs, schedules or versions")
     assert delivered[0] == 2 * STEPS_PER_EPOCH
     assert 0 in delivered
     assert files(again) == files(whole)

@@ -63,6 +63,10 @@ class InLines:
         for line in forecast_lines(plan, forecast):
             self.say(line)
 
+    def noted(self, text: str) -> None:
+        """Prints it."""
+        self.say(text)
+
     def stepped(self, steps: int) -> None:
         """Nothing: a line for each chunk would be too many."""
 

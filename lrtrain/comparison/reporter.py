@@ -44,6 +44,9 @@ class CompareReporter(Protocol):
     def planned(self, plan: Plan, forecast: Forecast) -> None:
         """Training begins."""
 
+    def noted(self, text: str) -> None:
+        """Something that the user should know of, such as work that was lost."""
+
     def stepped(self, steps: int) -> None:
         """The runs that train at the moment have each done so many steps more."""
 
@@ -61,6 +64,9 @@ class Unheard:
         """Tells nothing."""
 
     def planned(self, plan: Plan, forecast: Forecast) -> None:
+        """Tells nothing."""
+
+    def noted(self, text: str) -> None:
         """Tells nothing."""
 
     def stepped(self, steps: int) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from lrtrain.comparison.data import Data
 from lrtrain.comparison.member import Member, prepare
 from lrtrain.comparison.plan import Plan
+from lrtrain.comparison.reporter import CompareReporter
 from lrtrain.comparison.store import Store
 from lrtrain.comparison.trial import Outcome, Trial
 from lrtrain.comparison.wave_file import Saved, WaveFile
@@ -91,7 +92,7 @@ class Trainer:
         return float(self.epochs * (self.steps_per_epoch * stepping / steps + evaluating))
 
     def train(
-        self, trials: Sequence[Trial], store: Store, process: int, tick: Callable[[int], None]
+        self, trials: Sequence[Trial], store: Store, process: int, reporter: CompareReporter
     ) -> Iterator[list[Outcome]]:
         """Trains trials, wave after wave, and yields the outcomes of each wave.
 
@@ -99,10 +100,10 @@ class Trainer:
           trials: the runs. Those that were saved together when they were cut off go on together, and come first.
           store: where their files are.
           process: this one's number among those that train.
-          tick: called with the number of steps done by a wave, now and then.
+          reporter: is told the steps that a wave has done, now and then, and which runs begin anew that were saved.
         """
-        file, left = WaveFile(store.wave(process)), list(trials)
-        wave = self._taken_up(file, left, store)
+        file, left, tick = WaveFile(store.wave(process)), list(trials), reporter.stepped
+        wave = self._taken_up(file, left, store, reporter.noted)
         if wave is not None:
             tick(wave.epochs * self.steps_per_epoch)
             yield self._to_the_end(wave, file, tick)
@@ -130,7 +131,9 @@ class Trainer:
         state = self._population.init([member.trial.seed for member in members] or [self.plan.train.seed])
         return _Wave(members, state, 0, began), outcomes
 
-    def _taken_up(self, file: WaveFile, wanted: Sequence[Trial], store: Store) -> _Wave | None:
+    def _taken_up(
+        self, file: WaveFile, wanted: Sequence[Trial], store: Store, note: Callable[[str], None]
+    ) -> _Wave | None:
         """Takes up those of the runs that were saved together; None if there are none whose files are sound."""
         if not file.path.exists():
             return None
@@ -138,10 +141,16 @@ class Trainer:
         like = self._population.init([self.plan.train.seed])
         saved = file.load(self._population.leaves(like))
         if saved is None:
+            note(f"{file.path} is damaged or of another version: the runs that were being trained begin anew")
             return None
         places = [place for place, trial in enumerate(saved.trials) if trial in wanted]
         found = [(place, self._fitting(saved.trials[place], saved.members[place], store)) for place in places]
         fitting = [(place, member) for place, member in found if member is not None][: self.width]
+        if lost := len(places) - len(fitting):
+            note(
+                f"{lost} of the {len(places)} runs that were being trained begin anew: their logs, schedules or "
+                f"versions are no longer those of {file.path}, or fewer than then are trained at once"
+            )
         if not fitting:
             return None
         for place, member in fitting:

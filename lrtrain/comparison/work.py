@@ -62,7 +62,7 @@ class Work:
         ours = self._share(trials)
 
         def train() -> list[str]:
-            for outcomes in self._trainer.train(ours, self._store, self._processes.index, self._reporter.stepped):
+            for outcomes in self._trainer.train(ours, self._store, self._processes.index, self._reporter):
                 for outcome in outcomes:
                     self._store.add(self._plan, outcome)
                     mine.append(outcome)
