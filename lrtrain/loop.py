@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import math
 import shlex
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lrtrain.checkpoint import Checkpoints, Progress
+from lrtrain.checkpoint import Checkpoints
 from lrtrain.checkpoint_rule import CheckpointRule
+from lrtrain.chunks import chunks, part_of
 from lrtrain.config import TrainConfig
 from lrtrain.context import EpochInfo, RunInfo, StepInfo
 from lrtrain.distributed import Processes
@@ -24,6 +24,7 @@ from lrtrain.hooks import Observers, Requests
 from lrtrain.interrupts import Ending
 from lrtrain.order import epoch_order
 from lrtrain.pace import Pace
+from lrtrain.progress import Progress
 from lrtrain.reporting import Reporter
 from lrtrain.run_dir import Logs
 
@@ -159,7 +160,7 @@ class Loop:
             if self._setup.ending.asked:
                 return False
             part = slice(begin - first, until - first)
-            self._send(_part(examples, part), weights[part])
+            self._send(part_of(examples, part), weights[part])
             # At the end of an epoch comes the checkpoint that has its evaluation.
             if until % self._setup.run.steps_per_epoch and self._is_checkpoint_due():
                 self._settle()
@@ -310,34 +311,3 @@ class Loop:
             else "there is no checkpoint yet"
         )
         return TrainingError(f"{what}, at a learning rate of {rate:g}: a lower one is needed ({kept})")
-
-
-def chunks(
-    engine: Engine, stream: Stream | None, order: NDArray[np.int32], weights: NDArray[np.float32], done: int = 0
-) -> Generator[tuple[Examples, NDArray[np.float32]], None, None]:
-    """Yields what the engine takes of the examples of each chunk, and their weights.
-
-    Args:
-      engine: what is going to run them.
-      stream: where the examples come from if the devices do not hold them; closing the generator ends the reading.
-      order: int32[steps, batch], which examples.
-      weights: float32[steps, batch], 0 for an example that fills up its batch.
-      done: steps that are passed over; if they end within a chunk, the rest of it comes first.
-    """
-    size = engine.chunk_steps
-    bounds = sorted({done, *range(done + size - done % size, len(order), size), len(order)})
-    parts = [slice(*pair) for pair in itertools.pairwise(bounds)]
-    if stream is None:
-        yield from ((order[part], weights[part]) for part in parts)
-        return
-    alone = 1 if done % size else 0
-    for group in (parts[:alone], parts[alone:]):
-        if group:
-            whole = slice(group[0].start, group[-1].stop)
-            with contextlib.closing(stream.chunks(order[whole], weights[whole], size)) as streamed:
-                for part, examples in zip(group, streamed, strict=True):
-                    yield examples, weights[part]
-
-
-def _part(examples: Examples, part: slice) -> Examples:
-    return (examples[0][part], examples[1][part]) if isinstance(examples, tuple) else examples[part]

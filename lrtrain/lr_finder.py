@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lrtrain.canary import check_jaxlib
+from lrtrain.chunks import chunks
 from lrtrain.config import TrainConfig, TrainOptions
 from lrtrain.context import StepInfo
 from lrtrain.devices import select_devices
 from lrtrain.errors import TrainingError, UsageError
 from lrtrain.from_config import keep_compiled, load_data, make_engine, stream_of
-from lrtrain.loop import chunks
 from lrtrain.lr_curve import Curve, Recorder, Suggestion, obstacle, suggest
 from lrtrain.order import epoch_order
 from lrtrain.plugins import activate

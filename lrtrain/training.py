@@ -12,18 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrtrain.canary import check_jaxlib
-from lrtrain.checkpoint import Checkpoints, Progress, Restored
-from lrtrain.checkpoint_rule import EVERY_EPOCH, CheckpointRule
+from lrtrain.checkpoint import Checkpoints, Restored
+from lrtrain.checkpoint_rule import CheckpointRule
 from lrtrain.config import TrainConfig, TrainOptions
 from lrtrain.context import EpochInfo, RunInfo
 from lrtrain.devices import select_devices
 from lrtrain.distributed import ALONE, Distributed, Processes, connect, losses_named, processes_connected
-from lrtrain.errors import RunDirError, UsageError
+from lrtrain.errors import UsageError
 from lrtrain.from_config import keep_compiled, load_data, make_engine, stream_of
 from lrtrain.hooks import Observers
 from lrtrain.interrupts import Ending, endings_noted
+from lrtrain.job import Job, new_job, resumed_job
 from lrtrain.loop import Loop, Setup
-from lrtrain.plugins import ActivePlugins, activate
+from lrtrain.progress import Progress
 from lrtrain.reporting import Begin, Reporter, Silent
 from lrtrain.resume import (
     ON_SCHEDULE_CHANGE,
@@ -31,14 +32,13 @@ from lrtrain.resume import (
     OnScheduleChange,
     Planned,
     check_same,
-    merge_config,
     plan_new,
     plan_resumed,
 )
-from lrtrain.run_dir import RunDir, make_run_dir, new_run_dir, now, refusals_named
+from lrtrain.run_dir import RunDir
+from lrtrain.run_head import describe, write_head
 from lrtrain.run_open import lock, open_checkpoints, open_logs
 from lrtrain.spec import Spec
-from lrtrain.versions import versions
 
 if TYPE_CHECKING:
     import jax
@@ -132,7 +132,7 @@ def train(  # noqa: PLR0913
     if distributed is not None:
         distributed.check()
     rule = None if checkpoint_every is None else CheckpointRule.parse(checkpoint_every)
-    job = _resumed(plugins, settings, run_dir, options) if resume else _new(plugins, settings, run_dir, options)
+    job = resumed_job(plugins, settings, run_dir, options) if resume else new_job(plugins, settings, run_dir, options)
     job = dataclasses.replace(job, rule=rule or job.rule)
     reporter = reporter or Silent()
     processes = _join(distributed, job.config, reporter)
@@ -159,50 +159,8 @@ def _how_to_go_on(run_dir: RunDir) -> str:
     return "nothing has been trained yet, so the run has to begin anew"
 
 
-@dataclass(frozen=True, eq=False)
-class _Job:
-    """What is to be done, once it has been checked as far as it can be without data or JAX."""
-
-    active: ActivePlugins
-    config: TrainConfig
-    run_dir: RunDir
-    stored: dict[str, Any] | None
-    rule: CheckpointRule = EVERY_EPOCH
-
-
-def _new(
-    plugins: Sequence[Spec | str | Mapping[str, Any]],
-    settings: Sequence[str],
-    run_dir: str | Path | None,
-    options: TrainOptions,
-) -> _Job:
-    config = TrainConfig(**options)
-    config.check()
-    active = activate(plugins, settings)
-    name = active.schedule_plugin().entry.name
-    return _Job(active, config, new_run_dir(Path(run_dir) if run_dir is not None else None, name), None)
-
-
-def _resumed(
-    plugins: Sequence[Spec | str | Mapping[str, Any]],
-    settings: Sequence[str],
-    run_dir: str | Path | None,
-    options: TrainOptions,
-) -> _Job:
-    if run_dir is None:
-        raise UsageError("--resume needs --run-dir DIR: the directory of the run to continue")
-    directory = RunDir(Path(run_dir).expanduser().absolute())
-    stored = directory.read_config()
-    config = merge_config(TrainConfig.from_json(stored["train"]), options)
-    config.check()
-    active = activate(plugins or stored["plugins"], settings, override=not plugins)
-    active.schedule_plugin()
-    rule = CheckpointRule.parse(stored.get("checkpoint_every", EVERY_EPOCH.text))
-    return _Job(active, config, directory, stored, rule)
-
-
 def _run(
-    job: _Job, processes: Processes, change: OnScheduleChange | None, reporter: Reporter, began: float
+    job: Job, processes: Processes, change: OnScheduleChange | None, reporter: Reporter, began: float
 ) -> RunResult:
     from lrtrain.data import find_dataset
 
@@ -227,8 +185,8 @@ def _run(
         restored = _restored(job, checkpoints, state)
         planned, progress = _plan(job, steps_per_epoch, restored, change)
         state = restored.state if restored is not None else state
-        config = _describe(job, planned, progress, devices, steps_per_epoch)
-        _write_head(job, config, progress, processes, held)
+        config = describe(job, planned, progress, devices, steps_per_epoch)
+        write_head(job, config, progress, processes, held)
         if restored is not None and restored.unsound:
             checkpoints.set_aside_after(progress.step, processes)
         run = RunInfo(job.run_dir.path, config, len(planned.values), steps_per_epoch, job.config.epochs, planned.values)
@@ -274,7 +232,7 @@ def _ending(processes: Processes) -> Iterator[Ending]:
         yield ending
 
 
-def _restored(job: _Job, checkpoints: Checkpoints, state: TrainState) -> Restored | None:
+def _restored(job: Job, checkpoints: Checkpoints, state: TrainState) -> Restored | None:
     """Returns the newest sound checkpoint; None for a run that begins, or died before it had one."""
     if job.stored is None:
         return None
@@ -297,7 +255,7 @@ def _note(restored: Restored | None, run_dir: RunDir) -> str | None:
 
 
 def _plan(
-    job: _Job, steps_per_epoch: int, restored: Restored | None, change: OnScheduleChange | None
+    job: Job, steps_per_epoch: int, restored: Restored | None, change: OnScheduleChange | None
 ) -> tuple[Planned, Progress]:
     """Returns the learning rates of the run and where it begins."""
     if job.stored is None or restored is None:
@@ -310,53 +268,6 @@ def _plan(
     before = Before(progress.step, restored.table, job.stored["schedule"], spec)
     planned = plan_resumed(job.active, steps_per_epoch, job.config.epochs, before, change)
     return planned, dataclasses.replace(progress, stopped=None)
-
-
-def _write_head(
-    job: _Job, config: dict[str, Any], progress: Progress, processes: Processes, held: contextlib.ExitStack
-) -> None:
-    """Makes the directory of a new run, or brings that of an old one to its checkpoint; writes what comes first."""
-    run_dir = job.run_dir
-    if job.stored is None:
-        with processes.together():
-            if processes.is_main:
-                make_run_dir(run_dir)
-        lock(run_dir, processes, held)
-    with processes.together():
-        if processes.is_main:
-            with refusals_named(run_dir.path):
-                run_dir.cut_logs(progress.step)
-                run_dir.write_config(config)
-    with processes.together():
-        if not run_dir.config.is_file():
-            raise RunDirError(f"{run_dir.path} is not there in every process: give a --run-dir that all of them share")
-
-
-def _describe(
-    job: _Job, planned: Planned, progress: Progress, devices: list[jax.Device], steps_per_epoch: int
-) -> dict[str, Any]:
-    specs = [plugin.spec() for plugin in job.active.plugins]
-    names = [spec.name for spec in specs]
-    chosen = names.index(job.active.schedule_plugin().entry.reference)
-    # After `--on-schedule-change keep` the run's schedule is the one it had, whatever was asked for.
-    specs[chosen] = planned.spec
-    described = {
-        "plugins": [spec.table() for spec in specs],
-        "schedule": {"plugin": chosen, **planned.to_json()},
-        "train": job.config.to_json(),
-        "steps_per_epoch": steps_per_epoch,
-        "total_steps": len(planned.values),
-        "versions": versions(*(plugin.entry for plugin in job.active.plugins)),
-        "device": {"kind": devices[0].device_kind, "count": len(devices)},
-        "processes": len({device.process_index for device in devices}),
-        "checkpoint_every": job.rule.text,
-        "started": now(),
-    }
-    if job.stored is not None:
-        was = {key: job.stored[key] for key in ("versions", "device", "processes") if key in job.stored}
-        described["started"] = job.stored.get("started")
-        described["resumed"] = [*job.stored.get("resumed", []), {"step": progress.step, "before": was}]
-    return described
 
 
 def _in_words(devices: list[jax.Device]) -> str:

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lrtrain.checkpoint import Checkpoints, Progress
+from lrtrain.checkpoint import Checkpoints
 from lrtrain.context import EpochInfo, RunInfo, StepInfo
 from lrtrain.hooks import Observers
 from lrtrain.interrupts import Terminated, interrupts_held_back, raise_for
 from lrtrain.plugins import activate
+from lrtrain.progress import Progress
 from lrtrain.schedules import build_table, make_context, schedule
 
 

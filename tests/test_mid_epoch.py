@@ -16,13 +16,14 @@ import pytest
 from orbax.checkpoint import CheckpointManager
 
 import lrtrain
-from lrtrain.checkpoint import Checkpoints, Progress
+from lrtrain.checkpoint import Checkpoints
 from lrtrain.checkpoint_rule import CheckpointRule
 from lrtrain.context import StepInfo
 from lrtrain.engine import Engine, TrainState
 from lrtrain.errors import RunDirError, ScheduleError, TrainingError, UsageError
 from lrtrain.interrupts import Terminated
 from lrtrain.pace import Pace
+from lrtrain.progress import Progress
 from lrtrain.reporting import Begin, Silent
 
 SPEC = "sgdr(cycles=2, init_value=0.002, peak_value=0.01, end_value=0.001)"

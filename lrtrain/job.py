@@ -1,0 +1,68 @@
+"""What a call of `train` is to do: a run that begins, or one that goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lrtrain.checkpoint_rule import EVERY_EPOCH, CheckpointRule
+from lrtrain.config import TrainConfig, TrainOptions
+from lrtrain.errors import UsageError
+from lrtrain.plugins import ActivePlugins, activate
+from lrtrain.resume import merge_config
+from lrtrain.run_dir import RunDir, new_run_dir
+from lrtrain.spec import Spec
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What is to be done, once it has been checked as far as it can be without data or JAX.
+
+    Args:
+      active: the plugins that take part.
+      config: the options of the training.
+      run_dir: where its files are.
+      stored: what ``config.json`` holds; None for a run that begins.
+      rule: when checkpoints are due.
+    """
+
+    active: ActivePlugins
+    config: TrainConfig
+    run_dir: RunDir
+    stored: dict[str, Any] | None
+    rule: CheckpointRule = EVERY_EPOCH
+
+
+def new_job(
+    plugins: Sequence[Spec | str | Mapping[str, Any]],
+    settings: Sequence[str],
+    run_dir: str | Path | None,
+    options: TrainOptions,
+) -> Job:
+    """Returns a run that begins; raises UsageError when it cannot be done."""
+    config = TrainConfig(**options)
+    config.check()
+    active = activate(plugins, settings)
+    name = active.schedule_plugin().entry.name
+    return Job(active, config, new_run_dir(Path(run_dir) if run_dir is not None else None, name), None)
+
+
+def resumed_job(
+    plugins: Sequence[Spec | str | Mapping[str, Any]],
+    settings: Sequence[str],
+    run_dir: str | Path | None,
+    options: TrainOptions,
+) -> Job:
+    """Returns a run that goes on; raises UsageError when it cannot."""
+    if run_dir is None:
+        raise UsageError("--resume needs --run-dir DIR: the directory of the run to continue")
+    directory = RunDir(Path(run_dir).expanduser().absolute())
+    stored = directory.read_config()
+    config = merge_config(TrainConfig.from_json(stored["train"]), options)
+    config.check()
+    active = activate(plugins or stored["plugins"], settings, override=not plugins)
+    active.schedule_plugin()
+    rule = CheckpointRule.parse(stored.get("checkpoint_every", EVERY_EPOCH.text))
+    return Job(active, config, directory, stored, rule)
