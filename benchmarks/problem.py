@@ -65,6 +65,10 @@ class Round(NamedTuple):
     """How often its step has been compiled so far, where that is counted."""
     bare: float | None = None
     """Per step, of a bare loop around the same compiled step right before and after, in the same process; or None."""
+    aside: float | None = None
+    """Seconds of processor time in an epoch besides XLA's own, where that is measured."""
+    bare_aside: float | None = None
+    """The same of the bare loop, in an epoch."""
 
 
 def write(directory: Path, examples: int) -> None:

@@ -9,6 +9,7 @@ from scipy.stats import quantile_test
 
 from benchmarks.competitors import EPOCH, Competitor
 from benchmarks.options import Options
+from benchmarks.problem import BATCH
 from benchmarks.table import Row, Table
 from benchmarks.targets import Measured, at_most
 from benchmarks.workers import Outcome, interleaved
@@ -35,7 +36,30 @@ def measure(options: Options) -> Measured:
         at_most("an epoch of lrtrain over one of the bare loop", _percent_over(outcomes[_LRTRAIN]), 2, "%"),
         at_most("the same with an on_step plugin", _percent_over(outcomes[_ON_STEP]), 5, "%"),
     ]
-    return Measured([Table("What lrtrain adds to its step", "ms a step", rows, _ABOUT)], targets)
+    tables = [Table("What lrtrain adds to its step", "ms a step", rows, _ABOUT)]
+    if all(outcome.aside for outcome in outcomes.values() if not outcome.missing):
+        tables.append(_processor_time(outcomes, -(-options.examples // BATCH)))
+    return Measured(tables, targets)
+
+
+def _processor_time(outcomes: dict[str, Outcome], steps: int) -> Table:
+    """Returns what the same epochs have computed besides their steps."""
+    rows = []
+    for name, outcome in outcomes.items():
+        rows.append(Row(f"bare loop around `{name}`", [each * 1e3 for each in outcome.bare_aside]))
+        pairs = list(zip(outcome.aside, outcome.bare_aside, strict=True))
+        added = [mine - bare for mine, bare in pairs]
+        shares = [each / (bare * steps) for each, bare in zip(added, outcome.bare, strict=True)]
+        note = f"{median(added) * 1e3:+.0f} ms, {median(shares):+.2%} of an epoch" if added else ""
+        rows.append(Row(name, [each * 1e3 for each in outcome.aside], note))
+    about = (
+        "What the processes of the table above computed in the same epochs, the threads in which XLA computes the "
+        "steps and the evaluation left aside: hooks, logs, the bar, checkpoints, and sending the steps. The clock says "
+        "what an epoch took, other programs' doings included; this says what lrtrain does in it that a bare loop does "
+        "not. If all of that stopped every core for as long as it takes, an epoch would be longer by the share in the "
+        "note."
+    )
+    return Table("Processor time besides the steps", "ms an epoch", rows, about)
 
 
 _ABOUT = (

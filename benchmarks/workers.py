@@ -29,6 +29,8 @@ class Outcome:
       loss: mean over the first steps from the common weights, before any timing; None if it tells none.
       compilations: how often its step was compiled, where that is counted.
       bare: a step's time of a bare loop in the same process in each round, where that is timed.
+      aside: seconds of processor time in an epoch besides XLA's own, in each round, where that is measured.
+      bare_aside: the same of the bare loop.
     """
 
     missing: str | None = None
@@ -36,6 +38,8 @@ class Outcome:
     loss: float | None = None
     compilations: int | None = None
     bare: list[float] = field(default_factory=list)
+    aside: list[float] = field(default_factory=list)
+    bare_aside: list[float] = field(default_factory=list)
 
 
 class WorkerFailedError(Exception):
@@ -150,8 +154,9 @@ def _failures_noted(worker: Worker, outcomes: dict[str, Outcome]) -> Iterator[No
 def _note(message: dict[str, Any], outcome: Outcome) -> None:
     outcome.seconds.append(message["seconds"])
     outcome.compilations = message.get("compilations")
-    if message.get("bare") is not None:
-        outcome.bare.append(message["bare"])
+    for name in ("bare", "aside", "bare_aside"):
+        if message.get(name) is not None:
+            getattr(outcome, name).append(message[name])
 
 
 def _mean(losses: list[float]) -> float | None:

@@ -230,6 +230,11 @@ def test_what_lrtrain_adds_is_timed_beside_a_bare_loop(options: Options) -> None
         assert outcome.missing is None
         assert len(outcome.seconds) == len(outcome.bare) == options.rounds
         assert min(*outcome.seconds, *outcome.bare) > 0
+        if sys.platform == "linux":
+            assert len(outcome.aside) == len(outcome.bare_aside) == options.rounds
+            assert min(outcome.bare_aside) > 0
+            # Threads that compute the steps are not in it.
+            assert max(outcome.bare_aside) < 2 * sum(outcome.bare) / options.rounds
 
 
 # ------------------------------------------------------------------------------------------------------------ processes

@@ -10,6 +10,7 @@ import numpy as np
 
 from benchmarks.competitors import EPOCH, Train
 from benchmarks.problem import BATCH, LEARNING_RATE, Problem, Round, steps_per_epoch
+from benchmarks.processor_time import beside_xla, spent
 from lrtrain.devices import select_devices
 from lrtrain.engine import Engine, TrainState
 from lrtrain.model import CNN
@@ -37,10 +38,19 @@ def make_between(problem: Problem) -> Train:
     train, beside = (around(engine, _begin(engine, problem), examples) for _ in range(2))
 
     def between(steps: int) -> Round:
-        before, whole, after = beside(half), train(steps), beside(half)
-        return whole._replace(bare=(before.seconds + after.seconds) / 2)
+        (before, aside_before), (whole, aside), (after, aside_after) = (
+            with_processor_time(*each) for each in ((beside, half), (train, steps), (beside, half))
+        )
+        both = None if aside_before is None or aside_after is None else aside_before + aside_after
+        return whole._replace(bare=(before.seconds + after.seconds) / 2, aside=aside, bare_aside=both)
 
     return between
+
+
+def with_processor_time(train: Train, steps: int) -> tuple[Round, float | None]:
+    """Returns a round, and the processor time that it took besides XLA's own."""
+    began = beside_xla()
+    return train(steps), spent(began)
 
 
 def around(engine: Engine, state: TrainState, examples: int) -> Train:

@@ -32,7 +32,7 @@ def make_epoch(problem: Problem) -> Train:
 
 
 def make_blocked(problem: Problem) -> Train:
-    """How long a call of `Checkpoints.save` takes to return."""
+    """How long the thread that trains is busy with a checkpoint: the copy, and what Orbax does before it returns."""
     saving = Saving(problem)
 
     def train(steps: int) -> Round:
@@ -41,6 +41,7 @@ def make_blocked(problem: Problem) -> Train:
         for _ in range(steps):
             start = time.perf_counter()
             saving.save()
+            saving.checkpoints.write()
             blocked.append(time.perf_counter() - start)
             saving.checkpoints.wait()
         return Round(statistics.median(blocked), [])
@@ -49,7 +50,7 @@ def make_blocked(problem: Problem) -> Train:
 
 
 def make_delay(problem: Problem) -> Train:
-    """By how much later some steps end that begin with a save; writing it goes on beside them."""
+    """By how much later some steps end that begin with a save, which is written beside them."""
     saving = Saving(problem)
 
     def train(steps: int) -> Round:
@@ -85,10 +86,12 @@ class Saving:
         start = time.perf_counter()
         for _ in range(_CHUNKS):
             self._state, losses = self._engine.run_steps(self._state, *self._chunk)
+            # As lrtrain does: beside the next steps.
+            self.checkpoints.write()
         losses.block_until_ready()
         return time.perf_counter() - start
 
     def save(self) -> None:
-        """Begins to save another checkpoint."""
+        """Takes the copy for another checkpoint."""
         self._saved += 1
         self.checkpoints.save(self._state, self._table, Progress(self._saved, 1.0, 0))

@@ -25,9 +25,10 @@ import jax
 
 import lrtrain
 from benchmarks.competitors import Train
-from benchmarks.competitors.bare_loop import around
+from benchmarks.competitors.bare_loop import around, with_processor_time
 from benchmarks.on_step_plugin import installed
 from benchmarks.problem import ALL_EXAMPLES, BATCH, FIRST_STEPS, LEARNING_RATE, Problem, Round
+from benchmarks.processor_time import beside_xla, spent
 from lrtrain.cli.progress import OnTerminal, make_bar
 from lrtrain.context import EpochInfo
 from lrtrain.engine import Engine
@@ -137,7 +138,8 @@ class _Reporter(OnTerminal):
         self._began = 0.0
         self._has_bare = bare
         self._bare: Train | None = None
-        self._bare_before = 0.0
+        self._bare_before: tuple[float, float | None] = 0.0, None
+        self._aside_began: float | None = None
 
     def begin(self, begin: Begin) -> None:
         super().begin(begin)
@@ -147,19 +149,26 @@ class _Reporter(OnTerminal):
     def epoch_ended(self, epoch: EpochInfo, examples_per_second: float) -> None:
         super().epoch_ended(epoch, examples_per_second)
         seconds = time.perf_counter() - self._began - sum(self._evaluations.seconds)
+        aside = spent(self._aside_began)
         losses = _first_losses(self._run.directory) if epoch.epoch == 0 else [epoch.train_loss]
-        bare = (self._bare_before + self._bare_half()) / 2 if self._has_bare else None
-        self._line.said.put(Round(seconds / self._run.steps_per_epoch, losses, len(self._compiled), bare))
+        done = Round(seconds / self._run.steps_per_epoch, losses, len(self._compiled))
+        if self._has_bare:
+            halves = (self._bare_before, self._bare_half())
+            bare = sum(each for each, _ in halves) / 2
+            both = None if any(each is None for _, each in halves) else sum(each or 0.0 for _, each in halves)
+            done = done._replace(bare=bare, aside=aside, bare_aside=both)
+        self._line.said.put(done)
         self._halt(self._run.epochs - epoch.epoch - 1)
 
-    def _bare_half(self) -> float:
+    def _bare_half(self) -> tuple[float, float | None]:
         engine = self._evaluations.engine
         # The bar's thread would draw meanwhile.
         self._progress.stop()
         if engine is None or not self._has_bare:
-            return 0.0
+            return 0.0, None
         self._bare = self._bare or around(engine, engine.init(0), self._examples)
-        return self._bare(max(1, self._run.steps_per_epoch // 2)).seconds
+        done, aside = with_processor_time(self._bare, max(1, self._run.steps_per_epoch // 2))
+        return done.seconds, aside
 
     def _halt(self, epochs_left: int) -> None:
         # Its thread would go on drawing while others are timed.
@@ -167,9 +176,10 @@ class _Reporter(OnTerminal):
         self._line.go.acquire()
         if self._line.closed and epochs_left:
             raise _BrokenOffError
-        self._bare_before = self._bare_half() if epochs_left else 0.0
+        self._bare_before = self._bare_half() if epochs_left else (0.0, None)
         self._progress.start()
         self._evaluations.seconds.clear()
+        self._aside_began = beside_xla()
         self._began = time.perf_counter()
 
 
