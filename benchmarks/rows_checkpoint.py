@@ -21,10 +21,10 @@ def measure(options: Options) -> Measured:
     outcomes = interleaved(list(COMPETITORS), options, __name__)
     rows = [Row(name, [s * 1e3 for s in each.seconds], each.missing or "") for name, each in outcomes.items()]
     about = (
-        "An epoch is the time of 32 steps, reckoned up to 235. A save is a copy of the arrays, for which the next steps "
-        "wait, and a call of Orbax, which goes on in the background; its time here is that of one right after the "
-        "other. lrtrain sends the next steps in between: the delay is the time of a save and 32 steps less that of the "
-        "32 before."
+        "An epoch is the time of 32 steps, reckoned up to 235. A save is a copy of the arrays, for which the next "
+        "steps wait, and a call of Orbax, which goes on in the background; its time here is that of one right after "
+        "the other. lrtrain sends the next steps in between: the delay is the time of a save and 32 steps less that of "
+        "the 32 before."
     )
     table = Table("Checkpoints", "ms", rows, about)
     epoch, delay = table.median(_EPOCH), table.median(_DELAY)
