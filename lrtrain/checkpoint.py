@@ -112,12 +112,14 @@ class Checkpoints:
         Raises:
           TrainingError: an earlier checkpoint could not be written.
         """
+        taken, self._taken = self._taken, None
+        if taken is not None:
+            self._write(taken)
+
+    def _write(self, taken: _Taken) -> None:
         import jax
         import orbax.checkpoint as ocp
 
-        taken, self._taken = self._taken, None
-        if taken is None:
-            return
         taken.first()
         progress, table = taken.progress, taken.table
         if progress.step in self._open().all_steps():

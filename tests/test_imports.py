@@ -162,6 +162,13 @@ def test_a_command_without_training_imports_click_alone(arguments: list[str]) ->
     assert imported(import_times(*arguments)) <= COMMAND_LINE
 
 
+def test_checkpoints_of_which_none_was_taken_import_nothing() -> None:
+    # The loop asks with every piece of an epoch, the first one included, where the devices would wait for the import.
+    calls = "checkpoints.write(); checkpoints.wait(); checkpoints.close()"
+    made = "from pathlib import Path; from lrtrain.checkpoint import Checkpoints; checkpoints = Checkpoints(Path('no'))"
+    assert loaded(f"{made}; {calls}") == ["numpy"]
+
+
 @pytest.mark.slow
 def test_nothing_unneeded_is_imported_before_the_first_step(tiny: Path, tmp_path: Path) -> None:
     """Once the data is prepared and read: neither tensorflow-datasets nor Orbax nor matplotlib, nor what they bring."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from lrtrain.training import RunResult
 
-# A frame takes more than a millisecond of a core, and training has use for every core.
+# A frame takes about a millisecond of a core, and training has use for every core.
 FRAMES_PER_SECOND = 2
 
 
