@@ -38,19 +38,23 @@ def make_between(problem: Problem) -> Train:
     train, beside = (around(engine, _begin(engine, problem), examples) for _ in range(2))
 
     def between(steps: int) -> Round:
-        (before, aside_before), (whole, aside), (after, aside_after) = (
-            with_processor_time(*each) for each in ((beside, half), (train, steps), (beside, half))
-        )
-        both = None if aside_before is None or aside_after is None else aside_before + aside_after
-        return whole._replace(bare=(before.seconds + after.seconds) / 2, aside=aside, bare_aside=both)
+        before = with_processor_time(beside, half)
+        whole = with_processor_time(train, steps)
+        return beside_halves(whole, before, with_processor_time(beside, half))
 
     return between
 
 
-def with_processor_time(train: Train, steps: int) -> tuple[Round, float | None]:
-    """Returns a round, and the processor time that it took besides XLA's own."""
+def with_processor_time(train: Train, steps: int) -> Round:
+    """Returns a round, with the processor time that it took besides XLA's own."""
     began = beside_xla()
-    return train(steps), spent(began)
+    return train(steps)._replace(aside=spent(began))
+
+
+def beside_halves(epoch: Round, before: Round, after: Round) -> Round:
+    """Returns an epoch with what a bare loop took in the halves of one before and after it."""
+    both = None if before.aside is None or after.aside is None else before.aside + after.aside
+    return epoch._replace(bare=(before.seconds + after.seconds) / 2, bare_aside=both)
 
 
 def around(engine: Engine, state: TrainState, examples: int) -> Train:

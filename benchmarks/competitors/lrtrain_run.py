@@ -25,7 +25,7 @@ import jax
 
 import lrtrain
 from benchmarks.competitors import Train
-from benchmarks.competitors.bare_loop import around, with_processor_time
+from benchmarks.competitors.bare_loop import around, beside_halves, with_processor_time
 from benchmarks.on_step_plugin import installed
 from benchmarks.problem import ALL_EXAMPLES, BATCH, FIRST_STEPS, LEARNING_RATE, Problem, Round
 from benchmarks.processor_time import beside_xla, spent
@@ -138,7 +138,7 @@ class _Reporter(OnTerminal):
         self._began = 0.0
         self._has_bare = bare
         self._bare: Train | None = None
-        self._bare_before: tuple[float, float | None] = 0.0, None
+        self._bare_before: Round | None = None
         self._aside_began: float | None = None
 
     def begin(self, begin: Begin) -> None:
@@ -152,23 +152,19 @@ class _Reporter(OnTerminal):
         aside = spent(self._aside_began)
         losses = _first_losses(self._run.directory) if epoch.epoch == 0 else [epoch.train_loss]
         done = Round(seconds / self._run.steps_per_epoch, losses, len(self._compiled))
-        if self._has_bare:
-            halves = (self._bare_before, self._bare_half())
-            bare = sum(each for each, _ in halves) / 2
-            both = None if any(each is None for _, each in halves) else sum(each or 0.0 for _, each in halves)
-            done = done._replace(bare=bare, aside=aside, bare_aside=both)
+        if self._bare_before is not None and (after := self._bare_half()) is not None:
+            done = beside_halves(done._replace(aside=aside), self._bare_before, after)
         self._line.said.put(done)
         self._halt(self._run.epochs - epoch.epoch - 1)
 
-    def _bare_half(self) -> tuple[float, float | None]:
+    def _bare_half(self) -> Round | None:
         engine = self._evaluations.engine
         # The bar's thread would draw meanwhile.
         self._progress.stop()
         if engine is None or not self._has_bare:
-            return 0.0, None
+            return None
         self._bare = self._bare or around(engine, engine.init(0), self._examples)
-        done, aside = with_processor_time(self._bare, max(1, self._run.steps_per_epoch // 2))
-        return done.seconds, aside
+        return with_processor_time(self._bare, max(1, self._run.steps_per_epoch // 2))
 
     def _halt(self, epochs_left: int) -> None:
         # Its thread would go on drawing while others are timed.
@@ -176,7 +172,7 @@ class _Reporter(OnTerminal):
         self._line.go.acquire()
         if self._line.closed and epochs_left:
             raise _BrokenOffError
-        self._bare_before = self._bare_half() if epochs_left else (0.0, None)
+        self._bare_before = self._bare_half() if epochs_left else None
         self._progress.start()
         self._evaluations.seconds.clear()
         self._aside_began = beside_xla()
