@@ -28,7 +28,7 @@ _TOLERANCE = 1e-4
 
 def measure(options: Options) -> Measured:
     """Times all competitors in turn."""
-    outcomes = interleaved([name for name in COMPETITORS if not (options.quick and name == SCAN)], options)
+    outcomes = interleaved([name for name in COMPETITORS if not (options.quick and name == SCAN)], options, anew=True)
     expected = outcomes[BARE].loss
     rows = [_row(name, outcome, outcomes[LIMIT].seconds, expected) for name, outcome in outcomes.items()]
     table = Table("Training step", "ms", rows, _about(options, outcomes[LIMIT]), LRTRAIN)
@@ -51,9 +51,10 @@ def _row(name: str, outcome: Outcome, limits: list[float], expected: float | Non
 def _about(options: Options, limit: Outcome) -> str:
     return (
         "One optimizer update: Fashion-MNIST, batch 256, the same network, initial weights and order, summed loss, "
-        "plain SGD at 1e-4. Each competitor has a process of its own, and they are timed in turn, round by round, "
-        f"after a warm-up. Every one has trained its first two steps to the loss in its note (within {_TOLERANCE:g} of "
-        "each other) before it was timed. PyTorch has its default number of threads; JAX by itself has the one device "
+        "plain SGD at 1e-4. Each competitor has a process of its own, a new one in every round, because two processes "
+        "that run the same program differ for as long as they live. They are timed in turn, after a warm-up. Every one "
+        f"has trained its first two steps to the loss in its note (within {_TOLERANCE:g} of each other) before it was "
+        "timed. PyTorch has its default number of threads; JAX by itself has the one device "
         "that it shows by default, which uses all cores.\n\n"
         f"`{LRTRAIN}`, `{BARE}` and `{ON_STEP}` go through an epoch of {options.examples} examples in each round. "
         f"`{LRTRAIN}` is all of `lrtrain.train`, from the end of one epoch to the end of the next: progress bar, logs, "

@@ -168,6 +168,13 @@ def test_workers_take_turns_and_their_failures_hold_nobody_up(options: Options, 
     assert outcomes["lacks"].missing == "not installed: no_such_package_at_all"
 
 
+def test_new_processes_in_every_round(options: Options, dummies: str) -> None:
+    outcomes = workers.interleaved(["a", "raises", "b"], options, dummies, anew=True)
+    # Each process counts its own calls, two of which warm it up.
+    assert outcomes["a"].seconds == outcomes["b"].seconds == [3.0, 3.0]
+    assert outcomes["raises"].missing == "does not work here: RuntimeError: no compiler"
+
+
 def test_a_worker_that_ends_before_it_is_ready_is_named(options: Options) -> None:
     worker = workers.Worker("no such competitor", options, workers.REGISTRY)
     with pytest.raises(workers.WorkerFailedError, match="KeyError: 'no such competitor'"):
