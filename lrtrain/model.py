@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from lrtrain.conv import conv_general_dilated
 from lrtrain.dense import dot_general
 from lrtrain.errors import ModelError, nearest
+from lrtrain.relu import relu_before_conv, relu_before_dense
 
 
 class CNN(nn.Module):
@@ -23,9 +24,9 @@ class CNN(nn.Module):
     def __call__(self, images: jax.Array) -> jax.Array:
         """Maps images ``[batch, height, width, channels]`` in [0, 1] to logits ``[batch, num_classes]``."""
         x = nn.Conv(32, (3, 3), conv_general_dilated=conv_general_dilated, name="CONV1")(images)
-        x = nn.relu(x)
+        x = relu_before_conv(x)
         x = nn.Conv(16, (3, 3), conv_general_dilated=conv_general_dilated, name="CONV2")(x)
-        x = nn.relu(x)
+        x = relu_before_dense(x)
         x = x.reshape(x.shape[0], -1)
         return nn.Dense(self.num_classes, dot_general=dot_general, name="DENSE")(x)
 
