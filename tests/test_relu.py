@@ -8,8 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lrtrain.conv import is_slow_in_loop
-from lrtrain.model import CNN
 from lrtrain.relu import relu_before_conv, relu_before_dense
 
 BOTH = pytest.mark.parametrize("relu", [relu_before_conv, relu_before_dense])
@@ -48,28 +46,3 @@ def test_runs_side_by_side(relu: Any) -> None:
     for run in range(2):
         for ours, theirs in zip(mine, with_gradient(nn.relu, x[run], g[run]), strict=True):
             np.testing.assert_array_equal(ours[run], theirs)
-
-
-class Plain(nn.Module):
-    """The tutorial's network as its text has it, with the names of ours."""
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        x = nn.relu(nn.Conv(32, (3, 3), name="CONV1")(x))
-        x = nn.relu(nn.Conv(16, (3, 3), name="CONV2")(x))
-        return nn.Dense(10, name="DENSE")(x.reshape(x.shape[0], -1))
-
-
-def test_the_network_is_the_tutorials() -> None:
-    x = jnp.asarray(np.random.default_rng(0).uniform(size=(5, 28, 28, 1)), jnp.float32)
-    labels = jax.nn.one_hot(jnp.arange(5), 10)
-    variables = Plain().init(jax.random.key(0), x)
-
-    def loss(model: nn.Module, variables: Any) -> jax.Array:
-        return -jnp.sum(labels * jax.nn.log_softmax(model.apply(variables, x)))
-
-    for of in (loss, jax.grad(loss, argnums=1)):
-        mine, plain = (jax.tree.leaves(jax.jit(of, static_argnums=0)(m, variables)) for m in (CNN(), Plain()))
-        for ours, theirs in zip(mine, plain, strict=True):
-            np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=2e-5)
-    assert not is_slow_in_loop(jax.make_jaxpr(jax.grad(lambda v: loss(CNN(), v)))(variables))
