@@ -21,6 +21,7 @@ def measure(options: Options) -> Measured:
     outcomes = interleaved(list(COMPETITORS), options, __name__)
     rows = [Row(name, [s * 1e3 for s in each.seconds], each.missing or "") for name, each in outcomes.items()]
     about = (
-        f"The compiled step on the devices of a machine with {usable_cores()} usable cores; on CPU a core is a device."
+        f"The compiled step on the devices of a machine with {usable_cores()} usable cores; on CPU there is a device "
+        "for each core, and one alone uses some of the idle core too."
     )
     return Measured([Table("Devices", "ms a step", rows, about, _ONE)])

@@ -9,7 +9,10 @@ from benchmarks.targets import Measured
 from benchmarks.workers import interleaved
 
 _ONE = "one run on all devices"
-_ABOUT_CPU = "On CPU each core trains runs of its own, so a population of 1 has one core."
+_ABOUT_CPU = (
+    "On CPU each device trains runs of its own, so a population of 1 has one device, which uses some of the idle core "
+    "too."
+)
 _ABOUT_ACCELERATOR = (
     "`vmapped`: the network as it is, whose second convolution becomes a grouped one. `nine shifted products`: it is "
     "the sum of nine products of shifted images and the kernel at one place, which a vmap makes batched products. "
