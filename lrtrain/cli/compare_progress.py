@@ -14,6 +14,7 @@ import click
 
 from lrtrain.cli.ending import LastWords
 from lrtrain.cli.progress import FRAMES_PER_SECOND
+from lrtrain.cli.streams import results_kept
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from lrtrain.comparison.plan import Plan
     from lrtrain.comparison.protocol import Tuned
     from lrtrain.comparison.reporter import Forecast
+    from lrtrain.comparison.store import Store
     from lrtrain.comparison.trial import Outcome
 
 
@@ -201,10 +203,16 @@ def _tuned_words(tuned: Tuned) -> str:
 def show(comparison: Comparison, *, sort: str, as_json: bool) -> None:
     """Prints the closing table and the verdict, or all of it as JSON."""
     from lrtrain.comparing import write_results
+
+    store = write_results(comparison)
+    with results_kept(f"the comparison is complete, and its report is {_short(store.report)}"):
+        _print(comparison, store, sort=sort, as_json=as_json)
+
+
+def _print(comparison: Comparison, store: Store, *, sort: str, as_json: bool) -> None:
     from lrtrain.comparison.analysis import verdict
 
     evidence = comparison.evidence
-    store = write_results(comparison)
     if as_json:
         click.echo(
             json.dumps({"directory": str(store.path), "report": str(store.report), **evidence.to_json()}, indent=2)

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 from lrtrain.interrupts import SIGNALS, Terminated, exit_code, raise_for, work_in_progress
@@ -80,5 +80,6 @@ def _watch(signals: socket.socket) -> NoReturn:
 def _end(number: int) -> NoReturn:
     # Nothing is torn by this: every file is written whole, and a torn line of a log is healed by --resume.
     cursor = _SHOW_CURSOR if os.isatty(2) else ""
-    os.write(2, f"{cursor}Error: {words(number)}\n".encode(errors="replace"))
+    with suppress(OSError):
+        os.write(2, f"{cursor}Error: {words(number)}\n".encode(errors="replace"))
     os._exit(exit_code(number))

@@ -8,6 +8,7 @@ import click
 
 from lrtrain.cli.options import plugin_option, set_option
 from lrtrain.cli.output import writable
+from lrtrain.cli.streams import results_kept
 from lrtrain.errors import UsageError
 from lrtrain.exporting.api import TARGETS, export_active
 
@@ -64,7 +65,8 @@ def command(
         click.echo(text, nl=False)
         return
     _write(text, output)
-    click.echo(f"{output}  ({to}, {total} steps)")
+    with results_kept(f"{output} is written"):
+        click.echo(f"{output}  ({to}, {total} steps)")
 
 
 def _write(text: str, output: Path) -> None:

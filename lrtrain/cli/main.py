@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from lrtrain.cli.ending import signals_watched, words
+from lrtrain.cli.streams import guard_streams
 from lrtrain.cli.terminal import printable
 from lrtrain.errors import LrtrainError, nearest
 from lrtrain.interrupts import Terminated, exit_code
@@ -71,6 +72,8 @@ class _Group(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Runs a command; what the user can mend is one sentence, and only a bug of ours shows a traceback."""
+        if _is_the_process(*args, **kwargs):
+            guard_streams()
         if isinstance(sys.stdout, io.TextIOWrapper):
             # A terminal of another encoding than UTF-8 shows question marks rather than a traceback.
             sys.stdout.reconfigure(errors="replace")
@@ -93,9 +96,13 @@ class _Group(click.Group):
             raise
 
 
-def _watched(*args: Any, **kwargs: Any) -> AbstractContextManager[None]:
+def _is_the_process(*args: Any, **kwargs: Any) -> bool:
     # A program that calls the command with arguments, such as a test, goes on after it.
-    return nullcontext() if args or kwargs.get("args") is not None else signals_watched()
+    return not args and kwargs.get("args") is None
+
+
+def _watched(*args: Any, **kwargs: Any) -> AbstractContextManager[None]:
+    return signals_watched() if _is_the_process(*args, **kwargs) else nullcontext()
 
 
 def _end(error: OSError, words: Sequence[str] | None) -> None:

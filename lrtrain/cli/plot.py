@@ -9,6 +9,7 @@ import click
 
 from lrtrain.cli.options import plugin_option
 from lrtrain.cli.output import check_output, force_option, output_option, writable
+from lrtrain.cli.streams import results_kept
 from lrtrain.errors import UsageError
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ def command(
         click.echo(draw(curves))
         return
     _write(curves, output, steps_per_epoch)
-    click.echo(f"{output}  ({total} steps of {len(curves)} schedule{'s' * (len(curves) > 1)})")
+    with results_kept(f"{output} is written"):
+        click.echo(f"{output}  ({total} steps of {len(curves)} schedule{'s' * (len(curves) > 1)})")
 
 
 def _curves(plugins: tuple[str, ...], total: int, steps_per_epoch: int) -> dict[str, NDArray[np.float32]]:

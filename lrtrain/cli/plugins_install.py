@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lrtrain.cli.options import complete_plugin
+from lrtrain.cli.streams import results_kept
 from lrtrain.errors import LrtrainError, UsageError
 
 if TYPE_CHECKING:
@@ -41,9 +42,10 @@ def install(packages: tuple[str, ...], upgrade: bool, editable: bool) -> None:
     asked = [each for package in packages if (each := asked_for(package, after.values())) is not None]
     changed = [each for name, each in after.items() if each != before.get(name) and each.plugins]
     came = {str(each): each for each in [*asked, *changed]}
-    for each in came.values():
-        if each.plugins:
-            click.echo(f"{each} brings {_plugins(each.plugins)}")
+    with results_kept("the packages are installed, and 'lrtrain plugins list' shows them"):
+        for each in came.values():
+            if each.plugins:
+                click.echo(f"{each} brings {_plugins(each.plugins)}")
     _say_what_brings_nothing([each for each in came.values() if not each.plugins], came)
 
 
@@ -67,7 +69,8 @@ def uninstall(names: tuple[str, ...], yes: bool) -> None:
     if not yes and not _confirmed(f"Uninstall {' and '.join(found)}?"):
         raise LrtrainError("nothing was uninstalled")
     installer.run(installer.uninstall, list(found))
-    click.echo(f"{' and '.join(found)} {'is' if len(found) == 1 else 'are'} uninstalled")
+    with results_kept("what was named is uninstalled"):
+        click.echo(f"{' and '.join(found)} {'is' if len(found) == 1 else 'are'} uninstalled")
 
 
 def _refuse_options(arguments: Sequence[str]) -> None:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from lrtrain.cli.streams import results_kept
 from lrtrain.errors import UsageError
+
+if TYPE_CHECKING:
+    from lrtrain.scaffold import Package
 
 
 @click.command("new", short_help="Make a package for a schedule of your own.")
@@ -36,6 +42,11 @@ def new(name: str, directory: Path | None, author: str | None) -> None:
         files = package.write(folder)
     except OSError as error:
         raise UsageError(f"{folder} cannot be made: {error.strerror or error}") from error
+    with results_kept(f"the package is made, in {folder}"):
+        _show(package, folder, files)
+
+
+def _show(package: Package, folder: Path, files: Sequence[str]) -> None:
     for file in files:
         click.echo(folder / file)
     click.echo(f"\nThe formula is in {folder / package.module}.py. Now type\n")

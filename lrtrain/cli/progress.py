@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lrtrain.cli.streams import results_kept
 from lrtrain.context import EpochInfo, StepInfo
 from lrtrain.reporting import Begin
 
@@ -45,6 +46,11 @@ def make_reporter(*, quiet: bool) -> Iterator[Quiet]:
 
 def print_summary(result: RunResult) -> None:
     """Prints what has become of a run, and where its files are."""
+    with results_kept(f"the run is complete, and its files are in {_short(result.run_dir)}"):
+        _print_summary(result)
+
+
+def _print_summary(result: RunResult) -> None:
     files = (
         ("metrics", "metrics.jsonl", "one line an epoch"),
         ("steps", "steps.csv", "learning rate and loss of every step"),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from lrtrain.cli.streams import results_kept
 from lrtrain.errors import UsageError
 
 _DEFAULT = Path("report.html")
@@ -48,7 +49,8 @@ def command(paths: tuple[Path, ...], output: Path | None, force: bool) -> None:
         output = output or _DEFAULT
         _check_output(output, force=force)
         _write(paths, output, alone=alone)
-    click.echo(os.path.relpath(output) if output.is_relative_to(Path.cwd()) else output)
+    with results_kept(f"{output} is written"):
+        click.echo(os.path.relpath(output) if output.is_relative_to(Path.cwd()) else output)
 
 
 def _check_output(output: Path, *, force: bool) -> None:
