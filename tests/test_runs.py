@@ -888,20 +888,70 @@ FOREIGN = [
     "best/model.npz",
     "checkpoints/mine.txt",
     "checkpoints/step_5/a.npz",
+    "checkpoints/step_5/state/a.npz",
+    "checkpoints/step_5/state/d/a.npz",
+    "checkpoints/step_5/metrics/thesis.txt",
+    "sgdr/thesis.txt",
+    "tensorboard/events",
 ]
 
 
+def remains(run: Path) -> list[str]:
+    return sorted(str(path.relative_to(run)) for path in run.rglob("*") if path.is_symlink() or not path.is_dir())
+
+
 @pytest.mark.parametrize("name", FOREIGN)
-def test_remove_refuses_what_a_run_does_not_write(runs: Path, name: str) -> None:
+def test_remove_keeps_and_names_what_is_not_the_runs(runs: Path, name: str) -> None:
     foreign = runs / "sgdr-2" / name
-    foreign.parent.mkdir(exist_ok=True)
+    foreign.parent.mkdir(exist_ok=True, parents=True)
     foreign.write_text("mine")
-    shown = "best" if name.startswith("best") else name
-    assert refused("remove", "--yes", "sgdr-1", "sgdr-2") == (
-        f"runs/sgdr-2 is not removed: a run does not write {shown}; move it away first"
-    )
-    assert left(runs) == ["linear-1", "sgdr-1", "sgdr-2"], "nor is the other"
+    kept = foreign.parent if name.split("/", 1)[0] in ("best", "sgdr", "tensorboard") else foreign
+    first, *_, second, last, freed = done("remove", "--yes", "sgdr-1", "sgdr-2").splitlines()
+    assert (first.split("  ")[0], second.split("  ")[0]) == ("removed runs/sgdr-1", "removed runs/sgdr-2")
+    assert last == f"kept {kept.relative_to(runs.parent)}  (not known to be the run's own)"
+    assert freed.endswith(" freed")
+    assert left(runs) == ["linear-1", "sgdr-2"]
+    assert remains(runs / "sgdr-2") == [name], "and nothing else"
     assert foreign.read_text() == "mine"
+
+
+def test_remove_keeps_a_run_within_a_run(runs: Path) -> None:
+    inner = runs / "sgdr-2" / "sgdr"
+    shutil.move(runs / "sgdr-1", inner)
+    before = remains(inner)
+    assert "kept runs/sgdr-2/sgdr  (" in done("remove", "--yes", "sgdr-2")
+    assert remains(inner) == before
+    assert read_run(inner).state == "finished"
+    assert [path.name for path in (runs / "sgdr-2").iterdir()] == ["sgdr"]
+
+
+def test_remove_keeps_empty_directories_that_are_not_the_runs(runs: Path) -> None:
+    (runs / "sgdr-2" / "checkpoints" / "mine").mkdir()
+    assert "kept runs/sgdr-2/checkpoints/mine  (" in done("remove", "--yes", "sgdr-2")
+    assert (runs / "sgdr-2" / "checkpoints" / "mine").is_dir()
+
+
+# What the oldest supported Orbax, distributed runs and killed processes write beside what the runs of these tests have.
+OWN = [
+    "checkpoints/step_5/state/_sharding",
+    "checkpoints/step_5/state/array_metadatas/process_0",
+    "checkpoints/step_5/state/ocdbt.process_11/d/6345bb82eae92e37c69fa4d85af82a39",
+    "checkpoints/step_5/state/ocdbt.process_11/manifest.ocdbt",
+    "checkpoints/step_5/state/d/6345bb82eae92e37c69fa4d85af82a39.__lock",
+    "checkpoints/step_5/learning_rates/checkpoint/0.__lock",
+    "checkpoints/step_5.orbax-checkpoint-tmp-7/state.orbax-checkpoint-tmp-8/_METADATA",
+    "checkpoints/damaged_step_5/state/manifest.ocdbt",
+    "checkpoints/damaged_step_5_2/progress/metadata",
+    ".metrics.jsonl.123",
+]
+
+
+def test_remove_knows_all_that_a_run_may_leave(runs: Path) -> None:
+    for name in OWN:
+        (runs / "sgdr-2" / name).parent.mkdir(parents=True, exist_ok=True)
+        (runs / "sgdr-2" / name).write_text("")
+    assert "kept" not in done("remove", "--yes", "sgdr-2")
+    assert left(runs) == ["linear-1", "sgdr-1"]
 
 
 @pytest.mark.parametrize("name", ["steps.csv", "checkpoints", "checkpoints/step_5", "checkpoints/step_5/state/d"])
@@ -909,11 +959,10 @@ def test_remove_does_not_follow_links(runs: Path, name: str) -> None:
     inside, outside = runs / "sgdr-2" / name, runs.parent / "outside"
     shutil.move(inside, outside)
     inside.symlink_to(outside)
-    before = sorted(runs.parent.rglob("*"))
-    assert refused("remove", "--yes", "runs/sgdr-2") == (
-        f"runs/sgdr-2 is not removed: a run does not write {name}; move it away first"
-    )
-    assert sorted(runs.parent.rglob("*")) == before
+    before = sorted(outside.rglob("*"))
+    assert f"kept runs/sgdr-2/{name}  (" in done("remove", "--yes", "runs/sgdr-2")
+    assert sorted(outside.rglob("*")) == before
+    assert remains(runs / "sgdr-2") == [name]
 
 
 def test_remove_refuses_a_link_to_a_run(runs: Path) -> None:

@@ -72,11 +72,7 @@ class _Group(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Runs a command; what the user can mend is one sentence, and only a bug of ours shows a traceback."""
-        if _is_the_process(*args, **kwargs):
-            guard_streams()
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            # A terminal of another encoding than UTF-8 shows question marks rather than a traceback.
-            sys.stdout.reconfigure(errors="replace")
+        _prepare_streams(*args, **kwargs)
         try:
             with _watched(*args, **kwargs):
                 return super().main(*args, **{**kwargs, "standalone_mode": False})
@@ -99,6 +95,14 @@ class _Group(click.Group):
 def _is_the_process(*args: Any, **kwargs: Any) -> bool:
     # A program that calls the command with arguments, such as a test, goes on after it.
     return not args and kwargs.get("args") is None
+
+
+def _prepare_streams(*args: Any, **kwargs: Any) -> None:
+    if _is_the_process(*args, **kwargs):
+        guard_streams()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal of another encoding than UTF-8 shows question marks rather than a traceback.
+        sys.stdout.reconfigure(errors="replace")
 
 
 def _watched(*args: Any, **kwargs: Any) -> AbstractContextManager[None]:

@@ -14,6 +14,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from lrtrain.cli.options import complete_plugin, json_option
+from lrtrain.cli.streams import results_kept
 from lrtrain.cli.terminal import printable
 from lrtrain.errors import UsageError
 from lrtrain.run_record import Run, finite
@@ -153,18 +154,18 @@ def compare(runs: tuple[str, ...], directory: Path, epochs: bool, as_json: bool)
     show_comparison(chosen, names, epochs=epochs)
 
 
-@command.command("remove", short_help="Remove runs with all their files.")
+@command.command("remove", short_help="Remove runs with all their own files.")
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", shell_complete=_complete_run)
 @directory_option()
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 def remove(runs: tuple[str, ...], directory: Path, yes: bool) -> None:
-    """Remove runs with their checkpoints and all other files, for good.
+    """Remove runs with their checkpoints and all other files of their own, for good.
 
-    A directory is removed only if it is that of a run, has nothing in it that a run does not write, and no process is
-    writing to it.
+    A directory is removed only if it is that of a run and no process is writing to it. What is in it and not known to
+    be the run's, such as what a plugin has written, is named and stays.
     """
     from lrtrain.cli.run_views import size
-    from lrtrain.run_removal import check_removable, remove_run
+    from lrtrain.run_removal import check_removable
 
     chosen = _chosen(runs, directory)
     for run in chosen:
@@ -177,11 +178,22 @@ def remove(runs: tuple[str, ...], directory: Path, yes: bool) -> None:
         if not click.confirm(f"Remove {_counted(len(chosen))} for good?"):
             click.echo("nothing is removed")
             sys.exit(1)
-    for run in chosen:
-        remove_run(run.path)
-        click.echo(f"removed {printable(str(run.path))}  ({size(run.size)})")
+    freed = sum(_remove(run.path) for run in chosen)
     if len(chosen) > 1:
-        click.echo(f"{size(sum(run.size for run in chosen))} freed")
+        click.echo(f"{size(freed)} freed")
+
+
+def _remove(path: Path) -> int:
+    """Removes a run and says so; returns the bytes that are free."""
+    from lrtrain.cli.run_views import size
+    from lrtrain.run_removal import remove_run
+
+    removal = remove_run(path)
+    with results_kept(f"{path} is removed, and no run that is named after it"):
+        click.echo(f"removed {printable(str(path))}  ({size(removal.freed)})")
+        for each in removal.kept:
+            click.echo(f"kept {printable(str(each))}  (not known to be the run's own)")
+    return removal.freed
 
 
 def _print_json(values: Any) -> None:
