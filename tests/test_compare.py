@@ -241,6 +241,28 @@ def test_held_out_examples_are_no_others(tiny: Path) -> None:
         hold_out(whole, 72, 3)
 
 
+@pytest.mark.parametrize("holdout", [0, -5, 2.5, "x", True, None])
+def test_the_test_set_is_no_validation_set(holdout: Any, tiny: Path, tmp_path: Path) -> None:
+    expected = f"holdout={holdout} is refused: expected a whole number of training examples, at least 1 with"
+    with pytest.raises(UsageError, match=expected):
+        lrtrain.compare("constant", "sgdr", holdout=holdout, dataset="tiny", data_dir=tiny, run_dir=tmp_path / "c")
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_comparison_that_was_tuned_on_the_test_set_does_not_go_on(tiny: Path, tmp_path: Path) -> None:
+    tuned = dataclasses.replace(fair(tiny, "constant", "linear"), holdout=0)
+    for name in ("a", "b"):
+        Store(tmp_path / name).create(tuned, {})
+    for arguments in (
+        ["--resume", "--run-dir", tmp_path / "a"],
+        ["--merge", tmp_path / "a", "--merge", tmp_path / "b"],
+    ):
+        result = run(*arguments)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.stderr.startswith("Error: holdout=0 is refused: expected a whole number"), result.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
 # ---------------------------------------------------------------------------------------------------------------- files
 
 
@@ -256,6 +278,9 @@ def test_the_preset_is_the_listing() -> None:
         ),
     )
     assert parse_plan(preset_text("tutorial"), "a copy") == plan
+
+
+TWO = "[[schedules]]\nplugin='linear'\n[[schedules]]\nplugin='sgdr'"
 
 
 @pytest.mark.parametrize(
@@ -281,6 +306,11 @@ def test_the_preset_is_the_listing() -> None:
         ),
         ('[[schedules]]\nplugin = "linear"', "at least two schedules, and 1 is given"),
         ("[effort]\nseeds = 0\n[[schedules]]\nplugin='linear'\n[[schedules]]\nplugin='sgdr'", "x, line 2: seeds=0"),
+        *(
+            (f"protocol = 'fair'\nholdout = {value}\n{TWO}", "x, line 2: holdout=.* is refused: .* at least 1 with")
+            for value in ("0", "-5", "2.5", '"x"', "true")
+        ),
+        (f"protocol = 'as-is'\nholdout = 20\n{TWO}", "x, line 2: holdout=20 is refused: expected 0, as nothing"),
         ("[effort]\nscales = [1, -2]\n[[schedules]]\nplugin='linear'\n[[schedules]]\nplugin='sgdr'", "line 2: .*-2"),
         ("[effort]\nbudget = 'huge'\n[[schedules]]\nplugin='linear'", "x, line 2: budget = 'huge' is refused"),
         ("version = 2", "x, line 1: version = 2 is refused"),

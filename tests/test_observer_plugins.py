@@ -12,9 +12,8 @@ import pytest
 
 import lrtrain
 from lrtrain.context import EpochInfo, StepInfo
-from lrtrain.errors import RunDirError
 from lrtrain.reporting import Silent
-from lrtrain.run_removal import check_removable, remove_run
+from lrtrain.run_removal import remove_run
 
 # With such a threshold every epoch after the first is a bad one, so that what is due can be counted by hand.
 PLUGINS = (
@@ -104,10 +103,8 @@ def test_killed_and_resumed_is_the_same(whole: Path, tmp_path: Path, death: Kill
     assert_shown(torn)
 
 
-def test_a_run_is_removed_with_what_its_own_plugins_wrote(whole: Path) -> None:
-    (whole / "notes").mkdir()
-    with pytest.raises(RunDirError, match="a run does not write notes"):
-        check_removable(whole)
-    (whole / "notes").rmdir()
-    remove_run(whole)
-    assert not whole.exists()
+def test_what_a_plugin_wrote_stays_when_its_run_is_removed(whole: Path) -> None:
+    events = [path.read_bytes() for path in (whole / "tensorboard").iterdir()]
+    assert remove_run(whole).kept == (whole / "tensorboard",)
+    assert [path.name for path in whole.iterdir()] == ["tensorboard"]
+    assert [path.read_bytes() for path in (whole / "tensorboard").iterdir()] == events

@@ -207,8 +207,6 @@ def _own_plan(given: set[str], options: dict[str, Any]) -> Plan:
     effort = _effort(options)
     train = TrainConfig(**{**_train_options(given, options), "epochs": effort.epochs})
     holdout = HOLDOUT if options["holdout"] is None else options["holdout"]
-    if holdout < 1:
-        raise click.UsageError(f"--holdout {holdout} is refused: expected at least 1")
     plan = Plan(labelled(specs), train, "fair", effort, holdout, options["baseline"], options["all_pairs"])
     plan.check()
     return plan

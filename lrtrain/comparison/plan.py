@@ -109,6 +109,7 @@ class Plan:
         """Raises UsageError for the first thing that no comparison can have."""
         self.train.check()
         _one_of("protocol", self.protocol, PROTOCOLS)
+        self._check_holdout()
         labels = [row.label for row in self.rows]
         if len(labels) < 2:
             raise UsageError(f"a comparison needs at least two schedules, and {len(labels)} is given: add another")
@@ -123,6 +124,14 @@ class Plan:
                 f"they are {', '.join(labels)}"
             )
         self._check_effort()
+
+    def _check_holdout(self) -> None:
+        """With 0, the fair protocol would tune on the test set."""
+        value, is_fair = self.holdout, self.protocol == "fair"
+        is_whole = isinstance(value, int) and not isinstance(value, bool)
+        if not is_whole or (value < 1 if is_fair else value != 0):
+            expected = "a whole number of training examples, at least 1" if is_fair else "0, as nothing is held out"
+            raise UsageError(f"holdout={value} is refused: expected {expected} with the protocol '{self.protocol}'")
 
     def _check_effort(self) -> None:
         effort = self.effort

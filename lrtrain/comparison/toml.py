@@ -92,7 +92,7 @@ class _Reader:
             train,
             protocol,
             effort,
-            self._whole(values, "holdout", 0 if protocol == "as-is" else HOLDOUT),
+            values.get("holdout", 0 if protocol == "as-is" else HOLDOUT),
             values.get("baseline"),
             self._flag(values, "all_pairs"),
         )
@@ -164,12 +164,6 @@ class _Reader:
         if not isinstance(table, dict):
             raise self._wrong(name, f"{name} is refused: expected a table, as under [{name}]")
         return table
-
-    def _whole(self, values: Mapping[str, Any], name: str, default: int) -> int:
-        value = values.get(name, default)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise self._wrong(name, f"{name} = {value!r} is refused: expected a whole number, at least 0")
-        return value
 
     def _flag(self, values: Mapping[str, Any], name: str) -> bool:
         value = values.get(name, False)
