@@ -83,6 +83,15 @@ def distributions() -> dict[str, Distribution]:
     return found
 
 
+def brought_twice(installed: Iterable[Distribution]) -> dict[str, tuple[Distribution, ...]]:
+    """Returns the plugins that more than one distribution brings, each with those; none of them can be used."""
+    bringing: dict[str, tuple[Distribution, ...]] = {}
+    for each in installed:
+        for plugin in each.plugins:
+            bringing[plugin] = (*bringing.get(plugin, ()), each)
+    return {plugin: found for plugin, found in bringing.items() if len(found) > 1}
+
+
 def asked_for(argument: str, installed: Iterable[Distribution]) -> Distribution | None:
     """Returns the distribution that an argument of an install has become; None when that cannot be told."""
     try:

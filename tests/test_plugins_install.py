@@ -154,6 +154,7 @@ def test_the_life_of_a_package(tmp_path: Path, flags: tuple[str, ...]) -> None:
         "Error: plain-package has no lrtrain plugin and stays installed: "
         "lrtrain plugins uninstall plain-package takes it away"
     )
+    assert_names_that_are_taken_are_refused(there, tmp_path, folder)
     gone = there.done("plugins", "uninstall", "--yes", "stranger-a", "plain-package")
     assert gone.splitlines() == [
         "stranger 2.0 brings plugin stranger-a",
@@ -164,3 +165,24 @@ def test_the_life_of_a_package(tmp_path: Path, flags: tuple[str, ...]) -> None:
     failed = there.lrtrain("plugins", "install", str(tmp_path / "no such folder"))
     assert failed.returncode == 1
     assert failed.stderr.splitlines()[-1].endswith("has failed, for the reason above: nothing may have changed")
+
+
+def assert_names_that_are_taken_are_refused(there: Environment, tmp_path: Path, folder: Path) -> None:
+    before = there.done("plugins", "list")
+    # A plugin of lrtrain's own that another one builds on, and one that was installed.
+    for name in ("linear", "stranger-a"):
+        taken = there.lrtrain("plugins", "install", str(project(tmp_path / name, f"second-{name}", ("fresh", name))))
+        assert (taken.returncode, taken.stdout) == (1, ""), taken.stderr
+        last = taken.stderr.splitlines()[-1]
+        assert last.startswith(f"Error: plugin '{name}' is brought by "), last
+        assert f"second-{name} 1.0" in last
+        assert last.endswith("what was installed is uninstalled again; uninstall the other first, or rename yours")
+        assert there.done("plugins", "list") == before
+    # What was replaced by an upgrade is not to be had back.
+    project(folder, "stranger", ("stranger-a", "rex"), version="3.0")
+    upgraded = there.lrtrain("plugins", "install", "--upgrade", str(folder))
+    assert upgraded.returncode == 1
+    assert "Error: plugin 'rex' is brought by " in upgraded.stderr
+    assert upgraded.stderr.endswith(": lrtrain plugins uninstall takes one of these packages away\n")
+    project(folder, "stranger", ("stranger-a",), version="2.0")
+    there.done("plugins", "install", "--upgrade", str(folder))

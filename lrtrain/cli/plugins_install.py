@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -13,7 +13,7 @@ from lrtrain.cli.streams import results_kept
 from lrtrain.errors import LrtrainError, UsageError
 
 if TYPE_CHECKING:
-    from lrtrain.environment import Distribution
+    from lrtrain.environment import Distribution, Installer
 
 
 @click.command("install", short_help="Install packages with plugins.")
@@ -39,6 +39,7 @@ def install(packages: tuple[str, ...], upgrade: bool, editable: bool) -> None:
     given = [f"--editable={package}" for package in packages] if editable else []
     installer.run([*installer.install, *flags, *given], () if editable else packages)
     after = distributions()
+    _refuse_names_that_are_taken(installer, before, after)
     asked = [each for package in packages if (each := asked_for(package, after.values())) is not None]
     changed = [each for name, each in after.items() if each != before.get(name) and each.plugins]
     came = {str(each): each for each in [*asked, *changed]}
@@ -86,6 +87,26 @@ def _confirmed(question: str) -> bool:
         if sys.stdin.isatty():
             raise
         raise UsageError("nobody is here to be asked: --yes uninstalls without asking") from None
+
+
+def _refuse_names_that_are_taken(
+    installer: Installer, before: Mapping[str, Distribution], after: Mapping[str, Distribution]
+) -> None:
+    """Uninstalls what has come if one of its plugins has the name of another: neither of them could be used."""
+    from lrtrain.environment import brought_twice
+
+    known = brought_twice(before.values())
+    twice = {plugin: found for plugin, found in brought_twice(after.values()).items() if plugin not in known}
+    if not twice:
+        return
+    came = [each for name, each in after.items() if name not in before]
+    plugin, found = next(iter(twice.items()))
+    taken = f"plugin '{plugin}' is brought by {' and '.join(map(str, found))}, so neither can be used"
+    # A version that has been replaced by an upgrade cannot be had back for sure.
+    if not all(set(came).intersection(each) for each in twice.values()):
+        raise LrtrainError(f"{taken}: lrtrain plugins uninstall takes one of these packages away")
+    installer.run(installer.uninstall, [each.name for each in came])
+    raise LrtrainError(f"{taken}: what was installed is uninstalled again; uninstall the other first, or rename yours")
 
 
 def _say_what_brings_nothing(empty: Sequence[Distribution], came: object) -> None:
