@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import keyword
 import re
+import shutil
 import subprocess
 from dataclasses import dataclass
 from importlib import metadata, resources
@@ -101,9 +102,14 @@ class Package:
             folder.mkdir(parents=True)
         except FileExistsError:
             raise UsageError(f"{folder} is there already, and nothing in it is overwritten: give --directory") from None
-        for path, text in files.items():
-            (folder / path).parent.mkdir(exist_ok=True)
-            (folder / path).write_text(text, encoding="utf-8")
+        try:
+            for path, text in files.items():
+                (folder / path).parent.mkdir(exist_ok=True)
+                (folder / path).write_text(text, encoding="utf-8")
+        except BaseException:
+            # This process has made it; what is not whole would be in the way of the next attempt.
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         return list(files)
 
 

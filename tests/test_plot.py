@@ -256,3 +256,41 @@ def test_a_process_imports_only_what_a_schedule_needs(tmp_path: Path) -> None:
     imported = set(run.stderr.split())
     assert "jax" in imported
     assert imported.isdisjoint(HEAVY)
+
+
+@pytest.mark.parametrize("command", ["plot", "export --to csv"])
+def test_one_of_several_processes_writes_a_file(command: str, tmp_path: Path) -> None:
+    arguments = [*command.split(), "--plugin", "sgdr", "--steps", "2000", "--output", "curve.csv"]
+    processes = [
+        subprocess.Popen([sys.executable, "-m", "lrtrain", *arguments], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    said = [process.communicate(timeout=120)[1] for process in processes]
+    assert sorted(process.returncode for process in processes) == [0, 2, 2, 2], said
+    assert all("--output curve.csv is there already: give another name" in err for err in said if err)
+    assert [path.name for path in tmp_path.iterdir()] == ["curve.csv"]
+    assert len((tmp_path / "curve.csv").read_text().splitlines()) == 2001
+
+
+def test_a_file_that_comes_meanwhile_stays(plot: Plot, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lrtrain.cli import plot as module
+
+    monkeypatch.setattr(module, "_write", lambda curves, file, steps: Path("curve.csv").write_text("mine"))
+    result = plot("--plugin", "sgdr", "--output", "curve.csv")
+    assert (result.exit_code, Path("curve.csv").read_text()) == (2, "mine")
+
+
+def test_a_file_is_not_lost_to_one_that_cannot_be_written(plot: Plot, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lrtrain.cli import plot as module
+
+    def full(curves: object, file: Path, steps: int) -> None:
+        file.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    Path("curve.csv").write_text("old")
+    monkeypatch.setattr(module, "_write", full)
+    result = plot("--plugin", "sgdr", "--output", "curve.csv", "--force")
+    assert (result.exit_code, result.stderr) == (
+        2, "Error: --output curve.csv cannot be written: No space left on device\n"
+    )  # fmt: skip
+    assert [(path.name, path.read_text()) for path in Path().iterdir()] == [("curve.csv", "old")]

@@ -173,6 +173,32 @@ def test_a_folder_that_cannot_be_made() -> None:
     assert (result.exit_code, result.stderr) == (2, "Error: file/saw cannot be made: Not a directory\n")
 
 
+def test_one_of_several_processes_makes_it() -> None:
+    command = [sys.executable, "-m", "lrtrain", "plugins", "new", "saw"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen(command, **pipes) for _ in range(4)]  # type: ignore[call-overload]
+    said = [process.communicate(timeout=60) for process in processes]
+    assert sorted(process.returncode for process in processes) == [0, 2, 2, 2], said
+    assert len(list(Path("lrtrain-saw").rglob("*.*"))) == 4, "and LICENSE"
+    assert all("lrtrain-saw is there already" in err for _, err in said if err)
+
+
+def test_one_that_cannot_be_written_whole_is_not_in_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = Path.write_text
+
+    def full(path: Path, *arguments: object, **options: object) -> int:
+        if path.name == "README.md":
+            raise OSError(28, "No space left on device")
+        return written(path, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Path, "write_text", full)
+    result = new("saw")
+    assert (result.exit_code, result.stderr) == (2, "Error: lrtrain-saw cannot be made: No space left on device\n")
+    assert list(Path().iterdir()) == []
+    monkeypatch.setattr(Path, "write_text", written)
+    assert new("saw").exit_code == 0
+
+
 @pytest.mark.parametrize("author", ['a"b', "a\nb", " ", "\x1b[2J", "a\\b"])
 def test_authors_that_are_refused(author: str) -> None:
     result = new("saw", "--author", author)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from lrtrain.cli.options import plugin_option, set_option
-from lrtrain.cli.output import writable
+from lrtrain.cli.output import whole_file
 from lrtrain.cli.streams import results_kept
 from lrtrain.errors import UsageError
 from lrtrain.exporting.api import TARGETS, export_active
@@ -70,10 +70,5 @@ def command(
 
 
 def _write(text: str, output: Path) -> None:
-    with writable(output):
-        try:
-            file = output.open("x", encoding="utf-8", newline="\n")
-        except FileExistsError:
-            raise UsageError(f"--output {output} is there already: give another name") from None
-        with file:
-            file.write(text)
+    with whole_file(output) as file:
+        file.write_text(text, encoding="utf-8", newline="\n")

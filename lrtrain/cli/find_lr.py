@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lrtrain.cli.options import json_option, plugin_option, set_option
-from lrtrain.cli.output import check_output, force_option, output_option, writable
+from lrtrain.cli.output import check_output, force_option, output_option, whole_file
 from lrtrain.config import LOSS_REDUCTIONS, TrainConfig
 from lrtrain.errors import TrainingError
 from lrtrain.optimizers import OPTIMIZERS
@@ -101,7 +101,8 @@ def command(
             **options,
         )
     if output is not None:
-        _write(test, output)
+        with whole_file(output, force=force) as file:
+            _write(test, file)
     if as_json:
         click.echo(json.dumps(test.to_json(), indent=2))
     else:
@@ -111,13 +112,12 @@ def command(
 
 
 def _write(test: RangeTest, output: Path) -> None:
-    with writable(output):
-        if output.suffix.lower() == ".csv":
-            _write_csv(test, output)
-            return
-        from lrtrain.lr_picture import draw_range_test
+    if output.suffix.lower() == ".csv":
+        _write_csv(test, output)
+        return
+    from lrtrain.lr_picture import draw_range_test
 
-        draw_range_test(test, output)
+    draw_range_test(test, output)
 
 
 def _write_csv(test: RangeTest, output: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +42,24 @@ def check_output(output: Path, *, force: bool) -> None:
         raise UsageError(f"--output {output} is there already: give another name, or --force to overwrite it")
     if not output.absolute().parent.is_dir():
         raise UsageError(f"--output {output}: the directory {output.parent} does not exist")
+
+
+@contextmanager
+def whole_file(output: Path, *, force: bool = False) -> Iterator[Path]:
+    """Yields where to write what becomes the file once it is whole; without ``force`` it takes no other's place."""
+    target = Path(os.path.realpath(output))
+    temporary = target.with_name(f".lrtrain-{os.getpid()}{target.suffix}")
+    with writable(output):
+        try:
+            yield temporary
+            if not force:
+                # Another process may have made it since it was not there.
+                target.open("x").close()
+            temporary.replace(target)
+        except FileExistsError:
+            raise UsageError(f"--output {output} is there already: give another name") from None
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lrtrain.cli.options import plugin_option
-from lrtrain.cli.output import check_output, force_option, output_option, writable
+from lrtrain.cli.output import check_output, force_option, output_option, whole_file
 from lrtrain.cli.streams import results_kept
 from lrtrain.errors import UsageError
 
@@ -58,7 +58,8 @@ def command(
 
         click.echo(draw(curves))
         return
-    _write(curves, output, steps_per_epoch)
+    with whole_file(output, force=force) as file:
+        _write(curves, file, steps_per_epoch)
     with results_kept(f"{output} is written"):
         click.echo(f"{output}  ({total} steps of {len(curves)} schedule{'s' * (len(curves) > 1)})")
 
@@ -73,13 +74,12 @@ def _curves(plugins: tuple[str, ...], total: int, steps_per_epoch: int) -> dict[
 
 
 def _write(curves: dict[str, NDArray[np.float32]], output: Path, steps_per_epoch: int) -> None:
-    with writable(output):
-        if output.suffix.lower() == ".csv":
-            _write_csv(curves, output)
-            return
-        from lrtrain.picture import draw_curves
+    if output.suffix.lower() == ".csv":
+        _write_csv(curves, output)
+        return
+    from lrtrain.picture import draw_curves
 
-        draw_curves(curves, output, steps_per_epoch)
+    draw_curves(curves, output, steps_per_epoch)
 
 
 def _write_csv(curves: dict[str, NDArray[np.float32]], output: Path) -> None:

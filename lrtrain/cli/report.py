@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from lrtrain.cli.output import whole_file
 from lrtrain.cli.streams import results_kept
 from lrtrain.errors import UsageError
 
@@ -48,7 +49,9 @@ def command(paths: tuple[Path, ...], output: Path | None, force: bool) -> None:
     else:
         output = output or _DEFAULT
         _check_output(output, force=force)
-        _write(paths, output, alone=alone)
+        page = _page(paths, alone=alone)
+        with whole_file(output, force=force) as file:
+            file.write_text(page, encoding="utf-8")
     with results_kept(f"{output} is written"):
         click.echo(os.path.relpath(output) if output.is_relative_to(Path.cwd()) else output)
 
@@ -68,7 +71,7 @@ def _whole_report(path: Path) -> Path:
     return write_results(read_comparison(path)).report
 
 
-def _write(paths: Sequence[Path], output: Path, *, alone: bool) -> None:
+def _page(paths: Sequence[Path], *, alone: bool) -> str:
     from lrtrain.report.page.render import render
 
     if alone:
@@ -81,4 +84,4 @@ def _write(paths: Sequence[Path], output: Path, *, alone: bool) -> None:
         from lrtrain.report.of_runs import page_of_runs, runs_in
 
         page = page_of_runs(runs_in(paths))
-    output.write_text(render(page), encoding="utf-8")
+    return render(page)
