@@ -154,7 +154,6 @@ def test_the_life_of_a_package(tmp_path: Path, flags: tuple[str, ...]) -> None:
         "Error: plain-package has no lrtrain plugin and stays installed: "
         "lrtrain plugins uninstall plain-package takes it away"
     )
-    assert_names_that_are_taken_are_refused(there, tmp_path, folder)
     gone = there.done("plugins", "uninstall", "--yes", "stranger-a", "plain-package")
     assert gone.splitlines() == [
         "stranger 2.0 brings plugin stranger-a",
@@ -167,22 +166,31 @@ def test_the_life_of_a_package(tmp_path: Path, flags: tuple[str, ...]) -> None:
     assert failed.stderr.splitlines()[-1].endswith("has failed, for the reason above: nothing may have changed")
 
 
-def assert_names_that_are_taken_are_refused(there: Environment, tmp_path: Path, folder: Path) -> None:
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("uv") is None, reason="needs uv, to make environments")
+@pytest.mark.parametrize("flags", [(), ("--seed",)], ids=["uv", "pip"])
+def test_a_name_that_is_taken_is_refused_and_nothing_stays(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    there = Environment(tmp_path / "env", *flags)
     before = there.done("plugins", "list")
-    # A plugin of lrtrain's own that another one builds on, and one that was installed.
-    for name in ("linear", "stranger-a"):
-        taken = there.lrtrain("plugins", "install", str(project(tmp_path / name, f"second-{name}", ("fresh", name))))
-        assert (taken.returncode, taken.stdout) == (1, ""), taken.stderr
-        last = taken.stderr.splitlines()[-1]
-        assert last.startswith(f"Error: plugin '{name}' is brought by "), last
-        assert f"second-{name} 1.0" in last
-        assert last.endswith("what was installed is uninstalled again; uninstall the other first, or rename yours")
-        assert there.done("plugins", "list") == before
-    # What was replaced by an upgrade is not to be had back.
-    project(folder, "stranger", ("stranger-a", "rex"), version="3.0")
-    upgraded = there.lrtrain("plugins", "install", "--upgrade", str(folder))
-    assert upgraded.returncode == 1
-    assert "Error: plugin 'rex' is brought by " in upgraded.stderr
+    taken = there.lrtrain("plugins", "install", str(project(tmp_path / "second", "second", ("fresh", "linear"))))
+    assert (taken.returncode, taken.stdout) == (1, ""), taken.stderr
+    last = taken.stderr.splitlines()[-1]
+    assert last.startswith("Error: plugin 'linear' is brought by "), last
+    assert "second 1.0" in last
+    assert "lrtrain-linear " in last
+    assert last.endswith("what was installed is uninstalled again; uninstall the other first, or rename yours")
+    assert there.done("plugins", "list") == before
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("uv") is None, reason="needs uv, to make environments")
+def test_an_upgrade_to_a_name_that_is_taken_is_said(tmp_path: Path) -> None:
+    there = Environment(tmp_path / "env")
+    folder = project(tmp_path / "stranger", "stranger", ("stranger-a",))
+    there.done("plugins", "install", str(folder))
+    upgraded = there.lrtrain(
+        "plugins", "install", "--upgrade", str(project(folder, "stranger", ("stranger-a", "linear"), version="2.0"))
+    )
+    assert (upgraded.returncode, upgraded.stdout) == (1, "")
+    assert "Error: plugin 'linear' is brought by " in upgraded.stderr
     assert upgraded.stderr.endswith(": lrtrain plugins uninstall takes one of these packages away\n")
-    project(folder, "stranger", ("stranger-a",), version="2.0")
-    there.done("plugins", "install", "--upgrade", str(folder))
