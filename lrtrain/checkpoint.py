@@ -7,14 +7,14 @@ else that a run needs to continue to the same bits: scale, seed, fingerprint of 
 from __future__ import annotations
 
 import importlib
-import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lrtrain.checkpoint_failures import failures_named, late_errors_dropped
+from lrtrain.checkpoint_contents import check_same_arrays, is_sound_metrics
+from lrtrain.checkpoint_failures import failures_named, late_errors_dropped, refusals_to_read_named
 from lrtrain.digest import digest
 from lrtrain.distributed import ALONE, Processes
 from lrtrain.errors import LrtrainError, RunDirError, cause
@@ -150,15 +150,15 @@ class Checkpoints:
           like: a state of the same structure and placement.
 
         Raises:
-          RunDirError: there is none, or it was written by a later version.
+          RunDirError: there is none, it was written by a later version, or its arrays are not those of ``like``.
+          TrainingError: the system does not let it be read at the moment, so that nothing is known of it.
         """
         unsound: list[str] = []
         with late_errors_dropped() as rest:
             for step, path in sorted(self._paths().items(), reverse=True):
                 try:
-                    progress, table, stored = self._restore_progress(step)
-                    state = self.restore_state(step, like)
-                    _check(stored, state, table)
+                    with refusals_to_read_named(path):
+                        progress, table, state = self._restore(step, path, like)
                 except LrtrainError:
                     raise
                 except Exception as error:  # noqa: BLE001  # whatever Orbax and its libraries make of damaged files
@@ -171,6 +171,18 @@ class Checkpoints:
         raise RunDirError(
             f"{self._directory.parent} has no checkpoint that is sound: {', '.join(unsound)}: start a new run instead"
         )
+
+    def _restore(
+        self, step: int, path: Path, like: TrainState
+    ) -> tuple[Progress, NDArray[np.float32], TrainState]:
+        progress, table, stored = self._restore_progress(step)
+        try:
+            state = self.restore_state(step, like)
+            _check(stored, state, table)
+        except Exception:
+            check_same_arrays(path, like)
+            raise
+        return progress, table, state
 
     def set_aside_after(self, step: int, processes: Processes = ALONE) -> None:
         """Renames the checkpoints of later steps, which are not sound: the steps will have new ones."""
@@ -185,11 +197,14 @@ class Checkpoints:
 
         Raises:
           RunDirError: there is no checkpoint.
+          TrainingError: the system does not let it be read at the moment.
         """
-        step = max(self._paths(), default=None)
-        if step is None:
+        paths = self._paths()
+        if not paths:
             raise RunDirError(f"{self._directory.parent} has no checkpoint to resume from: start a new run instead")
-        return self._restore_progress(step)[:2]
+        step = max(paths)
+        with refusals_to_read_named(paths[step]):
+            return self._restore_progress(step)[:2]
 
     def _restore_progress(self, step: int) -> tuple[Progress, NDArray[np.float32], dict[str, Any]]:
         import numpy as np
@@ -240,14 +255,19 @@ class Checkpoints:
                 self._manager = None
 
     def _paths(self) -> dict[int, Path]:
-        # Orbax gives a checkpoint this name when it is whole; before, it has a suffix.
-        found = self._directory.glob("step_*") if self._directory.is_dir() else ()
-        return {int(path.name[5:]): path for path in found if path.name[5:].isdecimal() and path.is_dir()}
+        # Orbax gives a checkpoint this name when it is whole; before, it has a suffix. `glob` finds nothing, and says
+        # nothing, where the directory may not be read.
+        with refusals_to_read_named(self._directory):
+            found = self._directory.iterdir() if self._directory.is_dir() else ()
+            names = {path: path.name.removeprefix("step_") for path in found if path.name.startswith("step_")}
+            return {int(name): path for path, name in names.items() if name.isdecimal() and path.is_dir()}
 
     def _open(self) -> CheckpointManager:
         if self._manager is None:
             for path in self._paths().values():
-                if not _has_readable_metrics(path):
+                with refusals_to_read_named(path):
+                    sound = is_sound_metrics(path)
+                if not sound:
                     # Orbax reads them all when it begins, and raises.
                     _set_aside(path)
             self._manager = _manager(self._directory)
@@ -278,14 +298,6 @@ def _check(stored: Mapping[str, Any], state: TrainState, table: NDArray[np.float
     values = {name: value for name, value in stored.items() if name != "sha256"}
     if stored["version"] > 1 and digest(values, [*map(np.asarray, jax.tree.leaves(state)), table]) != stored["sha256"]:
         raise ValueError("its checksum does not fit its contents")
-
-
-def _has_readable_metrics(path: Path) -> bool:
-    metrics = path / "metrics" / "metrics"
-    try:
-        return not metrics.exists() or "test_accuracy" in json.loads(metrics.read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError):
-        return False
 
 
 def _set_aside(path: Path) -> None:

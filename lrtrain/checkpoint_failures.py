@@ -9,18 +9,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from lrtrain.errors import TrainingError, cause
+from lrtrain.errors import LrtrainError, TrainingError, cause
+from lrtrain.system_refusal import refusal, refusal_to_read
 
 _LATE = 0.2
-# As the C library says them.
-_REFUSED = (
-    "No space left on device",
-    "File too large",
-    "Disk quota exceeded",
-    "Read-only file system",
-    "Permission denied",
-    "No such file or directory",
-)
+# Where something is written, it is that the directory has gone.
+_GONE = "No such file or directory"
 
 
 @contextlib.contextmanager
@@ -29,20 +23,43 @@ def failures_named(directory: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        # Tensorstore has errors of its own for what the system refuses.
-        if not isinstance(error, OSError) and not any(text in str(error) for text in _REFUSED):
+        reason = refusal(error) or _reason(error)
+        if reason is None:
             raise
         raise TrainingError(
-            f"a checkpoint could not be written to {directory} ({_reason(error)}): those that are there are kept, and "
-            "--resume goes on from the last one once that is mended"
+            f"a checkpoint could not be written to {directory} ({reason}): those that are there are kept, and "
+            "--resume goes on from the last one once that is put right"
         ) from error
 
 
-def _reason(error: Exception) -> str:
-    """Returns what the system said; Tensorstore says it at the end of a long line, or of several."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return next((text for text in _REFUSED if text in str(error)), cause(error)[:300])
+def _reason(error: Exception) -> str | None:
+    if isinstance(error, OSError):
+        return error.strerror or cause(error)[:300]
+    return _GONE if _GONE in str(error) else None
+
+
+@contextlib.contextmanager
+def refusals_to_read_named(directory: Path) -> Iterator[None]:
+    """Turns what the system refuses while checkpoints are read into a sentence; damaged contents raise what they do.
+
+    Args:
+      directory: what is read. Whatever is raised, all its files are tried: a library may have hidden the reason.
+
+    Raises:
+      TrainingError: the system has refused something.
+    """
+    try:
+        yield
+    except LrtrainError:
+        raise
+    except Exception as error:
+        reason = refusal(error) or refusal_to_read(directory)
+        if reason is None:
+            raise
+        raise TrainingError(
+            f"{directory} cannot be read at the moment ({reason}): nothing in it has been changed, and --resume goes "
+            "on once that is put right"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lrtrain.errors import PluginError, cause, nearest
+from lrtrain.plugin_code import plugin_called
 from lrtrain.spec import short
 
 if TYPE_CHECKING:
@@ -111,7 +112,8 @@ def ask_formula(plugin: object, name: str, context: object) -> tuple[Piece, ...]
     if method is None:
         return None
     try:
-        answer = method(context)
+        with plugin_called():
+            answer = method(context)
         return None if answer is None else checked(answer)
     except Exception as error:
         said = str(error) if isinstance(error, PluginError) else cause(error)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import math
 import numbers
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lrtrain.context import EpochInfo, RunInfo, ScaleLearningRate, StepInfo, Stop
 from lrtrain.errors import LrtrainError, TrainingError, cause
 from lrtrain.interrupts import Terminated
-from lrtrain.plugin_code import prints_to_stderr
+from lrtrain.plugin_code import plugin_called
 from lrtrain.plugins import ActivePlugins, hooks_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,7 @@ class Observers:
     def __init__(self, active: ActivePlugins) -> None:
         self._on_step = _callers(active, "on_step")
         self._on_epoch_end = _callers(active, "on_epoch_end")
+        self._seen: tuple[RunInfo, RunInfo] | None = None
 
     @property
     def watch_steps(self) -> bool:
@@ -45,12 +52,27 @@ class Observers:
 
     def step(self, run: RunInfo, step: StepInfo) -> Requests:
         """Calls ``on_step`` of every plugin that has it."""
-        return _ask(self._on_step, f"on_step at step {step.step}", run=run, step=step)
+        return _ask(self._on_step, f"on_step at step {step.step}", run=self._shown(run), step=step)
 
     def epoch_end(self, run: RunInfo, epoch: EpochInfo, history: Sequence[EpochInfo]) -> Requests:
         """Calls ``on_epoch_end`` of every plugin that has it."""
         title = f"on_epoch_end of epoch {epoch.epoch}"
-        return _ask(self._on_epoch_end, title, run=run, epoch=epoch, history=tuple(history))
+        return _ask(self._on_epoch_end, title, run=self._shown(run), epoch=epoch, history=tuple(history))
+
+    def _shown(self, run: RunInfo) -> RunInfo:
+        """Returns what hooks see of a run, made once: whatever they do to it changes nothing in the run itself."""
+        if self._seen is None or self._seen[0] is not run:
+            config, rates = copy.deepcopy(run.config), _read_only(run.learning_rates)
+            self._seen = run, dataclasses.replace(run, config=config, learning_rates=rates)
+        return self._seen[1]
+
+
+def _read_only(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Returns a copy in bytes, which no flag makes writable."""
+    import numpy as np
+
+    exact = np.asarray(values, np.float32)
+    return np.ndarray(exact.shape, np.float32, buffer=exact.tobytes())
 
 
 def _callers(active: ActivePlugins, hook: str) -> list[tuple[str, Callable[..., list[Any]]]]:
@@ -70,7 +92,7 @@ def _ask(callers: Sequence[tuple[str, Callable[..., list[Any]]]], title: str, **
     total = Requests()
     for name, call in callers:
         try:
-            with prints_to_stderr():
+            with plugin_called():
                 answers = call(**arguments)
         except LrtrainError as error:
             raise TrainingError(f"plugin '{name}' raised in {title}: {error}") from error

@@ -8,6 +8,9 @@ import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
+# That of `signal` looks for an enum in the answer, which takes fifty times as long.
+from _signal import getsignal  # type: ignore[import-not-found]
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _FREE = (signal.SIG_DFL, signal.default_int_handler)
 
@@ -36,9 +39,13 @@ class Ending:
 
 
 class _Work:
-    """Work that is in progress and is finished before the process ends; only the main thread changes it."""
+    """Work that is in progress and is finished before the process ends; only the main thread changes it.
+
+    ``wakeup`` is where Python writes the numbers of signals, if `wakes_up` has been called.
+    """
 
     current: Ending | None = None
+    wakeup: int | None = None
 
 
 def exit_code(number: int) -> int:
@@ -79,6 +86,33 @@ def endings_noted() -> Iterator[Ending]:
             _Work.current = None
 
 
+class handlers_put_back:  # noqa: N801  # a context manager; a generator would take longer than its work, which is done at every step
+    """Puts the handlers of the signals, and what `wakes_up` was given, back to what they were: for others' code."""
+
+    __slots__ = ("_before",)
+
+    def __enter__(self) -> None:
+        self._before = tuple(map(getsignal, SIGNALS)) if _is_main_thread() else ()
+
+    def __exit__(self, *exception: object) -> None:
+        for number, before in zip(SIGNALS, self._before, strict=False):
+            # None is a handler that Python has not installed, and cannot.
+            if before is not None and getsignal(number) is not before:
+                signal.signal(number, before)
+        if self._before and _Work.wakeup is not None:
+            signal.set_wakeup_fd(_Work.wakeup, warn_on_full_buffer=False)
+
+
+def wakes_up(descriptor: int) -> None:
+    """Has Python write the number of every signal to a descriptor, until the process ends."""
+    _Work.wakeup = descriptor
+    signal.set_wakeup_fd(descriptor, warn_on_full_buffer=False)
+
+
+def _is_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
 @contextlib.contextmanager
 def interrupts_held_back() -> Iterator[None]:
     """Lets a signal that comes meanwhile act at the end, and not in the middle of a library's own work."""
@@ -98,8 +132,7 @@ def interrupts_held_back() -> Iterator[None]:
 def _handled(handler: Callable[[int, FrameType | None], object], replaces: Callable[[object], bool]) -> Iterator[None]:
     """Installs a handler in the place of those that it replaces, for a while."""
     # Python runs handlers on the main thread alone; None is a handler that Python has not installed.
-    main = threading.current_thread() is threading.main_thread()
-    before = {number: signal.getsignal(number) for number in SIGNALS} if main else {}
+    before = {number: signal.getsignal(number) for number in SIGNALS} if _is_main_thread() else {}
     replaced = {number: old for number, old in before.items() if old is not None and replaces(old)}
     try:
         for number in replaced:

@@ -18,7 +18,7 @@ from typing_extensions import Doc
 from lrtrain.duration import Duration
 from lrtrain.errors import LrtrainError, OptionError, PluginError, SpecError, cause, nearest
 from lrtrain.interrupts import Terminated
-from lrtrain.plugin_code import prints_to_stderr
+from lrtrain.plugin_code import plugin_called
 from lrtrain.spec import Spec, format_value, short
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def make(plugin: type, name: str, given: Mapping[str, Any]) -> Any:
 
 def _instance(plugin: type, name: str, values: Mapping[str, Any]) -> Any:
     try:
-        with prints_to_stderr():
+        with plugin_called():
             return plugin(**values)
     except LrtrainError:
         raise

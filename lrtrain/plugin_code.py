@@ -1,4 +1,4 @@
-"""Running code that is a plugin's: from a file, without a word on standard output, and one line a call if asked for."""
+"""Running code that is a plugin's: from a file, without an effect on the process, and one line a call if asked for."""
 
 from __future__ import annotations
 
@@ -13,15 +13,19 @@ from typing import Any
 
 from lrtrain.discovery import Entry
 from lrtrain.errors import nearest
+from lrtrain.interrupts import handlers_put_back
 from lrtrain.spec import short
 
 _LONGEST = 200
 
 
 @contextlib.contextmanager
-def prints_to_stderr() -> Iterator[None]:
-    """Sends what a plugin prints to standard error: standard output is for results, such as JSON."""
-    with contextlib.redirect_stdout(sys.stderr):
+def plugin_called() -> Iterator[None]:
+    """Surrounds every call of a plugin's code: it can neither print among the results nor keep a run from being ended.
+
+    What it prints goes to standard error, and the handlers of signals are afterwards what they were.
+    """
+    with contextlib.redirect_stdout(sys.stderr), handlers_put_back():
         yield
 
 

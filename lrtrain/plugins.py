@@ -18,7 +18,7 @@ from lrtrain.discovery import GROUP, Entry, find_plugin
 from lrtrain.errors import OptionError, PluginError, nearest
 from lrtrain.interrupts import Terminated
 from lrtrain.options import make, resolved
-from lrtrain.plugin_code import load_from_file, prints_to_stderr, traced
+from lrtrain.plugin_code import load_from_file, plugin_called, traced
 from lrtrain.spec import Spec, normal_name
 
 HOOKS = ("build_schedule", "on_step", "on_epoch_end")
@@ -101,7 +101,7 @@ def load_class(entry: Entry) -> type:
       PluginError: it fails to import, is no frozen dataclass, or its hooks are misspelt or have wrong arguments.
     """
     try:
-        with prints_to_stderr():
+        with plugin_called():
             loaded = load_from_file(entry) if entry.in_file else EntryPoint(entry.name, entry.value, GROUP).load()
     except Terminated:
         raise

@@ -14,7 +14,7 @@ from lrtrain.context import Schedule, ScheduleContext
 from lrtrain.errors import LrtrainError, ScheduleError, cause
 from lrtrain.formula import Piece, ask_formula
 from lrtrain.interrupts import Terminated
-from lrtrain.plugin_code import prints_to_stderr
+from lrtrain.plugin_code import plugin_called
 from lrtrain.plugins import ActivePlugins, activate
 from lrtrain.spec import Spec, short
 
@@ -107,7 +107,7 @@ def raw_schedule(active: ActivePlugins, context: ScheduleContext) -> Schedule:
     """Calls the hook and returns what the plugin built, once it has been seen to be callable."""
     name = active.schedule_plugin().entry.name
     try:
-        with prints_to_stderr():
+        with plugin_called():
             answers = active.manager.hook.build_schedule(context=context)
     except LrtrainError as error:
         raise type(error)(_attributed(name, str(error))) from error
@@ -160,7 +160,7 @@ def tabulate(built: Schedule, total_steps: int, name: str) -> NDArray[np.float32
     table = np.empty(total_steps, np.float32)
     for begin in range(0, total_steps, _PART):
         steps = np.arange(begin, min(begin + _PART, total_steps), dtype=np.int64)
-        with prints_to_stderr():
+        with plugin_called():
             exact = values_at(steps)
         table[steps[0] : steps[-1] + 1] = _checked(exact, begin, name)
     return table
@@ -257,7 +257,7 @@ def _is_traceable(built: Schedule) -> bool:
     import jax
 
     try:
-        with prints_to_stderr():
+        with plugin_called():
             jax.eval_shape(built, np.int32(0))
     except Terminated:
         raise

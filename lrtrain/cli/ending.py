@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import logging
 import os
 import select
 import signal
@@ -13,11 +15,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn
 
-from lrtrain.interrupts import SIGNALS, Terminated, exit_code, raise_for, work_in_progress
+from lrtrain.interrupts import SIGNALS, Terminated, exit_code, raise_for, wakes_up, work_in_progress
 
 # From the signal, or from the checkpoint that it has led to, to the end of the process.
 _GRACE = 1.0
 _POLL = 0.05
+# How long what a plugin or a library has left running may still take.
+_PATIENCE = 3.0
 _SHOW_CURSOR = "\x1b[?25h"
 
 
@@ -45,7 +49,7 @@ def signals_watched() -> Iterator[None]:
     theirs.setblocking(False)
     signal.signal(signal.SIGTERM, raise_for)
     # By its number alone, so that it stays open to the end of the process.
-    signal.set_wakeup_fd(theirs.detach(), warn_on_full_buffer=False)
+    wakes_up(theirs.detach())
     threading.Thread(target=_watch, args=(ours,), name="signals", daemon=True).start()
     _leave_swallowed_ones_to_the_thread()
     yield
@@ -60,6 +64,39 @@ def _leave_swallowed_ones_to_the_thread() -> None:
             told(swallowed)
 
     sys.unraisablehook = hook
+
+
+@contextmanager
+def threads_left_behind() -> Iterator[None]:
+    """Sees to it that the process ends soon after what is done here, whatever threads have been left running."""
+    code: object = 1
+    try:
+        yield
+        code = 0
+    except SystemExit as stop:
+        code = stop.code
+        raise
+    finally:
+        if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+            over = threading.Event()
+            # Python joins all threads, and then does this, which was registered last, before all else.
+            atexit.register(over.set)
+            ended = code if isinstance(code, int) else int(code is not None)
+            threading.Thread(target=_end_without, args=(over, ended), name="end", daemon=True).start()
+
+
+def _end_without(over: threading.Event, code: int) -> None:
+    """Ends the process unless its threads end: Python itself would wait for them without end."""
+    if over.wait(_PATIENCE):
+        return
+    # Orbax leaves some when a checkpoint could not be written; that has been said.
+    if code == 0:
+        left = [t.name for t in threading.enumerate() if not t.daemon and t is not threading.main_thread()]
+        print(f"lrtrain: ended without threads that were still running: {', '.join(left)}", file=sys.stderr)
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _watch(signals: socket.socket) -> NoReturn:

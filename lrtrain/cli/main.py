@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from lrtrain.cli.ending import signals_watched, words
+from lrtrain.cli.ending import signals_watched, threads_left_behind, words
 from lrtrain.cli.streams import guard_streams
 from lrtrain.cli.terminal import printable
 from lrtrain.errors import LrtrainError, nearest
@@ -69,6 +69,11 @@ class _Group(click.Group):
                 ctx,
             )
         return super().resolve_command(ctx, args)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Runs the command of the process, which then ends."""
+        with nullcontext() if args or kwargs.get("args") is not None else threads_left_behind():
+            return self.main(*args, **kwargs)
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Runs a command; what the user can mend is one sentence, and only a bug of ours shows a traceback."""
