@@ -172,9 +172,7 @@ class Checkpoints:
             f"{self._directory.parent} has no checkpoint that is sound: {', '.join(unsound)}: start a new run instead"
         )
 
-    def _restore(
-        self, step: int, path: Path, like: TrainState
-    ) -> tuple[Progress, NDArray[np.float32], TrainState]:
+    def _restore(self, step: int, path: Path, like: TrainState) -> tuple[Progress, NDArray[np.float32], TrainState]:
         progress, table, stored = self._restore_progress(step)
         try:
             state = self.restore_state(step, like)

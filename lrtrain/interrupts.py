@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from types import FrameType
 
 # That of `signal` looks for an enum in the answer, which takes fifty times as long.
 from _signal import getsignal  # type: ignore[import-not-found]
+from collections.abc import Callable, Iterator
+from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _FREE = (signal.SIG_DFL, signal.default_int_handler)

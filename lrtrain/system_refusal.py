@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from pathlib import Path
 from typing import NoReturn
+
+from lrtrain.errors import TrainingError
 
 # All are over once their cause is gone. That a file is not there, or is a directory, says something of what is stored.
 _NUMBERS = (
@@ -31,6 +34,8 @@ _TEXTS = tuple(os.strerror(number) for number in _NUMBERS)
 # As Tensorstore and JAX say it; Python says it where it can start no thread.
 _OF_LIBRARIES = ("RESOURCE_EXHAUSTED", "can't start new thread")
 _BLOCK = 2**20
+# More than a checkpoint has been seen to need at once.
+_FILES = 48
 
 
 def refusal(error: BaseException) -> str | None:
@@ -57,6 +62,22 @@ def refusal_to_read(directory: Path) -> str | None:
     except OSError as error:
         return refusal(error)
     return None
+
+
+def check_files() -> None:
+    """Raises TrainingError when the system does not let this process open as many files as checkpoints need.
+
+    Otherwise any library may be the one that is refused, at any moment, and each makes something else of it.
+    """
+    with contextlib.ExitStack() as opened:
+        for count in range(_FILES):
+            try:
+                opened.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+            except OSError as error:
+                raise TrainingError(
+                    f"only {count} more files can be opened ({error.strerror}), and training needs {_FILES}: allow "
+                    "more, as with `ulimit -n 1024`"
+                ) from error
 
 
 def _read(path: Path) -> None:

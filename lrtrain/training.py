@@ -39,6 +39,7 @@ from lrtrain.run_dir import RunDir
 from lrtrain.run_head import describe, write_head
 from lrtrain.run_open import lock, open_checkpoints, open_logs
 from lrtrain.spec import Spec
+from lrtrain.system_refusal import check_files
 
 if TYPE_CHECKING:
     import jax
@@ -131,6 +132,7 @@ def train(  # noqa: PLR0913
         raise UsageError(f"on_schedule_change={on_schedule_change} is refused: expected keep or restart")
     if distributed is not None:
         distributed.check()
+    check_files()
     rule = None if checkpoint_every is None else CheckpointRule.parse(checkpoint_every)
     job = resumed_job(plugins, settings, run_dir, options) if resume else new_job(plugins, settings, run_dir, options)
     job = dataclasses.replace(job, rule=rule or job.rule)

@@ -206,7 +206,7 @@ class Examples:
         return images, np.array([example[label] for example in examples], np.int32)
 
     def _decoded(self, indices: Sequence[int]) -> list[dict[str, Any]]:
-        examples: list[dict[str, Any]] = self._try(lambda: self._records.__getitems__(indices))
+        examples: list[dict[str, Any]] = self._try(lambda: _all_read(self._records.__getitems__(indices)))
         return examples
 
     def _check_sizes(self, shapes: set[tuple[int, ...]]) -> None:
@@ -222,6 +222,13 @@ class Examples:
         # The native reader raises RuntimeError, the decoder of the examples whatever protobuf, zlib or PIL has.
         except Exception as error:
             raise DamagedError(self._source.directory, reason(error)) from error
+
+
+def _all_read(examples: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the examples; one behind the end of a file that was cut is of None, and no error of the native reader."""
+    if any(value is None for example in examples for value in example.values()):
+        raise EOFError("a file has been cut short since it was opened")
+    return examples
 
 
 def _check_labels(labels: NDArray[np.int32], num_classes: int, where: str) -> None:
