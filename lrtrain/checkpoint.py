@@ -174,12 +174,9 @@ class Checkpoints:
 
     def _restore(self, step: int, path: Path, like: TrainState) -> tuple[Progress, NDArray[np.float32], TrainState]:
         progress, table, stored = self._restore_progress(step)
-        try:
-            state = self.restore_state(step, like)
-            _check(stored, state, table)
-        except Exception:
-            check_same_arrays(path, like)
-            raise
+        check_same_arrays(path, like)
+        state = self.restore_state(step, like)
+        _check(stored, state, table)
         return progress, table, state
 
     def set_aside_after(self, step: int, processes: Processes = ALONE) -> None:

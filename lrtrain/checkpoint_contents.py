@@ -1,4 +1,4 @@
-"""What a checkpoint holds, looked at without restoring it: its metrics, and the names, shapes and types of its arrays."""
+"""What a checkpoint holds, without restoring it: its metrics, and the names, shapes and types of its arrays."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def check_same_arrays(path: Path, like: TrainState) -> None:
     now = _described(like)
     try:
         there = _stored(path)
-    except Exception:  # noqa: BLE001  # damaged: what restoring it has raised says more
+    except Exception:  # noqa: BLE001  # damaged: what restoring it raises says more
         return
     for name in now | there:
         if there.get(name) != now.get(name):

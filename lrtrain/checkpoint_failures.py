@@ -6,6 +6,7 @@ import contextlib
 import gc
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -72,13 +73,17 @@ def late_errors_dropped() -> Iterator[Callable[[], None]]:
 
     def hook(late: sys.UnraisableHookArgs) -> None:
         ended = isinstance(getattr(late.exc_value, "__cause__", None), GeneratorExit)
-        if not ended and str(late.exc_value) != "Event loop is closed":
+        # Without a file for itself, a loop is half made, and cannot be unmade.
+        of_a_loop = getattr(late.object, "__qualname__", "") == "BaseEventLoop.__del__"
+        if not ended and not of_a_loop and str(late.exc_value) != "Event loop is closed":
             told(late)
 
     def rest() -> None:
         # The threads have no end that could be waited for.
         time.sleep(_LATE)
-        gc.collect()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*was never awaited", RuntimeWarning)
+            gc.collect()
 
     sys.unraisablehook = hook
     try:

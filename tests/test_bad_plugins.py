@@ -6,23 +6,26 @@ import json
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from lrtrain import RunInfo, StepInfo, Stop, hookspecs
+from lrtrain import EpochInfo, RunInfo, StepInfo, Stop, hookspecs, interrupts
 from lrtrain.cli import main
 from lrtrain.errors import LrtrainError, TrainingError
 from lrtrain.hooks import Observers
 from lrtrain.hookspecs import HookDeprecationWarning, deprecated, hookspec
 from lrtrain.plugins import activate
-from lrtrain.schedules import build_table, make_context
+from lrtrain.schedules import build_table, formula, make_context
 
 Install = Callable[..., str]
 
@@ -138,6 +141,171 @@ def test_what_an_observer_prints(install_plugin: Install, capsys: pytest.Capture
     install_plugin("loud", WATCHING.format(hook="on_step", arguments="step", body=body))
     Observers(activate(["loud"])).step(RUN, StepInfo(7, 0, 0.1, 1.0))
     assert tuple(capsys.readouterr()) == ("", "watching\n")
+
+
+# ------------------------------------------------------------------------------------------------------------ changing
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["rates[:] = 0", "rates.setflags(write=True)", "rates.base[0] = 0", "rates.view('uint8')[0] = 1", "rates.sort()"],
+)
+def test_an_observer_cannot_change_the_learning_rates(install_plugin: Install, body: str) -> None:
+    install_plugin("bad", WATCHING.format(hook="on_step", arguments="run", body=f"rates = run.learning_rates; {body}"))
+    rates = np.array([0.3, 0.2, 0.1], np.float32)
+    run = RunInfo(Path("run"), {}, 3, 3, 1, rates)
+    with pytest.raises(TrainingError, match=r"^plugin 'bad' raised in on_step at step 7: (Value|Type)Error: "):
+        Observers(activate(["bad"])).step(run, StepInfo(7, 0, 0.1, 1.0))
+    np.testing.assert_array_equal(rates, np.array([0.3, 0.2, 0.1], np.float32))
+
+
+def test_what_an_observer_does_to_the_configuration_stays_with_it(install_plugin: Install) -> None:
+    body = "run.config['train']['batch_size'] = 7; run.config.clear(); return Stop(f'{run.learning_rates[1]:g}')"
+    install_plugin("bad", WATCHING.format(hook="on_step", arguments="run", body=body))
+    config = {"train": {"batch_size": 5}}
+    run = RunInfo(Path("run"), config, 3, 3, 1, np.array([0.3, 0.2, 0.1], np.float32))
+    assert Observers(activate(["bad"])).step(run, StepInfo(7, 0, 0.1, 1.0)).stop == "bad: 0.2"
+    assert config == {"train": {"batch_size": 5}}
+
+
+# ------------------------------------------------------------------------------------------------------------- signals
+
+DEAF = """
+import signal, sys
+
+def deaf(answer=None):
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        signal.set_wakeup_fd(-1)
+    except ValueError:
+        assert "other thread" in sys.argv
+    return answer
+
+{importing}
+
+@dataclass(frozen=True)
+class Plugin:
+    "Ignores signals."
+    def __post_init__(self):
+        {making}
+    @hookimpl
+    def build_schedule(self, context):
+        {building}
+        return {schedule}
+    def formula(self, context):
+        return {formula}
+    @hookimpl
+    def on_step(self, step):
+        {step}
+    @hookimpl
+    def on_epoch_end(self, epoch):
+        {epoch}
+"""
+QUIET = {"schedule": "lambda step: 1e-3", "formula": "None", "importing": ""}
+DEAFENING = {
+    "importing": "deaf()",
+    "making": "deaf()",
+    "building": "deaf()",
+    "schedule": "lambda step: deaf(1e-3)",
+    "formula": "deaf()",
+    "step": "deaf()",
+    "epoch": "deaf()",
+}
+
+
+def all_calls() -> None:
+    active, context = activate(["deaf"]), make_context(4, 2)
+    build_table(active, context)
+    formula(active, context)
+    Observers(active).step(RUN, StepInfo(0, 0, 0.1, 1.0))
+    epoch = EpochInfo(0, 2, 1.0, 1.0, 0.5, 0.1, 1.0)
+    Observers(active).epoch_end(RUN, epoch, [epoch])
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """Returns what Python writes signals to, as in a command."""
+    monkeypatch.setattr(interrupts._Work, "wakeup", None)
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    with ours, theirs:
+        interrupts.wakes_up(theirs.fileno())
+        yield theirs.fileno()
+        signal.set_wakeup_fd(-1)
+
+
+@pytest.mark.parametrize("place", DEAFENING)
+def test_a_plugin_that_ignores_signals_does_so_for_one_call(install_plugin: Install, watched: int, place: str) -> None:
+    places = dict.fromkeys(("making", "building", "step", "epoch"), "pass")
+    install_plugin("deaf", DEAF.format(**{**places, **QUIET, place: DEAFENING[place]}))
+    before = [signal.getsignal(number) for number in interrupts.SIGNALS]
+    all_calls()
+    assert [signal.getsignal(number) for number in interrupts.SIGNALS] == before
+    assert signal.set_wakeup_fd(watched) == watched
+
+
+def test_plugins_in_another_thread(install_plugin: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["other thread"])
+    places = dict.fromkeys(("making", "building", "step", "epoch"), "deaf()")
+    install_plugin("deaf", DEAF.format(**places, **QUIET))
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(all_calls).result()
+
+
+def test_a_run_whose_plugin_ignores_signals_can_be_ended(install_plugin: Install, tmp_path: Path, tiny: Path) -> None:
+    places = dict.fromkeys(("making", "building", "step", "epoch"), "deaf()")
+    install_plugin("deaf", DEAF.format(**places, **QUIET | {"importing": "deaf()"}))
+    command = [sys.executable, "-m", "lrtrain", "--plugin", "deaf", "--dataset", "tiny", "--data-dir", str(tiny)]
+    started = subprocess.Popen(
+        [*command, "--batch-size", "24", "--devices", "1", "--epochs", "1000000", "--quiet", "--run-dir", "run"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        steps = tmp_path / "run" / "steps.csv"
+        while started.poll() is None and not (steps.exists() and steps.stat().st_size > 200):
+            time.sleep(0.05)
+        # One that comes within a call is lost, and nothing can be done about it.
+        while started.poll() is None:
+            started.send_signal(signal.SIGTERM)
+            time.sleep(0.3)
+        said = started.communicate(timeout=60)[1]
+    finally:
+        started.kill()
+    assert started.returncode == 143, said
+    assert said.startswith("Error: terminated; lrtrain --resume --run-dir run continues it")
+
+
+# ------------------------------------------------------------------------------------------------------------- threads
+
+THREADS = """
+import threading
+threading.Thread(target=threading.Event().wait, name="left by a plugin").start()
+""" + BUILDING.format(body="return lambda step: 1.0")
+
+
+def test_a_thread_that_a_plugin_leaves_keeps_no_command_from_its_end(install_plugin: Install, tmp_path: Path) -> None:
+    install_plugin("threads", THREADS)
+    done = process(tmp_path, "plugins", "show", "threads", "--json")
+    assert (done.returncode, json.loads(done.stdout)["name"]) == (0, "threads")
+    assert done.stderr == "lrtrain: ended without threads that were still running: left by a plugin\n"
+    refused = process(tmp_path, "plot", "--plugin", "threads(value=no)", "--steps", "10")
+    assert "value" in sentence(refused, 2)
+
+
+def test_a_thread_that_ends_is_waited_for(install_plugin: Install, tmp_path: Path) -> None:
+    done_file = tmp_path / "done"
+    late = THREADS.replace(
+        "threading.Event().wait,", f"lambda: (threading.Event().wait(0.5), open({str(done_file)!r}, 'w')),"
+    )
+    install_plugin("threads", late + "import atexit; atexit.register(print, 'at the end')\n")
+    done = process(tmp_path, "plugins", "show", "threads", "--json", PYTHONWARNINGS="ignore")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("at the end\n")
+    assert done_file.exists()
 
 
 # ------------------------------------------------------------------------------------------------------------- hanging

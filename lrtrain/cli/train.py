@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,8 @@ def command(
         raise click.UsageError("no plugin was named: add one, as in --plugin sgdr ('lrtrain plugins list' shows them)")
     joined = as_distributed(distributed, coordinator, num_processes, process_id)
     _spare_the_collector()
+    # Of Orbax's, when the system has refused it something: that is one sentence, and not these.
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
     from lrtrain.cli.ending import LastWords
     from lrtrain.cli.progress import how_to_go_on, make_reporter, print_summary
     from lrtrain.distributed import is_main
