@@ -173,8 +173,11 @@ class Checkpoints:
         )
 
     def _restore(self, step: int, path: Path, like: TrainState) -> tuple[Progress, NDArray[np.float32], TrainState]:
+        import orbax.checkpoint as ocp
+
         progress, table, stored = self._restore_progress(step)
-        check_same_arrays(path, like)
+        with ocp.StandardCheckpointer() as checkpointer:
+            check_same_arrays(path.name, checkpointer.metadata(path / "state").item_metadata.tree, like)
         state = self.restore_state(step, like)
         _check(stored, state, table)
         return progress, table, state

@@ -27,30 +27,22 @@ def is_sound_metrics(path: Path) -> bool:
         return False
 
 
-def check_same_arrays(path: Path, like: TrainState) -> None:
+def check_same_arrays(name: str, stored: Any, like: TrainState) -> None:
     """Raises RunDirError when a checkpoint has other arrays than ``like``: it is sound, and of another network.
 
-    What Orbax has of them is kept with checksums, so that damage does not look like this.
+    Args:
+      name: that of the checkpoint.
+      stored: a tree of what there is to know of its arrays; Orbax keeps it with checksums, so damage is no difference.
+      like: a state of what is trained now.
     """
-    now = _described(like)
-    try:
-        there = _stored(path)
-    except Exception:  # noqa: BLE001  # damaged: what restoring it raises says more
-        return
-    for name in now | there:
-        if there.get(name) != now.get(name):
+    there, now = _described(stored), _described(like)
+    for array in now | there:
+        if there.get(array) != now.get(array):
             raise RunDirError(
-                f"checkpoint {path.name} is of another network or optimizer: {name} is {there.get(name, 'not there')} "
-                f"in it, and {now.get(name, 'not there')} now: resume with the data, the model and the optimizer that "
+                f"checkpoint {name} is of another network or optimizer: {array} is {there.get(array, 'not there')} in "
+                f"it, and {now.get(array, 'not there')} now: resume with the data, the model and the optimizer that "
                 "the run began with"
             )
-
-
-def _stored(path: Path) -> dict[str, str]:
-    import orbax.checkpoint as ocp
-
-    with ocp.StandardCheckpointer() as checkpointer:
-        return _described(checkpointer.metadata((path / "state").absolute()).item_metadata.tree)
 
 
 def _described(tree: Any) -> dict[str, str]:

@@ -278,6 +278,36 @@ def test_damage_found_while_training(options: dict[str, Any], tmp_path: Path) ->
     assert_no_thread_reads()
 
 
+class Cuts(Silent):
+    """Cuts a file once a step has been done."""
+
+    def __init__(self, file: Path, left: int) -> None:
+        self.file, self.left = file, left
+
+    def stepped(self, step: StepInfo, examples_per_second: float) -> None:
+        if step.step >= 20:
+            with self.file.open("r+b") as file:
+                file.truncate(self.left)
+
+
+@pytest.mark.parametrize("left", [0, 2000], ids=["all of it", "its end"])
+def test_a_file_that_is_cut_while_training(options: dict[str, Any], tmp_path: Path, left: int) -> None:
+    shutil.copytree(options["data_dir"], tmp_path / "data")
+    options |= {"data_dir": tmp_path / "data", "epochs": 4}
+    file = next((tmp_path / "data" / "tiny").glob("*/*train*"))
+    whole = file.read_bytes()
+    with pytest.raises(
+        TrainingError, match=r"is damaged \(EOFError: a file has been cut short .*; what the run"
+    ) as caught:
+        train(tmp_path / "run", "never", reporter=Cuts(file, left), **options)
+    assert (caught.value.exit_code, str(caught.value).count("\n")) == (1, 0)
+    assert_no_thread_reads()
+    file.write_bytes(whole)
+    lrtrain.train(run_dir=tmp_path / "run", resume=True)
+    train(tmp_path / "whole", "never", **options)
+    assert_same_run(tmp_path / "whole", tmp_path / "run")
+
+
 def test_a_record_that_cannot_be_read_ends_the_run_in_one_sentence(
     options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
