@@ -163,6 +163,16 @@ def test_a_path_of_our_own_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(CliRunner().invoke(main, ["runs", "list", "--dir", "theirs"]).exception, PermissionError)
 
 
+def test_no_more_files_are_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: Path, *_: Any, **__: Any) -> None:
+        raise OSError(errno.EMFILE, "Too many open files", "/nowhere")
+
+    monkeypatch.setattr(Path, "is_dir", refused)
+    result = CliRunner().invoke(main, ["runs", "list", "--dir", "theirs"])
+    said = "/nowhere could not be opened (Too many open files): allow more, as with `ulimit -n 1024`"
+    assert (result.exit_code, result.stderr) == (1, f"Error: {said}\n")
+
+
 def test_unknown_command_of_plugins() -> None:
     result = run("plugins", "shwo")
     assert result.exit_code == 2

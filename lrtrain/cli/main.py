@@ -21,7 +21,6 @@ from lrtrain.cli.terminal import printable
 from lrtrain.errors import LrtrainError, nearest
 from lrtrain.interrupts import Terminated, exit_code
 from lrtrain.spec import short
-from lrtrain.system_refusal import refusal
 
 # Each command is imported when it is named or listed; none of their modules imports what takes time.
 _COMMANDS = {
@@ -131,9 +130,12 @@ def _end(error: OSError, words: Sequence[str] | None) -> None:
     # A path of ours, or of a library, is no mistake of the user's.
     if error.errno in _REFUSED and any(os.path.normpath(os.path.expanduser(word)) in path for word in given if word):
         _fail(f"{short(path)} cannot be looked at ({error.strerror}): give another path", 2, None)
-    said = refusal(error)
-    if said is not None and os.environ.get("LRTRAIN_TRACEBACK") != "1":
-        _fail(f"the system has refused {short(path) or 'something'} ({said}): LRTRAIN_TRACEBACK=1 shows where", 1, None)
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        _fail(
+            f"{short(path) or 'a file'} could not be opened ({error.strerror}): allow more, as with `ulimit -n 1024`",
+            1,
+            None,
+        )
 
 
 def _fail(message: str, code: int, ctx: click.Context | None) -> None:
