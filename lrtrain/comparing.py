@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lrtrain.alike import Facts, facts_of_plan
 from lrtrain.comparison import protocol
 from lrtrain.comparison.data import load_data
 from lrtrain.comparison.plan import HOLDOUT, Plan, effort_of, labelled
@@ -18,7 +19,7 @@ from lrtrain.comparison.store import Store, new_store
 from lrtrain.comparison.trial import Outcome, Trial
 from lrtrain.comparison.work import Work
 from lrtrain.config import TrainConfig, TrainOptions
-from lrtrain.devices import select_devices
+from lrtrain.devices import present_devices, select_devices
 from lrtrain.discovery import files_below
 from lrtrain.distributed import ALONE, Distributed, Processes, connect, is_main, losses_named, processes_connected
 from lrtrain.errors import RunDirError, UsageError
@@ -196,9 +197,10 @@ def compare_plan(
     if distributed is None and not missing:
         store.sweep()
         return Comparison(plan, tuple(outcomes), store.path, about)
-    processes = _join(distributed, plan, reporter)
+    facts = facts_of_plan(plan, resume, directory) if distributed is not None else {}
+    processes = _join(distributed, facts, plan, reporter)
     store = Store(Path(processes.from_main(lambda: str(store.path))))
-    with losses_named(processes, lambda: f"lrtrain compare --resume --run-dir {store.path} goes on from there"):
+    with losses_named(processes, lambda: _how_to_go_on(store)):
         return _run(_Job(plan, store, resume, about), processes, reporter if processes.is_main else Unheard())
 
 
@@ -227,7 +229,7 @@ def _opened(plan: Plan | None, directory: str | Path | None, resume: bool) -> tu
     return store, stored, about
 
 
-def _join(distributed: Distributed | None, plan: Plan, reporter: CompareReporter) -> Processes:
+def _join(distributed: Distributed | None, facts: Facts, plan: Plan, reporter: CompareReporter) -> Processes:
     from lrtrain.from_config import keep_compiled
 
     keep_compiled()
@@ -235,10 +237,20 @@ def _join(distributed: Distributed | None, plan: Plan, reporter: CompareReporter
         return ALONE
     if distributed.process_id in (0, None):
         reporter.phase("waiting for the other processes")
-    connect(distributed)
+    connect(distributed, facts)
     # JAX starts when it is asked which process this is, and then has the devices that it has.
-    select_devices(plan.train.devices, None)
-    return processes_connected()
+    present_devices(plan.train.devices, None)
+    processes = processes_connected()
+    processes.check_alike(facts)
+    with processes.together():
+        select_devices(plan.train.devices, None)
+    return processes
+
+
+def _how_to_go_on(store: Store) -> str:
+    if store.plan.is_file():
+        return f"lrtrain compare --resume --run-dir {store.path} goes on from there"
+    return "nothing has been trained yet, so the comparison has to begin again"
 
 
 @dataclass(frozen=True, eq=False)

@@ -67,9 +67,8 @@ def select_devices(requested: int | None, batch_size: int | None, *, distributed
     """
     import jax
 
-    cores = usable_cores()
-    wanted = cores if batch_size is None else max(1, batch_size // _EXAMPLES_PER_CORE)
-    too_late = not _present_cpu_devices(min(cores, requested or wanted))
+    too_late = not present_devices(requested, batch_size)
+    cores, wanted = usable_cores(), _wanted(batch_size)
     devices: list[jax.Device] = jax.local_devices()
     if requested is not None and not 1 <= requested <= len(devices):
         raise UsageError(f"--devices {requested}: there are {len(devices)} devices of kind {devices[0].device_kind}")
@@ -80,6 +79,15 @@ def select_devices(requested: int | None, batch_size: int | None, *, distributed
     if too_late and on_cpu and len(chosen) < (requested or min(cores, wanted)):
         _say_that_jax_had_started(len(chosen))
     return chosen
+
+
+def present_devices(requested: int | None, batch_size: int | None) -> bool:
+    """Has JAX start with the CPU devices that `select_devices` chooses from; returns False if it is too late."""
+    return _present_cpu_devices(min(usable_cores(), requested or _wanted(batch_size)))
+
+
+def _wanted(batch_size: int | None) -> int:
+    return usable_cores() if batch_size is None else max(1, batch_size // _EXAMPLES_PER_CORE)
 
 
 def _of_each_process(devices: list[jax.Device], requested: int | None) -> list[jax.Device]:

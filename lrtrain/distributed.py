@@ -6,13 +6,16 @@ import contextlib
 import json
 import os
 import re
-import socket
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from lrtrain.alike import Facts, unequal
 from lrtrain.errors import LrtrainError, TrainingError, UsageError, cause
+from lrtrain.rendezvous import Place, Ties, meet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,6 +26,8 @@ _HEARTBEAT_TIMEOUT = 30
 _SHUTDOWN_TIMEOUT = 60
 _LOST = re.compile(r"gloo|nccl|connection (closed|reset)|socket closed|heartbeat|coordination|barrier", re.IGNORECASE)
 _SMALLEST_MESSAGE = 256
+# What ends all processes, such as a signal, ends the others by itself in the first; process 0 waits for them longer.
+_GRACE, _LEAVE = 2.0, 5.0
 
 
 @dataclass(frozen=True)
@@ -130,6 +135,23 @@ class Processes:
             mine.extend(make())
         return [text for texts in of_all for text in texts]
 
+    def check_alike(self, facts: Facts) -> None:
+        """Ends all processes when they were not given the same.
+
+        Args:
+          facts: what all must have been given alike, by name; JSON.
+
+        Raises:
+          UsageError: they differ, in all processes: says which one does, and in what.
+        """
+        if self.alone:
+            return
+        of_all = [json.loads(text) for text in self.gathered(lambda: [json.dumps(facts)])]
+        problem = unequal(of_all, self.index)
+        if problem is not None:
+            _connection.agreed_to_end = True
+            raise UsageError(problem)
+
     @contextlib.contextmanager
     def _agreeing(self, mine: list[str]) -> Iterator[list[list[str]]]:
         """Ends when all processes have come to its end; the list it yields then holds the texts of each of them."""
@@ -145,6 +167,7 @@ class Processes:
             failure = error
         told = _told(failure) if failure else None
         messages = [json.loads(text) for text in _exchange(json.dumps({"failed": told, "said": mine}))]
+        _connection.agreed_to_end = any(message["failed"] is not None for message in messages)
         if failure is not None:
             raise failure
         for index, message in enumerate(messages):
@@ -156,23 +179,52 @@ class Processes:
 ALONE = Processes(0, 1)
 
 
-def connect(options: Distributed) -> None:
+@dataclass
+class _Connection:
+    """How this process is connected with the others.
+
+    Args:
+      ties: the connections over which process 0 says that it ends.
+      agreed_to_end: whether all processes know that they end.
+      go_on: says how the run is continued.
+    """
+
+    ties: Ties = field(default_factory=Ties)
+    agreed_to_end: bool = False
+    go_on: Callable[[], str] = lambda: "the processes of this run had not come together yet"
+
+
+# There is one in a process, as there is one JAX.
+_connection = _Connection()
+
+
+def connect(options: Distributed, facts: Facts) -> None:
     """Connects this process with the others of a distributed run; call it before JAX is used for anything else.
 
     A program that has called `jax.distributed.initialize` itself keeps what it has set up.
 
     Args:
       options: where this process stands.
+      facts: what all processes must have been given alike; compared here where the coordinator is given, because JAX
+        itself aborts processes that do not fit.
 
     Raises:
-      UsageError: JAX finds no cluster, or the address cannot be used.
+      UsageError: JAX finds no cluster, the address cannot be used, or the processes are not those of one run.
     """
+    if is_connected():
+        return
+    if options.coordinator is not None and options.num_processes is not None and options.process_id is not None:
+        _connection.ties = meet(Place(options.coordinator, options.num_processes, options.process_id), facts)
+    _initialize(options)
+    if options.process_id:
+        threading.Thread(target=_end_with_the_first, name="process 0", daemon=True).start()
+
+
+def _initialize(options: Distributed) -> None:
     import jax
 
-    if jax.distributed.is_initialized():
-        return
-    if options.coordinator and options.process_id == 0:
-        _check_free(options.coordinator)
+    # It would take SIGTERM for itself, and end nothing.
+    jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(
             options.coordinator,
@@ -191,18 +243,16 @@ def connect(options: Distributed) -> None:
         raise UsageError(f"--distributed cannot be set up{where}: {cause(error)}") from error
 
 
-def _check_free(coordinator: str) -> None:
-    """Raises UsageError where the coordinator cannot listen; JAX's own server may crash there instead of saying so."""
-    port = int(coordinator.rpartition(":")[2])
-    family, anywhere = (socket.AF_INET6, "::") if socket.has_dualstack_ipv6() else (socket.AF_INET, "0.0.0.0")
-    with socket.socket(family) as server:
-        # A run that has just ended here leaves connections that only wait for their end.
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            server.bind((anywhere, port))
-            server.listen()
-        except OSError as error:
-            raise UsageError(f"--distributed cannot be set up at {coordinator}: {cause(error)}") from error
+def _end_with_the_first() -> None:
+    """Ends this process soon after process 0 says that it ends: it may wait for it in a collective."""
+    if not _connection.ties.first_ends():
+        return
+    # What ends all of them ends this one in its own words.
+    time.sleep(_GRACE)
+    if is_connected():
+        said = f"Error: process 0 of this distributed run has ended; {_connection.go_on()}\n"
+        os.write(2, said.encode(errors="replace"))
+        os._exit(1)
 
 
 def processes_connected() -> Processes:
@@ -222,13 +272,30 @@ def is_main() -> bool:
     return not is_connected() or bool(sys.modules["jax"].process_index() == 0)
 
 
+def how_to_go_on() -> str:
+    """Returns how the distributed run of this process is continued."""
+    return _connection.go_on()
+
+
 def leave(code: int) -> NoReturn:
     """Ends this process; in a distributed run at once, so that the others see it and nothing waits for them."""
     if is_connected():
         sys.stdout.flush()
         sys.stderr.flush()
+        let_go()
         os._exit(code)
     sys.exit(code)
+
+
+def let_go() -> None:
+    """Lets the others of a distributed run end before this process does: JAX aborts those that lose process 0."""
+    if not is_connected():
+        return
+    if _connection.agreed_to_end:
+        with contextlib.suppress(Exception):
+            sys.modules["jax"].distributed.shutdown()
+    else:
+        _connection.ties.say_ending(_LEAVE)
 
 
 @contextlib.contextmanager
@@ -242,6 +309,7 @@ def losses_named(processes: Processes, go_on: Callable[[], str]) -> Iterator[Non
     Raises:
       TrainingError: a process has gone.
     """
+    _connection.go_on = go_on
     try:
         yield
     except LrtrainError:

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lrtrain.alike import Facts, facts_of_job
 from lrtrain.canary import check_jaxlib
 from lrtrain.checkpoint import Checkpoints, Restored
 from lrtrain.checkpoint_rule import CheckpointRule
 from lrtrain.config import TrainConfig, TrainOptions
 from lrtrain.context import EpochInfo, RunInfo
-from lrtrain.devices import select_devices
+from lrtrain.devices import present_devices, select_devices
 from lrtrain.distributed import ALONE, Distributed, Processes, connect, losses_named, processes_connected
 from lrtrain.errors import UsageError
 from lrtrain.from_config import keep_compiled, load_data, make_engine, stream_of
@@ -137,28 +138,33 @@ def train(  # noqa: PLR0913
     job = resumed_job(plugins, settings, run_dir, options) if resume else new_job(plugins, settings, run_dir, options)
     job = dataclasses.replace(job, rule=rule or job.rule)
     reporter = reporter or Silent()
-    processes = _join(distributed, job.config, reporter)
+    facts = facts_of_job(job, resume, on_schedule_change, run_dir) if distributed is not None else {}
+    processes = _join(distributed, facts, job.config, reporter)
     job = dataclasses.replace(job, run_dir=RunDir(Path(processes.from_main(lambda: str(job.run_dir.path)))))
     with losses_named(processes, lambda: _how_to_go_on(job.run_dir)):
         return _run(job, processes, on_schedule_change, reporter if processes.is_main else Silent(), began)
 
 
-def _join(distributed: Distributed | None, config: TrainConfig, reporter: Reporter) -> Processes:
+def _join(distributed: Distributed | None, facts: Facts, config: TrainConfig, reporter: Reporter) -> Processes:
     if distributed is None:
         return ALONE
     if distributed.process_id in (0, None):
         reporter.phase("waiting for the other processes")
     keep_compiled()
-    connect(distributed)
+    connect(distributed, facts)
     # JAX starts when it is asked which process this is, and then has the devices that it has.
-    select_devices(config.devices, config.batch_size, distributed=True)
-    return processes_connected()
+    present_devices(config.devices, config.batch_size)
+    processes = processes_connected()
+    processes.check_alike(facts)
+    with processes.together():
+        select_devices(config.devices, config.batch_size, distributed=True)
+    return processes
 
 
 def _how_to_go_on(run_dir: RunDir) -> str:
     if run_dir.config.is_file():
         return f"the same command with --resume --run-dir {run_dir.path} continues the run"
-    return "nothing has been trained yet, so the run has to begin anew"
+    return "nothing has been trained yet, so the run has to begin again"
 
 
 def _run(

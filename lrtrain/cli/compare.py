@@ -142,9 +142,10 @@ def command(
     check_extras()
     joined = as_distributed(distributed, coordinator, num_processes, process_id)
     from lrtrain.cli.compare_progress import reporting, show
+    from lrtrain.cli.ending import LastWords
     from lrtrain.comparing import compare_plan
     from lrtrain.comparison.merging import merge as merge_comparisons
-    from lrtrain.distributed import is_main
+    from lrtrain.distributed import how_to_go_on, is_main
 
     given = _given(ctx) - _OF_THE_OUTPUT
     plan = None if resume or merge else _plan(given, options)
@@ -155,6 +156,8 @@ def command(
     if merge:
         run_dir, resume = merge_comparisons(merge, run_dir).path, True
     with reporting(quiet=quiet or as_json) as reporter:
+        if joined is not None:
+            LastWords.say = how_to_go_on
         comparison = compare_plan(plan, directory=run_dir, resume=resume, reporter=reporter, distributed=joined)
     if is_main():
         show(comparison, sort=sort, as_json=as_json)

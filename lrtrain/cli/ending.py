@@ -119,4 +119,8 @@ def _end(number: int) -> NoReturn:
     cursor = _SHOW_CURSOR if os.isatty(2) else ""
     with suppress(OSError):
         os.write(2, f"{cursor}Error: {words(number)}\n".encode(errors="replace"))
+    # Only a command that trains has it loaded.
+    distributed = sys.modules.get("lrtrain.distributed")
+    if distributed is not None:
+        distributed.let_go()
     os._exit(exit_code(number))

@@ -113,11 +113,12 @@ def command(
     warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
     from lrtrain.cli.ending import LastWords
     from lrtrain.cli.progress import how_to_go_on, make_reporter, print_summary
+    from lrtrain.distributed import how_to_go_on as how_all_go_on
     from lrtrain.distributed import is_main
     from lrtrain.training import train
 
     with make_reporter(quiet=quiet) as reporter:
-        LastWords.say = lambda: how_to_go_on(reporter.directory)
+        LastWords.say = how_all_go_on if joined else lambda: how_to_go_on(reporter.directory)
         result = train(
             *plugins,
             settings=settings,
