@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +24,7 @@ from lrtrain.cli import main
 from lrtrain.devices import _of_each_process
 from lrtrain.distributed import ALONE, Processes, losses_named
 from lrtrain.errors import TrainingError, UsageError
+from lrtrain.rendezvous import Place, _reached, meet
 
 SPEC = "sgdr(cycles=2, init_value=0.002, peak_value=0.01, end_value=0.001)"
 OPTIONS: dict[str, Any] = {
@@ -235,6 +239,140 @@ def test_what_one_process_cannot_do_ends_all(
     assert first[0] == 1
     assert "Error: process 1 of this distributed run has failed: there is no data set 'tiny'" in first[2]
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        (["--seed", "1"], "(seed=1 in process 1 and seed=0 in process 0)"),
+        (
+            ["--plugin", "constant(value=0.1)"],
+            "(constant.value=0.1 in process 1 and constant.value=0.0001 in process 0)",
+        ),
+        (["--batch-size", "4"], "(batch_size=4 in process 1 and batch_size=8 in process 0)"),
+        (["--process-id", "0"], "--process-id 0 is given twice"),
+        (["--num-processes", "3"], "process 1 was started with --num-processes 3 and process 0 with 2"),
+    ],
+)
+def test_processes_that_were_not_given_the_same_end_with_one_sentence(
+    launch: Callable[..., list[subprocess.Popen[str]]], tiny: Path, tmp_path: Path, own: list[str], message: str
+) -> None:
+    plugin = [] if "--plugin" in own else ["--plugin", "constant"]
+    given = {0: ["--plugin", "constant"], 1: own} if "--plugin" in own else {1: own}
+    for code, out, err in ended(launch(*plugin, *options(tiny), "--run-dir", "run", own=given), 60):
+        assert (code, out) == (2, ""), err
+        assert err.splitlines()[-1].startswith("Error: ")
+        assert message in err
+        assert "check failure" not in err.lower()
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victims", [(0, 1), (0,), (1,)])
+def test_a_signal_says_how_the_run_goes_on_and_ends_all(
+    launch: Callable[..., list[subprocess.Popen[str]]], tiny: Path, tmp_path: Path, victims: tuple[int, ...]
+) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "model_in_processes.py").write_text(MODEL)
+    started = launch("--plugin", "constant", *options(tiny), "--run-dir", "run", "--epochs", "1000")
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    while not (metrics.exists() and metrics.stat().st_size):
+        assert all(process.poll() is None for process in started)
+        time.sleep(0.01)
+    for victim in victims:
+        started[victim].send_signal(signal.SIGTERM)
+    go_on = f"the same command with --resume --run-dir {tmp_path / 'run'} continues the run"
+    for index, (code, _, err) in enumerate(ended(started, 60)):
+        (said,) = (line for line in err.splitlines() if line.startswith("Error: "))
+        assert said.endswith(go_on)
+        assert code == (143 if index in victims else 1), err
+        assert said.startswith("Error: terminated; ") == (index in victims)
+        assert "check failure" not in err.lower()
+
+
+@pytest.mark.slow
+def test_a_signal_ends_a_process_that_waits_for_the_others(
+    launch: Callable[..., list[subprocess.Popen[str]]], tiny: Path
+) -> None:
+    first, second = launch("--plugin", "constant", *options(tiny), own={1: ["--coordinator", "127.0.0.1:1"]})
+    assert first.stderr is not None
+    assert first.stderr.readline() == "waiting for the other processes ...\n"
+    first.send_signal(signal.SIGTERM)
+    assert (
+        first.communicate(timeout=60)[1] == "Error: terminated; the processes of this run had not come together yet\n"
+    )
+    assert first.returncode == 143
+    second.kill()
+    second.communicate()
+
+
+def meeting(*processes: tuple[int, int, dict[str, Any]], patience: float = 60.0) -> list[str | None]:
+    """Has processes meet, as threads of this one; returns what each was refused with."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+
+    def one(index: int, count: int, facts: dict[str, Any]) -> str | None:
+        try:
+            ties = meet(Place(address, count, index), facts, patience)
+        except UsageError as error:
+            return str(error)
+        for each in ties.sockets:
+            each.close()
+        return None
+
+    with ThreadPoolExecutor(len(processes)) as pool:
+        return [each.result() for each in [pool.submit(one, *process) for process in processes]]
+
+
+def test_processes_that_are_alike_meet() -> None:
+    facts = {"seed": 1, "scales": (1.0, 2.0)}
+    assert meeting((0, 3, facts), (2, 3, facts), (1, 3, facts)) == [None, None, None]
+
+
+def test_each_process_hears_in_what_it_differs() -> None:
+    said = meeting((0, 3, {"seed": 0}), (1, 3, {"seed": 0}), (2, 3, {"seed": 2, "epochs": 1}))
+    assert len(set(said)) == 1
+    assert said[0] is not None
+    assert said[0].startswith(
+        "process 2 was not given the same as process 0 (seed=2 in process 2 and seed=0 in process 0; epochs in process "
+        "2 only)"
+    )
+
+
+def test_a_process_that_never_comes_is_named() -> None:
+    said = meeting((0, 4, {}), (1, 4, {}), patience=1.0)
+    assert all("not come" in str(each) and "within 1 s: 2, 3;" in str(each) for each in said), said
+    (said_by_another,) = meeting((1, 2, {}), patience=0.5)
+    assert "process 0 has not answered at 127.0.0.1:" in str(said_by_another)
+
+
+def test_who_says_nothing_or_nonsense_at_the_address_disturbs_nobody() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(meet, Place(f"127.0.0.1:{port}", 2, 0), {"seed": 0}, 60.0)
+        silent, loud = (_reached(Place(f"127.0.0.1:{port}", 2, 1), time.monotonic() + 30, 30) for _ in range(2))
+        loud.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        other = meet(Place(f"127.0.0.1:{port}", 2, 1), {"seed": 0}, 60.0)
+        ties = first.result()
+    for each in (silent, loud, *other.sockets, *ties.sockets):
+        each.close()
+
+
+def test_what_listens_there_and_is_no_process_0() -> None:
+    with socket.socket() as other, ThreadPoolExecutor(1) as pool:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        place = Place(f"127.0.0.1:{other.getsockname()[1]}", 2, 1)
+        refused = pool.submit(meet, place, {}, 60.0)
+        link = other.accept()[0]
+        link.sendall(b"SSH-2.0\n")
+        with pytest.raises(UsageError, match="is no process 0 that waits for this one"):
+            refused.result()
+        link.close()
 
 
 @pytest.mark.parametrize(

@@ -25,15 +25,26 @@ _PATIENCE = 3.0
 _SHOW_CURSOR = "\x1b[?25h"
 
 
+_ending = threading.Event()
+
+
 class LastWords:
     """What a command says when a signal ends it; it knows its directory better than what watches for signals."""
 
     say: Callable[[], str] = staticmethod(lambda: "nothing has been done yet")
+    # What waits for other processes to end, such as process 0 of a distributed run, has said it before.
+    said = False
 
 
 def words(number: int) -> str:
     """Returns the sentence with which a command ends on a signal."""
     return f"{'terminated' if number == signal.SIGTERM else 'interrupted'}; {LastWords.say()}"
+
+
+def leave_the_end_to_the_watcher() -> None:
+    """Does not return once a signal is ending the process: what fails by that is not to be said as well."""
+    while _ending.is_set():
+        time.sleep(_GRACE)
 
 
 @contextmanager
@@ -116,9 +127,11 @@ def _watch(signals: socket.socket) -> NoReturn:
 
 def _end(number: int) -> NoReturn:
     # Nothing is torn by this: every file is written whole, and a torn line of a log is healed by --resume.
-    cursor = _SHOW_CURSOR if os.isatty(2) else ""
-    with suppress(OSError):
-        os.write(2, f"{cursor}Error: {words(number)}\n".encode(errors="replace"))
+    _ending.set()
+    if not LastWords.said:
+        cursor = _SHOW_CURSOR if os.isatty(2) else ""
+        with suppress(OSError):
+            os.write(2, f"{cursor}Error: {words(number)}\n".encode(errors="replace"))
     # Only a command that trains has it loaded.
     distributed = sys.modules.get("lrtrain.distributed")
     if distributed is not None:

@@ -15,7 +15,13 @@ from typing import Any
 
 import click
 
-from lrtrain.cli.ending import signals_watched, threads_left_behind, words
+from lrtrain.cli.ending import (
+    LastWords,
+    leave_the_end_to_the_watcher,
+    signals_watched,
+    threads_left_behind,
+    words,
+)
 from lrtrain.cli.streams import guard_streams
 from lrtrain.cli.terminal import printable
 from lrtrain.errors import LrtrainError, nearest
@@ -72,7 +78,7 @@ class _Group(click.Group):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the command of the process, which then ends."""
-        with nullcontext() if args or kwargs.get("args") is not None else threads_left_behind():
+        with threads_left_behind() if _is_the_process(*args, **kwargs) else nullcontext():
             return self.main(*args, **kwargs)
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
@@ -140,7 +146,9 @@ def _end(error: OSError, words: Sequence[str] | None) -> None:
 
 def _fail(message: str, code: int, ctx: click.Context | None) -> None:
     line = printable(" ".join(part.strip() for part in message.splitlines()))
+    leave_the_end_to_the_watcher()
     click.echo(click.style("Error: ", fg="red", bold=True) + line, err=True)
+    LastWords.said = True
     if ctx is not None:
         click.echo(f"'{ctx.command_path} --help' lists what can be given.", err=True)
     # Only a command that trains has it loaded.
