@@ -11,7 +11,7 @@ import json
 import select
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,9 +94,17 @@ def _receive(place: Place, facts: Facts, patience: float) -> Ties:
         party = _Party(place, facts, listener, time.monotonic() + patience, patience)
         try:
             party.gather()
+        except BaseException:
+            _close(party.guests.values())
+            raise
         finally:
-            party.dismiss_strangers()
+            _close(party.strangers)
     return Ties(tuple(party.guests.values()), of_the_first=True)
+
+
+def _close(links: Iterable[socket.socket]) -> None:
+    for link in links:
+        link.close()
 
 
 @contextlib.contextmanager
@@ -149,10 +157,6 @@ class _Party:
             _answer(guest, self._fault_for(index))
         if self.fault is not None:
             raise UsageError(self._fault_for(0) or self.fault)
-
-    def dismiss_strangers(self) -> None:
-        for stranger in self.strangers:
-            stranger.close()
 
     def _serve(self, ready: socket.socket) -> None:
         if ready is self.listener:
@@ -251,19 +255,20 @@ class _NotOursError(Exception):
 
 def _visit(place: Place, facts: Facts, patience: float) -> Ties:
     deadline = time.monotonic() + patience
-    link = _reached(place, deadline, patience)
-    try:
-        _introduce(link, place, facts, min(deadline, time.monotonic() + _ANSWER))
-        # Process 0 may have begun to wait later.
-        verdict = _line(link, deadline + patience)
-    except (OSError, _NotOursError) as error:
-        link.close()
-        raise UsageError(
-            f"what answers at {place.address} is no process 0 that waits for this one: end what listens there, and see "
-            f"that no other process has --process-id {place.index} or another --num-processes"
-        ) from error
-    _obey(place, verdict)
-    link.settimeout(None)
+    with contextlib.ExitStack() as failed:
+        link = failed.enter_context(_reached(place, deadline, patience))
+        try:
+            _introduce(link, place, facts, min(deadline, time.monotonic() + _ANSWER))
+            # Process 0 may have begun to wait later.
+            verdict = _line(link, deadline + patience)
+        except (OSError, _NotOursError) as error:
+            raise UsageError(
+                f"what answers at {place.address} is no process 0 that waits for this one: end what listens there, and "
+                f"see that no other process has --process-id {place.index} or another --num-processes"
+            ) from error
+        _obey(place, verdict)
+        link.settimeout(None)
+        failed.pop_all()
     return Ties((link,))
 
 
