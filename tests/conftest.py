@@ -40,30 +40,13 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Returns a TFDS directory with the data set ``tiny``: 72 and 40 images of 6x6x3 in 3 classes."""
-    import tensorflow_datasets as tfds
+    return make_tiny(tmp_path_factory.mktemp("tfds"))
 
-    def info(self: tfds.core.DatasetBuilder) -> tfds.core.DatasetInfo:
-        image = tfds.features.Tensor(shape=(6, 6, 3), dtype=np.uint8)
-        features = tfds.features.FeaturesDict({"image": image, "label": tfds.features.ClassLabel(num_classes=3)})
-        return tfds.core.DatasetInfo(builder=self, features=features, disable_shuffling=True)
 
-    def examples(seed: int, count: int) -> Iterator[tuple[int, dict[str, object]]]:
-        random = np.random.default_rng(seed)
-        for index in range(count):
-            image = random.integers(0, 120, (6, 6, 3)) + 60 * (index % 3)
-            yield index, {"image": image.astype(np.uint8), "label": index % 3}
-
-    members = {
-        "VERSION": tfds.core.Version("1.0.0"),
-        "_info": info,
-        "_split_generators": lambda self, _: {"train": examples(1, 72), "test": examples(2, 40)},
-        "_generate_examples": lambda self: (),
-    }
-    kind = type("tiny", (tfds.core.GeneratorBasedBuilder,), {"name": "tiny", **members}, skip_registration=True)
-    directory = tmp_path_factory.mktemp("tfds")
-    tfds.disable_progress_bar()
-    kind(data_dir=str(directory), file_format="array_record").download_and_prepare()
-    return directory
+@pytest.fixture(scope="session", name="make_tiny")
+def _make_tiny() -> Callable[..., Path]:
+    """Returns a function that prepares ``tiny`` in other forms."""
+    return make_tiny
 
 
 @pytest.fixture
@@ -86,3 +69,39 @@ def install_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[
         return name
 
     return install
+
+
+def make_tiny(
+    root: Path,
+    *,
+    version: str = "1.0.0",
+    counts: tuple[int, int] = (72, 40),
+    seeds: tuple[int, int] = (1, 2),
+    size: int = 6,
+    classes: int = 3,
+) -> Path:
+    """Prepares the data set ``tiny`` in a directory, and returns the directory."""
+    import tensorflow_datasets as tfds
+
+    def info(self: tfds.core.DatasetBuilder) -> tfds.core.DatasetInfo:
+        image = tfds.features.Tensor(shape=(size, size, 3), dtype=np.uint8)
+        features = tfds.features.FeaturesDict({"image": image, "label": tfds.features.ClassLabel(num_classes=classes)})
+        return tfds.core.DatasetInfo(builder=self, features=features, disable_shuffling=True)
+
+    def examples(seed: int, count: int) -> Iterator[tuple[int, dict[str, object]]]:
+        random = np.random.default_rng(seed)
+        for index in range(count):
+            image = random.integers(0, 120, (size, size, 3)) + 60 * (index % 3)
+            yield index, {"image": image.astype(np.uint8), "label": index % 3}
+
+    (train, test), (train_seed, test_seed) = counts, seeds
+    members = {
+        "VERSION": tfds.core.Version(version),
+        "_info": info,
+        "_split_generators": lambda self, _: {"train": examples(train_seed, train), "test": examples(test_seed, test)},
+        "_generate_examples": lambda self: (),
+    }
+    kind = type("tiny", (tfds.core.GeneratorBasedBuilder,), {"name": "tiny", **members}, skip_registration=True)
+    tfds.disable_progress_bar()
+    kind(data_dir=str(root), file_format="array_record").download_and_prepare()
+    return root

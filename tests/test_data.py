@@ -474,7 +474,7 @@ def test_train_size_is_fixed_by_the_seed(fashion: Path) -> None:
 
 def numbered(count: int) -> Dataset:
     split = data.Split(np.zeros((count, 1, 1, 1), np.uint8), np.arange(count, dtype=np.int32))
-    return Dataset("numbered", "1.0.0", split, split, count, tuple(map(str, range(count))))
+    return Dataset("numbered", "1.0.0", split, split, count, tuple(map(str, range(count))), {})
 
 
 def test_subset_is_in_file_order_without_repetition_and_the_same_for_ever() -> None:

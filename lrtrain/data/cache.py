@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,9 @@ from lrtrain.cache import cache_dir
 from lrtrain.data import disk
 from lrtrain.data.types import Dataset, Split
 from lrtrain.errors import DataError
+from lrtrain.run_dir import write_whole
 
-_FORMAT = 1
+_FORMAT = 2
 _MANIFEST = "manifest.json"
 # Everything that a damaged manifest or array can raise while it is looked at.
 _NOT_VALID = (OSError, ValueError, KeyError, TypeError, AttributeError)
@@ -69,6 +70,37 @@ def cached_train_bytes(name: str, key: str) -> int | None:
         return None
 
 
+def cached_digests(name: str, key: str) -> dict[str, str] | None:
+    """Returns the digests of the data set under ``key``, without reading its examples; None if none are known."""
+    folder = _folder(name, key)
+    for path in (folder / _MANIFEST, _digests_file(folder)):
+        with contextlib.suppress(*_NOT_VALID):
+            manifest = _fitting(path, key)
+            if manifest is not None:
+                return dict(manifest["about"]["digests"])
+    return None
+
+
+def keep_digests(name: str, key: str, source: dict[str, object], digests: Mapping[str, str]) -> None:
+    """Keeps the digests of a data set whose arrays are not kept.
+
+    Args:
+        name: a readable part of the file's name.
+        key: everything that distinguishes one data set from another.
+        source: the fingerprint of the files, taken before they were read.
+        digests: those of its examples.
+    """
+    file = _digests_file(_folder(name, key))
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        content = {"format": _FORMAT, "key": key, "source": source, "about": {"digests": dict(digests)}}
+        write_whole(file, json.dumps(content, indent=1))
+
+
+def _digests_file(folder: Path) -> Path:
+    return cache_dir() / "digests" / f"{folder.name}.json"
+
+
 def _folder(name: str, key: str) -> Path:
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
     return cache_dir() / "arrays" / f"{name.replace('/', '-')}-{digest}"
@@ -105,7 +137,11 @@ def _load(folder: Path, key: str) -> Dataset | None:
 
 
 def _manifest(folder: Path, key: str) -> dict[str, Any] | None:
-    manifest: dict[str, Any] = json.loads((folder / _MANIFEST).read_bytes())
+    return _fitting(folder / _MANIFEST, key)
+
+
+def _fitting(path: Path, key: str) -> dict[str, Any] | None:
+    manifest: dict[str, Any] = json.loads(path.read_bytes())
     fits = (manifest["format"], manifest["key"]) == (_FORMAT, key) and not _is_stale(manifest["source"])
     return manifest if fits else None
 
@@ -126,7 +162,7 @@ def _dataset(about: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Dataset:
     train = Split(arrays["train_images.npy"], arrays["train_labels.npy"])
     test = Split(arrays["test_images.npy"], arrays["test_labels.npy"])
     names = tuple(about["class_names"])
-    return Dataset(about["name"], about["version"], train, test, about["num_classes"], names)
+    return Dataset(about["name"], about["version"], train, test, about["num_classes"], names, about["digests"])
 
 
 def _save(folder: Path, key: str, source: dict[str, object], dataset: Dataset) -> None:
@@ -154,6 +190,7 @@ def _write(folder: Path, key: str, source: dict[str, object], dataset: Dataset) 
         "version": dataset.version,
         "num_classes": dataset.num_classes,
         "class_names": dataset.class_names,
+        "digests": dataset.digests,
     }
     sha256 = {name: _write_array(folder / name, array) for name, array in arrays.items()}
     manifest = {"format": _FORMAT, "key": key, "source": source, "about": about, "sha256": sha256}

@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 
 from lrtrain.cache import cache_dir
 from lrtrain.data import disk, provider
-from lrtrain.data.cache import cached, cached_train_bytes
+from lrtrain.data.cache import cached, cached_digests, cached_train_bytes, keep_digests
 from lrtrain.data.disk import Reference
 from lrtrain.data.types import Dataset, Split
 from lrtrain.errors import DataError, nearest
@@ -129,13 +129,20 @@ class Source(ABC):
 
     def stream(self, train_size: int | None = None, seed: int = 0) -> StreamedDataset:
         """Loads all but the training examples; those that it has are the ones that `load` takes."""
-        from lrtrain.data.reader import stream
-
-        dataset = self.use(stream)
+        dataset = self.use(self._stream)
         if train_size is None:
             return dataset
         kept = _drawn(dataset.name, len(dataset.train), train_size, seed)
         return dataclasses.replace(dataset, train=dataclasses.replace(dataset.train, kept=kept))
+
+    def _stream(self, directory: Path) -> StreamedDataset:
+        from lrtrain.data.reader import stream
+
+        known, fingerprint = cached_digests(self.name, self.key), disk.fingerprint(directory)
+        dataset = stream(directory, known)
+        if known is None:
+            keep_digests(self.name, self.key, fingerprint, dataset.digests)
+        return dataset
 
     def train_bytes(self) -> int:
         """Returns the size of all decoded training images, without decoding them."""

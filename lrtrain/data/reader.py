@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lrtrain.data import disk
 from lrtrain.data.prepare import DamagedError, quiet, reason, tfds
 from lrtrain.data.stream import Stream, StreamedDataset
-from lrtrain.data.types import Dataset, Split
+from lrtrain.data.types import Dataset, Split, digest_of
 from lrtrain.errors import DataError
 
 # Examples that are held in memory as Python objects at a time.
@@ -32,11 +32,18 @@ def read(directory: Path) -> Dataset:
     with _opened(directory) as source:
         train, test = source.split("train"), source.split(source.test_name())
         _check_alike(train.images.shape[1:], test.images.shape[1:], directory)
-        return Dataset(*source.names(), train, test, *source.classes())
+        digests = {
+            name: digest_of([(split.images, split.labels)]) for name, split in (("train", train), ("test", test))
+        }
+        return Dataset(*source.names(), train, test, *source.classes(), digests)
 
 
-def stream(directory: Path) -> StreamedDataset:
+def stream(directory: Path, digests: Mapping[str, str] | None = None) -> StreamedDataset:
     """Reads the test examples of the data set that is prepared in ``directory``, and opens the training examples.
+
+    Args:
+        directory: where it is.
+        digests: those of its examples, if they are known; else all training examples are read once for theirs.
 
     Raises:
         DamagedError: a file is missing, cut short or altered.
@@ -46,7 +53,10 @@ def stream(directory: Path) -> StreamedDataset:
         examples = source.examples("train")
         train, test = Stream(examples, examples.first_shape()), source.split(source.test_name())
         _check_alike(train.image_shape, test.images.shape[1:], directory)
-        return StreamedDataset(*source.names(), train, test, *source.classes())
+        if digests is None:
+            read_once = digest_of(examples.parts(train.image_shape))
+            digests = {"train": read_once, "test": digest_of([(test.images, test.labels)])}
+        return StreamedDataset(*source.names(), train, test, *source.classes(), digests)
 
 
 def train_bytes(directory: Path) -> int:
@@ -190,13 +200,17 @@ class Examples:
 
     def all(self) -> Split:
         """Reads all examples into one array; they must have one size."""
-        shape, count = self.first_shape(), len(self)
+        shape, count, begin = self.first_shape(), len(self), 0
         images, labels = np.empty((count, *shape), np.uint8), np.empty(count, np.int32)
-        for start in range(0, count, _CHUNK):
-            part = slice(start, min(start + _CHUNK, count))
-            images[part], labels[part] = self._arrays(range(part.start, part.stop), shape)
-        _check_labels(labels, self._num_classes, self.where)
+        for some_images, some_labels in self.parts(shape):
+            part = slice(begin, begin := begin + len(some_labels))
+            images[part], labels[part] = some_images, some_labels
         return Split(images, labels)
+
+    def parts(self, shape: tuple[int, ...]) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int32]]]:
+        """Yields images and labels of all examples, some at a time."""
+        for start in range(0, len(self), _CHUNK):
+            yield self.arrays(range(start, min(start + _CHUNK, len(self))), shape)
 
     def _arrays(self, indices: Sequence[int], shape: tuple[int, ...]) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
         image, label = self._source.image, self._source.label

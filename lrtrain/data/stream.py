@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lrtrain.data.types import Split
+from lrtrain.data.types import Split, identity
 from lrtrain.devices import usable_cores
 from lrtrain.errors import DataError, TrainingError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Mapping
 
     from lrtrain.data.reader import Examples
 
@@ -124,3 +124,8 @@ class StreamedDataset:
     test: Split
     num_classes: int
     class_names: tuple[str, ...]
+    digests: Mapping[str, str]
+
+    def identity(self) -> dict[str, Any]:
+        """Returns what distinguishes the data from other data, as a run notes it."""
+        return identity(self.name, self.version, self.num_classes, self.digests)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +38,7 @@ class Dataset:
         test: the examples of the split ``test``, or of ``validation`` where there is no ``test``.
         num_classes: how many classes there are, whether or not all occur.
         class_names: a name for each class, in the order of the labels.
+        digests: `digest_of` the whole ``train`` and ``test``; a subset keeps those of the data set that it is part of.
     """
 
     name: str
@@ -43,3 +47,27 @@ class Dataset:
     test: Split
     num_classes: int
     class_names: tuple[str, ...]
+    digests: Mapping[str, str]
+
+    def identity(self) -> dict[str, Any]:
+        """Returns what distinguishes the data from other data, as a run notes it."""
+        return identity(self.name, self.version, self.num_classes, self.digests)
+
+
+def identity(name: str, version: str, num_classes: int, digests: Mapping[str, str]) -> dict[str, Any]:
+    """Returns what distinguishes data from other data, as JSON holds it."""
+    return {"name": name, "version": version, "classes": num_classes, **digests}
+
+
+def digest_of(parts: Iterable[tuple[NDArray[np.uint8], NDArray[np.int32]]]) -> str:
+    """Returns the SHA-256 of the examples of a split, in file order, however they are cut into parts.
+
+    Args:
+        parts: images ``uint8[n, H, W, C]`` and labels ``int32[n]``.
+    """
+    images, labels, shape = hashlib.sha256(), hashlib.sha256(), b""
+    for some_images, some_labels in parts:
+        shape = str(some_images.shape[1:]).encode()
+        images.update(np.ascontiguousarray(some_images).data)
+        labels.update(np.ascontiguousarray(some_labels.astype("<i4")).data)
+    return hashlib.sha256(shape + images.digest() + labels.digest()).hexdigest()
