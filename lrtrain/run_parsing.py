@@ -16,7 +16,8 @@ from lrtrain.run_dir import VERSION
 from lrtrain.run_record import Epoch, Head, MeasuredOn
 from lrtrain.spec import Spec, short
 
-_NUMBERS = ("train_loss", "learning_rate", "seconds", "examples_per_second")
+_NUMBERS = ("train_loss", "learning_rate", "seconds")
+_SPEED = "examples_per_second"
 
 
 class DamagedError(Exception):
@@ -124,7 +125,9 @@ def _epoch(values: object, title: str) -> Epoch:
     whole: dict[str, Any] = {name: _number(values, name, title, int) for name in ("epoch", "step")}
     numbers: dict[str, Any] = {name: float(_number(values, name, title, int | float)) for name in _NUMBERS}
     loss, accuracy = (float(_number(values, f"{split}_{name}", title, int | float)) for name in ("loss", "accuracy"))
-    return Epoch(**whole, **numbers, loss=loss, accuracy=accuracy, measured_on=split)
+    # A line that was restored from a checkpoint has none.
+    speed = float(_number(values, _SPEED, title, int | float)) if _SPEED in values else math.nan
+    return Epoch(**whole, **numbers, loss=loss, accuracy=accuracy, measured_on=split, examples_per_second=speed)
 
 
 def _number(values: Mapping[str, Any], name: str, title: str, kind: Any) -> Any:

@@ -29,7 +29,8 @@ class Epoch:
       measured_on: the examples that these two come from; ``"validation"`` in a comparison that holds some out.
       learning_rate: the learning rate of the epoch's last update.
       seconds: time for training and evaluating the epoch.
-      examples_per_second: training examples in a second, without the evaluation.
+      examples_per_second: training examples in a second, without the evaluation; NaN where a lost line was restored
+        from a checkpoint.
     """
 
     epoch: int

@@ -47,6 +47,11 @@ def check_output(output: Path, *, force: bool) -> None:
 @contextmanager
 def whole_file(output: Path, *, force: bool = False) -> Iterator[Path]:
     """Yields where to write what becomes the file once it is whole; without ``force`` it takes no other's place."""
+    if output.exists() and not output.is_file():
+        # A device or a pipe: nothing can take its place.
+        with writable(output):
+            yield output
+        return
     target = Path(os.path.realpath(output))
     temporary = target.with_name(f".lrtrain-{os.getpid()}{target.suffix}")
     with writable(output):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -126,7 +127,7 @@ def _epoch_row(epoch: Epoch) -> list[str]:
         _number(epoch.train_loss),
         _rate(epoch.learning_rate),
         duration(epoch.seconds),
-        f"{epoch.examples_per_second:,.0f}",
+        "-" if math.isnan(epoch.examples_per_second) else f"{epoch.examples_per_second:,.0f}",
     ]
 
 
