@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from lrtrain.conditions import model_version
 from lrtrain.config import TrainConfig
 from lrtrain.discovery import Entry, files_below, find_plugin
 from lrtrain.errors import PluginError
@@ -60,6 +61,16 @@ def facts_of_plan(plan: Plan, resume: bool, run_dir: str | Path | None) -> dict[
     return facts
 
 
+def facts_found(data: Mapping[str, Any], program: str | None) -> dict[str, Any]:
+    """Returns the facts that show when data and model are loaded.
+
+    Args:
+      data: as `lrtrain.data.Dataset.identity` has it.
+      program: as `lrtrain.conditions.program_of` has it; None for the default model.
+    """
+    return {**{f"{name} of the data": value for name, value in data.items()}, "program of the model": program}
+
+
 _OF_THE_EFFORT = {"scales": "lr_scales"}
 
 
@@ -95,7 +106,8 @@ def _short(value: Any) -> str:
 
 
 def _config_facts(config: TrainConfig) -> dict[str, Any]:
-    return {name: value for name, value in config.to_json().items() if name not in _OWN}
+    own = {name: value for name, value in config.to_json().items() if name not in _OWN}
+    return {**own, **{f"SHA-256 of {name}": digest for name, digest in model_version(config.model).items()}}
 
 
 def _call_facts(resume: bool, run_dir: str | Path | None) -> dict[str, Any]:

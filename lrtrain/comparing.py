@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lrtrain.alike import Facts, facts_of_plan
+from lrtrain.alike import Facts, facts_found, facts_of_plan
 from lrtrain.comparison import protocol
+from lrtrain.comparison.conditions import check_conditions, conditions
 from lrtrain.comparison.data import load_data
 from lrtrain.comparison.plan import HOLDOUT, Plan, effort_of, labelled
 from lrtrain.comparison.reporter import CompareReporter, Unheard
-from lrtrain.comparison.store import Store, new_store
+from lrtrain.comparison.store import Store, claimed, new_store
 from lrtrain.comparison.trial import Outcome, Trial
 from lrtrain.comparison.work import Work
+from lrtrain.conditions import other_versions
 from lrtrain.config import TrainConfig, TrainOptions
 from lrtrain.devices import present_devices, select_devices
 from lrtrain.discovery import files_below
@@ -25,7 +27,6 @@ from lrtrain.distributed import ALONE, Distributed, Processes, connect, is_main,
 from lrtrain.errors import RunDirError, UsageError
 from lrtrain.run_dir import refusals_named
 from lrtrain.spec import Spec
-from lrtrain.versions import versions
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -200,8 +201,9 @@ def compare_plan(
     facts = facts_of_plan(plan, resume, directory) if distributed is not None else {}
     processes = _join(distributed, facts, plan, reporter)
     store = Store(Path(processes.from_main(lambda: str(store.path))))
-    with losses_named(processes, lambda: _how_to_go_on(store)):
-        return _run(_Job(plan, store, resume, about), processes, reporter if processes.is_main else Unheard())
+    with losses_named(processes, lambda: _how_to_go_on(store if resume else None)):
+        job = _Job(plan, store, resume, directory is not None)
+        return _run(job, processes, reporter if processes.is_main else Unheard())
 
 
 def _check_plugins(plan: Plan, trials: Sequence[Trial]) -> None:
@@ -247,8 +249,8 @@ def _join(distributed: Distributed | None, facts: Facts, plan: Plan, reporter: C
     return processes
 
 
-def _how_to_go_on(store: Store) -> str:
-    if store.plan.is_file():
+def _how_to_go_on(store: Store | None) -> str:
+    if store is not None and store.plan.is_file():
         return f"lrtrain compare --resume --run-dir {store.path} goes on from there"
     return "nothing has been trained yet, so the comparison has to begin again"
 
@@ -258,28 +260,46 @@ class _Job:
     plan: Plan
     store: Store
     resume: bool
-    about: dict[str, Any]
+    named: bool
 
 
 def _run(job: _Job, processes: Processes, reporter: CompareReporter) -> Comparison:
-    plan, store, about = job.plan, job.store, job.about
+    plan = job.plan
     with processes.together():
         trainer = _trainer(plan, reporter)
-    with contextlib.ExitStack() as held, refusals_named(store.path):
-        with processes.together():
-            if processes.is_main:
-                if not job.resume:
-                    about = {"versions": versions(), "device": trainer.device, "processes": processes.count}
-                    store.create(plan, about)
-                held.enter_context(store.locked())
+    processes.check_alike(facts_found(trainer.data.identity, trainer.program))
+    with contextlib.ExitStack() as held:
+        store = Store(Path(processes.from_main(lambda: str(_held(job, trainer, processes.count, held).path))))
+        held.enter_context(losses_named(processes, lambda: _how_to_go_on(store)))
+        held.enter_context(refusals_named(store.path))
         with processes.together():
             # The plan, too, of a new comparison.
             about = store.read()[1]
+            if job.resume:
+                _check_conditions(job, about, trainer, reporter)
         outcomes = Work(plan, store, trainer, reporter, processes).run()
         with processes.together():
             if processes.is_main:
                 store.sweep()
     return Comparison(plan, tuple(outcomes), store.path, about)
+
+
+def _held(job: _Job, trainer: Trainer, processes: int, held: contextlib.ExitStack) -> Store:
+    """Keeps other processes from working on the comparison; makes the directory of a new one and writes its plan."""
+    with refusals_named(job.store.path):
+        if job.resume:
+            held.enter_context(job.store.locked())
+            return job.store
+        store = claimed(job.store, held, named=job.named)
+        store.create(job.plan, {**conditions(job.plan, trainer), "processes": processes})
+        return store
+
+
+def _check_conditions(job: _Job, about: Mapping[str, Any], trainer: Trainer, reporter: CompareReporter) -> None:
+    now = conditions(job.plan, trainer)
+    check_conditions(about, now)
+    if said := other_versions(about.get("versions", {}), now["versions"]):
+        reporter.noted(said)
 
 
 def _trainer(plan: Plan, reporter: CompareReporter) -> Trainer:

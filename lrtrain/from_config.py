@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lrtrain.cache import compiled_dir
 from lrtrain.config import TrainConfig
@@ -40,6 +40,20 @@ def _kept_on_devices(source: Source, config: TrainConfig, devices: list[jax.Devi
     if config.data_on_device != "auto":
         return config.data_on_device == "always"
     return fits(source.train_bytes(), devices)
+
+
+def found_in(data: Dataset | StreamedDataset, config: TrainConfig) -> dict[str, Any]:
+    """Returns what a run notes of its data and its model, besides what the configuration says of them."""
+    from lrtrain.conditions import program_of
+    from lrtrain.model import load_model
+
+    model = None if config.model is None else load_model(config.model, data.num_classes)
+    return {
+        "steps_per_epoch": config.steps_per_epoch(len(data.train)),
+        "data": data.identity(),
+        # The default one is of the version of lrtrain.
+        "program": None if model is None else program_of(model, data.test.images.shape[1:]),
+    }
 
 
 def stream_of(data: Dataset | StreamedDataset) -> Stream | None:

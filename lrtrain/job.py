@@ -26,6 +26,7 @@ class Job:
       run_dir: where its files are.
       stored: what ``config.json`` holds; None for a run that begins.
       rule: when checkpoints are due.
+      named: whether the directory was asked for by its name; else another number is put behind it if it is taken.
     """
 
     active: ActivePlugins
@@ -33,6 +34,17 @@ class Job:
     run_dir: RunDir
     stored: dict[str, Any] | None
     rule: CheckpointRule = EVERY_EPOCH
+    named: bool = True
+
+    def goes_past(self, step: int) -> bool:
+        """Returns whether a run that a plugin has stopped after ``step`` updates trains on all the same.
+
+        It does with other plugins or options, or for more epochs; once it was told to, it need not be told again.
+        """
+        if self.stored is None or self.stored.get("past_stop") == step:
+            return True
+        specs = [plugin.spec().table() for plugin in self.active.plugins]
+        return specs != self.stored["plugins"] or bool(self.config.epochs > self.stored["train"]["epochs"])
 
 
 def new_job(
@@ -46,7 +58,8 @@ def new_job(
     config.check()
     active = activate(plugins, settings)
     name = active.schedule_plugin().entry.name
-    return Job(active, config, new_run_dir(Path(run_dir) if run_dir is not None else None, name), None)
+    directory = new_run_dir(Path(run_dir) if run_dir is not None else None, name)
+    return Job(active, config, directory, None, named=run_dir is not None)
 
 
 def resumed_job(

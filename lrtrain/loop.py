@@ -84,7 +84,7 @@ class Loop:
         self._history = list(progress.history)
         self._epoch_losses = list(progress.epoch_losses)
         self._asked = {step: Requests(factor, stop) for step, factor, stop in progress.asked}
-        self._stop: str | None = None
+        self._stop = progress.stopped
         self._applied = float("nan")
         self._delivered_at = time.perf_counter()
         self._waiting: _Piece | None = None
@@ -109,9 +109,9 @@ class Loop:
         """
         run, ending = self._setup.run, self._setup.ending
         for epoch in range(self._step // run.steps_per_epoch, run.epochs):
-            self._epoch(epoch)
             if self._stop is not None or ending.asked:
                 break
+            self._epoch(epoch)
         self._setup.checkpoints.wait()
         if ending.asked and self._stop is None and self._step < run.total_steps:
             raise ending.error()
@@ -247,8 +247,8 @@ class Loop:
             return "there is no checkpoint yet, so the run has to begin anew"
         directory = shlex.quote(str(self._setup.run.directory))
         return (
-            f"the checkpoint of step {step} is kept, and once the plugin is mended "
-            f"lrtrain --resume --run-dir {directory} continues the run"
+            f"the checkpoint of step {step} is kept, and once the plugin is fixed "
+            f"lrtrain --resume --accept-code-change --run-dir {directory} continues the run"
         )
 
     def _speed(self, piece: _Piece) -> float:

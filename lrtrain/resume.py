@@ -11,7 +11,7 @@ import numpy as np
 
 from lrtrain.config import TrainConfig
 from lrtrain.errors import RunDirError, ScheduleError
-from lrtrain.plugins import ActivePlugins
+from lrtrain.plugins import ActivePlugins, activate
 from lrtrain.schedules import build_table, fingerprint, make_context
 from lrtrain.spec import Spec, format_value
 
@@ -47,7 +47,14 @@ class Planned:
 
 @dataclass(frozen=True, eq=False)
 class Before:
-    """The run to be resumed, as its checkpoint has it: how far it came and its learning rates, float32[total_steps]."""
+    """The run to be resumed: the step of its checkpoint, and the learning rates that it is to apply.
+
+    Args:
+      step: updates done.
+      values: float32[total_steps].
+      schedule: what ``config.json`` says of them, as `Planned.to_json` gives it.
+      spec: the plugin that builds the schedule, with all options resolved.
+    """
 
     step: int
     values: NDArray[np.float32]
@@ -74,6 +81,38 @@ def check_same(planned: Planned, stored: Mapping[str, Any]) -> None:
             "the schedule is not that of the run, which has no checkpoint yet: leave it as it was, begin with the new "
             "one by --on-schedule-change restart, or start a new run"
         )
+
+
+def run_before(step: int, table: NDArray[np.float32], stored: Mapping[str, Any]) -> Before:
+    """Returns the run as the command before has left it.
+
+    That command may have decided on other learning rates, by ``--on-schedule-change``, and ended before it had a
+    checkpoint of its own: ``config.json`` has its decision, and the checkpoint the learning rates of before.
+
+    Args:
+      step: the step of the checkpoint.
+      table: learning rates of the checkpoint, float32[total_steps of then].
+      stored: what ``config.json`` holds.
+
+    Raises:
+      ScheduleError: what was decided on cannot be built again, because the code of its plugin has changed.
+    """
+    schedule, spec = stored["schedule"], Spec.of(stored["plugins"][stored["schedule"]["plugin"]])
+    for values in _candidates(table, stored, spec):
+        if fingerprint(values) == schedule["fingerprint"]:
+            return Before(step, values, schedule, spec)
+    raise ScheduleError(
+        f"the run is to go on with {spec.name} for {stored['total_steps']} steps, as was decided before, and that "
+        "schedule is no longer the same: the code of its plugin has changed, so put it back, or start a new run"
+    )
+
+
+def _candidates(table: NDArray[np.float32], stored: Mapping[str, Any], spec: Spec) -> Iterator[NDArray[np.float32]]:
+    yield table
+    total, schedule = stored["total_steps"], stored["schedule"]
+    yield _held(table, total)
+    built = build_table(activate([spec]), make_context(schedule["steps"], stored["steps_per_epoch"]))
+    yield _held(np.concatenate([table[: schedule["start"]], built.values]), total)
 
 
 def plan_resumed(

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TextIO
@@ -72,22 +72,9 @@ class RunDir:
         """Writes ``config.json``, whole or not at all."""
         write_whole(self.config, json.dumps({"version": VERSION, **config}, indent=2) + "\n")
 
-    def cut_logs(self, step: int) -> None:
-        """Takes away the lines that come after ``step`` updates, and a torn last one: they will be written again."""
-        if self.metrics.exists():
-            _cut(self.metrics, lambda line: json.loads(line)["step"] <= step)
-        if self.steps.exists():
-            header = ",".join(STEP_COLUMNS) + "\n"
-            _cut(self.steps, lambda line: line == header or int(line.split(",", 1)[0]) < step)
-
-    def lost_steps(self, step: int) -> int:
-        """Returns how many of the lines of the first ``step`` updates are not in ``steps.csv``."""
-        lines = len(_whole_lines(self.steps)) if self.steps.exists() else 1
-        return max(0, step - max(0, lines - 1))
-
     def count_epochs(self) -> int:
         """Returns the lines in ``metrics.jsonl``."""
-        return len(_whole_lines(self.metrics)) if self.metrics.exists() else 0
+        return len(whole_lines(self.metrics)) if self.metrics.exists() else 0
 
 
 def new_run_dir(requested: Path | None, plugin: str) -> RunDir:
@@ -101,22 +88,55 @@ def new_run_dir(requested: Path | None, plugin: str) -> RunDir:
       RunDirError: it is a file, or it is not empty.
     """
     if requested is None:
-        return RunDir(_unused(Path("runs") / f"{plugin}-{datetime.datetime.now():%Y%m%d-%H%M%S}").absolute())
+        return RunDir(dated(plugin))
     path = requested.expanduser().absolute()
     if path.exists() and not path.is_dir():
         raise RunDirError(f"{requested} is a file: give a directory that is empty or does not exist")
-    if path.is_dir() and not all(_UNFINISHED.fullmatch(entry.name) for entry in path.iterdir()):
-        how = "--resume continues the run in it" if (path / "config.json").exists() else "nothing in it is overwritten"
-        raise RunDirError(f"{requested} is not empty: give another --run-dir ({how})")
+    if path.is_dir():
+        check_unused(RunDir(path), requested)
     return RunDir(path)
 
 
-def make_run_dir(run_dir: RunDir) -> None:
-    """Makes the directory; raises RunDirError when the system does not let it."""
+def check_unused(run_dir: RunDir, title: Path | None = None) -> None:
+    """Raises RunDirError for a directory that is not empty; ``title`` is what the user calls it.
+
+    What holds without the lock of the directory (`lrtrain.run_lock`) may no longer hold a moment later.
+    """
+    if not all(_UNFINISHED.fullmatch(entry.name) for entry in run_dir.path.iterdir()):
+        how = "--resume continues the run in it" if run_dir.config.exists() else "nothing in it is overwritten"
+        raise RunDirError(f"{title or run_dir.path} is not empty: give another --run-dir ({how})")
+
+
+def dated(name: str) -> Path:
+    """Returns the path of a directory that is named by the time of day."""
+    return (Path("runs") / f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}").absolute()
+
+
+def make_directory(path: Path) -> None:
+    """Makes a directory, unless it is there; raises RunDirError when the system does not let it."""
+    with _making(path):
+        path.mkdir(parents=True, exist_ok=True)
+
+
+def make_new_directory(path: Path) -> Path:
+    """Makes a directory that nobody else has made, with a number behind its name if need be; returns its path.
+
+    Raises:
+      RunDirError: the system does not let it.
+    """
+    for candidate in _numbered(path):
+        with _making(candidate), contextlib.suppress(FileExistsError):
+            candidate.mkdir(parents=True)
+            return candidate
+    raise AssertionError("there is no end of numbers")
+
+
+@contextlib.contextmanager
+def _making(path: Path) -> Iterator[None]:
     try:
-        run_dir.path.mkdir(parents=True, exist_ok=True)
+        yield
     except OSError as error:
-        raise RunDirError(f"{run_dir.path} cannot be made: {error.strerror}") from error
+        raise RunDirError(f"{path} cannot be made: {error.strerror}") from error
 
 
 def now() -> str:
@@ -194,14 +214,7 @@ class RunLogs:
 
     def add_epoch(self, epoch: EpochInfo, examples_per_second: float, measured_on: str = "test") -> None:
         """Appends the line of an epoch, whose loss and accuracy were measured on that split."""
-        # Runs are listed without it.
-        import numpy as np
-
-        values = {name.replace("test_", f"{measured_on}_"): value for name, value in vars(epoch).items()}
-        values["examples_per_second"] = round(float(examples_per_second), 1)
-        values["seconds"] = round(epoch.seconds, 3)
-        # As `steps.csv` has it: the shortest decimal that is this float32.
-        values["learning_rate"] = float(str(np.float32(epoch.learning_rate)))
+        values = {**epoch_values(epoch, measured_on), "examples_per_second": round(float(examples_per_second), 1)}
         with refusals_named(self._run_dir.path):
             self._metrics.write(json.dumps(values) + "\n")
             self._metrics.flush()
@@ -222,6 +235,24 @@ class RunLogs:
 
     def _open(self, path: Path) -> TextIO:
         return self._files.enter_context(path.open("a", encoding="utf-8", newline=""))
+
+
+def epoch_values(epoch: EpochInfo, measured_on: str) -> dict[str, Any]:
+    """Returns what ``metrics.jsonl`` holds of an epoch, apart from ``examples_per_second``."""
+    # Runs are listed without it.
+    import numpy as np
+
+    values = {name.replace("test_", f"{measured_on}_"): value for name, value in vars(epoch).items()}
+    values["seconds"] = round(epoch.seconds, 3)
+    # As `steps.csv` has it: the shortest decimal that is this float32.
+    values["learning_rate"] = float(str(np.float32(epoch.learning_rate)))
+    return values
+
+
+def whole_lines(path: Path) -> list[str]:
+    """Returns the lines of a log, each with its end; a torn last one is none."""
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    return [f"{line}\n" for line in lines[:-1]]
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -254,31 +285,8 @@ def _sync_directory(path: Path) -> None:
         os.close(handle)
 
 
-def _cut(path: Path, is_kept: Callable[[str], bool]) -> None:
-    """Keeps the beginning of a log, up to the last line that is to be kept; a damaged one before it is not ours."""
-
-    def holds(line: str) -> bool:
-        try:
-            return is_kept(line)
-        except (ValueError, KeyError, TypeError):
-            return False
-
-    lines = _whole_lines(path)
-    kept = max((number for number, line in enumerate(lines, 1) if holds(line)), default=0)
-    write_whole(path, "".join(lines[:kept]))
-
-
-def _whole_lines(path: Path) -> list[str]:
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-    return [line for line in lines if line.endswith("\n")]
-
-
 def _is_later(version: object) -> bool:
     return isinstance(version, int) and version > VERSION
-
-
-def _unused(path: Path) -> Path:
-    return next(candidate for candidate in _numbered(path) if not candidate.exists())
 
 
 def _numbered(path: Path) -> Iterator[Path]:

@@ -27,6 +27,8 @@ def writing(directory: Path) -> Iterator[None]:
             opened.callback(os.close, handle)
             if not _locked(handle):
                 raise RunDirError(f"another process is writing to {directory}: wait for it, or end it")
+            if not _is_at(handle, directory):
+                raise RunDirError(f"{directory} has been removed meanwhile: try again")
         yield
 
 
@@ -48,6 +50,14 @@ def _open(directory: Path) -> int | None:
         return os.open(directory, os.O_RDONLY)
     except OSError:
         return None
+
+
+def _is_at(handle: int, directory: Path) -> bool:
+    """Returns whether the directory that is open still has its name; its last user may have removed it."""
+    try:
+        return os.path.samestat(os.fstat(handle), directory.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _locked(handle: int) -> bool:

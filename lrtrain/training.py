@@ -11,34 +11,36 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lrtrain.alike import Facts, facts_of_job
+from lrtrain.alike import Facts, facts_found, facts_of_job
 from lrtrain.canary import check_jaxlib
 from lrtrain.checkpoint import Checkpoints, Restored
 from lrtrain.checkpoint_rule import CheckpointRule
+from lrtrain.conditions import check_data, codes_of, other_code, other_versions
 from lrtrain.config import TrainConfig, TrainOptions
 from lrtrain.context import EpochInfo, RunInfo
 from lrtrain.devices import present_devices, select_devices
 from lrtrain.distributed import ALONE, Distributed, Processes, connect, losses_named, processes_connected
-from lrtrain.errors import UsageError
-from lrtrain.from_config import keep_compiled, load_data, make_engine, stream_of
+from lrtrain.errors import RunDirError, UsageError
+from lrtrain.from_config import found_in, keep_compiled, load_data, make_engine, stream_of
 from lrtrain.hooks import Observers
 from lrtrain.interrupts import Ending, endings_noted
 from lrtrain.job import Job, new_job, resumed_job
+from lrtrain.log_repair import lost_steps
 from lrtrain.loop import Loop, Setup
 from lrtrain.progress import Progress
 from lrtrain.reporting import Begin, Reporter, Silent
 from lrtrain.resume import (
     ON_SCHEDULE_CHANGE,
-    Before,
     OnScheduleChange,
     Planned,
     check_same,
     plan_new,
     plan_resumed,
+    run_before,
 )
 from lrtrain.run_dir import RunDir
-from lrtrain.run_head import describe, write_head
-from lrtrain.run_open import lock, open_checkpoints, open_logs
+from lrtrain.run_head import claim, current_versions, describe, hold, write_head
+from lrtrain.run_open import open_checkpoints, open_logs
 from lrtrain.spec import Spec
 from lrtrain.system_refusal import check_files
 
@@ -82,6 +84,7 @@ def train(  # noqa: PLR0913
     run_dir: str | Path | None = None,
     resume: bool = False,
     on_schedule_change: OnScheduleChange | None = None,
+    accept_code_change: bool = False,
     checkpoint_every: str | int | None = None,
     reporter: Reporter | None = None,
     distributed: Distributed | None = None,
@@ -101,6 +104,8 @@ def train(  # noqa: PLR0913
       on_schedule_change: what a resumed run does whose schedule is no longer the same. ``"keep"`` goes on with the one
         it has, its last learning rate held if the run is longer now; ``"restart"`` begins the new one, built for the
         steps that are left. None: it is an error.
+      accept_code_change: whether a resumed run goes on although the code of a plugin that observes, or of the model,
+        is no longer that which the run has begun with. It is an error else.
       checkpoint_every: ``200`` steps, ``"30s"``, ``"5min"`` or ``"1h"``, besides the checkpoint after every epoch; or
         ``"3ep"`` for one after every third. None for ``"1ep"``, or what a resumed run had. It changes no result.
       reporter: receives what happens; None for silence.
@@ -141,8 +146,9 @@ def train(  # noqa: PLR0913
     facts = facts_of_job(job, resume, on_schedule_change, run_dir) if distributed is not None else {}
     processes = _join(distributed, facts, job.config, reporter)
     job = dataclasses.replace(job, run_dir=RunDir(Path(processes.from_main(lambda: str(job.run_dir.path)))))
-    with losses_named(processes, lambda: _how_to_go_on(job.run_dir)):
-        return _run(job, processes, on_schedule_change, reporter if processes.is_main else Silent(), began)
+    resumption = Resumption(on_schedule_change, accept_code_change)
+    with losses_named(processes, lambda: _how_to_go_on(job.run_dir if resume else None)):
+        return _run(job, processes, resumption, reporter if processes.is_main else Silent(), began)
 
 
 def _join(distributed: Distributed | None, facts: Facts, config: TrainConfig, reporter: Reporter) -> Processes:
@@ -161,49 +167,66 @@ def _join(distributed: Distributed | None, facts: Facts, config: TrainConfig, re
     return processes
 
 
-def _how_to_go_on(run_dir: RunDir) -> str:
-    if run_dir.config.is_file():
+@dataclass(frozen=True)
+class Resumption:
+    """What a run that goes on does where something has changed: its schedule, or the code of its plugins or model."""
+
+    schedule: OnScheduleChange | None
+    code: bool
+
+
+def _how_to_go_on(run_dir: RunDir | None) -> str:
+    if run_dir is not None and run_dir.config.is_file():
         return f"the same command with --resume --run-dir {run_dir.path} continues the run"
     return "nothing has been trained yet, so the run has to begin again"
 
 
-def _run(
-    job: Job, processes: Processes, change: OnScheduleChange | None, reporter: Reporter, began: float
-) -> RunResult:
+def _run(job: Job, processes: Processes, resumption: Resumption, reporter: Reporter, began: float) -> RunResult:
     from lrtrain.data import find_dataset
 
     reporter.phase(f"loading {job.config.dataset}")
     with processes.together():
         source = find_dataset(job.config.dataset, data_dir=job.config.data_dir)
-    with open_checkpoints(job.run_dir, processes) as checkpoints, contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as held:
         reporter.phase("starting JAX")
         keep_compiled()
         if job.stored is not None:
-            lock(job.run_dir, processes, held)
+            hold(job, processes, held)
         devices = select_devices(job.config.devices, job.config.batch_size, distributed=not processes.alone)
         with processes.together():
             check_jaxlib(devices)
             data = load_data(source, job.config, devices, reporter)
-        steps_per_epoch = job.config.steps_per_epoch(len(data.train))
+            found = found_in(data, job.config)
+            _check_found(job, found, resumption)
+        processes.check_alike(facts_found(found["data"], found["program"]))
         engine = make_engine(job.config, data, devices)
         stream, sizes = stream_of(data), (len(data.train), len(data.test))
         # The devices have their own copy.
         del data
         state = engine.init(job.config.seed)
+        if job.stored is None:
+            planned, progress = _plan(job, found["steps_per_epoch"], None, resumption.schedule)
+            job = dataclasses.replace(job, run_dir=claim(job, processes, held))
+        held.enter_context(losses_named(processes, lambda: _how_to_go_on(job.run_dir)))
+        checkpoints = held.enter_context(open_checkpoints(job.run_dir, processes))
         restored = _restored(job, checkpoints, state)
-        planned, progress = _plan(job, steps_per_epoch, restored, change)
+        if job.stored is not None:
+            planned, progress = _plan(job, found["steps_per_epoch"], restored, resumption.schedule)
         state = restored.state if restored is not None else state
-        config = describe(job, planned, progress, devices, steps_per_epoch)
-        write_head(job, config, progress, processes, held)
+        config = describe(job, planned, progress, devices, found)
+        lines = write_head(job, config, progress, processes)
         if restored is not None and restored.unsound:
             checkpoints.set_aside_after(progress.step, processes)
-        run = RunInfo(job.run_dir.path, config, len(planned.values), steps_per_epoch, job.config.epochs, planned.values)
+        note = _note(job, config, restored, progress, lines)
+        run = RunInfo(
+            job.run_dir.path, config, len(planned.values), found["steps_per_epoch"], job.config.epochs, planned.values
+        )
         reporter.phase("compiling the training step")
         engine.compile()
-        reporter.begin(Begin(run, progress.step, _in_words(devices), sizes, _note(restored, job.run_dir)))
+        reporter.begin(Begin(run, progress.step, _in_words(devices), sizes, note))
         early = functools.partial(engine.compile_evaluation, state)
         with (
-            open_logs(job.run_dir, planned, steps_per_epoch, processes, early) as (logs, meanwhile),
+            open_logs(job.run_dir, planned, found["steps_per_epoch"], processes, early) as (logs, meanwhile),
             _ending(processes) as ending,
         ):
             setup = Setup(
@@ -230,6 +253,21 @@ def _run(
     )
 
 
+def _check_found(job: Job, found: Mapping[str, Any], resumption: Resumption) -> None:
+    """Raises RunDirError when a run that goes on would be trained on other data, or with other code."""
+    if job.stored is None:
+        return
+    check_data(job.stored.get("data"), found["data"], "run")
+    if job.stored["steps_per_epoch"] != found["steps_per_epoch"]:
+        raise RunDirError(
+            f"the run has {job.stored['steps_per_epoch']} steps in an epoch, and its data gives "
+            f"{found['steps_per_epoch']} now: put the data of the run back, or start a new run"
+        )
+    now = {**found, "code": codes_of(job.active.plugins), "versions": current_versions(job)}
+    if (changed := other_code(job.stored, now)) and not resumption.code:
+        raise RunDirError(f"{changed}: put it back, start a new run, or go on with it by --accept-code-change")
+
+
 @contextlib.contextmanager
 def _ending(processes: Processes) -> Iterator[Ending]:
     """Yields what notes signals; in a distributed run they act at once: its processes would stop at different steps."""
@@ -250,15 +288,26 @@ def _restored(job: Job, checkpoints: Checkpoints, state: TrainState) -> Restored
     return checkpoints.restore_newest(state)
 
 
-def _note(restored: Restored | None, run_dir: RunDir) -> str | None:
+def _note(job: Job, config: Mapping[str, Any], restored: Restored | None, progress: Progress, lines: int) -> str | None:
     """Returns what the user should know of a run that goes on, if there is anything."""
-    if restored is None:
+    if job.stored is None or restored is None:
         return None
-    said, step = [], restored.progress.step
+    said, step, run_dir = [], progress.step, job.run_dir
     if restored.unsound:
         said.append(f"not sound and left out: {', '.join(restored.unsound)}; the run goes on from step {step}")
-    if lost := run_dir.lost_steps(step):
+    if lost := lost_steps(run_dir, step):
         said.append(f"{run_dir.steps.name} has been damaged: {lost} of its {step} lines are missing, and stay so")
+    if lines:
+        said.append(f"{run_dir.metrics.name} has been damaged: {lines} of its lines are restored from the checkpoint")
+    if versions := other_versions(job.stored["versions"], config["versions"]):
+        said.append(versions)
+    if (then := job.stored.get("device", config["device"])) != config["device"]:
+        said.append(
+            f"it was trained on {then['count']} x {then['kind']}, and goes on with {config['device']['count']} x "
+            f"{config['device']['kind']}: sums are taken in another order, so last digits may differ"
+        )
+    if progress.stopped is not None:
+        said.append(f"{progress.stopped}: this has stopped the run; other plugins (--plugin) or more epochs train on")
     return "; ".join(said) or None
 
 
@@ -272,10 +321,9 @@ def _plan(
             check_same(planned, job.stored["schedule"])
         return planned, Progress(0, 1.0, job.config.seed)
     progress = restored.progress
-    spec = Spec.of(job.stored["plugins"][job.stored["schedule"]["plugin"]])
-    before = Before(progress.step, restored.table, job.stored["schedule"], spec)
-    planned = plan_resumed(job.active, steps_per_epoch, job.config.epochs, before, change)
-    return planned, dataclasses.replace(progress, stopped=None)
+    left = run_before(progress.step, restored.table, job.stored)
+    planned = plan_resumed(job.active, steps_per_epoch, job.config.epochs, left, change)
+    return planned, dataclasses.replace(progress, stopped=None) if job.goes_past(progress.step) else progress
 
 
 def _in_words(devices: list[jax.Device]) -> str:

@@ -201,6 +201,7 @@ NOTHING = {
     "run_dir": None,
     "resume": False,
     "on_schedule_change": None,
+    "accept_code_change": False,
     "checkpoint_every": None,
     "distributed": None,
 }

@@ -103,7 +103,9 @@ class Plugin:
     torn = lrtrain.train(SPEC, observer, run_dir=tmp_path / "torn", **options)
     assert torn.stopped == "once: once"
     assert torn.steps % 36 != 0, "in the middle of an epoch"
-    resumed = lrtrain.train(run_dir=tmp_path / "torn", resume=True)
+    again = lrtrain.train(run_dir=tmp_path / "torn", resume=True)
+    assert (again.stopped, again.steps) == ("once: once", torn.steps), "a stop holds"
+    resumed = lrtrain.train(SPEC, run_dir=tmp_path / "torn", resume=True)
     assert resumed.stopped is None
     assert_same_run(tmp_path / "whole", tmp_path / "torn")
 

@@ -141,7 +141,7 @@ class Plugin:
     torn = lrtrain.train(SPEC, observer, run_dir=tmp_path / "torn", data_on_device="never", **options)
     assert torn.steps % 36 != 0, "in the middle of an epoch"
     assert_no_thread_reads()
-    lrtrain.train(run_dir=tmp_path / "torn", resume=True)
+    lrtrain.train(SPEC, run_dir=tmp_path / "torn", resume=True)
     assert_same_run(tmp_path / "whole", tmp_path / "torn")
 
 

@@ -26,7 +26,7 @@ from lrtrain.comparison.trial import Outcome, Trial
 from lrtrain.comparison.wave_file import Saved, WaveFile
 from lrtrain.comparison.work import share
 from lrtrain.config import TrainConfig
-from lrtrain.errors import TrainingError, UsageError
+from lrtrain.errors import RunDirError, TrainingError, UsageError
 
 EPOCHS, STEPS_PER_EPOCH = 5, 9
 SCALES = """
@@ -285,16 +285,18 @@ def test_another_version_begins_anew(
     assert min(delivered) == 0
 
 
-def test_a_schedule_that_has_changed_begins_anew(
+def test_a_schedule_that_has_changed_is_refused_and_its_wave_stays(
     plan: Plan, tmp_path: Path, delivered: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cut_off(plan, tmp_path / "torn", 2)
     delivered.clear()
-    monkeypatch.setenv("RATE", "0.03")
+    with monkeypatch.context() as changed:
+        changed.setenv("RATE", "0.03")
+        with pytest.raises(RunDirError, match="the learning rates of 'scales' are no longer those of the comparison"):
+            compare_plan(None, directory=tmp_path / "torn", resume=True)
+    assert delivered == []
     compare_plan(None, directory=tmp_path / "torn", resume=True)
-    # The other one goes on.
-    assert delivered[0] == 2 * STEPS_PER_EPOCH
-    assert 0 in delivered
+    assert min(delivered) == 2 * STEPS_PER_EPOCH
 
 
 ARRAYS = [np.asarray(jnp.arange(6, dtype=jnp.bfloat16).reshape(2, 3)), np.float32([1.5, np.nan]), np.int32([7, 8])]

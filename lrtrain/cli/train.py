@@ -69,6 +69,11 @@ _DIRECTORY = click.Path(file_okay=False, path_type=Path)
     help="With --resume and another schedule: keep the run's own, or restart with the new one for the steps left.",
 )
 @click.option(
+    "--accept-code-change",
+    is_flag=True,
+    help="With --resume: go on although the code of a plugin that observes, or of the model, has changed.",
+)
+@click.option(
     "--checkpoint-every",
     metavar="N|TIME|EPOCHS",
     help="A checkpoint every 200 (steps), 30s, 5min or 1h besides that of each epoch; or 3ep. [default: 1ep]",
@@ -84,6 +89,7 @@ def command(
     run_dir: Path | None,
     resume: bool,
     on_schedule_change: Any,
+    accept_code_change: bool,
     checkpoint_every: str | None,
     distributed: bool,
     coordinator: str | None,
@@ -125,6 +131,7 @@ def command(
             run_dir=run_dir,
             resume=resume,
             on_schedule_change=on_schedule_change,
+            accept_code_change=accept_code_change,
             checkpoint_every=checkpoint_every,
             reporter=reporter,
             distributed=joined,

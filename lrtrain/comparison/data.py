@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,6 +26,7 @@ class Data:
       test: looked at once, after the last step of the measured runs.
       num_classes: how many classes there are.
       name: of the data set.
+      identity: what distinguishes the whole data set from other data, as `lrtrain.data.Dataset.identity` has it.
     """
 
     train: Split
@@ -32,6 +34,7 @@ class Data:
     test: Split
     num_classes: int
     name: str
+    identity: Mapping[str, Any]
 
 
 def load_data(plan: Plan) -> Data:
@@ -49,7 +52,7 @@ def load_data(plan: Plan) -> Data:
     if config.train_size is not None:
         kept = subset(kept, config.train_size, config.seed)
     config.check_data(len(kept.train))
-    return Data(kept.train, validation or whole.test, whole.test, whole.num_classes, whole.name)
+    return Data(kept.train, validation or whole.test, whole.test, whole.num_classes, whole.name, whole.identity())
 
 
 def hold_out(dataset: Dataset, examples: int, seed: int) -> tuple[Dataset, Split | None]:

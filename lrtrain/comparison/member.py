@@ -15,12 +15,14 @@ import numpy as np
 from lrtrain.comparison.data import Data
 from lrtrain.comparison.plan import Plan
 from lrtrain.comparison.trial import Outcome, State, Trial
+from lrtrain.conditions import model_version
 from lrtrain.context import EpochInfo, RunInfo, StepInfo
 from lrtrain.discovery import files_below
 from lrtrain.errors import TrainingError
 from lrtrain.hooks import Observers, Requests
+from lrtrain.log_repair import cut_steps, lost_steps, restore_metrics
 from lrtrain.plugins import ActivePlugins, activate
-from lrtrain.run_dir import RunDir, RunLogs, make_run_dir, now
+from lrtrain.run_dir import RunDir, RunLogs, make_directory, now
 from lrtrain.run_lock import writing
 from lrtrain.schedules import build_table, fingerprint, make_context
 from lrtrain.spec import Spec
@@ -61,7 +63,7 @@ class Member:
           RunDirError: the directory cannot be written.
         """
         directory = RunDir(self._run.directory)
-        make_run_dir(directory)
+        make_directory(directory.path)
         directory.write_config(dict(self._run.config))
 
     def __enter__(self) -> Member:
@@ -170,7 +172,7 @@ class Member:
             values["fingerprint"] == fingerprint(self._run.learning_rates)
             and values["versions"] == self._run.config["versions"]
             and directory.config.is_file()
-            and not directory.lost_steps(values["steps"])
+            and not lost_steps(directory, values["steps"])
             and directory.count_epochs() >= len(values["history"])
         )
 
@@ -179,7 +181,9 @@ class Member:
         self._factor, self._state, self._reason = values["factor"], values["state"], values["reason"]
         self._steps = values["steps"]
         self._history = [EpochInfo(**epoch) for epoch in values["history"]]
-        RunDir(self._run.directory).cut_logs(self._steps)
+        directory = RunDir(self._run.directory)
+        cut_steps(directory, self._steps)
+        restore_metrics(directory, self._history, self._validation)
 
     def outcome(self, test: tuple[float, float] | None, seconds: float) -> Outcome:
         """Returns what has come of the run, the last epoch's measurement being the one that counts."""
@@ -215,6 +219,7 @@ def prepare(  # noqa: PLR0913, PLR0917
         table = build_table(active, make_context(steps_per_epoch * plan.train.epochs, steps_per_epoch))
     values = table.values * np.float32(trial.scale)
     config = _describe(plan, trial, active, table.spec, values, steps_per_epoch, devices)
+    config["data"] = dict(data.identity)
     run = RunInfo(path, config, len(values), steps_per_epoch, plan.train.epochs, values)
     return Member(trial, run, Observers(active), "test" if plan.protocol == "as-is" else "validation", len(data.train))
 
@@ -234,7 +239,7 @@ def _describe(  # noqa: PLR0913, PLR0917
         "train": dataclasses.replace(plan.train, seed=trial.seed).to_json(),
         "steps_per_epoch": steps_per_epoch,
         "total_steps": len(values),
-        "versions": versions(*(plugin.entry for plugin in active.plugins)),
+        "versions": {**versions(*(plugin.entry for plugin in active.plugins)), **model_version(plan.train.model)},
         "device": {"kind": devices[0].device_kind, "count": 1},
         "started": now(),
         "comparison": {

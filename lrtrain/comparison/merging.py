@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import itertools
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from lrtrain.comparison.plan import Plan
-from lrtrain.comparison.store import Store, new_store
+from lrtrain.comparison.store import Store, claimed, new_store
 from lrtrain.comparison.trial import Trial
 from lrtrain.errors import UsageError
+from lrtrain.spec import short
 
 
 def merge(directories: Sequence[str | Path], into: str | Path | None = None) -> Store:
@@ -28,7 +32,7 @@ def merge(directories: Sequence[str | Path], into: str | Path | None = None) -> 
       RunDirError: one cannot be read, or the new directory is not empty.
     """
     stores = [Store(Path(directory).expanduser().absolute()) for directory in directories]
-    plans = [store.read()[0] for store in stores]
+    plans, abouts = zip(*(store.read() for store in stores), strict=True)
     plan = plans[0]
     for store, other in zip(stores[1:], plans[1:], strict=True):
         _check_alike(plan, other, stores[0].path, store.path)
@@ -36,15 +40,55 @@ def merge(directories: Sequence[str | Path], into: str | Path | None = None) -> 
         seeds = max(plan.effort.seeds, other.effort.seeds)
         plan = dataclasses.replace(plan, rows=rows, effort=dataclasses.replace(plan.effort, seeds=seeds))
     plan.check()
+    for (one, about), (other_one, other_about) in itertools.combinations(zip(stores, abouts, strict=True), 2):
+        _check_conditions(about, other_about, one.path, other_one.path)
     merged = new_store(Path(into) if into is not None else None)
-    merged.create(plan, {**stores[0].read()[1], "merged": [str(store.path) for store in stores]})
+    with contextlib.ExitStack() as held:
+        merged = claimed(merged, held, named=into is not None)
+        merged.create(plan, {**_about(abouts), "merged": [str(store.path) for store in stores]})
+        _copy(stores, merged, plan)
+    return merged
+
+
+def _copy(stores: Sequence[Store], merged: Store, plan: Plan) -> None:
     seen: set[Trial] = set()
     for store in stores:
         for path, outcome in store.finished():
             if outcome.trial not in seen:
                 seen.add(outcome.trial)
                 shutil.copytree(path, merged.directory(plan, outcome.trial))
-    return merged
+
+
+def _about(abouts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns the conditions of all, with the schedules of each."""
+    whole = dict(abouts[0])
+    for name in ("schedules", "code"):
+        whole[name] = {key: value for about in abouts for key, value in about.get(name, {}).items()}
+    return whole
+
+
+def _check_conditions(first: Mapping[str, Any], second: Mapping[str, Any], where: Path, other: Path) -> None:
+    """Raises UsageError for the first condition that both comparisons note and that is not the same."""
+    for name, ours, theirs in _noted_by_both(first, second):
+        if ours != theirs:
+            raise UsageError(
+                f"{where.name} and {other.name} cannot be merged: {name} is {short(str(ours))} in one and "
+                f"{short(str(theirs))} in the other"
+            )
+
+
+def _noted_by_both(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    titles = {
+        "versions": "the version of {}",
+        "data": "the {} of the data",
+        "schedules": "the digest of the learning rates of '{}'",
+        "code": "the digest of the code of '{}'",
+    }
+    for name, title in titles.items():
+        ours, theirs = first.get(name, {}), second.get(name, {})
+        yield from ((title.format(key), ours[key], theirs[key]) for key in ours if key in theirs)
+    if first.get("program") and second.get("program"):
+        yield "the digest of the model", first["program"], second["program"]
 
 
 def _check_alike(first: Plan, second: Plan, where: Path, other: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 import json
 import re
 import shutil
@@ -15,11 +14,11 @@ from typing import Any
 from lrtrain.comparison.plan import VERSION, Plan
 from lrtrain.comparison.trial import Outcome, Trial
 from lrtrain.errors import RunDirError
-from lrtrain.run_dir import write_whole
+from lrtrain.run_dir import dated, make_directory, make_new_directory, write_whole
 
 _OUTCOME = "outcome.json"
 # What a process leaves that is killed before its plan is written; then `runs` is empty.
-_UNFINISHED = re.compile(r"runs|\.comparison\.json\.\d+", re.ASCII)
+_UNFINISHED = re.compile(r"runs|\.lock|\.comparison\.json\.\d+", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -54,10 +53,7 @@ class Store:
         Raises:
           RunDirError: the directory cannot be made.
         """
-        try:
-            (self.path / "runs").mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunDirError(f"{self.path} cannot be made: {error.strerror}") from error
+        make_directory(self.path / "runs")
         write_whole(self.plan, json.dumps({**plan.to_json(), "about": about}, indent=2) + "\n")
 
     def read(self) -> tuple[Plan, dict[str, Any]]:
@@ -142,23 +138,40 @@ def new_store(requested: Path | None) -> Store:
       RunDirError: it is a file, or it is not empty.
     """
     if requested is None:
-        path = Path("runs") / f"compare-{datetime.datetime.now():%Y%m%d-%H%M%S}"
-        number = 1
-        while path.exists():
-            number += 1
-            path = path.with_name(f"{path.name.split('_')[0]}_{number}")
-        return Store(path.absolute())
+        return Store(dated("compare"))
     path = requested.expanduser().absolute()
     if path.exists() and not path.is_dir():
         raise RunDirError(f"{requested} is a file: give a directory that is empty or does not exist")
-    if path.is_dir() and not _is_unused(path):
-        how = "--resume continues it" if (path / "comparison.json").exists() else "nothing in it is overwritten"
-        raise RunDirError(f"{requested} is not empty: give another directory ({how})")
+    if path.is_dir():
+        _check_unused(Store(path), requested)
     return Store(path)
 
 
-def _is_unused(path: Path) -> bool:
-    return all(_UNFINISHED.fullmatch(entry.name) for entry in path.iterdir()) and not any(path.glob("runs/*"))
+def claimed(store: Store, held: contextlib.ExitStack, *, named: bool) -> Store:
+    """Makes the directory of a new comparison, and keeps other processes from working on it.
+
+    Args:
+      store: what `new_store` has returned.
+      held: what ends with this process's work on it.
+      named: whether it was asked for by its name; else another number is put behind it if it is taken.
+
+    Raises:
+      RunDirError: it is not empty, as when another process has begun one in it meanwhile, or cannot be made.
+    """
+    if named:
+        make_directory(store.path)
+    else:
+        store = Store(make_new_directory(store.path))
+    held.enter_context(store.locked())
+    _check_unused(store)
+    return store
+
+
+def _check_unused(store: Store, title: Path | None = None) -> None:
+    unfinished = all(_UNFINISHED.fullmatch(entry.name) for entry in store.path.iterdir())
+    if not unfinished or any(store.path.glob("runs/*")):
+        how = "--resume continues it" if store.plan.exists() else "nothing in it is overwritten"
+        raise RunDirError(f"{title or store.path} is not empty: give another directory ({how})")
 
 
 def _read(path: Path) -> Outcome:

@@ -73,6 +73,17 @@ class Trainer:
         """The kind of the devices, and how many there are."""
         return {"kind": self._devices[0].device_kind, "count": len(self._devices)}
 
+    @property
+    def program(self) -> str | None:
+        """A digest of what the model computes; None for the default one, which is of the version of lrtrain."""
+        from lrtrain.conditions import program_of
+        from lrtrain.model import load_model
+
+        config = self.plan.train
+        if config.model is None:
+            return None
+        return program_of(load_model(config.model, self.data.num_classes), self.data.train.images.shape[1:])
+
     def seconds_per_wave(self) -> float:
         """Measures steps and an evaluation of all places at once, on a state that is thrown away."""
         seeds = [self.plan.train.seed] * self.width

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from tests.faults.conftest import Tally
-from tests.faults.lab import MANY, SPEC, Lab, ended
+from tests.faults.lab import MANY, SPEC, Lab, ended, full_only
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 _OTHER_PLUGIN = "constant(value=0.01)"
@@ -70,6 +72,19 @@ def test_a_schedule_of_the_same_label_is_another(lab: Lab, tally: Tally) -> None
         said = together(lab, {0: common, 1: other})
         assert [code for code, _ in said] == [2, 2], said
         assert all("constant.value=0.02 in process 1 and constant.value=0.01" in lines[-1] for _, lines in said), said
+
+
+@pytest.mark.parametrize("command", ["train", pytest.param("compare", marks=full_only)])
+def test_the_data_of_one_process_is_other_data(
+    lab: Lab, tally: Tally, make_tiny: Callable[..., Path], command: str
+) -> None:
+    with tally.expecting("A process of a distributed run has other data"):
+        other = make_tiny(lab.directory / "other", seeds=(1, 3))
+        common = lab.command("run") if command == "train" else comparison(lab)
+        said = together(lab, {0: common, 1: [*common, f"--data-dir={other}"]})
+        assert [code for code, _ in said] == [2, 2], said
+        assert all("(test of the data=" in lines[-1] for _, lines in said), said
+        assert not (lab.directory / "run").exists()
 
 
 def comparison(lab: Lab) -> list[str]:

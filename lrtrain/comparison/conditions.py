@@ -1,0 +1,59 @@
+"""What a comparison notes of the conditions that it was begun under, and what of them may not change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from lrtrain.comparison.plan import Plan
+from lrtrain.conditions import check_data, codes_of, model_version, other_code
+from lrtrain.discovery import files_below
+from lrtrain.errors import LrtrainError, RunDirError
+from lrtrain.plugins import activate
+from lrtrain.schedules import build_table, fingerprint, make_context
+from lrtrain.versions import versions
+
+if TYPE_CHECKING:
+    from lrtrain.comparison.trainer import Trainer
+
+
+def conditions(plan: Plan, trainer: Trainer) -> dict[str, Any]:
+    """Returns the conditions as they are now: data, model, versions, and of each schedule its learning rates."""
+    steps, epochs = trainer.steps_per_epoch, plan.train.epochs
+    prints: dict[str, str] = {}
+    codes: dict[str, str | None] = {}
+    for row in plan.rows:
+        try:
+            with files_below(plan.folder):
+                active = activate([row.spec])
+                prints[row.label] = fingerprint(build_table(active, make_context(steps * epochs, steps)).values)
+        except LrtrainError:
+            # Its runs are going to say so.
+            continue
+        codes |= codes_of(active.plugins)
+    return {
+        "versions": {**versions(), **model_version(plan.train.model)},
+        "device": trainer.device,
+        "data": dict(trainer.data.identity),
+        "program": trainer.program,
+        "schedules": prints,
+        "code": codes,
+    }
+
+
+def check_conditions(stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raises RunDirError when runs that are still missing would be trained under other conditions than those before.
+
+    Args:
+      stored: what the comparison notes; one of an earlier lrtrain notes less.
+      now: `conditions`, as they are now.
+    """
+    check_data(stored.get("data"), now["data"], "comparison")
+    for label, after in now["schedules"].items():
+        if after != stored.get("schedules", {}).get(label, after):
+            raise RunDirError(
+                f"the learning rates of '{label}' are no longer those of the comparison, because the code of its "
+                "plugin has changed: put it back, or start a new comparison"
+            )
+    if stored.get("versions") and (changed := other_code(stored, now)):
+        raise RunDirError(f"{changed}: put it back, or start a new comparison")
