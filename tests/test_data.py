@@ -383,6 +383,32 @@ def test_damaged_data_set(damage: str, tmp_path: Path, capfd: pytest.CaptureFixt
     assert capfd.readouterr() == ("", "")
 
 
+# Reads the data with so few files that each library on the way is refused in its turn.
+FEW_FILES = """
+    import resource
+    from lrtrain.data import find_dataset
+    from lrtrain.data.reader import read
+    from lrtrain.errors import TrainingError
+    source = find_dataset("colours")
+    source.use(read)
+    outcomes = set()
+    for files in range(3, 16):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, 4096))
+        try:
+            outcomes.add(len(source.use(read).train))
+        except TrainingError as error:
+            assert "(Too many open files): it has not been changed" in str(error), error
+            outcomes.add("refused")
+    assert outcomes == {"refused", 50}, outcomes
+"""
+
+
+def test_data_is_not_damaged_by_too_many_open_files(tmp_path: Path) -> None:
+    prepare(tmp_path / "tfds", {"train": examples(50), "test": examples(3)}, features())
+    done = run(FEW_FILES)
+    assert done.returncode == 0, done.stderr
+
+
 def array_files() -> Iterator[Path]:
     return (cache.cache_dir() / "arrays").glob("*/*")
 

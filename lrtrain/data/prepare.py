@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from lrtrain.data import disk
-from lrtrain.errors import DataError
+from lrtrain.errors import DataError, LrtrainError, TrainingError
+from lrtrain.system_refusal import refusal, refusal_to_read
 
 
 class DamagedError(DataError):
@@ -23,6 +24,26 @@ class DamagedError(DataError):
             f"the data in {directory} is damaged ({why}): delete that directory and prepare the data set again"
         )
         self.directory = directory
+
+
+def unreadable(directory: Path, error: Exception) -> LrtrainError:
+    """Returns the error for prepared data that a library could not read.
+
+    Args:
+        directory: where the data is; all its files are tried, because a library may have hidden the reason.
+        error: what the library raised.
+
+    Returns:
+        TrainingError where the system refuses to read it at the moment, so that the data may be sound; else
+        `DamagedError`.
+    """
+    refused = refusal(error) or refusal_to_read(directory)
+    if refused is None:
+        return DamagedError(directory, reason(error))
+    return TrainingError(
+        f"the data in {directory} cannot be read at the moment ({refused}): it has not been changed, so try again once "
+        "that is put right"
+    )
 
 
 def tfds() -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrtrain.data import disk
-from lrtrain.data.prepare import DamagedError, quiet, reason, tfds
+from lrtrain.data.prepare import quiet, tfds, unreadable
 from lrtrain.data.stream import Stream, StreamedDataset
 from lrtrain.data.types import Dataset, Split, digest_of
 from lrtrain.errors import DataError
@@ -27,6 +27,7 @@ def read(directory: Path) -> Dataset:
 
     Raises:
         DamagedError: a file is missing, cut short or altered.
+        TrainingError: the system does not let a file be read at the moment.
         DataError: it is not stored as ArrayRecord, or it is not for image classification.
     """
     with _opened(directory) as source:
@@ -47,6 +48,7 @@ def stream(directory: Path, digests: Mapping[str, str] | None = None) -> Streame
 
     Raises:
         DamagedError: a file is missing, cut short or altered.
+        TrainingError: the system does not let a file be read at the moment.
         DataError: as for `read`, as far as it shows in the first training example.
     """
     with _opened(directory) as source:
@@ -64,6 +66,7 @@ def train_bytes(directory: Path) -> int:
 
     Raises:
         DamagedError: a file is missing, cut short or altered.
+        TrainingError: the system does not let a file be read at the moment.
         DataError: as for `stream`.
     """
     with _opened(directory) as source:
@@ -75,7 +78,7 @@ def _check_format(directory: Path) -> None:
     try:
         formats = disk.file_formats(directory)
     except (OSError, ValueError) as error:
-        raise DamagedError(directory, reason(error)) from error
+        raise unreadable(directory, error) from error
     if "array_record" not in formats:
         raise DataError(
             f"the data in {directory} is stored as {formats[0]}, which cannot be read without TensorFlow: prepare it "
@@ -88,7 +91,7 @@ def _open(directory: Path) -> Any:
         return tfds().builder_from_directory(directory, file_format="array_record")
     # What is raised depends on where a file is damaged: protobuf, JSON, numpy and the file system have a say.
     except Exception as error:
-        raise DamagedError(directory, reason(error)) from error
+        raise unreadable(directory, error) from error
 
 
 @contextlib.contextmanager
@@ -171,7 +174,7 @@ def _test_name(info: Any, directory: Path) -> str:
 
 
 class Examples:
-    """The examples of a split, with every failure to read them turned into a DamagedError."""
+    """The examples of a split; every failure to read them becomes `unreadable`'s error."""
 
     def __init__(self, source: _Source, split: str) -> None:
         self.where = f"the split '{split}' of the data in {source.directory}"
@@ -191,7 +194,8 @@ class Examples:
         """Returns the images and labels of some examples; the images must have one shape. Threads may share it.
 
         Raises:
-            DamagedError: they cannot be read.
+            DamagedError: they are missing, cut short or altered.
+            TrainingError: the system does not let them be read at the moment.
             DataError: an image has another shape, or a label is no class.
         """
         images, labels = self._arrays(indices, shape)
@@ -235,7 +239,7 @@ class Examples:
             return action()
         # The native reader raises RuntimeError, the decoder of the examples whatever protobuf, zlib or PIL has.
         except Exception as error:
-            raise DamagedError(self._source.directory, reason(error)) from error
+            raise unreadable(self._source.directory, error) from error
 
 
 def _all_read(examples: list[dict[str, Any]]) -> list[dict[str, Any]]:
