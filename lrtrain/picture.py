@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import math
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from lrtrain.run_dir import write_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,9 +84,15 @@ def sheet(width: float, height: float) -> Iterator[Figure]:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Writes a figure, without the date that an SVG would have."""
-    date = {"Date": None} if path.suffix.lower() == ".svg" else {}
-    figure.savefig(path, metadata=date)
+    """Writes a figure, whole or not at all, without the date that an SVG would have."""
+    kind = path.suffix.lower().removeprefix(".")
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=kind, metadata={"Date": None} if kind == "svg" else {})
+    if path.exists() and not path.is_file():
+        # A device or a pipe: nothing can take its place.
+        path.write_bytes(drawn.getvalue())
+    else:
+        write_whole(path, drawn.getvalue())
 
 
 def _draw(axes: Axes, curves: Mapping[str, NDArray[np.float32]], steps_per_epoch: int | None) -> None:

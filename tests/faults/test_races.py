@@ -13,6 +13,7 @@ import pytest
 from tests.faults.conftest import Tally
 from tests.faults.lab import EPOCHS, STEPS_PER_EPOCH, Lab, dice, ended, full_only, how_many
 from tests.faults.test_comparisons import command as compare_command
+from tests.faults.test_comparisons import complete as complete_comparison
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 _PLUGIN = "constant(value=0.002)"
@@ -134,6 +135,26 @@ def test_two_comparisons_in_one_directory(lab: Lab, tally: Tally) -> None:
         for run in (lab.directory / "c" / "runs").iterdir():
             config = json.loads((run / "config.json").read_text(encoding="utf-8"))
             assert config["comparison"]["split_seed"] == winner
+
+
+def test_reports_of_one_comparison(lab: Lab, tally: Tally) -> None:
+    """Whoever looks meanwhile finds whole files, the old ones or the new ones, which are the same."""
+    complete_comparison(lab, "c")
+    pictures = lab.directory / "c" / "pictures"
+    drawn = {path: path.read_bytes() for path in pictures.iterdir()}
+    times = how_many(1, 0.05)
+    with tally.expecting("Several reports of one comparison are written at once", lambda: times):
+        for _ in range(times):
+            started = [lab.start(["report", "c"]) for _ in range(3)]
+            while any(process.poll() is None for process in started):
+                assert {path: path.read_bytes() for path in drawn} == drawn
+                assert (lab.directory / "c" / "report.html").read_bytes().rstrip().endswith(b"</html>")
+                json.loads((lab.directory / "c" / "results.json").read_bytes())
+            assert [ended(process)[0] for process in started] == [0, 0, 0]
+            assert {path: path.read_bytes() for path in pictures.iterdir()} == drawn
+            pages = [lab.start(["report", "c", "--output=page.html"]) for _ in range(3)]
+            one_ends_well([ended(process) for process in pages], "page.html is there already")
+            (lab.directory / "page.html").unlink()
 
 
 @full_only
