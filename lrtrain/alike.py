@@ -23,6 +23,8 @@ Facts: TypeAlias = Mapping[str, Any]
 # Each host may have its data elsewhere. How many devices each process has is compared when JAX has found them.
 _OWN = ("data_dir", "devices")
 _MOST_SAID, _LONGEST = 3, 80
+# The fact of a process that was refused something before the others could hear of anything else.
+_REFUSED = "refused"
 
 
 def facts_of_job(job: Job, resume: bool, on_schedule_change: str | None, run_dir: str | Path | None) -> dict[str, Any]:
@@ -61,6 +63,11 @@ def facts_of_plan(plan: Plan, resume: bool, run_dir: str | Path | None) -> dict[
     return facts
 
 
+def facts_of_refusal(error: Exception) -> dict[str, Any]:
+    """Returns the facts of a process that cannot take part, because of an error."""
+    return {_REFUSED: str(error)}
+
+
 def facts_found(data: Mapping[str, Any], program: str | None) -> dict[str, Any]:
     """Returns the facts that show when data and model are loaded.
 
@@ -82,6 +89,9 @@ def unequal(facts: Sequence[Facts], index: int) -> str | None:
       index: the process that asks: it hears of itself, or else of the first one that differs.
     """
     others = [index, *(each for each in range(len(facts)) if each != index)]
+    for process in others:
+        if _REFUSED in facts[process]:
+            return f"process {process} cannot take part: {facts[process][_REFUSED]}"
     for process in others:
         found = list(_differences(facts[process], facts[0], process))
         if found:

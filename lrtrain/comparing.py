@@ -23,7 +23,16 @@ from lrtrain.conditions import other_versions
 from lrtrain.config import TrainConfig, TrainOptions
 from lrtrain.devices import present_devices, select_devices
 from lrtrain.discovery import files_below
-from lrtrain.distributed import ALONE, Distributed, Processes, connect, is_main, losses_named, processes_connected
+from lrtrain.distributed import (
+    ALONE,
+    Distributed,
+    Processes,
+    connect,
+    is_main,
+    losses_named,
+    processes_connected,
+    refusals_told,
+)
 from lrtrain.errors import RunDirError, UsageError
 from lrtrain.run_dir import refusals_named
 from lrtrain.spec import Spec
@@ -118,13 +127,15 @@ def compare(  # noqa: PLR0913
     from lrtrain.comparison.extras import check_extras
     from lrtrain.plugins import activate
 
-    check_extras()
-    specs = [Spec.of(schedule) for schedule in schedules]
-    for spec in specs:
-        activate([spec]).schedule_plugin()
-    effort = effort_of(budget, scales=lr_scales, tuning_seeds=tuning_seeds, seeds=seeds, epochs=options.get("epochs"))
-    train = dataclasses.replace(TrainConfig(**options), epochs=effort.epochs)
-    plan = Plan(labelled(specs), train, "fair", effort, holdout, baseline, all_pairs)
+    with refusals_told(distributed):
+        check_extras()
+        specs = [Spec.of(schedule) for schedule in schedules]
+        for spec in specs:
+            activate([spec]).schedule_plugin()
+        epochs = options.get("epochs")
+        effort = effort_of(budget, scales=lr_scales, tuning_seeds=tuning_seeds, seeds=seeds, epochs=epochs)
+        train = dataclasses.replace(TrainConfig(**options), epochs=effort.epochs)
+        plan = Plan(labelled(specs), train, "fair", effort, holdout, baseline, all_pairs)
     comparison = compare_plan(plan, directory=run_dir, reporter=reporter, distributed=distributed)
     if is_main():
         write_results(comparison)
@@ -189,16 +200,17 @@ def compare_plan(
     reporter = reporter or Unheard()
     if distributed is not None:
         distributed.check()
-    store, plan, about = _opened(plan, directory, resume)
-    plan.check()
-    outcomes = store.outcomes() if resume else []
-    missing = protocol.missing(plan, outcomes)
-    if resume:
-        _check_plugins(plan, missing)
+    with refusals_told(distributed):
+        store, plan, about = _opened(plan, directory, resume)
+        plan.check()
+        outcomes = store.outcomes() if resume else []
+        missing = protocol.missing(plan, outcomes)
+        if resume:
+            _check_plugins(plan, missing)
+        facts = facts_of_plan(plan, resume, directory) if distributed is not None else {}
     if distributed is None and not missing:
         store.sweep()
         return Comparison(plan, tuple(outcomes), store.path, about)
-    facts = facts_of_plan(plan, resume, directory) if distributed is not None else {}
     processes = _join(distributed, facts, plan, reporter)
     store = Store(Path(processes.from_main(lambda: str(store.path))))
     with losses_named(processes, lambda: _how_to_go_on(store if resume else None)):

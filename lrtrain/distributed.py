@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from lrtrain.alike import Facts, unequal
+from lrtrain.alike import Facts, facts_of_refusal, unequal
 from lrtrain.errors import LrtrainError, TrainingError, UsageError, cause
 from lrtrain.rendezvous import Place, Ties, meet
 
@@ -28,6 +28,8 @@ _LOST = re.compile(r"gloo|nccl|connection (closed|reset)|socket closed|heartbeat
 _SMALLEST_MESSAGE = 256
 # What ends all processes, such as a signal, ends the others by itself in the first; process 0 waits for them longer.
 _GRACE, _LEAVE = 2.0, 5.0
+# Until the others of a run have started, when all of them are started together.
+_UNTIL_STARTED = 10.0
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,12 @@ class Distributed:
                 f"--process-id {self.process_id} with --num-processes {self.num_processes} is refused: "
                 "expected numbers from 0 to one less than the processes"
             )
+
+    def place(self) -> Place | None:
+        """Returns where the processes of the run meet; None where that is left to JAX and the cluster."""
+        if self.coordinator is None or self.num_processes is None or self.process_id is None:
+            return None
+        return Place(self.coordinator, self.num_processes, self.process_id)
 
 
 class Processes:
@@ -213,11 +221,30 @@ def connect(options: Distributed, facts: Facts) -> None:
     """
     if is_connected():
         return
-    if options.coordinator is not None and options.num_processes is not None and options.process_id is not None:
-        _connection.ties = meet(Place(options.coordinator, options.num_processes, options.process_id), facts)
+    place = options.place()
+    if place is not None:
+        _connection.ties = meet(place, facts)
     _initialize(options)
     if options.process_id:
         threading.Thread(target=_end_with_the_first, name="process 0", daemon=True).start()
+
+
+@contextlib.contextmanager
+def refusals_told(options: Distributed | None) -> Iterator[None]:
+    """Lets the other processes know when this one ends before it meets them: they would wait for it for minutes.
+
+    Args:
+      options: where this process stands; None if it trains alone.
+    """
+    try:
+        yield
+    except Exception as error:
+        if options is not None and not is_connected():
+            with contextlib.suppress(LrtrainError):
+                options.check()
+                if place := options.place():
+                    meet(place, facts_of_refusal(error), _UNTIL_STARTED)
+        raise
 
 
 def _initialize(options: Distributed) -> None:

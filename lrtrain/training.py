@@ -19,7 +19,15 @@ from lrtrain.conditions import check_data, codes_of, other_code, other_versions
 from lrtrain.config import TrainConfig, TrainOptions
 from lrtrain.context import EpochInfo, RunInfo
 from lrtrain.devices import present_devices, select_devices
-from lrtrain.distributed import ALONE, Distributed, Processes, connect, losses_named, processes_connected
+from lrtrain.distributed import (
+    ALONE,
+    Distributed,
+    Processes,
+    connect,
+    losses_named,
+    processes_connected,
+    refusals_told,
+)
 from lrtrain.errors import RunDirError, UsageError
 from lrtrain.from_config import found_in, keep_compiled, load_data, make_engine, stream_of
 from lrtrain.hooks import Observers
@@ -138,12 +146,14 @@ def train(  # noqa: PLR0913
         raise UsageError(f"on_schedule_change={on_schedule_change} is refused: expected keep or restart")
     if distributed is not None:
         distributed.check()
-    check_files()
-    rule = None if checkpoint_every is None else CheckpointRule.parse(checkpoint_every)
-    job = resumed_job(plugins, settings, run_dir, options) if resume else new_job(plugins, settings, run_dir, options)
-    job = dataclasses.replace(job, rule=rule or job.rule)
+    with refusals_told(distributed):
+        check_files()
+        rule = None if checkpoint_every is None else CheckpointRule.parse(checkpoint_every)
+        make = resumed_job if resume else new_job
+        job = make(plugins, settings, run_dir, options)
+        job = dataclasses.replace(job, rule=rule or job.rule)
+        facts = facts_of_job(job, resume, on_schedule_change, run_dir) if distributed is not None else {}
     reporter = reporter or Silent()
-    facts = facts_of_job(job, resume, on_schedule_change, run_dir) if distributed is not None else {}
     processes = _join(distributed, facts, job.config, reporter)
     job = dataclasses.replace(job, run_dir=RunDir(Path(processes.from_main(lambda: str(job.run_dir.path)))))
     resumption = Resumption(on_schedule_change, accept_code_change)

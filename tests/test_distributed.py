@@ -22,7 +22,7 @@ from click.testing import CliRunner
 import lrtrain
 from lrtrain.cli import main
 from lrtrain.devices import _of_each_process
-from lrtrain.distributed import ALONE, Processes, losses_named
+from lrtrain.distributed import ALONE, Distributed, Processes, losses_named, refusals_told
 from lrtrain.errors import TrainingError, UsageError
 from lrtrain.rendezvous import Place, _reached, meet
 
@@ -252,6 +252,7 @@ def test_what_one_process_cannot_do_ends_all(
         ),
         (["--batch-size", "4"], "(batch_size=4 in process 1 and batch_size=8 in process 0)"),
         (["--process-id", "0"], "--process-id 0 is given twice"),
+        (["--plugin", "nope"], "no plugin 'nope' is installed"),
         (["--num-processes", "3"], "process 1 was started with --num-processes 3 and process 0 with 2"),
     ],
 )
@@ -339,6 +340,35 @@ def test_each_process_hears_in_what_it_differs() -> None:
         "process 2 was not given the same as process 0 (seed=2 in process 2 and seed=0 in process 0; epochs in process "
         "2 only)"
     )
+
+
+@pytest.mark.parametrize("refused", [0, 1])
+def test_the_others_hear_of_one_that_is_refused_before_they_meet(refused: int) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+
+    def refuse() -> str:
+        with pytest.raises(UsageError) as raised, refusals_told(Distributed(address, 2, refused)):
+            raise UsageError("epochs=0 is refused")
+        return str(raised.value)
+
+    def wait() -> str:
+        with pytest.raises(UsageError) as raised:
+            meet(Place(address, 2, 1 - refused), {"epochs": 1}, 60.0)
+        return str(raised.value)
+
+    began = time.monotonic()
+    with ThreadPoolExecutor(2) as pool:
+        said = [each.result() for each in [pool.submit(refuse), pool.submit(wait)]]
+    assert said == ["epochs=0 is refused", f"process {refused} cannot take part: epochs=0 is refused"]
+    assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize("where", [None, Distributed(), Distributed("127.0.0.1:nowhere", 2, 1)])
+def test_a_refusal_stays_what_it_is_where_nobody_can_be_told(where: Distributed | None) -> None:
+    with pytest.raises(UsageError, match=r"^epochs=0 is refused$"), refusals_told(where):
+        raise UsageError("epochs=0 is refused")
 
 
 def test_a_process_that_never_comes_is_named() -> None:

@@ -137,20 +137,20 @@ def command(
         read_preset(show_preset)
         click.echo(preset_text(show_preset), nl=False)
         return
-    from lrtrain.comparison.extras import check_extras
-
-    check_extras()
     joined = as_distributed(distributed, coordinator, num_processes, process_id)
     from lrtrain.cli.compare_progress import reporting, show
     from lrtrain.cli.ending import LastWords
     from lrtrain.comparing import compare_plan
+    from lrtrain.comparison.extras import check_extras
     from lrtrain.comparison.merging import merge as merge_comparisons
-    from lrtrain.distributed import how_to_go_on, is_main
+    from lrtrain.distributed import how_to_go_on, is_main, refusals_told
 
     given = _given(ctx) - _OF_THE_OUTPUT
-    plan = None if resume or merge else _plan(given, options)
-    if resume or merge:
-        _refuse(given, "with --resume" if resume else "with --merge", resume, merge)
+    with refusals_told(joined):
+        check_extras()
+        plan = None if resume or merge else _plan(given, options)
+        if resume or merge:
+            _refuse(given, "with --resume" if resume else "with --merge", resume, merge)
     if merge and joined is not None:
         raise click.UsageError("--merge cannot be given with --distributed: merge first, then --resume what was made")
     if merge:

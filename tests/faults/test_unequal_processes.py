@@ -28,8 +28,10 @@ _TRAIN = {
     "directory": (["--run-dir=another"], "run_dir=another"),
     "checkpoints": (["--checkpoint-every=20"], "checkpoint_every=20"),
     "schedule change": (["--on-schedule-change=keep"], "on_schedule_change=keep"),
-    "learning rate": (["--set=peak_value=0.02"], "sgdr.peak_value=0.02"),
+    "learning rate": ([f"--plugin={SPEC.replace('0.01', '0.02')}"], "sgdr.peak_value=0.02"),
     "plugins": ([f"--plugin={_OTHER_PLUGIN}"], ""),
+    "no such plugin": (["--plugin=nope"], "no plugin 'nope' is installed"),
+    "no such option": (["--set=peak=0.02"], "has no option 'peak'"),
     "process id": (["--process-id=0"], "--process-id 0 is given twice"),
     "processes": (["--num-processes=3"], "--num-processes 3"),
 }
@@ -41,9 +43,11 @@ _COMPARE = {
     "holdout": (["--holdout=10"], "holdout=10"),
     "epochs": (["--epochs=2"], "epochs=2"),
     "all pairs": (["--all-pairs"], "all_pairs=True"),
-    "a third schedule": (["--plugin=cosine"], "schedules="),
+    "a third schedule": (["--plugin=cosine-decay"], "schedules="),
+    "no such plugin": (["--plugin=nope"], "no plugin 'nope' is installed"),
+    "a bad plan": (["--holdout=0"], "holdout=0 is refused"),
 }
-_SHORT = {("train", "train size"), ("compare", "seed")}
+_SHORT = {("train", "train size"), ("train", "no such plugin"), ("compare", "seed")}
 _ALL = [(command, name) for command, table in (("train", _TRAIN), ("compare", _COMPARE)) for name in table]
 _MATRIX = [each for each in _ALL if MANY or each in _SHORT]
 
@@ -54,7 +58,7 @@ def test_one_process_was_given_something_else(lab: Lab, tally: Tally, command: s
     with tally.expecting("A process of a distributed run is given something else"):
         common = lab.command("run") if command == "train" else comparison(lab)
         # A second schedule is refused before anything else is.
-        first = [word for word in common if not (what == "plugins" and word == f"--plugin={SPEC}")]
+        first = [word for word in common if not (what in {"plugins", "learning rate"} and word == f"--plugin={SPEC}")]
         given = {0: common, 1: [*first, *own]}
         said = together(lab, given)
         # Those that JAX would abort end with 134.
