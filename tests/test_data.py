@@ -383,7 +383,7 @@ def test_damaged_data_set(damage: str, tmp_path: Path, capfd: pytest.CaptureFixt
     assert capfd.readouterr() == ("", "")
 
 
-# Reads the data with so few files that each library on the way is refused in its turn.
+# Reads the data with fewer open files than it needs, and then with enough.
 FEW_FILES = """
     import resource
     from lrtrain.data import find_dataset

@@ -358,11 +358,9 @@ def test_the_others_hear_of_one_that_is_refused_before_they_meet(refused: int) -
             meet(Place(address, 2, 1 - refused), {"epochs": 1}, 60.0)
         return str(raised.value)
 
-    began = time.monotonic()
     with ThreadPoolExecutor(2) as pool:
         said = [each.result() for each in [pool.submit(refuse), pool.submit(wait)]]
     assert said == ["epochs=0 is refused", f"process {refused} cannot take part: epochs=0 is refused"]
-    assert time.monotonic() - began < 30
 
 
 @pytest.mark.parametrize("where", [None, Distributed(), Distributed("127.0.0.1:nowhere", 2, 1)])

@@ -151,8 +151,10 @@ def command(
         plan = None if resume or merge else _plan(given, options)
         if resume or merge:
             _refuse(given, "with --resume" if resume else "with --merge", resume, merge)
-    if merge and joined is not None:
-        raise click.UsageError("--merge cannot be given with --distributed: merge first, then --resume what was made")
+        if merge and joined is not None:
+            raise click.UsageError(
+                "--merge cannot be given with --distributed: merge first, then --resume what was made"
+            )
     if merge:
         run_dir, resume = merge_comparisons(merge, run_dir).path, True
     with reporting(quiet=quiet or as_json) as reporter:
