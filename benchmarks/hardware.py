@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from benchmarks.options import ROOT, jax_platform
-from lrtrain.devices import usable_cores
+from lrtrain.host import usable_cores
 
 _PACKAGES = ("lrtrain", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "torch", "keras")
 _CPU = Path("/sys/devices/system/cpu/cpu0/cache")

@@ -76,7 +76,7 @@ def write(directory: Path, examples: int) -> None:
     import jax
 
     from lrtrain.data import load_dataset
-    from lrtrain.model import CNN
+    from lrtrain.nn.model import CNN
 
     data = load_dataset("fashion_mnist", train_size=None if examples == ALL_EXAMPLES else examples)
     params = CNN().init(jax.random.PRNGKey(0), np.zeros((1, 28, 28, 1), np.float32))["params"]

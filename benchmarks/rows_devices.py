@@ -7,7 +7,7 @@ from benchmarks.options import Options
 from benchmarks.table import Row, Table
 from benchmarks.targets import Measured
 from benchmarks.workers import interleaved
-from lrtrain.devices import usable_cores
+from lrtrain.host import usable_cores
 
 _ONE, _ALL = "1 device", "all devices"
 COMPETITORS = {

@@ -9,78 +9,78 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lrtrain.comparing import Comparison as Comparison
     from lrtrain.comparing import compare as compare
-    from lrtrain.context import EpochInfo as EpochInfo
-    from lrtrain.context import RunInfo as RunInfo
-    from lrtrain.context import ScaleLearningRate as ScaleLearningRate
-    from lrtrain.context import Schedule as Schedule
-    from lrtrain.context import ScheduleContext as ScheduleContext
-    from lrtrain.context import StepInfo as StepInfo
-    from lrtrain.context import Stop as Stop
-    from lrtrain.conv import conv_general_dilated as conv_general_dilated
-    from lrtrain.distributed import Distributed as Distributed
-    from lrtrain.duration import Duration as Duration
+    from lrtrain.comparison.result import Comparison as Comparison
+    from lrtrain.engine.processes import Distributed as Distributed
     from lrtrain.errors import LrtrainError as LrtrainError
     from lrtrain.errors import ScheduleError as ScheduleError
     from lrtrain.errors import UsageError as UsageError
-    from lrtrain.exporting.api import export as export
-    from lrtrain.formula import Piece as Piece
-    from lrtrain.hookspecs import hookimpl as hookimpl
-    from lrtrain.improvement import Improvement as Improvement
-    from lrtrain.improvement import Metric as Metric
-    from lrtrain.improvement import Mode as Mode
-    from lrtrain.improvement import ThresholdMode as ThresholdMode
-    from lrtrain.lr_finder import RangeTest as RangeTest
-    from lrtrain.lr_finder import find_lr as find_lr
-    from lrtrain.options import Doc as Doc
-    from lrtrain.options import LearningRate as LearningRate
-    from lrtrain.options import PositiveFloat as PositiveFloat
-    from lrtrain.options import PositiveInt as PositiveInt
-    from lrtrain.options import Share as Share
-    from lrtrain.options import exact as exact
-    from lrtrain.schedules import schedule as schedule
-    from lrtrain.spec import Spec as Spec
-    from lrtrain.training import RunResult as RunResult
-    from lrtrain.training import train as train
-    from lrtrain.traits import Traits as Traits
+    from lrtrain.nn.conv import conv_general_dilated as conv_general_dilated
+    from lrtrain.plugins.context import EpochInfo as EpochInfo
+    from lrtrain.plugins.context import RunInfo as RunInfo
+    from lrtrain.plugins.context import ScaleLearningRate as ScaleLearningRate
+    from lrtrain.plugins.context import Schedule as Schedule
+    from lrtrain.plugins.context import ScheduleContext as ScheduleContext
+    from lrtrain.plugins.context import StepInfo as StepInfo
+    from lrtrain.plugins.context import Stop as Stop
+    from lrtrain.plugins.duration import Duration as Duration
+    from lrtrain.plugins.formula import Piece as Piece
+    from lrtrain.plugins.hookspecs import hookimpl as hookimpl
+    from lrtrain.plugins.improvement import Improvement as Improvement
+    from lrtrain.plugins.improvement import Metric as Metric
+    from lrtrain.plugins.improvement import Mode as Mode
+    from lrtrain.plugins.improvement import ThresholdMode as ThresholdMode
+    from lrtrain.plugins.options import Doc as Doc
+    from lrtrain.plugins.options import LearningRate as LearningRate
+    from lrtrain.plugins.options import PositiveFloat as PositiveFloat
+    from lrtrain.plugins.options import PositiveInt as PositiveInt
+    from lrtrain.plugins.options import Share as Share
+    from lrtrain.plugins.options import exact as exact
+    from lrtrain.plugins.spec import Spec as Spec
+    from lrtrain.plugins.traits import Traits as Traits
+    from lrtrain.range_test.find_lr import RangeTest as RangeTest
+    from lrtrain.range_test.find_lr import find_lr as find_lr
+    from lrtrain.schedules.export.api import export as export
+    from lrtrain.schedules.table import schedule as schedule
+    from lrtrain.training.train import RunResult as RunResult
+    from lrtrain.training.train import train as train
 
 _HOME = {
-    "Comparison": "comparing",
-    "Distributed": "distributed",
-    "Doc": "options",
-    "Duration": "duration",
-    "EpochInfo": "context",
-    "Improvement": "improvement",
-    "LearningRate": "options",
+    "Comparison": "comparison.result",
+    "Distributed": "engine.processes",
+    "Doc": "plugins.options",
+    "Duration": "plugins.duration",
+    "EpochInfo": "plugins.context",
+    "Improvement": "plugins.improvement",
+    "LearningRate": "plugins.options",
     "LrtrainError": "errors",
-    "Metric": "improvement",
-    "Mode": "improvement",
-    "Piece": "formula",
-    "PositiveFloat": "options",
-    "PositiveInt": "options",
-    "RangeTest": "lr_finder",
-    "RunInfo": "context",
-    "RunResult": "training",
-    "ScaleLearningRate": "context",
-    "Schedule": "context",
-    "ScheduleContext": "context",
+    "Metric": "plugins.improvement",
+    "Mode": "plugins.improvement",
+    "Piece": "plugins.formula",
+    "PositiveFloat": "plugins.options",
+    "PositiveInt": "plugins.options",
+    "RangeTest": "range_test.find_lr",
+    "RunInfo": "plugins.context",
+    "RunResult": "training.train",
+    "ScaleLearningRate": "plugins.context",
+    "Schedule": "plugins.context",
+    "ScheduleContext": "plugins.context",
     "ScheduleError": "errors",
-    "Share": "options",
-    "Spec": "spec",
-    "StepInfo": "context",
-    "Stop": "context",
-    "ThresholdMode": "improvement",
-    "Traits": "traits",
+    "Share": "plugins.options",
+    "Spec": "plugins.spec",
+    "StepInfo": "plugins.context",
+    "Stop": "plugins.context",
+    "ThresholdMode": "plugins.improvement",
+    "Traits": "plugins.traits",
     "UsageError": "errors",
     "compare": "comparing",
-    "conv_general_dilated": "conv",
-    "exact": "options",
-    "export": "exporting.api",
-    "find_lr": "lr_finder",
-    "hookimpl": "hookspecs",
-    "schedule": "schedules",
-    "train": "training",
+    "conv_general_dilated": "nn.conv",
+    "exact": "plugins.options",
+    "export": "schedules.export.api",
+    "find_lr": "range_test.find_lr",
+    "hookimpl": "plugins.hookspecs",
+    "schedule": "schedules.table",
+    "train": "training.train",
 }
 
 __all__ = sorted(_HOME)  # noqa: PLE0605  # one list of the public names, not two

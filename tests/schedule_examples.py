@@ -6,9 +6,9 @@ from functools import cache
 
 import numpy as np
 
-from lrtrain.exporting.source import Source, make_source
-from lrtrain.plugins import activate
-from lrtrain.schedules import build_table, make_context
+from lrtrain.plugins.loading import activate
+from lrtrain.schedules.export.source import Source, make_source
+from lrtrain.schedules.table import build_table, make_context
 
 WARMUP = "init_value=0.1, peak_value=2"
 

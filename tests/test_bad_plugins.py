@@ -22,10 +22,10 @@ from click.testing import CliRunner
 from lrtrain import EpochInfo, RunInfo, StepInfo, Stop, hookspecs, interrupts
 from lrtrain.cli import main
 from lrtrain.errors import LrtrainError, TrainingError
-from lrtrain.hooks import Observers
-from lrtrain.hookspecs import HookDeprecationWarning, deprecated, hookspec
-from lrtrain.plugins import activate
-from lrtrain.schedules import build_table, formula, make_context
+from lrtrain.plugins.hookspecs import HookDeprecationWarning, deprecated, hookspec
+from lrtrain.plugins.loading import activate
+from lrtrain.plugins.observers import Observers
+from lrtrain.schedules.table import build_table, formula, make_context
 
 Install = Callable[..., str]
 

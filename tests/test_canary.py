@@ -8,7 +8,7 @@ import jax
 import pytest
 
 import lrtrain
-from lrtrain import canary
+from lrtrain.engine import canary
 
 
 @pytest.fixture(autouse=True)

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 import lrtrain
-from lrtrain.checkpoint import Checkpoints
-from lrtrain.engine import TrainState
+from lrtrain.engine.engine import TrainState
 from lrtrain.errors import RunDirError, TrainingError
-from lrtrain.progress import Progress
 from lrtrain.system_refusal import refusal, refusal_to_read
+from lrtrain.training.checkpoints import Checkpoints
+from lrtrain.training.position import Progress
 from tests.faults.lab import SPEC, Lab
 from tests.faults.test_refusals import one_sentence
 
@@ -166,8 +166,8 @@ READS = """
 import os, resource, sys
 from pathlib import Path
 import numpy as np
-from lrtrain.checkpoint import Checkpoints, import_orbax
-from lrtrain.engine import TrainState
+from lrtrain.training.checkpoints import Checkpoints, import_orbax
+from lrtrain.engine.engine import TrainState
 from lrtrain.errors import TrainingError
 import_orbax()
 like = TrainState({"kernel": np.zeros(6, np.float32)}, (), np.array(0, np.int32))

@@ -22,7 +22,7 @@ from click.testing import CliRunner, Result
 
 from lrtrain import EpochInfo, RunResult, UsageError
 from lrtrain.cli import main
-from lrtrain.spec import parse_spec, parse_value
+from lrtrain.plugins.spec import parse_spec, parse_value
 
 Install = Callable[..., str]
 
@@ -192,7 +192,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[Any, ...], dict
         history = tuple(EpochInfo(each, 5 * each + 5, 1.0, 1.0, 0.9 - each / 10, 0.1, 1.0) for each in range(2))
         return RunResult(Path("runs/a").absolute(), history, 0.8, 1.25, np.zeros(10, np.float32), 10, 75.0, None)
 
-    monkeypatch.setattr("lrtrain.training.train", train)
+    monkeypatch.setattr("lrtrain.training.train.train", train)
     return calls
 
 
@@ -275,7 +275,7 @@ def test_plugins_list_as_json() -> None:
 
 
 def test_plugins_list_with_nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lrtrain.cli.plugins.find_plugins", lambda: ())
+    monkeypatch.setattr("lrtrain.cli.plugins.group.find_plugins", lambda: ())
     assert done("plugins") == "no plugin is installed: pip install 'lrtrain[all]' brings those of lrtrain\n"
     assert json.loads(done("plugins", "list", "--json")) == []
 
@@ -570,7 +570,7 @@ def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     def train(*arguments: Any, **options: Any) -> None:
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr("lrtrain.training.train", train)
+    monkeypatch.setattr("lrtrain.training.train.train", train)
     result = run("--plugin", "sgdr")
     assert isinstance(result.exception, ZeroDivisionError)
 
@@ -580,7 +580,7 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
     def train(*arguments: Any, **options: Any) -> None:
         raise error
 
-    monkeypatch.setattr("lrtrain.training.train", train)
+    monkeypatch.setattr("lrtrain.training.train.train", train)
     result = run("--plugin", "sgdr", "--quiet")
     assert result.exit_code == 130
     # A terminal shows ^C where the cursor stands.
@@ -592,7 +592,7 @@ def test_a_message_of_several_lines_is_one(monkeypatch: pytest.MonkeyPatch) -> N
     def train(*arguments: Any, **options: Any) -> None:
         raise UsageError("first\n  second")
 
-    monkeypatch.setattr("lrtrain.training.train", train)
+    monkeypatch.setattr("lrtrain.training.train.train", train)
     assert run("--plugin", "sgdr").stderr == "Error: first second\n"
 
 

@@ -15,19 +15,19 @@ from click.testing import CliRunner
 
 import lrtrain
 from lrtrain.cli import main
-from lrtrain.comparing import compare_plan
-from lrtrain.comparison.analysis import analyse, verdict
-from lrtrain.comparison.data import hold_out
+from lrtrain.comparison.conduct import compare_plan
+from lrtrain.comparison.evidence import analyse, verdict
+from lrtrain.comparison.holdout import hold_out
 from lrtrain.comparison.merging import merge
 from lrtrain.comparison.plan import Effort, Plan, Row, labelled
+from lrtrain.comparison.plan_file import parse_plan, preset_text, read_plan, read_preset
 from lrtrain.comparison.reporter import Unheard
 from lrtrain.comparison.store import Store
-from lrtrain.comparison.toml import parse_plan, preset_text, read_plan, read_preset
 from lrtrain.comparison.trial import Outcome
-from lrtrain.config import TrainConfig
 from lrtrain.data import load_dataset
 from lrtrain.errors import RunDirError, UsageError
-from lrtrain.spec import Spec
+from lrtrain.plugins.spec import Spec
+from lrtrain.runs.config import TrainConfig
 
 BREAKS = """
 from dataclasses import dataclass

@@ -9,8 +9,8 @@ import pytest
 from lrtrain.comparison import protocol
 from lrtrain.comparison.plan import Effort, Plan, grid, labelled
 from lrtrain.comparison.trial import Outcome, Trial
-from lrtrain.config import TrainConfig
 from lrtrain.errors import UsageError
+from lrtrain.runs.config import TrainConfig
 
 
 def plan(*names: str, scales: tuple[float, ...] = (0.5, 1, 2), seeds: int = 3, **options: object) -> Plan:

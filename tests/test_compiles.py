@@ -25,7 +25,7 @@ import json, sys, threading
 from collections import defaultdict
 from pathlib import Path
 from lrtrain.cache import compiled_dir
-from lrtrain.devices import enable_compilation_cache
+from lrtrain.engine.devices import enable_compilation_cache
 
 enable_compilation_cache(compiled_dir())
 import jax

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from lrtrain.config import LOSS_REDUCTIONS, MAX_EPOCHS, TrainConfig
+from lrtrain.engine.optimizers import OPTIMIZERS
 from lrtrain.errors import UsageError
-from lrtrain.optimizers import OPTIMIZERS
+from lrtrain.runs.config import LOSS_REDUCTIONS, MAX_EPOCHS, TrainConfig
 
 WHOLE = "expected a whole number, at least"
 
@@ -111,7 +111,7 @@ def test_json_of_another_version() -> None:
 
 
 def test_the_options_of_train_are_the_fields() -> None:
-    from lrtrain.config import TrainOptions
+    from lrtrain.runs.config import TrainOptions
 
     fields = typing.get_type_hints(TrainConfig)
     assert typing.get_type_hints(TrainOptions) == fields

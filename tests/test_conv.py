@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from jax import lax
 
-from lrtrain import conv as lrtrain_conv
-from lrtrain.conv import conv_general_dilated, is_slow_in_loop
+from lrtrain.nn import conv as lrtrain_conv
+from lrtrain.nn.conv import conv_general_dilated, is_slow_in_loop
 from tests.convolutions import by_numpy, example, random
 
 NHWC = ("NHWC", "HWIO", "NHWC")

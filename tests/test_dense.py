@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from lrtrain.dense import dot_general
+from lrtrain.nn.dense import dot_general
 
 PLAIN = (((1,), (0,)), ((), ()))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lrtrain import devices
+from lrtrain import host
 
 
 def run(code: str, **environment: str) -> str:
@@ -20,7 +20,7 @@ def run(code: str, **environment: str) -> str:
 
 
 SELECT = """
-import lrtrain.devices as d
+import lrtrain.engine.devices as d
 d.usable_cores = lambda: {cores}
 print(len(d.select_devices({requested}, {batch})))
 """
@@ -36,7 +36,7 @@ def test_one_device_for_each_core(cores: int, requested: int | None, batch: int,
 
 def test_more_devices_than_there_are() -> None:
     code = """
-import lrtrain.devices as d
+import lrtrain.engine.devices as d
 from lrtrain.errors import UsageError
 d.usable_cores = lambda: 2
 for requested in (5, 0, -1):
@@ -53,7 +53,7 @@ def test_a_process_that_has_started_jax_keeps_its_devices_and_is_told_once() -> 
 import logging
 logging.basicConfig(format="%(message)s")
 import jax; jax.devices()
-import lrtrain.devices as d
+import lrtrain.engine.devices as d
 d.usable_cores = lambda: 4
 print(len(d.select_devices(None, 256)), len(d.select_devices(None, 256)), len(d.select_devices(1, 256)))
 """
@@ -92,21 +92,21 @@ def write(root: Path, files: dict[str, str]) -> Path:
 )
 def test_quota(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], expected: int) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-    assert devices.usable_cores(write(tmp_path, files)) == expected
+    assert host.usable_cores(write(tmp_path, files)) == expected
 
 
 CACHED = """
 import numpy as np
-from lrtrain.devices import enable_compilation_cache, select_devices
+from lrtrain.engine.devices import enable_compilation_cache, select_devices
 enable_compilation_cache({path!r})
 import jax
 events = []
 jax.monitoring.register_event_listener(lambda name, **_: events.append(name.rpartition("/")[2]))
-import lrtrain.devices as d
+import lrtrain.engine.devices as d
 d.usable_cores = lambda: 2
-from lrtrain.engine import Engine
-from lrtrain.model import CNN
-from lrtrain.optimizers import optimizer
+from lrtrain.engine.engine import Engine
+from lrtrain.nn.model import CNN
+from lrtrain.engine.optimizers import optimizer
 from typing import NamedTuple
 class Data(NamedTuple):
     images: np.ndarray

@@ -21,10 +21,10 @@ from click.testing import CliRunner
 
 import lrtrain
 from lrtrain.cli import main
-from lrtrain.devices import _of_each_process
-from lrtrain.distributed import ALONE, Distributed, Processes, losses_named, refusals_told
+from lrtrain.engine.devices import _of_each_process
+from lrtrain.engine.processes import ALONE, Distributed, Processes, losses_named, refusals_told
+from lrtrain.engine.rendezvous import Place, _reached, meet
 from lrtrain.errors import TrainingError, UsageError
-from lrtrain.rendezvous import Place, _reached, meet
 
 SPEC = "sgdr(cycles=2, init_value=0.002, peak_value=0.01, end_value=0.001)"
 OPTIONS: dict[str, Any] = {

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from lrtrain.comparison.toml import read_plan
-from lrtrain.hookspecs import PROJECT
+from lrtrain.comparison.plan_file import read_plan
+from lrtrain.plugins.hookspecs import PROJECT
 
 ROOT = Path(__file__).parent.parent
 # These two have tests of their own, which know what their commands print.

@@ -15,12 +15,12 @@ import lrtrain
 NOT_IMPORTED = {"lrtrain.__main__"}
 # What a user reads first; an example there is wanted, not only right where there is one.
 WITH_EXAMPLES = {
-    "lrtrain.context.ScheduleContext.steps",
-    "lrtrain.duration.Duration",
-    "lrtrain.exporting.api.export",
-    "lrtrain.formula.Piece",
-    "lrtrain.schedules.schedule",
-    "lrtrain.spec.Spec.of",
+    "lrtrain.plugins.context.ScheduleContext.steps",
+    "lrtrain.plugins.duration.Duration",
+    "lrtrain.schedules.export.api.export",
+    "lrtrain.plugins.formula.Piece",
+    "lrtrain.schedules.table.schedule",
+    "lrtrain.plugins.spec.Spec.of",
 }
 
 

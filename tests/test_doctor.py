@@ -13,10 +13,10 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner, Result
 
-from lrtrain import canary
 from lrtrain.cli import main
 from lrtrain.doctor import examination, installation, machine
 from lrtrain.doctor.finding import Finding
+from lrtrain.engine import canary
 
 
 def doctor(*arguments: str) -> Result:

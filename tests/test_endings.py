@@ -212,7 +212,7 @@ def hook(event, arguments):
     if event == "pickle.find_class":
         seen.append(arguments)
 sys.addaudithook(hook)
-from lrtrain.training import train
+from lrtrain.training.train import train
 train(run_dir="run", resume=True, epochs=5, on_schedule_change="keep")
 assert not seen, seen
 print("nothing unpickled")

@@ -12,10 +12,10 @@ import numpy as np
 import optax
 import pytest
 
-from lrtrain.engine import Engine, TrainState
-from lrtrain.model import CNN
-from lrtrain.optimizers import optimizer
-from lrtrain.order import epoch_order
+from lrtrain.engine.engine import Engine, TrainState
+from lrtrain.engine.optimizers import optimizer
+from lrtrain.engine.order import epoch_order
+from lrtrain.nn.model import CNN
 
 BATCH = 96
 RATES = np.array([1e-3, 2e-3, 5e-4, 0.0, 1e-3], np.float32)

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 import lrtrain
 from lrtrain.cli import main
-from lrtrain.exporting.api import write
-from lrtrain.exporting.expressions import WIDTH, Dialect, Writer
-from lrtrain.exporting.pieces import MAX_TABLE
-from lrtrain.formula import FUNCTIONS, Piece, parse
+from lrtrain.plugins.formula import FUNCTIONS, Piece, parse
+from lrtrain.schedules.export.api import write
+from lrtrain.schedules.export.expressions import WIDTH, Dialect, Writer
+from lrtrain.schedules.export.pieces import MAX_TABLE
 from tests.schedule_examples import ALL, source_of, values_of
 
 STEPS = 235

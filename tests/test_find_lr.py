@@ -19,12 +19,12 @@ from click.testing import CliRunner, Result
 import lrtrain
 from lrtrain.cli import main
 from lrtrain.cli.find_lr import command
-from lrtrain.config import TrainConfig
 from lrtrain.errors import TrainingError, UsageError
-from lrtrain.lr_curve import Curve, Recorder, obstacle, suggest
-from lrtrain.lr_finder import STEPS, RangeTest, default_range
-from lrtrain.lr_picture import draw_range_test
-from lrtrain.spec import Spec
+from lrtrain.plugins.spec import Spec
+from lrtrain.range_test.curve import Curve, Recorder, obstacle, suggest
+from lrtrain.range_test.find_lr import STEPS, RangeTest, default_range
+from lrtrain.range_test.picture import draw_range_test
+from lrtrain.runs.config import TrainConfig
 
 RATES = np.geomspace(1e-6, 1, 601)
 CONDITIONS = ["--dataset", "tiny", "--batch-size", "16"]

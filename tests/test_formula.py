@@ -9,11 +9,11 @@ import pytest
 
 import lrtrain
 from lrtrain import Piece
-from lrtrain.discovery import find_plugins
 from lrtrain.errors import PluginError
-from lrtrain.formula import MAX_DEPTH, checked, evaluate
-from lrtrain.plugins import activate, hooks_of, load_class
-from lrtrain.schedules import formula, make_context, raw_schedule, tabulate
+from lrtrain.plugins.discovery import find_plugins
+from lrtrain.plugins.formula import MAX_DEPTH, checked, evaluate
+from lrtrain.plugins.loading import activate, hooks_of, load_class
+from lrtrain.schedules.table import formula, make_context, raw_schedule, tabulate
 from tests.schedule_examples import ALL, EXAMPLES, values_of
 
 STEPS = np.arange(12)

@@ -23,11 +23,11 @@ from hypothesis import HealthCheck, given, settings
 from lrtrain import UsageError
 from lrtrain.cli import main
 from lrtrain.comparison.plan import Plan
-from lrtrain.comparison.toml import parse_plan
-from lrtrain.discovery import find_plugins
-from lrtrain.options import options_of
-from lrtrain.plugins import activate, hooks_of, load_class
-from lrtrain.schedules import build_table, make_context
+from lrtrain.comparison.plan_file import parse_plan
+from lrtrain.plugins.discovery import find_plugins
+from lrtrain.plugins.loading import activate, hooks_of, load_class
+from lrtrain.plugins.options import options_of
+from lrtrain.schedules.table import build_table, make_context
 
 T = TypeVar("T")
 _MANY = int(os.environ.get("LRTRAIN_FUZZ", "0"))

@@ -13,10 +13,10 @@ import jax
 import numpy as np
 import pytest
 
-from lrtrain.engine import Engine
-from lrtrain.model import CNN
-from lrtrain.optimizers import optimizer
-from lrtrain.population import Population
+from lrtrain.engine.engine import Engine
+from lrtrain.engine.optimizers import optimizer
+from lrtrain.engine.population import Population
+from lrtrain.nn.model import CNN
 
 pytestmark = pytest.mark.skipif(
     "cuda" not in os.environ.get("JAX_PLATFORMS", ""), reason="needs a GPU, and JAX_PLATFORMS=cuda"

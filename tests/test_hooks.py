@@ -13,8 +13,8 @@ import pytest
 
 from lrtrain import EpochInfo, RunInfo, ScaleLearningRate, StepInfo, Stop
 from lrtrain.errors import TrainingError
-from lrtrain.hooks import Observers, Requests
-from lrtrain.plugins import activate
+from lrtrain.plugins.loading import activate
+from lrtrain.plugins.observers import Observers, Requests
 
 Install = Callable[..., str]
 

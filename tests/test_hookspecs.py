@@ -17,8 +17,8 @@ import pytest
 
 import lrtrain
 from lrtrain import EpochInfo, RunInfo, ScaleLearningRate, ScheduleContext, StepInfo, Stop, hookspecs
-from lrtrain.options import options_of
-from lrtrain.plugins import HOOKS, check_class, hooks_of
+from lrtrain.plugins.loading import HOOKS, check_class, hooks_of
+from lrtrain.plugins.options import options_of
 
 GUIDE = Path(__file__).parent.parent / "docs" / "writing-plugins.md"
 PARTS = ["When", "Args", "Returns", "Order", "Example"]

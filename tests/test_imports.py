@@ -7,6 +7,7 @@ import inspect
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from importlib.metadata import packages_distributions
 from itertools import pairwise
 from pathlib import Path
@@ -19,9 +20,27 @@ PACKAGE = Path(lrtrain.__file__).parent
 ROOT = Path(__file__).parent.parent
 HEAVY = ["jax", "orbax", "tensorflow_datasets", "flax", "optax", "matplotlib", "pydantic", "rich", "numpy"]
 # What is compiled, and what it must not know: files, plugins, the command line, and whatever of ours knows those.
-COMPILED = ["lrtrain/conv", "lrtrain/engine", "lrtrain/step", "lrtrain/winograd"]
+COMPILED = ["lrtrain/engine/engine", "lrtrain/engine/program", "lrtrain/nn/conv", "lrtrain/nn/winograd"]
 FOREIGN = ["click", "io", "orbax", "os", "pathlib", "pluggy", "rich", "tensorflow_datasets"]
 MODULES = sorted(path.relative_to(PACKAGE.parent).with_suffix("").as_posix() for path in PACKAGE.rglob("*.py"))
+# From the ground up; what is on one line knows nothing of the others there.
+ROOMS = """
+    errors
+    files host cache
+    figures signals system_refusal
+    plugins
+    data nn
+    engine schedules
+    runs
+    training
+    range_test comparison
+    report
+    comparing
+    testing doctor
+    cli
+    __main__ lrtrain
+"""
+FLOORS = {name: floor for floor, line in enumerate(ROOMS.split("\n")) for name in line.split()}
 PLUGINS = sorted(ROOT.glob("plugins/*/lrtrain_*.py"))
 
 
@@ -30,16 +49,17 @@ def imports(path: Path) -> Iterator[str]:
     yield from _imports(ast.parse(path.read_text(encoding="utf-8")))
 
 
-def _imports(tree: ast.AST) -> Iterator[str]:
+def _imports(tree: ast.AST, *, for_types: bool = False) -> Iterator[str]:
     for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+        only_types = isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        if only_types and not for_types:
             continue
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute"
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        yield from _imports(node)
+        yield from _imports(node, for_types=for_types)
 
 
 def module(name: str) -> set[str]:
@@ -70,7 +90,7 @@ print("loaded", *sorted(set({HEAVY!r}) & set(sys.modules)), file=sys.stderr)
 
 
 def test_the_measure_sees_an_import() -> None:
-    assert loaded("import lrtrain.picture, optax") != []
+    assert loaded("import lrtrain.figures, optax") != []
 
 
 @pytest.mark.parametrize("statement", ["import lrtrain", "import lrtrain.cli", "from lrtrain import Spec, hookimpl"])
@@ -165,7 +185,8 @@ def test_a_command_without_training_imports_click_alone(arguments: list[str]) ->
 def test_checkpoints_of_which_none_was_taken_import_nothing() -> None:
     # The loop asks with every piece of an epoch, the first one included, where the devices would wait for the import.
     calls = "checkpoints.write(); checkpoints.wait(); checkpoints.close()"
-    made = "from pathlib import Path; from lrtrain.checkpoint import Checkpoints; checkpoints = Checkpoints(Path('no'))"
+    names = "from pathlib import Path; from lrtrain.training.checkpoints import Checkpoints"
+    made = f"{names}; checkpoints = Checkpoints(Path('no'))"
     assert loaded(f"{made}; {calls}") == ["numpy"]
 
 
@@ -206,7 +227,8 @@ def reached(name: str) -> set[str]:
 
 
 def test_reached_follows_imports() -> None:
-    assert {"lrtrain/engine", "lrtrain/plugins", "lrtrain/spec"} <= reached("lrtrain/training")
+    known = {"lrtrain/engine/engine", "lrtrain/plugins/loading", "lrtrain/plugins/spec"}
+    assert known <= reached("lrtrain/training/train")
 
 
 @pytest.mark.parametrize("name", [each for each in MODULES if not each.startswith("lrtrain/cli/")])
@@ -215,12 +237,47 @@ def test_nobody_imports_the_command_line(name: str) -> None:
     assert begins(module(name), "lrtrain.cli", "click", "rich") == allowed
 
 
-def test_only_checkpoint_imports_orbax() -> None:
-    assert [name for name in MODULES if begins(module(name), "orbax")] == ["lrtrain/checkpoint"]
+def test_only_checkpoints_import_orbax() -> None:
+    assert [name for name in MODULES if begins(module(name), "orbax")] == ["lrtrain/training/checkpoints"]
 
 
-def test_only_plugins_and_hookspecs_import_pluggy() -> None:
-    assert [name for name in MODULES if begins(module(name), "pluggy")] == ["lrtrain/hookspecs", "lrtrain/plugins"]
+def test_only_hookspecs_and_loading_import_pluggy() -> None:
+    found = [name for name in MODULES if begins(module(name), "pluggy")]
+    assert found == ["lrtrain/plugins/hookspecs", "lrtrain/plugins/loading"]
+
+
+def arrows() -> dict[str, set[str]]:
+    """Returns for every module of ours those that it imports anywhere in it, for types alone included."""
+    files = {name.replace("/", ".").removesuffix(".__init__"): PACKAGE.parent / f"{name}.py" for name in MODULES}
+    found = {}
+    for module_name, path in files.items():
+        names = set(_imports(ast.parse(path.read_text(encoding="utf-8")), for_types=True))
+        found[module_name] = {name if name in files else name.rpartition(".")[0] for name in names} & set(files)
+    return found
+
+
+def room(name: str) -> str:
+    return name.split(".")[1] if "." in name else name
+
+
+@pytest.mark.parametrize("name", arrows())
+def test_no_import_points_up(name: str) -> None:
+    others = {each for each in arrows()[name] if room(each) != room(name)}
+    allowed = {each for each in others if FLOORS[room(each)] < FLOORS[room(name)]}
+    assert others == allowed
+
+
+def test_no_modules_import_each_other() -> None:
+    graph = arrows()
+    # Public names, which are imported when they are first used.
+    del graph["lrtrain"]
+    TopologicalSorter({name: others & set(graph) for name, others in graph.items()}).prepare()
+
+
+def test_a_module_that_is_no_room_lies_on_the_ground_or_above_all() -> None:
+    flat = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
+    rooms = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
+    assert flat | rooms | {"lrtrain"} == set(FLOORS)
 
 
 @pytest.mark.parametrize("path", PLUGINS, ids=lambda path: path.stem)
@@ -260,7 +317,7 @@ def test_every_public_name_is_there_and_documented(name: str) -> None:
 
 def documented_assignments() -> set[str]:
     """Returns the names that are assigned in some module of the package and have a text right below."""
-    found = {"hookimpl"}  # pluggy's marker; the docstring of `lrtrain.hookspecs` says what it does
+    found = {"hookimpl"}  # pluggy's marker; the docstring of `lrtrain.plugins.hookspecs` says what it does
     for name in MODULES:
         body = ast.parse((PACKAGE.parent / f"{name}.py").read_text(encoding="utf-8")).body
         for before, after in pairwise(body):

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lrtrain.checkpoint import Checkpoints
-from lrtrain.context import EpochInfo, RunInfo, StepInfo
-from lrtrain.hooks import Observers
-from lrtrain.interrupts import Terminated, interrupts_held_back, raise_for
-from lrtrain.plugins import activate
-from lrtrain.progress import Progress
-from lrtrain.schedules import build_table, make_context, schedule
+from lrtrain.plugins.context import EpochInfo, RunInfo, StepInfo
+from lrtrain.plugins.loading import activate
+from lrtrain.plugins.observers import Observers
+from lrtrain.schedules.table import build_table, make_context, schedule
+from lrtrain.signals import Terminated, interrupts_held_back, raise_for
+from lrtrain.training.checkpoints import Checkpoints
+from lrtrain.training.position import Progress
 
 
 def test_an_interrupt_waits_for_the_end() -> None:

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from lrtrain import EpochInfo, RunInfo, UsageError
-from lrtrain.discovery import duplicates, find_plugin, find_plugins
 from lrtrain.errors import OptionError, PluginError
-from lrtrain.hooks import Observers
-from lrtrain.plugins import activate, check_class, hooks_of, load_class
+from lrtrain.plugins.discovery import duplicates, find_plugin, find_plugins
+from lrtrain.plugins.loading import activate, check_class, hooks_of, load_class
+from lrtrain.plugins.observers import Observers
 
 HEAD = """
 from __future__ import annotations

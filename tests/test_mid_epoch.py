@@ -16,15 +16,15 @@ import pytest
 from orbax.checkpoint import CheckpointManager
 
 import lrtrain
-from lrtrain.checkpoint import Checkpoints
-from lrtrain.checkpoint_rule import CheckpointRule
-from lrtrain.context import StepInfo
-from lrtrain.engine import Engine, TrainState
+from lrtrain.engine.engine import Engine, TrainState
 from lrtrain.errors import RunDirError, ScheduleError, TrainingError, UsageError
-from lrtrain.interrupts import Terminated
-from lrtrain.pace import Pace
-from lrtrain.progress import Progress
-from lrtrain.reporting import Begin, Silent
+from lrtrain.plugins.context import StepInfo
+from lrtrain.signals import Terminated
+from lrtrain.training.checkpoint_rule import CheckpointRule
+from lrtrain.training.checkpoints import Checkpoints
+from lrtrain.training.pace import Pace
+from lrtrain.training.position import Progress
+from lrtrain.training.reporter import Begin, Silent
 
 SPEC = "sgdr(cycles=2, init_value=0.002, peak_value=0.01, end_value=0.001)"
 # Both hooks ask, at steps that lie anywhere in a chunk; factors whose product depends on the order in the last bit.
@@ -142,7 +142,7 @@ def test_killed_with_a_checkpoint_every_seven_steps(
 
 def test_the_best_is_kept_across_a_resume_and_partial_epochs(tmp_path: Path) -> None:
     table, state = np.full(90, 0.1, np.float32), {"kernel": np.arange(6.0, dtype=np.float32)}
-    from lrtrain.context import EpochInfo
+    from lrtrain.plugins.context import EpochInfo
 
     def save(checkpoints: Checkpoints, step: int, accuracy: float | None) -> None:
         history = () if accuracy is None else (EpochInfo(0, step, 1.0, 1.0, accuracy, 0.1, 1.0),)
@@ -307,7 +307,7 @@ def test_what_the_system_refuses_is_one_sentence(
     def refuse(*_: object) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("lrtrain.run_dir.os.fsync", refuse)
+    monkeypatch.setattr("lrtrain.runs.directory.os.fsync", refuse)
     with pytest.raises(TrainingError, match=r"run cannot be written \(Read-only file system\)") as error:
         lrtrain.train(run_dir=three, resume=True)
     assert (error.value.exit_code, str(error.value).count("\n")) == (1, 0)
@@ -354,7 +354,7 @@ def test_a_checkpoint_is_written_beside_the_next_steps(
 
         monkeypatch.setattr(kind, name, call)
 
-    monkeypatch.setattr("lrtrain.pace.PIECE_SECONDS", 1e9)
+    monkeypatch.setattr("lrtrain.training.pace.PIECE_SECONDS", 1e9)
     noted(Engine, "run_steps")
     noted(CheckpointManager, "save")
     lrtrain.train(SPEC, run_dir=tmp_path / "run", **options)

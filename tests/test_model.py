@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import pytest
 
 from lrtrain.errors import ModelError
-from lrtrain.model import CNN, check_model, load_model
+from lrtrain.nn.model import CNN, check_model, load_model
 
 
 class WithClasses(nn.Module):

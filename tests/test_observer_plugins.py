@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import lrtrain
-from lrtrain.context import EpochInfo, StepInfo
-from lrtrain.reporting import Silent
-from lrtrain.run_removal import remove_run
+from lrtrain.plugins.context import EpochInfo, StepInfo
+from lrtrain.runs.removal import remove_run
+from lrtrain.training.reporter import Silent
 
 # With such a threshold every epoch after the first is a bad one, so that what is due can be counted by hand.
 PLUGINS = (

@@ -10,8 +10,8 @@ import numpy as np
 import optax
 import pytest
 
+from lrtrain.engine.optimizers import OPTIMIZERS, optimizer
 from lrtrain.errors import UsageError
-from lrtrain.optimizers import OPTIMIZERS, optimizer
 
 REFERENCES: dict[str, Any] = {
     "adagrad": optax.adagrad,
@@ -60,5 +60,5 @@ def test_unknown_name() -> None:
 
 
 def test_names_without_optax() -> None:
-    code = "import sys, lrtrain.optimizers; sys.exit(bool({'jax', 'optax'} & sys.modules.keys()))"
+    code = "import sys, lrtrain.engine.optimizers; sys.exit(bool({'jax', 'optax'} & sys.modules.keys()))"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from lrtrain import Doc, Duration, LearningRate, PositiveFloat, PositiveInt, Share, Spec, UsageError, exact
 from lrtrain.errors import OptionError, PluginError
-from lrtrain.options import make, options_of, resolved, type_text
-from lrtrain.spec import parse_spec, parse_value
+from lrtrain.plugins.options import make, options_of, resolved, type_text
+from lrtrain.plugins.spec import parse_spec, parse_value
 
 if TYPE_CHECKING:
     from decimal import Decimal

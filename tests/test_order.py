@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lrtrain.order import epoch_order
+from lrtrain.engine.order import epoch_order
 
 
 def test_every_example_once_and_the_rest_weightless() -> None:

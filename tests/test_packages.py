@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from lrtrain.discovery import GROUP, find_plugin
-from lrtrain.options import options_of
-from lrtrain.plugins import activate, hooks_of, load_class
+from lrtrain.plugins.discovery import GROUP, find_plugin
+from lrtrain.plugins.loading import activate, hooks_of, load_class
+from lrtrain.plugins.options import options_of
 
 ROOT = Path(__file__).parent.parent
 MADE = re.compile(r"(^|/)(\.|__pycache__|build/|dist/|[^/]*\.egg-info)")

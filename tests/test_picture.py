@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lrtrain.picture import draw_curves
+from lrtrain.figures import draw_curves
 
 SVG = "{http://www.w3.org/2000/svg}"
 

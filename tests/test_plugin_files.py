@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 import lrtrain
-from lrtrain.discovery import find_plugin
 from lrtrain.errors import OptionError, PluginError, SpecError
-from lrtrain.plugins import activate, load_class
-from lrtrain.reproduce import reproduce
-from lrtrain.runs import read_run
-from lrtrain.spec import Spec, format_value, normal_name, parse_spec, parse_value
+from lrtrain.plugins.discovery import find_plugin
+from lrtrain.plugins.loading import activate, load_class
+from lrtrain.plugins.spec import Spec, format_value, normal_name, parse_spec, parse_value
+from lrtrain.runs.command import reproduce
+from lrtrain.runs.reading import read_run
 
 SOURCE = '''
 from __future__ import annotations

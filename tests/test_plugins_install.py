@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from lrtrain import environment
 from lrtrain.cli import main
+from lrtrain.plugins import installer as environment
 
 Install = Callable[..., str]
 

@@ -17,10 +17,10 @@ from click.testing import CliRunner, Result
 
 import lrtrain
 from lrtrain.cli import main
-from lrtrain.discovery import find_plugin
-from lrtrain.options import options_of
-from lrtrain.plugins import load_class
-from lrtrain.scaffold import NOBODY, author_from_git
+from lrtrain.plugins.discovery import find_plugin
+from lrtrain.plugins.loading import load_class
+from lrtrain.plugins.options import options_of
+from lrtrain.plugins.scaffold.package import NOBODY, author_from_git
 
 ROOT = Path(__file__).parent.parent
 

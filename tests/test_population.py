@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lrtrain.engine import Engine
-from lrtrain.model import CNN
-from lrtrain.optimizers import optimizer
-from lrtrain.order import epoch_order
-from lrtrain.population import Population, bytes_of_run, group_size
+from lrtrain.engine.engine import Engine
+from lrtrain.engine.optimizers import optimizer
+from lrtrain.engine.order import epoch_order
+from lrtrain.engine.population import Population, bytes_of_run, group_size
+from lrtrain.nn.model import CNN
 
 BATCH, STEPS, CHUNK = 48, 7, 4
 

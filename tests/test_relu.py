@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lrtrain.relu import relu_before_conv, relu_before_dense
+from lrtrain.nn.relu import relu_before_conv, relu_before_dense
 
 BOTH = pytest.mark.parametrize("relu", [relu_before_conv, relu_before_dense])
 # Where relu's gradient could go wrong, besides Gaussian numbers.

@@ -16,14 +16,16 @@ from click.testing import CliRunner
 
 import lrtrain
 from lrtrain.cli import main
-from lrtrain.comparing import Comparison, compare_plan, read_comparison, write_results
+from lrtrain.comparing import write_results
+from lrtrain.comparison.conduct import compare_plan
 from lrtrain.comparison.plan import Effort, Plan, Row
-from lrtrain.config import TrainConfig
-from lrtrain.picture import look
+from lrtrain.comparison.result import Comparison, read_comparison
+from lrtrain.figures import look
+from lrtrain.plugins.spec import Spec
 from lrtrain.report.commands import compare_command
+from lrtrain.report.comparison_page import page_of_comparison
 from lrtrain.report.numbers import differences, final_accuracies, tunings
-from lrtrain.report.of_comparison import page_of_comparison
-from lrtrain.spec import Spec
+from lrtrain.runs.config import TrainConfig
 
 EVIL = "<img src=x onerror=alert(1)>$x_1$ </script><script>alert(2)</script>"
 ROWS = {"constant": "constant(value=0.05)", EVIL: "linear(init_value=0.1)", "hot": "constant(value=1e30)"}

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 import lrtrain
-from lrtrain.checkpoint import Checkpoints
-from lrtrain.context import EpochInfo, StepInfo
 from lrtrain.errors import RunDirError, ScheduleError, UsageError
-from lrtrain.reporting import Silent
+from lrtrain.plugins.context import EpochInfo, StepInfo
+from lrtrain.training.checkpoints import Checkpoints
+from lrtrain.training.reporter import Silent
 
 SPEC = "sgdr(cycles=2, init_value=0.002, peak_value=0.01, end_value=0.001)"
 

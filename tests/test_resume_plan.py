@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from lrtrain import ScheduleError, Spec
-from lrtrain.config import TrainConfig
 from lrtrain.errors import RunDirError
-from lrtrain.plugins import activate
-from lrtrain.resume import Before, OnScheduleChange, Planned, merge_config, plan_new, plan_resumed
-from lrtrain.schedules import fingerprint
+from lrtrain.plugins.loading import activate
+from lrtrain.runs.config import TrainConfig
+from lrtrain.schedules.table import fingerprint
+from lrtrain.training.plan import Before, OnScheduleChange, Planned, merge_config, plan_new, plan_resumed
 
 # Its table for T steps is 1 - t / T, so the length that it was built for shows.
 LINE = "linear(init_value=1, end_value=0, transition_begin=0)"

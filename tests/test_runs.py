@@ -24,15 +24,15 @@ from click.testing import CliRunner, Result
 
 import lrtrain
 from lrtrain.cli import main
-from lrtrain.config import DATA_ON_DEVICE, LOSS_REDUCTIONS, TrainConfig
-from lrtrain.context import EpochInfo
+from lrtrain.engine.optimizers import OPTIMIZERS
 from lrtrain.errors import RunDirError, TrainingError
-from lrtrain.optimizers import OPTIMIZERS
-from lrtrain.plugins import activate
-from lrtrain.reporting import Silent
-from lrtrain.reproduce import reproduce
-from lrtrain.run_lock import being_written, writing
-from lrtrain.runs import Head, Run, find_runs, read_run
+from lrtrain.plugins.context import EpochInfo
+from lrtrain.plugins.loading import activate
+from lrtrain.runs.command import reproduce
+from lrtrain.runs.config import DATA_ON_DEVICE, LOSS_REDUCTIONS, TrainConfig
+from lrtrain.runs.lock import being_written, writing
+from lrtrain.runs.reading import Head, Run, find_runs, read_run
+from lrtrain.training.reporter import Silent
 
 Train = Callable[..., lrtrain.RunResult]
 Install = Callable[..., str]
@@ -230,7 +230,7 @@ def test_a_run_that_is_being_written(train: Train, tmp_path: Path) -> None:
 def test_the_lock_goes_with_its_process(tmp_path: Path) -> None:
     code = f"""
 from pathlib import Path
-from lrtrain.run_lock import writing
+from lrtrain.runs.lock import writing
 with writing(Path({str(tmp_path)!r})):
     print("locked", flush=True)
     input()
@@ -262,7 +262,7 @@ def test_looking_at_a_run_is_not_writing_to_it(runs: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["as-is", "fair"])
 def test_the_runs_of_a_comparison(tiny: Path, tmp_path: Path, protocol: Any) -> None:
-    from lrtrain.comparing import compare_plan
+    from lrtrain.comparison.conduct import compare_plan
     from lrtrain.comparison.plan import Effort, Plan, labelled
 
     config = TrainConfig(epochs=2, batch_size=16, dataset="tiny", data_dir=tiny)
@@ -631,7 +631,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[[tuple[str, ...]], tuple[
             calls.append((plugins, options))
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("lrtrain.training.train", record)
+        monkeypatch.setattr("lrtrain.training.train.train", record)
         assert words[0] == "lrtrain"
         result = CliRunner().invoke(main, words[1:])
         assert result.exit_code == 130, result.output
@@ -1160,7 +1160,7 @@ def test_the_commands_of_the_docs(runs: Path) -> None:
 def test_the_docs_name_every_state_and_column(runs: Path) -> None:
     from typing import get_args
 
-    from lrtrain.runs import State
+    from lrtrain.runs.reading import State
 
     text = DOCS.read_text(encoding="utf-8")
     table = re.findall(r"^\| `([a-z]+)` \|", text.split("| state |")[1].split("\n\n")[0], re.MULTILINE)

@@ -18,8 +18,8 @@ import pytest
 import lrtrain
 from lrtrain import Duration, Schedule, ScheduleContext, ScheduleError, Spec, UsageError, schedules
 from lrtrain.errors import OptionError, PluginError, SpecError
-from lrtrain.plugins import activate
-from lrtrain.schedules import MAX_STEPS, build_table, fingerprint, make_context, tabulate
+from lrtrain.plugins.loading import activate
+from lrtrain.schedules.table import MAX_STEPS, build_table, fingerprint, make_context, tabulate
 
 Install = Callable[..., str]
 

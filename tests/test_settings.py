@@ -6,7 +6,7 @@ import pytest
 
 from lrtrain import Spec
 from lrtrain.errors import OptionError, SpecError
-from lrtrain.settings import apply_settings
+from lrtrain.plugins.settings import apply_settings
 
 SGDR, WATCH = Spec("sgdr", {"cycles": 4}), Spec("watch_loss")
 

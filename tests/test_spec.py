@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from lrtrain import Duration, Spec, UsageError
 from lrtrain.errors import SpecError
-from lrtrain.spec import MAX_DEPTH, MAX_LENGTH, format_value, normal_name, parse_spec, parse_value, short
+from lrtrain.plugins.spec import MAX_DEPTH, MAX_LENGTH, format_value, normal_name, parse_spec, parse_value, short
 
 unhurried = settings(deadline=None)
 

@@ -17,15 +17,16 @@ import orbax.checkpoint as ocp
 import pytest
 
 import lrtrain
-from lrtrain import residency
-from lrtrain.context import StepInfo
+from lrtrain import host
 from lrtrain.data import find_dataset, load_dataset
-from lrtrain.engine import Engine, Streamed
+from lrtrain.engine import residency
+from lrtrain.engine.engine import Engine, Streamed
+from lrtrain.engine.optimizers import optimizer
+from lrtrain.engine.order import epoch_order
 from lrtrain.errors import DataError, TrainingError, UsageError
-from lrtrain.model import CNN
-from lrtrain.optimizers import optimizer
-from lrtrain.order import epoch_order
-from lrtrain.reporting import Silent
+from lrtrain.nn.model import CNN
+from lrtrain.plugins.context import StepInfo
+from lrtrain.training.reporter import Silent
 
 SPEC = "sgdr(cycles=2, init_value=0.002, peak_value=0.01, end_value=0.001)"
 GIB = 2**30
@@ -57,7 +58,7 @@ def options(tiny: Path) -> dict[str, Any]:
     return {"dataset": "tiny", "data_dir": tiny, "batch_size": 4, "epochs": 2, "optimizer": "adam"}
 
 
-def train(run_dir: Path, where: str, **options: Any) -> lrtrain.training.RunResult:
+def train(run_dir: Path, where: str, **options: Any) -> lrtrain.training.train.RunResult:
     return lrtrain.train(SPEC, run_dir=run_dir, data_on_device=where, **options)
 
 
@@ -194,16 +195,16 @@ def test_what_fits(monkeypatch: pytest.MonkeyPatch, devices: list[Any], size: in
 
 def test_memory_of_the_host(tmp_path: Path) -> None:
     meminfo = tmp_path / "meminfo"
-    assert residency.host_memory(meminfo, tmp_path) == float("inf")
+    assert host.host_memory(meminfo, tmp_path) == float("inf")
     meminfo.write_text("MemTotal:       2000 kB\nMemAvailable:   1000 kB\n")
-    assert residency.host_memory(meminfo, tmp_path) == 1000 * 1024
+    assert host.host_memory(meminfo, tmp_path) == 1000 * 1024
     (tmp_path / "memory.max").write_text("max\n")
-    assert residency.host_memory(meminfo, tmp_path) == 1000 * 1024
+    assert host.host_memory(meminfo, tmp_path) == 1000 * 1024
     (tmp_path / "memory.max").write_text("5000\n")
-    assert residency.host_memory(meminfo, tmp_path) == 5000
+    assert host.host_memory(meminfo, tmp_path) == 5000
     (tmp_path / "memory").mkdir()
     (tmp_path / "memory" / "memory.limit_in_bytes").write_text("4000\n")
-    assert residency.host_memory(meminfo, tmp_path) == 4000
+    assert host.host_memory(meminfo, tmp_path) == 4000
 
 
 def test_the_size_is_known_with_and_without_decoded_arrays(

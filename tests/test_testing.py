@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from lrtrain.cli.main import main
-from lrtrain.discovery import find_plugins
-from lrtrain.plugins import hooks_of, load_class
+from lrtrain.plugins.discovery import find_plugins
+from lrtrain.plugins.loading import hooks_of, load_class
 from lrtrain.testing import CheckFailed, PluginSuite, SchedulePluginSuite
 from lrtrain.testing.boundaries import boundaries_are_exact
 from lrtrain.testing.checks import CHECKS, FIRST, OF_ANY, OF_SCHEDULES, outcomes, run

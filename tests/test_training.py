@@ -16,11 +16,11 @@ import optax
 import pytest
 
 import lrtrain
-from lrtrain.checkpoint import Checkpoints
 from lrtrain.data import load_dataset
 from lrtrain.errors import RunDirError, TrainingError, UsageError
-from lrtrain.plugins import activate
-from lrtrain.schedules import build_table, make_context
+from lrtrain.plugins.loading import activate
+from lrtrain.schedules.table import build_table, make_context
+from lrtrain.training.checkpoints import Checkpoints
 
 STEPS_PER_EPOCH = 5
 """Of 72 examples in batches of 16: four whole ones and one of 8."""
@@ -95,7 +95,7 @@ def test_steps_have_the_learning_rates_of_the_table(train: Callable[..., lrtrain
 def reference_losses(tiny: Path, rates: list[float], batch: int) -> list[float]:
     """Trains in file order without jit, scan or any code of lrtrain's engine, and returns the mean losses."""
     data = load_dataset("tiny", data_dir=tiny).train
-    from lrtrain.model import CNN
+    from lrtrain.nn.model import CNN
 
     model = CNN(3)
     params = model.init(jax.random.PRNGKey(0), jnp.zeros((1, 6, 6, 3)))["params"]

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import lrtrain
-from lrtrain.discovery import find_plugin
-from lrtrain.plugins import activate, load_class
-from lrtrain.schedules import build_table, make_context
+from lrtrain.plugins.discovery import find_plugin
+from lrtrain.plugins.loading import activate, load_class
+from lrtrain.schedules.table import build_table, make_context
 
 ROOT = Path(__file__).parent.parent
 

@@ -10,8 +10,8 @@ import numpy as np
 import optax
 import pytest
 
-from lrtrain.plugins import activate
-from lrtrain.schedules import build_table, make_context
+from lrtrain.plugins.loading import activate
+from lrtrain.schedules.table import build_table, make_context
 
 T = 2350
 QUARTERS = {587: 0.5, 1175: 0.5, 1762: 0.5}

@@ -6,8 +6,8 @@ import importlib
 import json
 import sys
 
-from lrtrain.discovery import find_plugin
-from lrtrain.versions import versions
+from lrtrain.plugins.discovery import find_plugin
+from lrtrain.runs.versions import versions
 
 
 def test_versions_are_those_of_the_modules() -> None:

@@ -15,18 +15,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lrtrain.comparing import Comparison, compare_plan
 from lrtrain.comparison import trainer
-from lrtrain.comparison.data import load_data
+from lrtrain.comparison.conduct import compare_plan
+from lrtrain.comparison.holdout import load_data
 from lrtrain.comparison.member import Member
 from lrtrain.comparison.plan import Plan, labelled
 from lrtrain.comparison.reporter import Unheard
+from lrtrain.comparison.result import Comparison
+from lrtrain.comparison.rounds import share
 from lrtrain.comparison.store import Store
 from lrtrain.comparison.trial import Outcome, Trial
 from lrtrain.comparison.wave_file import Saved, WaveFile
-from lrtrain.comparison.work import share
-from lrtrain.config import TrainConfig
 from lrtrain.errors import RunDirError, TrainingError, UsageError
+from lrtrain.runs.config import TrainConfig
 
 EPOCHS, STEPS_PER_EPOCH = 5, 9
 SCALES = """

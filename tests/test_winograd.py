@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from jax import lax
 
-from lrtrain import step, winograd
-from lrtrain.conv import conv_general_dilated
+from lrtrain.engine import program as step
+from lrtrain.nn import winograd
+from lrtrain.nn.conv import conv_general_dilated
 from tests.convolutions import by_numpy, example, random
 
 NHWC = ("NHWC", "HWIO", "NHWC")

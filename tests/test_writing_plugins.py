@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from lrtrain import LrtrainError
-from lrtrain.plugins import activate
-from lrtrain.schedules import build_table, make_context
+from lrtrain.plugins.loading import activate
+from lrtrain.schedules.table import build_table, make_context
 
 ROOT = Path(__file__).parent.parent
 GUIDE = ROOT / "docs" / "writing-plugins.md"

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.competitors import Train
 from benchmarks.problem import BATCH, FLOP_PER_STEP, Problem, Round
-from lrtrain.devices import select_devices
+from lrtrain.engine.devices import select_devices
 
 _SIZE = 1536
 _SIZE_ON_ACCELERATOR = 8192

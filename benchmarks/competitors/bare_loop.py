@@ -11,11 +11,11 @@ import numpy as np
 from benchmarks.competitors import EPOCH, Train
 from benchmarks.problem import BATCH, LEARNING_RATE, Problem, Round, steps_per_epoch
 from benchmarks.processor_time import beside_xla, spent
-from lrtrain.devices import select_devices
-from lrtrain.engine import Engine, TrainState
-from lrtrain.model import CNN
-from lrtrain.optimizers import optimizer
-from lrtrain.order import epoch_order
+from lrtrain.engine.devices import select_devices
+from lrtrain.engine.engine import Engine, TrainState
+from lrtrain.engine.optimizers import optimizer
+from lrtrain.engine.order import epoch_order
+from lrtrain.nn.model import CNN
 
 
 def make(problem: Problem) -> Train:

@@ -11,10 +11,10 @@ import numpy as np
 
 from benchmarks.competitors import Train, bare_loop
 from benchmarks.problem import ALL_EXAMPLES, BATCH, LEARNING_RATE, Problem, Round
-from lrtrain.checkpoint import Checkpoints
-from lrtrain.devices import select_devices
-from lrtrain.order import epoch_order
-from lrtrain.progress import Progress
+from lrtrain.engine.devices import select_devices
+from lrtrain.engine.order import epoch_order
+from lrtrain.training.checkpoints import Checkpoints
+from lrtrain.training.position import Progress
 
 _CHUNKS = 2
 _STEPS_PER_EPOCH = -(-ALL_EXAMPLES // BATCH)

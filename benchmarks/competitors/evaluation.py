@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from benchmarks.competitors import Train, bare_loop, plain
 from benchmarks.problem import BATCH, Problem, Round
-from lrtrain.devices import select_devices
+from lrtrain.engine.devices import select_devices
 
 
 def make(problem: Problem) -> Train:

@@ -30,9 +30,9 @@ from benchmarks.on_step_plugin import installed
 from benchmarks.problem import ALL_EXAMPLES, BATCH, FIRST_STEPS, LEARNING_RATE, Problem, Round
 from benchmarks.processor_time import beside_xla, spent
 from lrtrain.cli.progress import OnTerminal, make_bar
-from lrtrain.context import EpochInfo
-from lrtrain.engine import Engine
-from lrtrain.reporting import Begin
+from lrtrain.engine.engine import Engine
+from lrtrain.plugins.context import EpochInfo
+from lrtrain.training.reporter import Begin
 
 if TYPE_CHECKING:
     from rich.progress import Progress

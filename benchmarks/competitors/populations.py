@@ -10,11 +10,11 @@ import numpy as np
 
 from benchmarks.competitors import Train, products
 from benchmarks.problem import BATCH, LEARNING_RATE, Problem, Round
-from lrtrain.devices import select_devices
-from lrtrain.model import CNN
-from lrtrain.optimizers import optimizer
-from lrtrain.order import epoch_order
-from lrtrain.population import Population
+from lrtrain.engine.devices import select_devices
+from lrtrain.engine.optimizers import optimizer
+from lrtrain.engine.order import epoch_order
+from lrtrain.engine.population import Population
+from lrtrain.nn.model import CNN
 
 
 def make(problem: Problem, runs: int, model: nn.Module | None = None, group: int | None = None) -> Train:

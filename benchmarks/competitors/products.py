@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lrtrain.conv import conv_general_dilated
+from lrtrain.nn.conv import conv_general_dilated
 
 
 def shifted(lhs: jax.Array, rhs: jax.Array, strides: Any, padding: Any, **others: Any) -> jax.Array:
@@ -33,7 +33,7 @@ def _views(images: jax.Array, kernel: Sequence[int]) -> list[tuple[tuple[int, in
 
 
 class CNN(nn.Module):
-    """`lrtrain.model.CNN` with another second convolution."""
+    """`lrtrain.nn.model.CNN` with another second convolution."""
 
     conv: Any
 

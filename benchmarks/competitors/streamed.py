@@ -11,11 +11,11 @@ import numpy as np
 from benchmarks.competitors import Train
 from benchmarks.problem import ALL_EXAMPLES, BATCH, LEARNING_RATE, Problem, Round
 from lrtrain.data import find_dataset
-from lrtrain.devices import select_devices
-from lrtrain.engine import Engine, Streamed
-from lrtrain.model import CNN
-from lrtrain.optimizers import optimizer
-from lrtrain.order import epoch_order
+from lrtrain.engine.devices import select_devices
+from lrtrain.engine.engine import Engine, Streamed
+from lrtrain.engine.optimizers import optimizer
+from lrtrain.engine.order import epoch_order
+from lrtrain.nn.model import CNN
 
 
 def make(problem: Problem) -> Train:

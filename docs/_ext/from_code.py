@@ -7,8 +7,8 @@ import re
 import textwrap
 
 import lrtrain
-from lrtrain import hookspecs
-from lrtrain.plugins import HOOKS
+from lrtrain.plugins import hookspecs
+from lrtrain.plugins.loading import HOOKS
 
 _TITLES = ("When", "Args", "Returns", "Order", "Example")
 

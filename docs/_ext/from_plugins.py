@@ -9,12 +9,12 @@ from pathlib import Path
 
 from sphinx.ext.napoleon import Config, GoogleDocstring
 
-from lrtrain.discovery import Entry, find_plugins
 from lrtrain.errors import LrtrainError
-from lrtrain.options import Option, options_of
-from lrtrain.plugins import activate, hooks_of, load_class
-from lrtrain.schedules import build_table, make_context
-from lrtrain.spec import Spec
+from lrtrain.plugins.discovery import Entry, find_plugins
+from lrtrain.plugins.loading import activate, hooks_of, load_class
+from lrtrain.plugins.options import Option, options_of
+from lrtrain.plugins.spec import Spec
+from lrtrain.schedules.table import build_table, make_context
 
 STEPS, STEPS_PER_EPOCH = 2350, 235
 
@@ -41,7 +41,7 @@ def draw(folder: Path) -> None:
 
 
 def _runs() -> list[tuple[str, Spec]]:
-    from lrtrain.comparison.toml import read_preset
+    from lrtrain.comparison.plan_file import read_preset
 
     return [(row.label, row.spec) for row in read_preset("tutorial").rows]
 

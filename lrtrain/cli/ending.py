@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn
 
-from lrtrain.interrupts import SIGNALS, Terminated, exit_code, raise_for, wakes_up, work_in_progress
+from lrtrain.signals import SIGNALS, Terminated, exit_code, raise_for, wakes_up, work_in_progress
 
 # From the signal, or from the checkpoint that it has led to, to the end of the process.
 _GRACE = 1.0
@@ -133,7 +133,7 @@ def _end(number: int) -> NoReturn:
         with suppress(OSError):
             os.write(2, f"{cursor}Error: {words(number)}\n".encode(errors="replace"))
     # Only a command that trains has it loaded.
-    distributed = sys.modules.get("lrtrain.distributed")
+    distributed = sys.modules.get("lrtrain.engine.processes")
     if distributed is not None:
         distributed.let_go()
     os._exit(exit_code(number))

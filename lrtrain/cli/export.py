@@ -10,7 +10,7 @@ from lrtrain.cli.options import plugin_option, set_option
 from lrtrain.cli.output import whole_file
 from lrtrain.cli.streams import results_kept
 from lrtrain.errors import UsageError
-from lrtrain.exporting.api import TARGETS, export_active
+from lrtrain.schedules.export.api import TARGETS, export_active
 
 
 @click.command("export", short_help="Write a schedule as code that needs no lrtrain.")
@@ -56,8 +56,8 @@ def command(
     """
     if epochs is not None and steps is not None:
         raise UsageError("--epochs and --steps both give the length of the run: give one of them")
-    from lrtrain.plugins import activate
-    from lrtrain.schedules import make_context
+    from lrtrain.plugins.loading import activate
+    from lrtrain.schedules.table import make_context
 
     total = steps if steps is not None else (epochs or 10) * steps_per_epoch
     text = export_active(activate(plugins, settings), make_context(total, steps_per_epoch), to)

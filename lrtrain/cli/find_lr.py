@@ -11,13 +11,13 @@ import click
 
 from lrtrain.cli.options import json_option, plugin_option, set_option
 from lrtrain.cli.output import check_output, force_option, output_option, whole_file
-from lrtrain.config import LOSS_REDUCTIONS, TrainConfig
+from lrtrain.engine.optimizers import OPTIMIZERS
 from lrtrain.errors import TrainingError
-from lrtrain.optimizers import OPTIMIZERS
-from lrtrain.spec import normal_name
+from lrtrain.plugins.spec import normal_name
+from lrtrain.runs.config import LOSS_REDUCTIONS, TrainConfig
 
 if TYPE_CHECKING:
-    from lrtrain.lr_finder import RangeTest
+    from lrtrain.range_test.find_lr import RangeTest
 
 _DEFAULT = TrainConfig()
 _ROWS_PER_DECADE = 4
@@ -87,7 +87,7 @@ def command(
     if output is not None:
         check_output(output, force=force)
     from lrtrain.cli.progress import make_reporter
-    from lrtrain.lr_finder import find_lr
+    from lrtrain.range_test.find_lr import find_lr
 
     with make_reporter(quiet=quiet or as_json) as reporter:
         test = find_lr(
@@ -115,7 +115,7 @@ def _write(test: RangeTest, output: Path) -> None:
     if output.suffix.lower() == ".csv":
         _write_csv(test, output)
         return
-    from lrtrain.lr_picture import draw_range_test
+    from lrtrain.range_test.picture import draw_range_test
 
     draw_range_test(test, output)
 

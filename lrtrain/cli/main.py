@@ -25,19 +25,19 @@ from lrtrain.cli.ending import (
 from lrtrain.cli.streams import guard_streams
 from lrtrain.cli.terminal import printable
 from lrtrain.errors import LrtrainError, nearest
-from lrtrain.interrupts import Terminated, exit_code
-from lrtrain.spec import short
+from lrtrain.plugins.spec import short
+from lrtrain.signals import Terminated, exit_code
 
 # Each command is imported when it is named or listed; none of their modules imports what takes time.
 _COMMANDS = {
     "train": "lrtrain.cli.train",
-    "compare": "lrtrain.cli.compare",
+    "compare": "lrtrain.cli.compare.command",
     "report": "lrtrain.cli.report",
     "plot": "lrtrain.cli.plot",
     "export": "lrtrain.cli.export",
     "find-lr": "lrtrain.cli.find_lr",
-    "plugins": "lrtrain.cli.plugins",
-    "runs": "lrtrain.cli.runs",
+    "plugins": "lrtrain.cli.plugins.group",
+    "runs": "lrtrain.cli.runs.group",
     "doctor": "lrtrain.cli.doctor",
     "completion": "lrtrain.cli.completion",
 }
@@ -152,7 +152,7 @@ def _fail(message: str, code: int, ctx: click.Context | None) -> None:
     if ctx is not None:
         click.echo(f"'{ctx.command_path} --help' lists what can be given.", err=True)
     # Only a command that trains has it loaded.
-    distributed = sys.modules.get("lrtrain.distributed")
+    distributed = sys.modules.get("lrtrain.engine.processes")
     if distributed is not None:
         distributed.leave(code)
     sys.exit(code)

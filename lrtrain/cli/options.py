@@ -9,14 +9,14 @@ import click
 from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:
-    from lrtrain.distributed import Distributed
+    from lrtrain.engine.processes import Distributed
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def complete_plugin(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Returns the names of installed plugins that begin so."""
-    from lrtrain.discovery import find_plugins
+    from lrtrain.plugins.discovery import find_plugins
 
     names = {entry.name: entry.summary for entry in find_plugins()}
     return [CompletionItem(name, help=summary) for name, summary in names.items() if name.startswith(incomplete)]
@@ -79,7 +79,7 @@ def as_distributed(
     distributed: bool, coordinator: str | None, num_processes: int | None, process_id: int | None
 ) -> Distributed | None:
     """Returns where this process stands, as the options say; None when it trains alone."""
-    from lrtrain.distributed import Distributed
+    from lrtrain.engine.processes import Distributed
 
     if distributed:
         return Distributed(coordinator, num_processes, process_id)

@@ -65,8 +65,8 @@ def command(
 
 
 def _curves(plugins: tuple[str, ...], total: int, steps_per_epoch: int) -> dict[str, NDArray[np.float32]]:
-    from lrtrain.plugins import activate
-    from lrtrain.schedules import build_table, make_context
+    from lrtrain.plugins.loading import activate
+    from lrtrain.schedules.table import build_table, make_context
 
     active = [activate([spec]) for spec in plugins]
     context = make_context(total, steps_per_epoch)
@@ -77,7 +77,7 @@ def _write(curves: dict[str, NDArray[np.float32]], output: Path, steps_per_epoch
     if output.suffix.lower() == ".csv":
         _write_csv(curves, output)
         return
-    from lrtrain.picture import draw_curves
+    from lrtrain.figures import draw_curves
 
     draw_curves(curves, output, steps_per_epoch)
 

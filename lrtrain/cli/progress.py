@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 import click
 
 from lrtrain.cli.streams import results_kept
-from lrtrain.context import EpochInfo, StepInfo
-from lrtrain.reporting import Begin
+from lrtrain.plugins.context import EpochInfo, StepInfo
+from lrtrain.training.reporter import Begin
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-    from lrtrain.training import RunResult
+    from lrtrain.training.train import RunResult
 
 # A frame takes about a millisecond of a core, and training has use for every core.
 FRAMES_PER_SECOND = 2

@@ -66,7 +66,8 @@ def _check_output(output: Path, *, force: bool) -> None:
 
 
 def _whole_report(path: Path) -> Path:
-    from lrtrain.comparing import read_comparison, write_results
+    from lrtrain.comparing import write_results
+    from lrtrain.comparison.result import read_comparison
 
     return write_results(read_comparison(path)).report
 
@@ -75,13 +76,13 @@ def _page(paths: Sequence[Path], *, alone: bool) -> str:
     from lrtrain.report.page.render import render
 
     if alone:
-        from lrtrain.comparing import read_comparison
-        from lrtrain.report.of_comparison import page_of_comparison
+        from lrtrain.comparison.result import read_comparison
+        from lrtrain.report.comparison_page import page_of_comparison
 
         comparison = read_comparison(paths[0])
         page = page_of_comparison(comparison, comparison.evidence)
     else:
-        from lrtrain.report.of_runs import page_of_runs, runs_in
+        from lrtrain.report.runs_page import page_of_runs, runs_in
 
         page = page_of_runs(runs_in(paths))
     return render(page)

@@ -11,8 +11,8 @@ from typing import Any
 import click
 
 from lrtrain.cli.options import as_distributed, distributed_options, plugin_option, set_option
-from lrtrain.config import DATA_ON_DEVICE, LOSS_REDUCTIONS, TrainConfig
-from lrtrain.optimizers import OPTIMIZERS
+from lrtrain.engine.optimizers import OPTIMIZERS
+from lrtrain.runs.config import DATA_ON_DEVICE, LOSS_REDUCTIONS, TrainConfig
 
 _DEFAULT = TrainConfig()
 _DIRECTORY = click.Path(file_okay=False, path_type=Path)
@@ -119,9 +119,9 @@ def command(
     warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
     from lrtrain.cli.ending import LastWords
     from lrtrain.cli.progress import how_to_go_on, make_reporter, print_summary
-    from lrtrain.distributed import how_to_go_on as how_all_go_on
-    from lrtrain.distributed import is_main
-    from lrtrain.training import train
+    from lrtrain.engine.processes import how_to_go_on as how_all_go_on
+    from lrtrain.engine.processes import is_main
+    from lrtrain.training.train import train
 
     with make_reporter(quiet=quiet) as reporter:
         LastWords.say = how_all_go_on if joined else lambda: how_to_go_on(reporter.directory)

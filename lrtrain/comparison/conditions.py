@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lrtrain.comparison.plan import Plan
-from lrtrain.conditions import check_data, codes_of, model_version, other_code
-from lrtrain.discovery import files_below
 from lrtrain.errors import LrtrainError, RunDirError
-from lrtrain.plugins import activate
-from lrtrain.schedules import build_table, fingerprint, make_context
-from lrtrain.versions import versions
+from lrtrain.plugins.discovery import files_below
+from lrtrain.plugins.loading import activate
+from lrtrain.runs.conditions import check_data, codes_of, model_version, other_code
+from lrtrain.runs.versions import versions
+from lrtrain.schedules.table import build_table, fingerprint, make_context
 
 if TYPE_CHECKING:
     from lrtrain.comparison.trainer import Trainer

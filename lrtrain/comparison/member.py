@@ -12,21 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lrtrain.comparison.data import Data
+from lrtrain.comparison.holdout import Data
 from lrtrain.comparison.plan import Plan
 from lrtrain.comparison.trial import Outcome, State, Trial
-from lrtrain.conditions import model_version
-from lrtrain.context import EpochInfo, RunInfo, StepInfo
-from lrtrain.discovery import files_below
 from lrtrain.errors import TrainingError
-from lrtrain.hooks import Observers, Requests
-from lrtrain.log_repair import cut_steps, lost_steps, restore_metrics
-from lrtrain.plugins import ActivePlugins, activate
-from lrtrain.run_dir import RunDir, RunLogs, make_directory, now
-from lrtrain.run_lock import writing
-from lrtrain.schedules import build_table, fingerprint, make_context
-from lrtrain.spec import Spec
-from lrtrain.versions import versions
+from lrtrain.plugins.context import EpochInfo, RunInfo, StepInfo
+from lrtrain.plugins.discovery import files_below
+from lrtrain.plugins.loading import ActivePlugins, activate
+from lrtrain.plugins.observers import Observers, Requests
+from lrtrain.plugins.spec import Spec
+from lrtrain.runs.conditions import model_version
+from lrtrain.runs.directory import RunDir, make_directory, now
+from lrtrain.runs.lock import writing
+from lrtrain.runs.log_repair import cut_steps, lost_steps, restore_metrics
+from lrtrain.runs.logs import RunLogs, count_epochs
+from lrtrain.runs.versions import versions
+from lrtrain.schedules.table import build_table, fingerprint, make_context
 
 if TYPE_CHECKING:
     import jax
@@ -173,7 +174,7 @@ class Member:
             and values["versions"] == self._run.config["versions"]
             and directory.config.is_file()
             and not lost_steps(directory, values["steps"])
-            and directory.count_epochs() >= len(values["history"])
+            and count_epochs(directory) >= len(values["history"])
         )
 
     def go_on(self, values: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from lrtrain.comparison.plan import Plan
 from lrtrain.comparison.store import Store, claimed, new_store
 from lrtrain.comparison.trial import Trial
 from lrtrain.errors import UsageError
-from lrtrain.spec import short
+from lrtrain.plugins.spec import short
 
 
 def merge(directories: Sequence[str | Path], into: str | Path | None = None) -> Store:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from lrtrain.config import TrainConfig
 from lrtrain.errors import UsageError, nearest
-from lrtrain.spec import Spec, file_and_class, normal_name
+from lrtrain.plugins.spec import Spec, file_and_class, normal_name
+from lrtrain.runs.config import TrainConfig
 
 Protocol: TypeAlias = Literal["fair", "as-is"]
 PROTOCOLS: tuple[Protocol, ...] = ("fair", "as-is")

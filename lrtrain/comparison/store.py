@@ -14,7 +14,8 @@ from typing import Any
 from lrtrain.comparison.plan import VERSION, Plan
 from lrtrain.comparison.trial import Outcome, Trial
 from lrtrain.errors import RunDirError
-from lrtrain.run_dir import dated, make_directory, make_new_directory, write_whole
+from lrtrain.files import write_whole
+from lrtrain.runs.directory import dated, make_directory, make_new_directory
 
 _OUTCOME = "outcome.json"
 # What a process leaves that is killed before its plan is written; then `runs` is empty.

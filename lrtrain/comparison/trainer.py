@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lrtrain.comparison.data import Data
+from lrtrain.comparison.holdout import Data
 from lrtrain.comparison.member import Member, prepare
 from lrtrain.comparison.plan import Plan
 from lrtrain.comparison.reporter import CompareReporter
 from lrtrain.comparison.store import Store
 from lrtrain.comparison.trial import Outcome, Trial
 from lrtrain.comparison.wave_file import Saved, WaveFile
+from lrtrain.engine.order import epoch_order
 from lrtrain.errors import LrtrainError
-from lrtrain.order import epoch_order
 
 if TYPE_CHECKING:
     import jax
     from numpy.typing import NDArray
 
-    from lrtrain.engine import Losses, TrainState
-    from lrtrain.population import Population
+    from lrtrain.engine.engine import Losses, TrainState
+    from lrtrain.engine.population import Population
 
 
 # Short epochs are done again sooner than written down.
@@ -76,8 +76,8 @@ class Trainer:
     @property
     def program(self) -> str | None:
         """A digest of what the model computes; None for the default one, which is of the version of lrtrain."""
-        from lrtrain.conditions import program_of
-        from lrtrain.model import load_model
+        from lrtrain.nn.model import load_model
+        from lrtrain.runs.conditions import program_of
 
         config = self.plan.train
         if config.model is None:
@@ -258,11 +258,11 @@ def make_trainer(plan: Plan, data: Data, runs: int) -> Trainer:
       UsageError: more devices are asked for than there are.
       ModelError: the model cannot be found or does not map images to logits.
     """
-    from lrtrain.canary import check_jaxlib
-    from lrtrain.devices import select_devices
-    from lrtrain.model import check_model, load_model
-    from lrtrain.optimizers import optimizer
-    from lrtrain.population import Population
+    from lrtrain.engine.canary import check_jaxlib
+    from lrtrain.engine.devices import select_devices
+    from lrtrain.engine.optimizers import optimizer
+    from lrtrain.engine.population import Population
+    from lrtrain.nn.model import check_model, load_model
 
     config = plan.train
     devices = select_devices(config.devices, None)

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lrtrain.comparison.trial import Trial
-from lrtrain.digest import digest
-from lrtrain.run_dir import write_whole
+from lrtrain.files import digest, write_whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

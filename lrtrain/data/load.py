@@ -16,7 +16,7 @@ Two kinds of names work:
   ``name/config`` or ``name:1.0.0``. It has one image feature (``Image`` or ``Tensor``, ``uint8[H, W, C]``), one
   ``ClassLabel``, a split ``train``, and a split ``test`` or ``validation``.
 
-Decoded arrays are kept in the cache directory (see ``lrtrain.data.cache``), so the second start is quick.
+Decoded arrays are kept in the cache directory (see ``lrtrain.data.arrays``), so the second start is quick.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 
 from lrtrain.cache import cache_dir
 from lrtrain.data import disk, provider
-from lrtrain.data.cache import cached, cached_digests, cached_train_bytes, keep_digests
+from lrtrain.data.arrays import cached, cached_digests, cached_train_bytes, keep_digests
 from lrtrain.data.disk import Reference
 from lrtrain.data.types import Dataset, Split
 from lrtrain.errors import DataError, nearest

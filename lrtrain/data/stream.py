@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrtrain.data.types import Split, identity
-from lrtrain.devices import usable_cores
 from lrtrain.errors import DataError, TrainingError, UsageError
+from lrtrain.host import usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
-    from lrtrain.data.reader import Examples
+    from lrtrain.data.examples import Examples
 
 
 def grain() -> Any:
@@ -78,7 +78,7 @@ class Stream:
         """Reads batches in the order of training, a chunk ahead of what has been taken; closing it ends the reading.
 
         Args:
-            order: int32[steps, batch], which examples, as `lrtrain.order.epoch_order` has them.
+            order: int32[steps, batch], which examples, as `lrtrain.engine.order.epoch_order` has them.
             weights: float32[steps, batch].
             steps: batches in a chunk; the last one may have fewer.
 

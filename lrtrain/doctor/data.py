@@ -24,7 +24,7 @@ def examine_data() -> Iterator[Finding]:
 
 def _provided(name: str) -> Finding:
     from lrtrain.data import provider
-    from lrtrain.data.cache import cached_train_bytes
+    from lrtrain.data.arrays import cached_train_bytes
     from lrtrain.data.load import find_dataset
 
     try:

@@ -35,8 +35,8 @@ def examine_packages() -> Iterator[Finding]:
 
 def examine_plugins() -> Iterator[Finding]:
     """Imports every plugin."""
-    from lrtrain.discovery import duplicates, find_plugins
-    from lrtrain.plugins import load_class
+    from lrtrain.plugins.discovery import duplicates, find_plugins
+    from lrtrain.plugins.loading import load_class
 
     entries = find_plugins()
     twice = duplicates(entries)

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lrtrain.cache import cache_dir
-from lrtrain.devices import usable_cores
 from lrtrain.doctor.finding import Finding
 from lrtrain.errors import LrtrainError
+from lrtrain.host import usable_cores
 
 # A run of ten epochs leaves some 10 MB, a prepared Fashion-MNIST in two forms 100.
 _LEAST_ROOM = 2**30
@@ -25,7 +25,7 @@ def examine_environment() -> Iterator[Finding]:
 
 def examine_devices() -> Iterator[Finding]:
     """Starts JAX as a run would."""
-    from lrtrain.devices import select_devices
+    from lrtrain.engine.devices import select_devices
 
     try:
         devices = select_devices(None, None)
@@ -38,7 +38,7 @@ def examine_devices() -> Iterator[Finding]:
 
 def examine_numbers() -> Iterator[Finding]:
     """Computes a sum that a miscompiling jaxlib gets wrong."""
-    from lrtrain.canary import find_problem
+    from lrtrain.engine.canary import find_problem
 
     problem = find_problem()
     if problem is None:

@@ -7,8 +7,8 @@ import shlex
 from collections.abc import Iterator
 
 from lrtrain.comparison.plan import HOLDOUT, Plan, labelled
-from lrtrain.reproduce import train_options
-from lrtrain.spec import Spec, parse_spec
+from lrtrain.plugins.spec import Spec, parse_spec
+from lrtrain.runs.command import train_options
 
 
 def compare_command(plan: Plan) -> str | None:

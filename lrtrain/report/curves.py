@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lrtrain.comparison.store import Store
-from lrtrain.run_dir import RunDir
-from lrtrain.run_record import Run
-from lrtrain.runs import read_run
+from lrtrain.runs.directory import RunDir
+from lrtrain.runs.reading import read_run
+from lrtrain.runs.record import Run
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from lrtrain.comparing import Comparison
+    from lrtrain.comparison.result import Comparison
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lrtrain.comparison import protocol
-from lrtrain.comparison.analysis import final_accuracy
+from lrtrain.comparison.evidence import final_accuracy
 from lrtrain.comparison.statistics import Verdict
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from lrtrain.comparing import Comparison
-    from lrtrain.comparison.analysis import Evidence, Record
+    from lrtrain.comparison.evidence import Evidence, Record
+    from lrtrain.comparison.result import Comparison
 
 
 @dataclass(frozen=True, eq=False)

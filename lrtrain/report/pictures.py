@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lrtrain.picture import draw_curves, save, sheet
+from lrtrain.figures import draw_curves, save, sheet
 from lrtrain.report.curves import Curves, curves_of_comparison
 from lrtrain.report.numbers import by_accuracy, differences, final_accuracies, tunings
 from lrtrain.report.plots_curves import plot_basins, plot_training
@@ -17,8 +17,8 @@ from lrtrain.report.plots_results import plot_accuracies, plot_differences
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from lrtrain.comparing import Comparison
-    from lrtrain.comparison.analysis import Evidence
+    from lrtrain.comparison.evidence import Evidence
+    from lrtrain.comparison.result import Comparison
 
 SUFFIXES = (".png", ".svg")
 _LINE_OF_LEGEND = 0.19

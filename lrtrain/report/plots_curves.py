@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lrtrain.picture import Look, legend_of, look
+from lrtrain.figures import Look, legend_of, look
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

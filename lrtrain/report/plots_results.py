@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lrtrain.picture import COLOURS
+from lrtrain.figures import COLOURS
 from lrtrain.report.names import short_name
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from lrtrain.comparison.analysis import Record
+    from lrtrain.comparison.evidence import Record
     from lrtrain.report.numbers import Differences
 
 _FINE = 0.005

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lrtrain.discovery import find_plugin
 from lrtrain.errors import LrtrainError
-from lrtrain.spec import Spec, format_value
+from lrtrain.plugins.discovery import find_plugin
+from lrtrain.plugins.spec import Spec, format_value
 
 if TYPE_CHECKING:
-    from lrtrain.run_record import Head
+    from lrtrain.runs.record import Head
 
 
 def summary_of(spec: Spec) -> str:

@@ -6,13 +6,13 @@ import json
 from typing import TYPE_CHECKING
 
 from lrtrain.comparison.store import Store
-from lrtrain.report.of_comparison import page_of_comparison
+from lrtrain.files import write_whole
+from lrtrain.report.comparison_page import page_of_comparison
 from lrtrain.report.page.render import render
 from lrtrain.report.pictures import write_pictures
-from lrtrain.run_dir import write_whole
 
 if TYPE_CHECKING:
-    from lrtrain.comparing import Comparison
+    from lrtrain.comparison.result import Comparison
 
 
 def write_files(comparison: Comparison) -> Store:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lrtrain.spec import Spec
+from lrtrain.plugins.spec import Spec
 from lrtrain.testing.evaluation import compiled_values, equations, exact_values, is_traceable
 from lrtrain.testing.failure import fail
 from lrtrain.testing.modes import close

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from lrtrain.discovery import read_once
 from lrtrain.errors import LrtrainError, cause
+from lrtrain.plugins.discovery import read_once
 from lrtrain.testing import (
     boundaries,
     determinism,

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from lrtrain.spec import Spec
+from lrtrain.plugins.spec import Spec
 from lrtrain.testing.failure import require
 from lrtrain.testing.processes import ask
 from lrtrain.testing.subject import Subject
 
 _CURE = "a schedule depends on its options and the run's length alone"
 _CODE = """
-from lrtrain.plugins import activate
-from lrtrain.schedules import build_table, fingerprint, make_context
+from lrtrain.plugins.loading import activate
+from lrtrain.schedules.table import build_table, fingerprint, make_context
 print(json.dumps([
     fingerprint(build_table(activate([spec]), make_context(steps, min(47, steps))).values) for spec, steps in given
 ]))
@@ -21,8 +21,8 @@ print(json.dumps([
 
 def two_builds_agree(subject: Subject) -> None:
     """Built again, from all its options as a run writes them down, it has the same bits."""
-    from lrtrain.plugins import activate
-    from lrtrain.schedules import build_table, make_context
+    from lrtrain.plugins.loading import activate
+    from lrtrain.schedules.table import build_table, make_context
 
     for spec, total_steps in subject.looked_at():
         context = make_context(total_steps, min(47, total_steps))
@@ -35,7 +35,7 @@ def two_builds_agree(subject: Subject) -> None:
 
 def two_processes_agree(subject: Subject) -> None:
     """Another process has the same bits."""
-    from lrtrain.schedules import fingerprint
+    from lrtrain.schedules.table import fingerprint
 
     looked_at = list(subject.looked_at())
     given = [[str(spec), total_steps] for spec, total_steps in looked_at]

@@ -9,7 +9,7 @@ import inspect
 import re
 from pathlib import Path
 
-from lrtrain.options import Option, options_of
+from lrtrain.plugins.options import Option, options_of
 from lrtrain.testing.failure import NotApplicable, require
 from lrtrain.testing.subject import Subject
 

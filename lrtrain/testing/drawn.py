@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lrtrain.errors import LrtrainError
-from lrtrain.spec import Spec
+from lrtrain.plugins.spec import Spec
 from lrtrain.testing.failure import NotApplicable, fail, require
 from lrtrain.testing.subject import Subject, specs_in
 from lrtrain.testing.values import is_one_sentence

@@ -10,10 +10,10 @@ from typing import Annotated, Any
 import numpy as np
 from annotated_types import Ge, Le
 
-from lrtrain.context import Schedule
-from lrtrain.duration import Duration
 from lrtrain.errors import LrtrainError
-from lrtrain.spec import Spec
+from lrtrain.plugins.context import Schedule
+from lrtrain.plugins.duration import Duration
+from lrtrain.plugins.spec import Spec
 from lrtrain.testing.boundaries import LONGEST, lengths_of
 from lrtrain.testing.evaluation import exact_values, same
 from lrtrain.testing.failure import NotApplicable, fail

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lrtrain.context import Schedule
-from lrtrain.schedules import host_device
+from lrtrain.plugins.context import Schedule
+from lrtrain.schedules.table import host_device
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

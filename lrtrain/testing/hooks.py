@@ -17,7 +17,7 @@ def hooks_are_right(subject: Subject) -> None:
 
 def builds_one_schedule(subject: Subject) -> None:
     """Named alone, it answers with exactly one schedule."""
-    from lrtrain.schedules import make_context
+    from lrtrain.schedules.table import make_context
 
     for spec, total_steps in subject.looked_at():
         subject.build(spec, total_steps)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lrtrain.discovery import find_plugins
 from lrtrain.errors import PluginError
+from lrtrain.plugins.discovery import find_plugins
 from lrtrain.testing.failure import fail, require
 from lrtrain.testing.processes import ask
 from lrtrain.testing.subject import Subject
@@ -20,7 +20,7 @@ _TRIES = 3
 _PROBE = """
 import contextlib, importlib, io, time
 begin = time.perf_counter()
-import lrtrain.context, lrtrain.options, lrtrain.plugins, lrtrain.traits
+import lrtrain.plugins.context, lrtrain.plugins.options, lrtrain.plugins, lrtrain.plugins.traits
 from lrtrain import hookimpl
 between = time.perf_counter()
 before, events, printed = set(sys.modules), [], io.StringIO()

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lrtrain.spec import Spec
+from lrtrain.plugins.spec import Spec
+from lrtrain.schedules.table import schedule
 from lrtrain.testing.evaluation import is_traceable
 from lrtrain.testing.failure import fail, require
 from lrtrain.testing.subject import Subject
@@ -24,10 +25,8 @@ def same_eager_compiled_and_mapped(subject: Subject) -> None:
     """Called one by one, under jit and under vmap, it gives what its table says."""
     import jax
 
-    import lrtrain
-
     for spec, total_steps in subject.looked_at():
-        rate = lrtrain.schedule(spec, total_steps=total_steps, steps_per_epoch=min(47, total_steps))
+        rate = schedule(spec, total_steps=total_steps, steps_per_epoch=min(47, total_steps))
         table, steps = subject.table(spec, total_steps), min(total_steps, _MANY)
         counts = np.arange(steps)
         for count in sorted({0, steps // 2, steps - 1}):
@@ -40,10 +39,8 @@ def same_for_every_kind_of_count(subject: Subject) -> None:
     """It takes Python's integers, int32 and uint32, and int64 where JAX has 64 bits."""
     import jax
 
-    import lrtrain
-
     for spec, total_steps in subject.looked_at():
-        rate = lrtrain.schedule(spec, total_steps=total_steps, steps_per_epoch=min(47, total_steps))
+        rate = schedule(spec, total_steps=total_steps, steps_per_epoch=min(47, total_steps))
         table = subject.table(spec, total_steps)
         for step in sorted({total_steps // 2, total_steps - 1}):
             for kind in (int, np.int32, np.uint32, jax.numpy.int32, jax.numpy.uint32):

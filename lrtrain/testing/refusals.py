@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lrtrain.errors import LrtrainError, cause
-from lrtrain.options import make, options_of
+from lrtrain.plugins.options import make, options_of
 from lrtrain.testing.failure import fail, require
 from lrtrain.testing.subject import Subject
 from lrtrain.testing.values import is_one_sentence

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, Le, Lt
 from hypothesis import strategies as st
 
-from lrtrain.duration import Duration
-from lrtrain.spec import Spec
+from lrtrain.plugins.duration import Duration
+from lrtrain.plugins.spec import Spec
 
 # Wide enough for every mistake, and not so wide that nothing but overflow is drawn.
 _WIDEST = 1000

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from lrtrain.context import Schedule
-from lrtrain.discovery import Entry, find_plugin, find_plugins
 from lrtrain.errors import LrtrainError, cause
-from lrtrain.options import make
-from lrtrain.plugins import ActivePlugins, activate, hooks_of, load_class
-from lrtrain.spec import Spec, normal_name
+from lrtrain.plugins.context import Schedule
+from lrtrain.plugins.discovery import Entry, find_plugin, find_plugins
+from lrtrain.plugins.loading import ActivePlugins, activate, hooks_of, load_class
+from lrtrain.plugins.options import make
+from lrtrain.plugins.spec import Spec, normal_name
+from lrtrain.plugins.traits import Traits
 from lrtrain.testing.failure import CheckFailed, fail
-from lrtrain.traits import Traits
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,7 +90,7 @@ class Subject:
 
     def build(self, spec: Spec, total_steps: int) -> Schedule:
         """Builds a schedule as the plugin gives it; an error that is no sentence of the plugin's own is a failure."""
-        from lrtrain.schedules import make_context, raw_schedule
+        from lrtrain.schedules.table import make_context, raw_schedule
 
         try:
             return raw_schedule(self.active(spec), make_context(total_steps, min(_STEPS_PER_EPOCH, total_steps)))
@@ -108,7 +108,7 @@ class Subject:
 
     def table(self, spec: Spec, total_steps: int) -> NDArray[np.float32]:
         """Returns the learning rates that a run applies, computed once."""
-        from lrtrain.schedules import tabulate
+        from lrtrain.schedules.table import tabulate
 
         key = str(spec), total_steps
         if key not in self._tables:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lrtrain.errors import LrtrainError, ScheduleError
-from lrtrain.spec import Spec
+from lrtrain.plugins.spec import Spec
 from lrtrain.testing.failure import NotApplicable, fail, require
 from lrtrain.testing.subject import LENGTHS, Subject
 

@@ -16,15 +16,15 @@ import numpy as np
 import pytest
 
 import lrtrain
-from lrtrain.comparing import compare_plan
+from lrtrain.comparison.conduct import compare_plan
 from lrtrain.comparison.merging import merge
 from lrtrain.comparison.plan import Effort, Plan, labelled
-from lrtrain.config import TrainConfig
 from lrtrain.data import load_dataset
 from lrtrain.data.load import find_dataset
 from lrtrain.errors import RunDirError, UsageError
-from lrtrain.reporting import Begin, Silent
-from lrtrain.runs import find_runs
+from lrtrain.runs.config import TrainConfig
+from lrtrain.runs.reading import find_runs
+from lrtrain.training.reporter import Begin, Silent
 from tests.faults.conftest import Tally
 
 LINE = "linear(init_value=0.02, end_value=0, transition_begin=0)"

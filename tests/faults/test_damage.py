@@ -12,7 +12,7 @@ import pytest
 
 import lrtrain
 from lrtrain.errors import RunDirError
-from lrtrain.reporting import Begin, Silent
+from lrtrain.training.reporter import Begin, Silent
 from tests.faults.conftest import Tally
 from tests.faults.lab import SPEC, Lab, dice, how_many, same_run
 

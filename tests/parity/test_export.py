@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lrtrain.exporting.api import write
+from lrtrain.schedules.export.api import write
 from tests.schedule_examples import ALL, source_of
 
 STEPS = 235

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from lrtrain.picture import COLOURS
+from lrtrain.figures import COLOURS
 from lrtrain.report.curves import Curves
 from lrtrain.report.names import short_name
 from lrtrain.report.numbers import Differences, Tuning
@@ -18,7 +18,7 @@ from lrtrain.report.page.content import Chart
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from lrtrain.comparison.analysis import Record
+    from lrtrain.comparison.evidence import Record
 
 Trace: TypeAlias = dict[str, Any]
 # The number decides colour and line style: a schedule without curves has one too.

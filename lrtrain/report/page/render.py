@@ -11,7 +11,7 @@ from typing import Any
 
 from lrtrain.errors import UsageError
 from lrtrain.report.page.content import Cell, Chart, Page, Schedule, Table
-from lrtrain.run_record import finite
+from lrtrain.runs.record import finite
 
 
 def render(page: Page) -> str:

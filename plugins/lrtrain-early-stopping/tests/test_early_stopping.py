@@ -4,7 +4,7 @@ import pytest
 from lrtrain_early_stopping import EarlyStopping
 
 import lrtrain
-from lrtrain.plugins import activate
+from lrtrain.plugins.loading import activate
 from lrtrain.testing import PluginSuite
 
 

@@ -10,8 +10,8 @@ import pytest
 from lrtrain_join import _joined
 
 import lrtrain
-from lrtrain.plugins import activate
-from lrtrain.schedules import build_table, make_context
+from lrtrain.plugins.loading import activate
+from lrtrain.schedules.table import build_table, make_context
 from lrtrain.testing import SchedulePluginSuite
 
 PARTS = '''

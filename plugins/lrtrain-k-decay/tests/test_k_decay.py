@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import lrtrain
-from lrtrain.plugins import activate
-from lrtrain.schedules import build_table, make_context
+from lrtrain.plugins.loading import activate
+from lrtrain.schedules.table import build_table, make_context
 from lrtrain.testing import SchedulePluginSuite
 
 STEPS = (0, 5, 10, 25, 50, 79, 80, 81, 90, 99)

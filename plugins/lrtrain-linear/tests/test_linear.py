@@ -6,8 +6,8 @@ import optax
 import pytest
 
 import lrtrain
-from lrtrain.plugins import activate
-from lrtrain.schedules import build_table, make_context
+from lrtrain.plugins.loading import activate
+from lrtrain.schedules.table import build_table, make_context
 from lrtrain.testing import SchedulePluginSuite
 
 

@@ -9,8 +9,8 @@ from mlflow import MlflowClient
 
 import lrtrain
 from lrtrain.errors import TrainingError
-from lrtrain.hooks import Observers
-from lrtrain.plugins import activate
+from lrtrain.plugins.loading import activate
+from lrtrain.plugins.observers import Observers
 from lrtrain.testing import PluginSuite
 
 

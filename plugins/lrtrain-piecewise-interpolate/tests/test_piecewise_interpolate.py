@@ -6,8 +6,8 @@ import optax
 import pytest
 
 import lrtrain
-from lrtrain.plugins import activate
-from lrtrain.schedules import build_table, make_context
+from lrtrain.plugins.loading import activate
+from lrtrain.schedules.table import build_table, make_context
 from lrtrain.testing import SchedulePluginSuite
 
 SCALES = [{50: 0.5}, {1: 0.1, 2: 10}, {10: 0.5, 20: 3, 99: 0.5}, {40: 0.5, 500: 0.1}]

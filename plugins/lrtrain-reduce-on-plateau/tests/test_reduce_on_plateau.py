@@ -5,7 +5,7 @@ import pytest
 from lrtrain_reduce_on_plateau import ReduceOnPlateau
 
 import lrtrain
-from lrtrain.plugins import activate
+from lrtrain.plugins.loading import activate
 from lrtrain.testing import PluginSuite
 
 

@@ -8,8 +8,8 @@ from lrtrain_tensorboard import TensorBoard
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import lrtrain
-from lrtrain.hooks import Observers
-from lrtrain.plugins import activate
+from lrtrain.plugins.loading import activate
+from lrtrain.plugins.observers import Observers
 from lrtrain.testing import PluginSuite
 
 

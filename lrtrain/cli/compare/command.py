@@ -1,0 +1,254 @@
+"""``lrtrain compare``: which schedule is better, and how sure that is."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lrtrain.cli.options import as_distributed, distributed_options, json_option, plugin_option
+from lrtrain.engine.optimizers import OPTIMIZERS
+from lrtrain.runs.config import LOSS_REDUCTIONS, TrainConfig
+
+if TYPE_CHECKING:
+    from lrtrain.comparison.plan import Effort, Plan
+
+_DEFAULT = TrainConfig()
+_DIRECTORY = click.Path(file_okay=False, path_type=Path)
+_BUDGETS = ("quick", "standard", "thorough")
+_SORTS = ("given", "accuracy", "loss", "seconds")
+# Of these, none goes with a plan that is read from a file or found in a directory.
+_OF_THE_PLAN = (
+    "plugins",
+    "all_plugins",
+    "budget",
+    "lr_scales",
+    "tuning_seeds",
+    "seeds",
+    "holdout",
+    "baseline",
+    "all_pairs",
+)
+# Nor do these change what is compared.
+_OF_THE_OUTPUT = {"sort", "quiet", "as_json", "distributed", "coordinator", "num_processes", "process_id"}
+
+
+def _numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[float, ...] | None:
+    if value is None:
+        return None
+    try:
+        return tuple(float(part) for part in value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is refused: expected numbers with commas between, as 0.5,1,2") from None
+
+
+@click.command("compare", short_help="Train several schedules under equal conditions and say which is better.")
+@plugin_option()
+@click.option("--all-plugins", is_flag=True, help="Every installed schedule that needs no options.")
+@click.option("--preset", metavar="NAME", help="A comparison that comes with lrtrain: tutorial.")
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.toml",
+    help="A comparison in a file, in the format of the presets.",
+)
+@click.option("--show-preset", metavar="NAME", help="Print a preset, to be copied and changed, and train nothing.")
+@click.option(
+    "--budget",
+    type=click.Choice(_BUDGETS),
+    default="standard",
+    show_default=True,
+    help="How much evidence: sets scales, seeds and epochs.",
+)
+@click.option(
+    "--lr-scales",
+    metavar="NUMBERS",
+    callback=_numbers,
+    help="Factors on the learning rate that each schedule is tuned over.",
+)
+@click.option("--tuning-seeds", type=int, metavar="N", help="Runs at each scale.")
+@click.option("--seeds", type=int, metavar="N", help="Fresh runs of each schedule at its best scale.")
+@click.option("--holdout", type=int, metavar="N", help="Training images held out for validation. [default: 5000]")
+@click.option("--baseline", metavar="LABEL", help="What the others are measured against. [default: best of the tuning]")
+@click.option("--all-pairs", is_flag=True, help="Compare every schedule with every other.")
+@click.option("--epochs", type=int, help="Passes over the training set. [default: as the budget says]")
+@click.option("--batch-size", type=int, default=_DEFAULT.batch_size, show_default=True, help="Examples in a step.")
+@click.option(
+    "--optimizer", type=click.Choice(OPTIMIZERS), default=_DEFAULT.optimizer, show_default=True, help="The optimizer."
+)
+@click.option(
+    "--loss-reduction",
+    type=click.Choice(LOSS_REDUCTIONS),
+    default=_DEFAULT.loss_reduction,
+    show_default=True,
+    help="Gradient of the sum or the mean of a batch's losses.",
+)
+@click.option("--seed", type=int, default=_DEFAULT.seed, show_default=True, help="The first seed.")
+@click.option("--dataset", metavar="NAME", default=_DEFAULT.dataset, show_default=True, help="The data set.")
+@click.option("--data-dir", type=_DIRECTORY, metavar="DIR", help="Where data sets are prepared.")
+@click.option("--train-size", type=int, metavar="N", help="Train on N examples, drawn by the seed.")
+@click.option("--no-shuffle", is_flag=True, help="Go through the data in file order in every epoch.")
+@click.option("--model", metavar="MODULE:CLASS", help="A Flax module that maps images to logits.")
+@click.option("--devices", type=int, metavar="N", help="Number of devices; on CPU a core is a device.")
+@click.option("--micro-batch", type=int, metavar="N", help="Most examples that a device takes at once.")
+@click.option("--run-dir", type=_DIRECTORY, metavar="DIR", help="Where to write; new or empty. [default: runs/...]")
+@click.option("--resume", is_flag=True, help="Continue the comparison in --run-dir; runs that are done stay.")
+@click.option("--merge", type=_DIRECTORY, metavar="DIR", multiple=True, help="Put comparisons together. Repeatable.")
+@distributed_options()
+@click.option("--sort", type=click.Choice(_SORTS), default="given", show_default=True, help="Order of the table.")
+@click.option("--quiet", "-q", is_flag=True, help="Print nothing but the table.")
+@json_option()
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    show_preset: str | None,
+    run_dir: Path | None,
+    resume: bool,
+    merge: tuple[Path, ...],
+    distributed: bool,
+    coordinator: str | None,
+    num_processes: int | None,
+    process_id: int | None,
+    sort: str,
+    quiet: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Train several schedules under equal conditions and say what the evidence supports.
+
+    Each schedule is tuned over the same learning-rate scales on held-out data, and then measured on seeds that the
+    tuning has not seen, the same for all. A comparison that is interrupted is continued with --resume.
+
+    \b
+    Examples:
+      lrtrain compare --budget quick --plugin constant --plugin sgdr --plugin wsd --train-size 6000
+      lrtrain compare --preset tutorial
+      lrtrain compare --plugin 'wsd(decay_steps=20%)' --plugin 'wsd(decay_steps=40%)' --seeds 16
+      lrtrain compare --resume --run-dir runs/compare-20260101-120000
+    """
+    if show_preset is not None:
+        from lrtrain.comparison.plan_file import preset_text, read_preset
+
+        read_preset(show_preset)
+        click.echo(preset_text(show_preset), nl=False)
+        return
+    joined = as_distributed(distributed, coordinator, num_processes, process_id)
+    from lrtrain.cli.compare.progress import reporting, show
+    from lrtrain.cli.ending import LastWords
+    from lrtrain.comparison.conduct import compare_plan
+    from lrtrain.comparison.extras import check_extras
+    from lrtrain.comparison.merging import merge as merge_comparisons
+    from lrtrain.engine.processes import how_to_go_on, is_main, refusals_told
+
+    given = _given(ctx) - _OF_THE_OUTPUT
+    with refusals_told(joined):
+        check_extras()
+        plan = None if resume or merge else _plan(given, options)
+        if resume or merge:
+            _refuse(given, "with --resume" if resume else "with --merge", resume, merge)
+        if merge and joined is not None:
+            raise click.UsageError(
+                "--merge cannot be given with --distributed: merge first, then --resume what was made"
+            )
+    if merge:
+        run_dir, resume = merge_comparisons(merge, run_dir).path, True
+    with reporting(quiet=quiet or as_json) as reporter:
+        if joined is not None:
+            LastWords.say = how_to_go_on
+        comparison = compare_plan(plan, directory=run_dir, resume=resume, reporter=reporter, distributed=joined)
+    if is_main():
+        show(comparison, sort=sort, as_json=as_json)
+
+
+def _given(ctx: click.Context) -> set[str]:
+    """Returns the names of the options that stand on the command line."""
+    default = click.core.ParameterSource.DEFAULT
+    return {name for name in ctx.params if ctx.get_parameter_source(name) is not default}
+
+
+def _refuse(given: set[str], where: str, resume: bool, merge: Sequence[Path]) -> None:
+    if resume and merge:
+        raise click.UsageError("--resume and --merge exclude each other: merge first, then resume what was made")
+    others = sorted(given - {"run_dir", "resume", "merge"})
+    if others:
+        raise click.UsageError(f"--{others[0].replace('_', '-')} cannot be given {where}: the plan is in the directory")
+
+
+def _plan(given: set[str], options: dict[str, Any]) -> Plan:
+    """Returns the plan that the command line asks for."""
+    from lrtrain.comparison.plan_file import read_plan, read_preset
+
+    sources = [name for name in ("preset", "config_file") if options[name] is not None]
+    if len(sources) == 2:
+        raise click.UsageError("--preset and --config exclude each other: name one of them")
+    if not sources:
+        return _own_plan(given, options)
+    clash = sorted(given & set(_OF_THE_PLAN))
+    if clash:
+        option = clash[0].replace("_", "-").replace("plugins", "plugin") if clash[0] == "plugins" else clash[0]
+        raise click.UsageError(f"--{option.replace('_', '-')} cannot be given with a preset or file, which says it")
+    plan = read_preset(options["preset"]) if options["preset"] else read_plan(options["config_file"])
+    changed = _train_options(given, options)
+    train = dataclasses.replace(plan.train, **changed)
+    return dataclasses.replace(plan, train=train, effort=dataclasses.replace(plan.effort, epochs=train.epochs))
+
+
+def _own_plan(given: set[str], options: dict[str, Any]) -> Plan:
+    from lrtrain.comparison.plan import HOLDOUT, Plan, labelled
+    from lrtrain.plugins.loading import activate
+
+    specs: list[Any] = [*options["plugins"], *(_all_plugins() if options["all_plugins"] else [])]
+    if not specs:
+        raise click.UsageError(
+            "nothing to compare was named: add --plugin SPEC twice or more, --all-plugins, or --preset tutorial"
+        )
+    for spec in options["plugins"]:
+        activate([spec]).schedule_plugin()
+    effort = _effort(options)
+    train = TrainConfig(**{**_train_options(given, options), "epochs": effort.epochs})
+    holdout = HOLDOUT if options["holdout"] is None else options["holdout"]
+    plan = Plan(labelled(specs), train, "fair", effort, holdout, options["baseline"], options["all_pairs"])
+    plan.check()
+    return plan
+
+
+def _effort(options: dict[str, Any]) -> Effort:
+    from lrtrain.comparison.plan import effort_of
+
+    names = {"lr_scales": "scales", "tuning_seeds": "tuning_seeds", "seeds": "seeds", "epochs": "epochs"}
+    return effort_of(options["budget"], **{field: options[name] for name, field in names.items()})
+
+
+def _train_options(given: set[str], options: dict[str, Any]) -> dict[str, Any]:
+    fields = {field.name for field in dataclasses.fields(TrainConfig)}
+    chosen = {name: options[name] for name in given & fields}
+    return {**chosen, "shuffle": False} if "no_shuffle" in given else chosen
+
+
+def _all_plugins() -> list[str]:
+    """Returns the installed schedules that need no options, broken ones included: they become rows that say so."""
+    from lrtrain.errors import LrtrainError
+    from lrtrain.plugins.discovery import find_plugins
+    from lrtrain.plugins.loading import hooks_of, load_class
+    from lrtrain.plugins.options import make
+
+    names = []
+    for entry in find_plugins():
+        try:
+            loaded = load_class(entry)
+        except LrtrainError:
+            names.append(entry.name)
+            continue
+        if "build_schedule" not in hooks_of(loaded):
+            continue
+        try:
+            make(loaded, entry.name, {})
+        except LrtrainError:
+            continue
+        names.append(entry.name)
+    return names

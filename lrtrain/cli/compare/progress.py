@@ -1,0 +1,305 @@
+"""What the command line shows of a comparison: what it will cost, each run as it ends, and the closing table."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lrtrain.cli.ending import LastWords
+from lrtrain.cli.progress import FRAMES_PER_SECOND
+from lrtrain.cli.streams import results_kept
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from lrtrain.comparison.evidence import Evidence, Record
+    from lrtrain.comparison.plan import Plan
+    from lrtrain.comparison.protocol import Tuned
+    from lrtrain.comparison.reporter import Forecast
+    from lrtrain.comparison.result import Comparison
+    from lrtrain.comparison.store import Store
+    from lrtrain.comparison.trial import Outcome
+
+
+@contextmanager
+def reporting(*, quiet: bool) -> Iterator[Any]:
+    """Returns the reporter that suits where the output goes; says how to go on when the user interrupts."""
+    reporter: InLines = Quiet() if quiet else InLines()
+    LastWords.say = lambda: _how_to_go_on(reporter.directory)
+    if not quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        with _bar() as bar:
+            reporter = OnTerminal(bar)
+            yield reporter
+    else:
+        yield reporter
+
+
+def _how_to_go_on(directory: Path | None) -> str:
+    return f"lrtrain compare --resume --run-dir {_short(directory)} continues it" if directory else "nothing is kept"
+
+
+class InLines:
+    """Plain lines, one for each run, for files and pipes."""
+
+    def __init__(self) -> None:
+        self.directory: Path | None = None
+
+    def say(self, text: str) -> None:
+        """Prints a line."""
+        click.echo(text, err=True)
+
+    def phase(self, text: str) -> None:
+        """Says that something that takes a while begins."""
+        self.say(f"{text} ...")
+
+    def planned(self, plan: Plan, forecast: Forecast) -> None:
+        """Says what is about to be trained, and what it can hope to find."""
+        self.directory = forecast.directory
+        for line in forecast_lines(plan, forecast):
+            self.say(line)
+
+    def noted(self, text: str) -> None:
+        """Prints it."""
+        self.say(text)
+
+    def stepped(self, steps: int) -> None:
+        """Nothing: a line for each chunk would be too many."""
+
+    def finished(self, outcome: Outcome, done: int, total: int) -> None:
+        """Prints the line of a run."""
+        self.say(f"[{done}/{total}] {outcome_line(outcome)}")
+
+    def tuned(self, tuned: Mapping[str, Tuned], reference: str) -> None:
+        """Prints what the tuning has come to."""
+        for label, each in tuned.items():
+            self.say(f"{label}: {_tuned_words(each)}")
+        self.say(f"measured against: {reference}")
+
+
+class Quiet(InLines):
+    """Nothing at all."""
+
+    def say(self, text: str) -> None:
+        """Prints nothing."""
+
+
+class OnTerminal(InLines):
+    """A bar over all runs, and a line above it for each."""
+
+    def __init__(self, bar: Progress) -> None:
+        super().__init__()
+        self._bar = bar
+        self._task: TaskID = bar.add_task("starting", total=None)
+        self._steps = 0.0
+
+    def say(self, text: str) -> None:
+        """Prints a line above the bar."""
+        self._bar.console.print(text, markup=False, highlight=False)
+
+    def phase(self, text: str) -> None:
+        """Shows it beside the bar."""
+        self._bar.update(self._task, description=text)
+
+    def planned(self, plan: Plan, forecast: Forecast) -> None:
+        """Says what is about to be trained."""
+        super().planned(plan, forecast)
+        total = forecast.tuning + forecast.measuring
+        self._bar.update(self._task, description="training", total=total, completed=forecast.done)
+
+    def finished(self, outcome: Outcome, done: int, total: int) -> None:
+        """Prints the line of a run, and moves the bar."""
+        super().finished(outcome, done, total)
+        self._bar.update(self._task, completed=done, total=total)
+
+
+def _bar() -> Progress:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("runs"))
+    return Progress(
+        *columns,
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        refresh_per_second=FRAMES_PER_SECOND,
+    )
+
+
+def forecast_lines(plan: Plan, forecast: Forecast) -> Iterator[str]:
+    """Says how many runs there are, how long they take, and what they can show."""
+    runs = forecast.tuning + forecast.measuring
+    kinds = f" ({forecast.tuning} to tune, {forecast.measuring} to measure)" if forecast.tuning else ""
+    done = f", {forecast.done} of them done" if forecast.done else ""
+    yield (
+        f"{len(plan.rows)} schedules, {runs} runs{kinds}{done}, {forecast.width} at once: about "
+        f"{duration(forecast.seconds)}, in {_short(forecast.directory)}"
+    )
+    if plan.protocol == "as-is":
+        yield (
+            "each schedule is trained once, and the test set is its validation set: this repeats a listing and is no "
+            "basis for choosing a schedule (without --preset, schedules are tuned and measured on held-out data)"
+        )
+        return
+    yield from _power_lines(plan)
+
+
+# Between the seeds of the default network on Fashion-MNIST; an assumption until the comparison has measured its own.
+_SPREAD = 0.002
+
+
+def _power_lines(plan: Plan) -> Iterator[str]:
+    from lrtrain.comparison.statistics import detectable_difference, seeds_needed, smallest_p
+
+    seeds, family = plan.effort.seeds, plan.family
+    if seeds < seeds_needed(family):
+        yield (
+            f"{seeds} seeds cannot tell any of {family} pairs apart (the smallest p they can give is "
+            f"{smallest_p(seeds, family):.2g}): --seeds {seeds_needed(family)} could"
+        )
+    points = 100 * detectable_difference(_SPREAD, seeds)
+    yield (
+        f"for a spread of {100 * _SPREAD:g} points between seeds, {seeds} seeds find a difference of about "
+        f"{points:.2f} points of accuracy"
+    )
+
+
+def outcome_line(outcome: Outcome) -> str:
+    """Says what has come of a run."""
+    trial = outcome.trial
+    where = f"{trial.label}  scale {trial.scale:g}  seed {trial.seed}"
+    if outcome.validation_accuracy is None:
+        return f"{where}  {outcome.state}: {outcome.reason}"
+    ended = f"  ({outcome.state}: {outcome.reason})" if outcome.state != "finished" else ""
+    return (
+        f"{where}  accuracy {outcome.validation_accuracy:.4f}  loss {outcome.validation_loss:.4f}  "
+        f"{outcome.seconds:.1f} s{ended}"
+    )
+
+
+def _tuned_words(tuned: Tuned) -> str:
+    if tuned.hopeless:
+        return "every scale diverged or failed"
+    extended = f", its grid extended {tuned.extended} time(s)" if tuned.extended else ""
+    edge = ", still the last of its grid" if tuned.on_edge else ""
+    return f"best scale {tuned.best:g} of {len(tuned.losses)}{extended}{edge}"
+
+
+def show(comparison: Comparison, *, sort: str, as_json: bool) -> None:
+    """Prints the closing table and the verdict, or all of it as JSON."""
+    from lrtrain.comparing import write_results
+
+    store = write_results(comparison)
+    with results_kept(f"the comparison is complete, and its report is {_short(store.report)}"):
+        _print(comparison, store, sort=sort, as_json=as_json)
+
+
+def _print(comparison: Comparison, store: Store, *, sort: str, as_json: bool) -> None:
+    from lrtrain.comparison.evidence import verdict
+
+    evidence = comparison.evidence
+    if as_json:
+        click.echo(
+            json.dumps({"directory": str(store.path), "report": str(store.report), **evidence.to_json()}, indent=2)
+        )
+        return
+    fair = comparison.plan.protocol == "fair"
+    header, cells = (_FAIR, _fair_cells) if fair else (_AS_IS, _cells)
+    _print_table(header, [cells(record, evidence) for record in _sorted(evidence.records, sort)])
+    for sentence in verdict(evidence):
+        click.echo(sentence)
+    click.echo(f"report: {_short(store.report)}")
+    click.echo(f"pictures: {_short(store.pictures)}")
+    click.echo(f"every run, and its configuration: {_short(store.path)}")
+
+
+_AS_IS = ("schedule", "accuracy", "loss", "first lr", "peak lr", "last lr", "seconds")
+_FAIR = (
+    "schedule", "n", "accuracy", "95% interval", "median", "sd", "loss", "scale", "good scales", "peak lr", "diverged",
+    "seconds", "against the reference",
+)  # fmt: skip
+
+
+def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(len(row[n]) for row in [header, *rows]) for n in range(len(header))]
+    for row in [header, *rows]:
+        cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=False)]
+        cells[0] = row[0].ljust(widths[0])
+        click.echo("  ".join([*cells, *row[len(header) :]]).rstrip())
+
+
+def _sorted(records: Sequence[Record], sort: str) -> list[Record]:
+    keys: dict[str, Callable[[Record], float]] = {
+        "accuracy": lambda record: -record.accuracy.mean if record.problem is None else 1.0,
+        "loss": lambda record: record.loss.mean if record.problem is None else float("inf"),
+        "seconds": lambda record: record.seconds,
+    }
+    return sorted(records, key=keys[sort]) if sort in keys else list(records)
+
+
+def _cells(record: Record, evidence: Evidence) -> list[str]:
+    rates = ["-"] * 3 if record.rates is None else [f"{rate:.3g}" for rate in record.rates]
+    seconds = f"{record.seconds:.1f}"
+    if record.problem is not None:
+        return [record.label, "-", "-", *rates, seconds, f"({record.problem})"]
+    return [record.label, f"{record.accuracy.mean:.4f}", f"{record.loss.mean:.4f}", *rates, seconds]
+
+
+def _fair_cells(record: Record, evidence: Evidence) -> list[str]:
+    accuracy = record.accuracy
+    if record.problem is not None:
+        return [record.label, str(accuracy.n), *["-"] * 8, str(accuracy.diverged), f"{record.seconds:.1f}",
+                record.problem]  # fmt: skip
+    edge = " (edge)" if record.on_edge else ""
+    return [
+        record.label,
+        str(accuracy.n),
+        f"{accuracy.mean:.4f}",
+        f"{accuracy.low:.4f} to {accuracy.high:.4f}",
+        f"{accuracy.median:.4f}",
+        f"{accuracy.standard_deviation:.4f}",
+        f"{record.loss.mean:.4f}",
+        f"{record.scale:g}{edge}",
+        f"{min(record.basin):g} to {max(record.basin):g}" if record.basin else "-",
+        "-" if record.rates is None else f"{record.rates[1]:.3g}",
+        str(accuracy.diverged),
+        f"{record.seconds:.1f}",
+        _against(record, evidence),
+    ]
+
+
+def _against(record: Record, evidence: Evidence) -> str:
+    if record.label == evidence.reference:
+        return "the reference"
+    pairs = [pair for pair in evidence.differences if {pair.first, pair.second} == {record.label, evidence.reference}]
+    if not pairs:
+        return "-"
+    sign = 1 if pairs[0].first == record.label else -1
+    words = {"tie": "tie", "better": "better" if sign == 1 else "worse", "worse": "worse" if sign == 1 else "better"}
+    return f"{words[pairs[0].verdict]} ({100 * sign * pairs[0].mean:+.2f} points, p {pairs[0].p_adjusted:.2g})"
+
+
+def duration(seconds: float) -> str:
+    """Returns a time in words, such as ``12 min``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _short(path: Path) -> str:
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)

@@ -1,0 +1,179 @@
+"""``lrtrain plugins``: what is installed, and what one plugin is."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import shlex
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lrtrain.cli.options import complete_plugin, json_option
+from lrtrain.cli.plugins.check import check
+from lrtrain.cli.plugins.install import install, uninstall
+from lrtrain.cli.plugins.new import new
+from lrtrain.cli.terminal import printable
+from lrtrain.errors import LrtrainError
+from lrtrain.plugins.discovery import Entry, duplicates, find_plugin, find_plugins
+from lrtrain.plugins.spec import format_name
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_STEPS, _STEPS_PER_EPOCH = 2350, 235
+
+
+@click.group("plugins", short_help="List, show, make, install and uninstall plugins.", invoke_without_command=True)
+@click.pass_context
+def command(ctx: click.Context) -> None:
+    """List the installed plugins, show what one does and takes, make one, install and uninstall them."""
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(list_plugins, load=False, as_json=False)
+
+
+command.add_command(check)
+command.add_command(new)
+command.add_command(install)
+command.add_command(uninstall)
+
+
+@command.command("list", short_help="List the installed plugins.")
+@click.option("--load", is_flag=True, help="Import each plugin, and show its hooks, or what is wrong and the cure.")
+@json_option()
+def list_plugins(load: bool, as_json: bool) -> None:
+    """List the installed plugins with the packages that bring them.
+
+    Nothing is imported, so a broken plugin does no harm; --load imports each one.
+    """
+    entries = find_plugins()
+    twice = duplicates(entries)
+    rows = [_row(entry, twice) | (_loaded(entry, entries) if load else {}) for entry in entries]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    if not rows:
+        click.echo("no plugin is installed: pip install 'lrtrain[all]' brings those of lrtrain")
+        return
+    columns = (
+        ["name", "distribution", "version", "hooks", "summary"]
+        if load
+        else ["name", "distribution", "version", "summary"]
+    )
+    click.echo(_table(columns, [[_cell(row, column) for column in columns] for row in rows]))
+
+
+@command.command("show", short_help="Show one plugin: what it does, its options, its curve.")
+@click.argument("name", shell_complete=complete_plugin)
+@json_option()
+def show(name: str, as_json: bool) -> None:
+    """Show the documentation of plugin NAME, its options, an example, and its curve over a run of ten epochs."""
+    from lrtrain.plugins.loading import hooks_of, load_class
+    from lrtrain.plugins.options import options_of
+
+    entry = find_plugin(name)
+    plugin = load_class(entry)
+    hooks, options = hooks_of(plugin), [vars(option) for option in options_of(plugin)]
+    documentation = _documentation(plugin)
+    example = _example(entry, options)
+    curve, no_curve = _curve(entry) if "build_schedule" in hooks else (None, "it builds no schedule")
+    if as_json:
+        shown = {
+            **_identity(entry),
+            "hooks": hooks,
+            "documentation": documentation,
+            "options": options,
+            "example": example,
+        }
+        shown["curve"] = None if curve is None else {"steps": _STEPS, "learning_rates": [float(str(x)) for x in curve]}
+        shown["no_curve"] = no_curve
+        click.echo(json.dumps(shown, indent=2))
+        return
+    click.echo(
+        f"{click.style(printable(entry.name), bold=True)}  ({printable(entry.origin())}; hooks: {', '.join(hooks)})\n\n"
+        + "\n".join(map(printable, documentation.splitlines()))
+        + "\n"
+    )
+    if options:
+        rows = [[each["name"], each["type"], each["default"] or "(required)", each["doc"]] for each in options]
+        click.echo(_table(["option", "type", "default", "meaning"], rows) + "\n")
+    click.echo(f"Example\n  {printable(example)}\n")
+    if curve is not None:
+        from lrtrain.cli.terminal import draw
+
+        click.echo(f"Learning rate over 10 epochs of {_STEPS_PER_EPOCH} steps, with the defaults")
+        click.echo(draw({printable(entry.name): curve}))
+    elif "build_schedule" in hooks:
+        click.echo(f"No curve with the defaults: {printable(str(no_curve))}")
+
+
+def _identity(entry: Entry) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "distribution": entry.distribution,
+        "version": entry.version,
+        "summary": entry.summary,
+    }
+
+
+def _row(entry: Entry, twice: Collection[str]) -> dict[str, Any]:
+    return {**_identity(entry), "duplicate": entry.name in twice}
+
+
+def _loaded(entry: Entry, installed: Sequence[Entry]) -> dict[str, Any]:
+    """Returns what is known of a plugin once it has been imported."""
+    from lrtrain.plugins.loading import hooks_of, load_class
+    from lrtrain.plugins.problems import problems_of
+
+    problems = [vars(problem) for problem in problems_of(entry, installed)]
+    error = next((each["text"] for each in problems if each["kind"] == "broken"), None)
+    hooks = list(hooks_of(load_class(entry))) if error is None else []
+    return {"hooks": hooks, "error": error, "problems": problems}
+
+
+def _cell(row: dict[str, Any], column: str) -> str:
+    problems = row.get("problems", [])
+    if column == "hooks" and problems:
+        return f"({problems[0]['kind']})"
+    if column == "summary" and problems:
+        return "; ".join(f"{each['text']}: {each['cure']}" for each in problems)
+    mark = " (duplicate)" if column == "name" and row["duplicate"] else ""
+    return ", ".join(row["hooks"]) if column == "hooks" else str(row[column]) + mark
+
+
+def _documentation(plugin: type) -> str:
+    """Returns the docstring; not the signature that a dataclass without one has in its place."""
+    text = inspect.getdoc(plugin) or ""
+    return "(no documentation)" if not text or text.startswith(f"{plugin.__name__}(") else text
+
+
+def _example(entry: Entry, options: Sequence[dict[str, Any]]) -> str:
+    """Returns a command: with the options that must be given, or else with the first that has a default."""
+    given = [f"{each['name']}=..." for each in options if each["default"] is None]
+    given = given or [f"{each['name']}={each['default']}" for each in options if each["default"] != "none"][:1]
+    name = format_name(entry.reference)
+    spec = f"{name}({', '.join(given)})" if given else name
+    return f"lrtrain --plugin {shlex.quote(spec)} --epochs 3"
+
+
+def _curve(entry: Entry) -> tuple[NDArray[np.float32] | None, str | None]:
+    """Returns the learning rates with the defaults, or why there are none."""
+    from lrtrain.plugins.loading import activate
+    from lrtrain.schedules.table import build_table, make_context
+
+    try:
+        return build_table(activate([entry.reference]), make_context(_STEPS, _STEPS_PER_EPOCH)).values, None
+    except LrtrainError as error:
+        return None, str(error)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Returns rows in columns; the last column takes what it needs."""
+    lines = [[printable(cell) for cell in row] for row in [header, *rows]]
+    widths = [max(len(line[index]) for line in lines) for index in range(len(header) - 1)]
+    texts = [
+        "  ".join([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[-1]]) for line in lines
+    ]
+    return "\n".join([click.style(texts[0], bold=True), *texts[1:]])

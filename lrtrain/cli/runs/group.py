@@ -1,0 +1,238 @@
+"""``lrtrain runs``: what has been trained, what came of it, and what is no longer needed."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from lrtrain.cli.options import complete_plugin, json_option
+from lrtrain.cli.streams import results_kept
+from lrtrain.cli.terminal import printable
+from lrtrain.errors import UsageError
+from lrtrain.runs.record import Run, finite
+
+F = TypeVar("F", bound=Callable[..., Any])
+_DIRECTORY = Path("runs")
+# The best, the longest and the largest first; names and beginnings in their own order.
+_SORTS: dict[str, Callable[[Run], Any]] = {
+    "started": lambda run: run.head.started.timestamp() if run.head and run.head.started else math.inf,
+    "name": lambda run: run.name,
+    "plugin": lambda run: str(run.head.schedule) if run.head else "~",
+    "state": lambda run: run.state,
+    "epochs": lambda run: -len(run.epochs),
+    "accuracy": lambda run: -run.last.accuracy if run.last else math.inf,
+    "loss": lambda run: run.last.loss if run.last and not math.isnan(run.last.loss) else math.inf,
+    "peak-lr": lambda run: -(run.peak_learning_rate or 0),
+    "time": lambda run: -run.seconds,
+    "size": lambda run: -run.size,
+}
+
+
+def directory_option() -> Callable[[F], F]:
+    """Returns the option ``--dir``."""
+    return click.option(
+        "--dir",
+        "directory",
+        type=click.Path(file_okay=False, path_type=Path),
+        default=_DIRECTORY,
+        show_default=True,
+        metavar="DIR",
+        help="Where the runs are.",
+    )
+
+
+def _complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from lrtrain.runs.reading import run_paths
+
+    names = sorted(run_paths(Path(ctx.params.get("directory") or _DIRECTORY)))
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+class _Group(click.Group):
+    """Takes ``list`` when no command is named."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        names_none = not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names)
+        if names_none and not ctx.resilient_parsing:
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group("runs", cls=_Group, short_help="List, show, compare and remove runs.")
+def command() -> None:
+    """List the runs that are on disk, show or compare some, or remove what is no longer needed.
+
+    `lrtrain runs` is short for `lrtrain runs list`. A run is named by its path, by its name under --dir, or by the
+    beginning of that name.
+    """
+
+
+@command.command("list", short_help="List the runs with what came of them.")
+@directory_option()
+@click.option("--plugin", metavar="NAME", shell_complete=complete_plugin, help="Only runs that a plugin takes part in.")
+@click.option(
+    "--sort", type=click.Choice(list(_SORTS)), default="started", show_default=True, help="Order of the runs."
+)
+@json_option()
+def list_runs(directory: Path, plugin: str | None, sort: str, as_json: bool) -> None:
+    """List the runs in --dir, those of comparisons included, with what came of them.
+
+    Accuracy and loss are those after the last epoch, on the test set, or (val) on the images that a comparison holds
+    out; peak lr is the highest learning rate applied; time is that of training and evaluation.
+    """
+    from lrtrain.runs.reading import find_runs
+
+    if not directory.is_dir() and directory != _DIRECTORY:
+        raise UsageError(f"--dir {directory} is not there: give a directory with runs")
+    runs = sorted(find_runs(directory), key=_SORTS[sort])
+    chosen = [run for run in runs if plugin is None or _takes_part(plugin, run)]
+    if as_json:
+        _print_json([run.to_json() for run in chosen])
+    elif chosen:
+        from lrtrain.cli.runs.views import show_list
+
+        show_list(chosen)
+    else:
+        click.echo(_nothing(directory, plugin, runs))
+
+
+@command.command("show", short_help="Show one run: configuration, epochs, how to train it again.")
+@click.argument("run", shell_complete=_complete_run)
+@directory_option()
+@json_option()
+def show(run: str, directory: Path, as_json: bool) -> None:
+    """Show the configuration of RUN, its epochs, and the command that trains it again."""
+    from lrtrain.runs.command import reproduce
+    from lrtrain.runs.differences import to_json
+    from lrtrain.runs.reading import pick_run
+
+    chosen = pick_run(run, directory)
+    if as_json:
+        recipe = reproduce(chosen)
+        again = {"command": shlex.join(recipe.words) or None, "no_command": recipe.obstacle}
+        _print_json({**to_json(chosen), **again})
+        return
+    from lrtrain.cli.runs.views import show_run
+
+    show_run(chosen)
+
+
+@command.command("compare", short_help="Compare runs: what differs, and what came of each.")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...", shell_complete=_complete_run)
+@directory_option()
+@click.option("--epochs", is_flag=True, help="Accuracy and loss after every epoch, too.")
+@json_option()
+def compare(runs: tuple[str, ...], directory: Path, epochs: bool, as_json: bool) -> None:
+    """Compare runs that are there: where their configurations differ, and their results side by side.
+
+    Which of two schedules is better, and how sure that is, takes more than one run of each: see `lrtrain compare`.
+    """
+    from lrtrain.runs.differences import differences, to_json, unequal_conditions
+
+    chosen = _chosen(runs, directory)
+    if len(chosen) < 2:
+        raise UsageError("one run is given, and a comparison needs two or more: name another")
+    names = _names(chosen)
+    if as_json:
+        found = {
+            "differences": {each.key: dict(zip(names, each.values, strict=True)) for each in differences(chosen)},
+            "notes": unequal_conditions(chosen, names),
+            "runs": {name: to_json(run) if epochs else run.to_json() for name, run in zip(names, chosen, strict=True)},
+        }
+        _print_json(found)
+        return
+    from lrtrain.cli.runs.views import show_comparison
+
+    show_comparison(chosen, names, epochs=epochs)
+
+
+@command.command("remove", short_help="Remove runs with all their own files.")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", shell_complete=_complete_run)
+@directory_option()
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+def remove(runs: tuple[str, ...], directory: Path, yes: bool) -> None:
+    """Remove runs with their checkpoints and all other files of their own, for good.
+
+    A directory is removed only if it is that of a run and no process is writing to it. What is in it and not known to
+    be the run's, such as what a plugin has written, is named and stays.
+    """
+    from lrtrain.cli.runs.views import size
+    from lrtrain.runs.removal import check_removable
+
+    chosen = _chosen(runs, directory)
+    for run in chosen:
+        check_removable(run.path)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError("nothing is removed: without a terminal to ask on, --yes has to be given")
+        for run in chosen:
+            click.echo(f"{printable(str(run.path))}  ({run.state}, {size(run.size)})")
+        if not click.confirm(f"Remove {_counted(len(chosen))} for good?"):
+            click.echo("nothing is removed")
+            sys.exit(1)
+    freed = sum(_remove(run.path) for run in chosen)
+    if len(chosen) > 1:
+        click.echo(f"{size(freed)} freed")
+
+
+def _remove(path: Path) -> int:
+    """Removes a run and says so; returns the bytes that are free."""
+    from lrtrain.cli.runs.views import size
+    from lrtrain.runs.removal import remove_run
+
+    removal = remove_run(path)
+    with results_kept(f"{path} is removed, and no run that is named after it"):
+        click.echo(f"removed {printable(str(path))}  ({size(removal.freed)})")
+        for each in removal.kept:
+            click.echo(f"kept {printable(str(each))}  (not known to be the run's own)")
+    return removal.freed
+
+
+def _print_json(values: Any) -> None:
+    click.echo(json.dumps(finite(values), indent=2))
+
+
+def _chosen(texts: Sequence[str], directory: Path) -> list[Run]:
+    from lrtrain.runs.reading import pick_run
+
+    runs = [pick_run(text, directory) for text in texts]
+    places = [run.path.resolve() for run in runs]
+    for place, run in zip(places, runs, strict=True):
+        if places.count(place) > 1:
+            raise UsageError(f"{run.path} is named twice: name it once")
+    return runs
+
+
+def _names(runs: Sequence[Run]) -> list[str]:
+    """Returns a name for each run that no other has."""
+    names = [run.name for run in runs]
+    return [str(run.path) if names.count(run.name) > 1 else run.name for run in runs]
+
+
+def _takes_part(plugin: str, run: Run) -> bool:
+    from lrtrain.plugins.spec import normal_name
+
+    return run.head is not None and normal_name(plugin) in {normal_name(spec.name) for spec in run.head.plugins}
+
+
+def _nothing(directory: Path, plugin: str | None, runs: Sequence[Run]) -> str:
+    from lrtrain.errors import nearest
+
+    if not runs:
+        return f"no run in {printable(str(directory))}: 'lrtrain --plugin sgdr' trains one"
+    used = sorted({spec.name for run in runs if run.head for spec in run.head.plugins})
+    return printable(
+        f"no run in {directory} has plugin '{plugin}'{nearest(str(plugin), used)}: they have {', '.join(used)}"
+    )
+
+
+def _counted(count: int) -> str:
+    return "this run" if count == 1 else f"these {count} runs"

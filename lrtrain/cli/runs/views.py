@@ -1,0 +1,170 @@
+"""What the command line shows of runs that are on disk."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from lrtrain.cli.tables import print_table
+from lrtrain.cli.terminal import printable
+from lrtrain.runs.command import reproduce
+from lrtrain.runs.differences import differences, settings, unequal_conditions
+from lrtrain.runs.record import Epoch, Run
+from lrtrain.plugins.spec import format_value, short
+
+_LIST = ("name", "plugin", "epochs", "accuracy", "loss", "peak lr", "state", "started", "time", "size")
+_DISPENSABLE = ("size", "peak lr", "plugin", "started", "time")
+_NUMBERS = ("epoch", "epochs", "accuracy", "loss", "train loss", "lr", "peak lr", "time", "size", "img/s")
+
+
+def show_list(runs: Sequence[Run]) -> None:
+    """Prints a line for each run."""
+    print_table(_LIST, [_row(run) for run in runs], _NUMBERS, dispensable=_DISPENSABLE)
+
+
+def show_run(run: Run) -> None:
+    """Prints all that is known of a run."""
+    state = run.state if run.reason is None else f"{run.state}: {run.reason}"
+    click.echo(f"{click.style(printable(run.name), bold=True)}  ({printable(state)})")
+    click.echo(
+        f"{printable(str(run.path))}  ({size(run.size)}, began {_started(run)}, trained {duration(run.seconds)})\n"
+    )
+    values = settings(run)
+    if values:
+        print_table(["setting", "value"], [[key, _text(value)] for key, value in values.items()])
+        click.echo()
+    if run.epochs:
+        header = ["epoch", "accuracy", "loss", "train loss", "lr", "time", "img/s"]
+        print_table(header, [_epoch_row(epoch) for epoch in run.epochs], _NUMBERS)
+        click.echo()
+    recipe = reproduce(run)
+    if recipe.obstacle is None:
+        click.echo(f"Train it again\n  {printable(shlex.join(recipe.words))}")
+    else:
+        click.echo(f"No one command trains it again: {printable(recipe.obstacle)}")
+
+
+def show_comparison(runs: Sequence[Run], names: Sequence[str], *, epochs: bool) -> None:
+    """Prints what differs between runs and what they came to, side by side."""
+    rows = [
+        [each.key, *("-" if value is None else format_value(value) for value in each.values)]
+        for each in differences(runs)
+    ]
+    if rows:
+        print_table(["differs", *names], rows)
+    else:
+        click.echo("their configurations are equal")
+    click.echo()
+    print_table(["result", *names], [[title, *map(cell, runs)] for title, cell in _RESULTS.items()], names)
+    if epochs:
+        click.echo()
+        _show_epochs(runs, names)
+    notes = unequal_conditions(runs, names)
+    if notes:
+        click.echo()
+    for note in notes:
+        click.echo(f"note: {printable(note)}")
+
+
+def duration(seconds: float) -> str:
+    """Returns a time in words, such as ``12 min 3 s``."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 1:
+        return f"{seconds:.1f} s"
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def size(count: int) -> str:
+    """Returns a number of bytes in words, such as ``1.8 MB``."""
+    value = float(count)
+    for unit in ("B", "kB", "MB"):
+        if value < 999.5:
+            return f"{value:.0f} B" if unit == "B" else f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:.3g} GB"
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else format_value(value)
+
+
+def _show_epochs(runs: Sequence[Run], names: Sequence[str]) -> None:
+    header = ["epoch", *(f"{what}, {name}" for name in names for what in ("accuracy", "loss"))]
+    longest = max(len(run.epochs) for run in runs)
+    done = [[*run.epochs, *[None] * (longest - len(run.epochs))] for run in runs]
+    rows = [
+        [str(number + 1), *(cell for each in done for cell in _measured(each[number]))] for number in range(longest)
+    ]
+    print_table(header, rows, header)
+
+
+def _row(run: Run) -> list[str]:
+    state = run.state if run.reason is None or run.state == "running" else f"{run.state}: {short(run.reason, 48)}"
+    plugin = short(str(run.head.schedule), 40) if run.head else "-"
+    last = run.last
+    return [
+        run.name,
+        plugin,
+        _epochs(run),
+        _accuracy(last),
+        _number(last.loss if last else None),
+        _rate(run.peak_learning_rate),
+        state,
+        _started(run),
+        duration(run.seconds),
+        size(run.size),
+    ]
+
+
+def _epoch_row(epoch: Epoch) -> list[str]:
+    return [
+        str(epoch.epoch + 1),
+        *_measured(epoch),
+        _number(epoch.train_loss),
+        _rate(epoch.learning_rate),
+        duration(epoch.seconds),
+        "-" if math.isnan(epoch.examples_per_second) else f"{epoch.examples_per_second:,.0f}",
+    ]
+
+
+def _measured(epoch: Epoch | None) -> list[str]:
+    return [_accuracy(epoch), _number(epoch.loss if epoch else None)]
+
+
+def _epochs(run: Run) -> str:
+    return f"{len(run.epochs)}/{run.head.train.epochs}" if run.head else str(len(run.epochs))
+
+
+def _accuracy(epoch: Epoch | None) -> str:
+    mark = " (val)" if epoch and epoch.measured_on == "validation" else ""
+    return _number(epoch.accuracy if epoch else None) + mark
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _rate(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"
+
+
+def _started(run: Run) -> str:
+    started: Any = run.head and run.head.started
+    return f"{started.astimezone():%Y-%m-%d %H:%M}" if started else "-"
+
+
+_RESULTS: dict[str, Callable[[Run], str]] = {
+    "state": lambda run: run.state,
+    "epochs": _epochs,
+    "accuracy": lambda run: _accuracy(run.last),
+    "best accuracy": lambda run: _accuracy(max(run.epochs, key=lambda epoch: epoch.accuracy, default=None)),
+    "loss": lambda run: _number(run.last.loss if run.last else None),
+    "train loss": lambda run: _number(run.last.train_loss if run.last else None),
+    "peak lr": lambda run: _rate(run.peak_learning_rate),
+    "time": lambda run: duration(run.seconds),
+    "size": lambda run: size(run.size),
+}

@@ -1,0 +1,194 @@
+"""Conducts a comparison: from its plan to trained runs, in a directory of its own and on all its processes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lrtrain.comparison import protocol
+from lrtrain.comparison.conditions import check_conditions, conditions
+from lrtrain.comparison.facts import facts_of_plan
+from lrtrain.comparison.holdout import load_data
+from lrtrain.comparison.plan import Plan
+from lrtrain.comparison.reporter import CompareReporter, Unheard
+from lrtrain.comparison.result import Comparison
+from lrtrain.comparison.rounds import Work
+from lrtrain.comparison.store import Store, claimed, new_store
+from lrtrain.comparison.trial import Trial
+from lrtrain.engine.agreement import Facts
+from lrtrain.engine.devices import present_devices, select_devices
+from lrtrain.engine.processes import (
+    ALONE,
+    Distributed,
+    Processes,
+    connect,
+    losses_named,
+    processes_connected,
+    refusals_told,
+)
+from lrtrain.errors import UsageError
+from lrtrain.plugins.discovery import files_below
+from lrtrain.runs.conditions import other_versions
+from lrtrain.runs.directory import refusals_named
+from lrtrain.training.facts import facts_found
+
+if TYPE_CHECKING:
+    from lrtrain.comparison.trainer import Trainer
+
+
+def compare_plan(
+    plan: Plan | None,
+    *,
+    directory: str | Path | None = None,
+    resume: bool = False,
+    reporter: CompareReporter | None = None,
+    distributed: Distributed | None = None,
+) -> Comparison:
+    """Trains all runs of a plan, or those that an interrupted comparison lacks.
+
+    Args:
+      plan: what to compare; None with ``resume``, which takes the plan that it finds.
+      directory: where its files go; new or empty, unless it is resumed. None for ``runs/compare-<date>-<time>``.
+      resume: go on with the comparison in ``directory``.
+      reporter: receives what happens; None for silence.
+      distributed: this process is one of several that share the runs and all make this call; see
+        `lrtrain.Distributed`. All of them must see the directory.
+
+    Raises:
+      UsageError: what is asked for cannot be done; nothing has been written.
+      RunDirError: the directory is not empty, cannot be read, or another process works on it.
+      TrainingError: another process of a distributed comparison has failed or gone; runs that are done are kept.
+    """
+    reporter = reporter or Unheard()
+    if distributed is not None:
+        distributed.check()
+    with refusals_told(distributed):
+        store, plan, about = _opened(plan, directory, resume)
+        plan.check()
+        outcomes = store.outcomes() if resume else []
+        missing = protocol.missing(plan, outcomes)
+        if resume:
+            _check_plugins(plan, missing)
+        facts = facts_of_plan(plan, resume, directory) if distributed is not None else {}
+    if distributed is None and not missing:
+        store.sweep()
+        return Comparison(plan, tuple(outcomes), store.path, about)
+    processes = _join(distributed, facts, plan, reporter)
+    store = Store(Path(processes.from_main(lambda: str(store.path))))
+    with losses_named(processes, lambda: _how_to_go_on(store if resume else None)):
+        job = _Job(plan, store, resume, directory is not None)
+        return _run(job, processes, reporter if processes.is_main else Unheard())
+
+
+def _check_plugins(plan: Plan, trials: Sequence[Trial]) -> None:
+    """Raises UsageError for a plugin that is no longer right: it would be noted as the end of all its runs."""
+    from lrtrain.plugins.loading import activate
+
+    labels = {trial.label for trial in trials}
+    with files_below(plan.folder):
+        for row in plan.rows:
+            if row.label in labels:
+                activate([row.spec]).schedule_plugin()
+
+
+def _opened(plan: Plan | None, directory: str | Path | None, resume: bool) -> tuple[Store, Plan, dict[str, Any]]:
+    if not resume:
+        if plan is None:
+            raise UsageError("there is nothing to compare: name two schedules or more")
+        return new_store(Path(directory) if directory is not None else None), plan, {}
+    if directory is None:
+        raise UsageError("to resume a comparison, say which: its directory is missing")
+    store = Store(Path(directory).expanduser().absolute())
+    stored, about = store.read()
+    if plan is not None and plan != stored:
+        raise UsageError(f"{directory} holds another comparison than the one asked for: resume it without options")
+    return store, stored, about
+
+
+def _join(distributed: Distributed | None, facts: Facts, plan: Plan, reporter: CompareReporter) -> Processes:
+    from lrtrain.training.prepare import keep_compiled
+
+    keep_compiled()
+    if distributed is None:
+        return ALONE
+    if distributed.process_id in (0, None):
+        reporter.phase("waiting for the other processes")
+    connect(distributed, facts)
+    # JAX starts when it is asked which process this is, and then has the devices that it has.
+    present_devices(plan.train.devices, None)
+    processes = processes_connected()
+    processes.check_alike(facts)
+    with processes.together():
+        select_devices(plan.train.devices, None)
+    return processes
+
+
+def _how_to_go_on(store: Store | None) -> str:
+    if store is not None and store.plan.is_file():
+        return f"lrtrain compare --resume --run-dir {store.path} goes on from there"
+    return "nothing has been trained yet, so the comparison has to begin again"
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    plan: Plan
+    store: Store
+    resume: bool
+    named: bool
+
+
+def _run(job: _Job, processes: Processes, reporter: CompareReporter) -> Comparison:
+    plan = job.plan
+    with processes.together():
+        trainer = _trainer(plan, reporter)
+    processes.check_alike(facts_found(trainer.data.identity, trainer.program))
+    with contextlib.ExitStack() as held:
+        store = Store(Path(processes.from_main(lambda: str(_held(job, trainer, processes.count, held).path))))
+        held.enter_context(losses_named(processes, lambda: _how_to_go_on(store)))
+        held.enter_context(refusals_named(store.path))
+        with processes.together():
+            # The plan, too, of a new comparison.
+            about = store.read()[1]
+            if job.resume:
+                _check_conditions(job, about, trainer, reporter)
+        outcomes = Work(plan, store, trainer, reporter, processes).run()
+        with processes.together():
+            if processes.is_main:
+                store.sweep()
+    return Comparison(plan, tuple(outcomes), store.path, about)
+
+
+def _held(job: _Job, trainer: Trainer, processes: int, held: contextlib.ExitStack) -> Store:
+    """Keeps other processes from working on the comparison; makes the directory of a new one and writes its plan."""
+    with refusals_named(job.store.path):
+        if job.resume:
+            held.enter_context(job.store.locked())
+            return job.store
+        store = claimed(job.store, held, named=job.named)
+        store.create(job.plan, {**conditions(job.plan, trainer), "processes": processes})
+        return store
+
+
+def _check_conditions(job: _Job, about: Mapping[str, Any], trainer: Trainer, reporter: CompareReporter) -> None:
+    now = conditions(job.plan, trainer)
+    check_conditions(about, now)
+    if said := other_versions(about.get("versions", {}), now["versions"]):
+        reporter.noted(said)
+
+
+def _trainer(plan: Plan, reporter: CompareReporter) -> Trainer:
+    from lrtrain.comparison.trainer import make_trainer
+
+    reporter.phase(f"loading {plan.train.dataset}")
+    data = load_data(plan)
+    reporter.phase("starting JAX")
+    return make_trainer(plan, data, _most(plan))
+
+
+def _most(plan: Plan) -> int:
+    if plan.protocol == "as-is":
+        return len(plan.rows)
+    return len(plan.rows) * max(len(plan.effort.scales) * plan.effort.tuning_seeds, plan.effort.seeds)

@@ -1,0 +1,193 @@
+"""The file that describes a comparison; whatever is wrong in it is named with its line."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from lrtrain.comparison.plan import BUDGETS, HOLDOUT, Effort, Plan, Row, label_of
+from lrtrain.errors import LrtrainError, UsageError, nearest
+from lrtrain.plugins.discovery import files_below
+from lrtrain.plugins.loading import activate
+from lrtrain.plugins.spec import Spec
+from lrtrain.runs.config import TrainConfig
+
+_TOP = ("version", "protocol", "holdout", "baseline", "all_pairs", "train", "effort", "schedules")
+_EFFORT = ("budget", "scales", "tuning_seeds", "seeds")
+# A comparison keeps its data on the devices.
+_TRAIN = tuple(field.name for field in dataclasses.fields(TrainConfig) if field.name != "data_on_device")
+
+
+def preset_names() -> list[str]:
+    """Returns the names of the comparisons that come with lrtrain."""
+    files = (resources.files("lrtrain.comparison") / "presets").iterdir()
+    return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
+
+
+def read_preset(name: str) -> Plan:
+    """Returns a comparison that comes with lrtrain; raises UsageError when there is none of that name."""
+    if name not in preset_names():
+        known = preset_names()
+        raise UsageError(f"there is no preset '{name}'{nearest(name, known)}: there is {', '.join(known)}")
+    return parse_plan(preset_text(name), f"preset {name}")
+
+
+def preset_text(name: str) -> str:
+    """Returns the file of a preset, to be copied and changed."""
+    return (resources.files("lrtrain.comparison") / "presets" / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def read_plan(path: Path) -> Plan:
+    """Returns the comparison that a file describes.
+
+    Raises:
+      UsageError: it cannot be read, or something in it is refused; with the line and the key.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise UsageError(f"{path} cannot be read: {reason}") from error
+    return parse_plan(text, str(path), path.parent)
+
+
+def parse_plan(text: str, title: str, folder: Path = Path()) -> Plan:
+    """Returns the comparison that a text in TOML describes.
+
+    Args:
+      text: the text.
+      title: what errors call it.
+      folder: where the relative paths of plugins in files begin.
+    """
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{title} is not TOML: {error}") from error
+    with files_below(folder):
+        plan = _Reader(text, title).plan(values)
+    return dataclasses.replace(plan, folder=folder.absolute())
+
+
+class _Reader:
+    """Turns tables into a plan, and knows on which line each key stands."""
+
+    def __init__(self, text: str, title: str) -> None:
+        self._lines = text.splitlines()
+        self._title = title
+
+    def plan(self, values: Mapping[str, Any]) -> Plan:
+        self._known(values, _TOP, "")
+        if values.get("version", 1) != 1:
+            raise self._wrong("version", f"version = {values['version']} is refused: this lrtrain reads 1")
+        train = self._train(self._table(values, "train"))
+        protocol = values.get("protocol", "fair")
+        effort = self._effort(self._table(values, "effort"), train.epochs)
+        plan = Plan(
+            self._rows(values.get("schedules", [])),
+            train,
+            protocol,
+            effort,
+            values.get("holdout", 0 if protocol == "as-is" else HOLDOUT),
+            values.get("baseline"),
+            self._flag(values, "all_pairs"),
+        )
+        try:
+            plan.check()
+        except UsageError as error:
+            words = [word for found in re.findall(r"\w+", str(error)) for word in (found, f"{found}s")]
+            key = next((word for word in words if word in (*_TOP, *_EFFORT, *_TRAIN)), "")
+            raise self._wrong(key, str(error)) from error
+        return plan
+
+    def _rows(self, tables: Any) -> tuple[Row, ...]:
+        if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+            raise self._wrong("schedules", "schedules is refused: expected tables, each under [[schedules]]")
+        if not tables:
+            raise self._wrong("schedules", "there is no schedule: add one under [[schedules]]")
+        rows: list[Row] = []
+        for index, table in enumerate(tables):
+            row = self._row(table, index)
+            if any(row.label == other.label for other in rows):
+                message = f"two schedules are called '{row.label}': leave one out, or give it a label of its own"
+                raise self._wrong("label" if "label" in table else "plugin", message, index)
+            rows.append(row)
+        return tuple(rows)
+
+    def _row(self, table: Mapping[str, Any], index: int) -> Row:
+        options = dict(table)
+        label = options.pop("label", None)
+        try:
+            spec = Spec.of(options)
+            # What is refused is refused before anything trains.
+            activate([spec]).schedule_plugin()
+        except LrtrainError as error:
+            message = str(error)
+            keys = sorted(set(options) - {"plugin"}, key=len, reverse=True)
+            key = next((each for each in keys if re.search(rf"\b{re.escape(each)}\b", message)), "plugin")
+            raise self._wrong(key, message, index) from error
+        if label is not None and not isinstance(label, str):
+            raise self._wrong("label", f"label = {label!r} is refused: expected text", index)
+        return Row(label or label_of(spec), spec)
+
+    def _train(self, table: Mapping[str, Any]) -> TrainConfig:
+        self._known(table, _TRAIN, "train")
+        values = dict(table)
+        if values.get("data_dir") is not None:
+            values["data_dir"] = Path(values["data_dir"])
+        config = TrainConfig(**values)
+        try:
+            config.check()
+        except (UsageError, TypeError) as error:
+            key = str(error).split("=", 1)[0]
+            raise self._wrong(key if key in _TRAIN else "train", str(error)) from error
+        return config
+
+    def _effort(self, table: Mapping[str, Any], epochs: int) -> Effort:
+        self._known(table, _EFFORT, "effort")
+        budget = table.get("budget", "standard")
+        if not isinstance(budget, str) or budget not in BUDGETS:
+            raise self._wrong("budget", f"budget = {budget!r} is refused: expected one of {', '.join(BUDGETS)}")
+        given = {name: value for name, value in table.items() if name != "budget"}
+        if "scales" in given:
+            if not isinstance(given["scales"], list):
+                raise self._wrong("scales", f"scales = {given['scales']!r} is refused: expected a list of numbers")
+            given["scales"] = tuple(given["scales"])
+        return dataclasses.replace(BUDGETS[budget], **{"epochs": epochs, **given})
+
+    def _table(self, values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+        table = values.get(name, {})
+        if not isinstance(table, dict):
+            raise self._wrong(name, f"{name} is refused: expected a table, as under [{name}]")
+        return table
+
+    def _flag(self, values: Mapping[str, Any], name: str) -> bool:
+        value = values.get(name, False)
+        if not isinstance(value, bool):
+            raise self._wrong(name, f"{name} = {value!r} is refused: expected true or false")
+        return value
+
+    def _known(self, table: Mapping[str, Any], known: Sequence[str], where: str) -> None:
+        for key in table:
+            if key not in known:
+                place = f"[{where}] has" if where else "there is"
+                raise self._wrong(key, f"{place} no key '{key}'{nearest(key, known)}: the keys are {', '.join(known)}")
+
+    def _wrong(self, key: str, message: str, row: int | None = None) -> UsageError:
+        line = self._line(key, row)
+        where = f"{self._title}, line {line}" if line else self._title
+        return UsageError(f"{where}: {message}")
+
+    def _line(self, key: str, row: int | None) -> int | None:
+        """Finds the line of a key, of one of the tables of ``[[schedules]]`` if ``row`` is given."""
+        heads = [n for n, line in enumerate(self._lines) if re.match(r"\s*\[\[\s*schedules\s*\]\]", line)]
+        begin = heads[row] if row is not None and row < len(heads) else 0
+        pattern = rf"\s*(\[+\s*)?[\"']?{re.escape(key)}[\"']?\s*[=\].]" if key else r"(?!)"
+        for number in range(begin, len(self._lines)):
+            if re.match(pattern, self._lines[number]):
+                return number + 1
+        return begin + 1 if row is not None and heads else None

@@ -1,0 +1,68 @@
+"""The result of a comparison: its plan, all its runs and what they say."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lrtrain.comparison import protocol
+from lrtrain.comparison.plan import Plan
+from lrtrain.comparison.store import Store
+from lrtrain.comparison.trial import Outcome
+from lrtrain.errors import RunDirError
+
+if TYPE_CHECKING:
+    from lrtrain.comparison.evidence import Evidence
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """A comparison that is complete.
+
+    Args:
+      plan: what was compared, and how.
+      outcomes: every run.
+      directory: where its files are.
+      about: versions and devices that it was made with.
+    """
+
+    plan: Plan
+    outcomes: tuple[Outcome, ...]
+    directory: Path
+    about: Mapping[str, Any]
+
+    @functools.cached_property
+    def evidence(self) -> Evidence:
+        """What the runs say; see `lrtrain.comparison.evidence.Evidence`."""
+        from lrtrain.comparison.evidence import analyse
+
+        return analyse(self.plan, self.outcomes)
+
+    @property
+    def report(self) -> Path:
+        """The page, once it is written."""
+        return Store(self.directory).report
+
+    def measured(self, label: str) -> list[Outcome]:
+        """Returns the runs of a schedule that are reported, seed by seed."""
+        return protocol.measured(self.plan, self.outcomes, label)
+
+
+def read_comparison(directory: str | Path) -> Comparison:
+    """Returns a comparison that is complete, from its files.
+
+    Raises:
+      RunDirError: there is none, it cannot be read, or runs are missing.
+    """
+    store = Store(Path(directory).expanduser().absolute())
+    plan, about = store.read()
+    outcomes = store.outcomes()
+    missing = protocol.missing(plan, outcomes)
+    if missing:
+        raise RunDirError(
+            f"{directory} lacks {len(missing)} runs or more: lrtrain compare --resume --run-dir {directory} trains them"
+        )
+    return Comparison(plan, tuple(outcomes), store.path, about)

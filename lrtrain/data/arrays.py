@@ -1,0 +1,204 @@
+"""Decoded arrays on the disk: the second start reads them in a fraction of a second, and trusts nothing unverified.
+
+A folder holds four ``.npy`` files and ``manifest.json``, which has their sha256 and the fingerprint of the prepared
+data that they were read from. Anything that does not fit is as good as nothing: the arrays are read from the source.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrtrain.cache import cache_dir
+from lrtrain.data import disk
+from lrtrain.data.types import Dataset, Split
+from lrtrain.errors import DataError
+from lrtrain.files import write_whole
+
+_FORMAT = 2
+_MANIFEST = "manifest.json"
+# Everything that a damaged manifest or array can raise while it is looked at.
+_NOT_VALID = (OSError, ValueError, KeyError, TypeError, AttributeError)
+
+
+def cached(name: str, key: str, read: Callable[[], tuple[dict[str, object], Dataset]]) -> Dataset:
+    """Returns the data set that was kept under ``key``; calls ``read`` and keeps its result if there is none.
+
+    Args:
+        name: a readable part of the folder's name.
+        key: everything that tells one data set from another.
+        read: gives the fingerprint of the source and the data set.
+
+    Raises:
+        DataError: the cache directory cannot be written; and whatever ``read`` raises.
+    """
+    folder = _folder(name, key)
+    dataset = _load(folder, key)
+    if dataset is not None:
+        return dataset
+    with _locked(folder):
+        # Another process may have filled the cache while this one waited.
+        dataset = _load(folder, key)
+        if dataset is None:
+            source, dataset = read()
+            # A full disk must not stop a run whose data is in memory.
+            with contextlib.suppress(OSError):
+                _save(folder, key, source, dataset)
+        return dataset
+
+
+def cached_train_bytes(name: str, key: str) -> int | None:
+    """Returns the size of the training images that are kept under ``key``, without reading them; None if none are."""
+    folder = _folder(name, key)
+    try:
+        if _manifest(folder, key) is None:
+            return None
+        images: NDArray[Any] = np.load(folder / "train_images.npy", mmap_mode="r", allow_pickle=False)
+        return int(images.nbytes)
+    except _NOT_VALID:
+        return None
+
+
+def cached_digests(name: str, key: str) -> dict[str, str] | None:
+    """Returns the digests of the data set under ``key``, without reading its examples; None if none are known."""
+    folder = _folder(name, key)
+    for path in (folder / _MANIFEST, _digests_file(folder)):
+        with contextlib.suppress(*_NOT_VALID):
+            manifest = _fitting(path, key)
+            if manifest is not None:
+                return dict(manifest["about"]["digests"])
+    return None
+
+
+def keep_digests(name: str, key: str, source: dict[str, object], digests: Mapping[str, str]) -> None:
+    """Keeps the digests of a data set whose arrays are not kept.
+
+    Args:
+        name: a readable part of the file's name.
+        key: everything that distinguishes one data set from another.
+        source: the fingerprint of the files, taken before they were read.
+        digests: those of its examples.
+    """
+    file = _digests_file(_folder(name, key))
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        content = {"format": _FORMAT, "key": key, "source": source, "about": {"digests": dict(digests)}}
+        write_whole(file, json.dumps(content, indent=1))
+
+
+def _digests_file(folder: Path) -> Path:
+    return cache_dir() / "digests" / f"{folder.name}.json"
+
+
+def _folder(name: str, key: str) -> Path:
+    digest = hashlib.sha256(key.encode()).hexdigest()[:16]
+    return cache_dir() / "arrays" / f"{name.replace('/', '-')}-{digest}"
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    import filelock
+
+    lock = filelock.FileLock(folder.with_name(f".{folder.name}.lock"))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        raise DataError(
+            f"the cache directory {folder.parent} cannot be written ({error.strerror}): "
+            "set LRTRAIN_CACHE_DIR to a directory that can"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _load(folder: Path, key: str) -> Dataset | None:
+    try:
+        manifest = _manifest(folder, key)
+        if manifest is None:
+            return None
+        arrays = {name: _load_array(folder / name, digest) for name, digest in manifest["sha256"].items()}
+        return _dataset(manifest["about"], arrays)
+    except _NOT_VALID:
+        return None
+
+
+def _manifest(folder: Path, key: str) -> dict[str, Any] | None:
+    return _fitting(folder / _MANIFEST, key)
+
+
+def _fitting(path: Path, key: str) -> dict[str, Any] | None:
+    manifest: dict[str, Any] = json.loads(path.read_bytes())
+    fits = (manifest["format"], manifest["key"]) == (_FORMAT, key) and not _is_stale(manifest["source"])
+    return manifest if fits else None
+
+
+def _is_stale(source: dict[str, Any]) -> bool:
+    return disk.fingerprint(Path(source["directory"])) != source
+
+
+def _load_array(path: Path, sha256: str) -> NDArray[Any]:
+    contents = path.read_bytes()
+    if hashlib.sha256(contents).hexdigest() != sha256:
+        raise ValueError(f"{path} is damaged")
+    array: NDArray[Any] = np.load(io.BytesIO(contents), allow_pickle=False)
+    return array
+
+
+def _dataset(about: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Dataset:
+    train = Split(arrays["train_images.npy"], arrays["train_labels.npy"])
+    test = Split(arrays["test_images.npy"], arrays["test_labels.npy"])
+    names = tuple(about["class_names"])
+    return Dataset(about["name"], about["version"], train, test, about["num_classes"], names, about["digests"])
+
+
+def _save(folder: Path, key: str, source: dict[str, object], dataset: Dataset) -> None:
+    """Writes beside ``folder`` and renames; the caller holds the lock."""
+    for left_over in folder.parent.glob(f".{folder.name}.new-*"):
+        shutil.rmtree(left_over)
+    new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.new-", dir=folder.parent))
+    try:
+        _write(new, key, source, dataset)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.rename(new, folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _write(folder: Path, key: str, source: dict[str, object], dataset: Dataset) -> None:
+    arrays: dict[str, NDArray[Any]] = {
+        "train_images.npy": dataset.train.images,
+        "train_labels.npy": dataset.train.labels,
+        "test_images.npy": dataset.test.images,
+        "test_labels.npy": dataset.test.labels,
+    }
+    about = {
+        "name": dataset.name,
+        "version": dataset.version,
+        "num_classes": dataset.num_classes,
+        "class_names": dataset.class_names,
+        "digests": dataset.digests,
+    }
+    sha256 = {name: _write_array(folder / name, array) for name, array in arrays.items()}
+    manifest = {"format": _FORMAT, "key": key, "source": source, "about": about, "sha256": sha256}
+    (folder / _MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
+
+
+def _write_array(path: Path, array: NDArray[Any]) -> str:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    path.write_bytes(buffer.getbuffer())
+    return hashlib.sha256(buffer.getbuffer()).hexdigest()

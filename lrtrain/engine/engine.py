@@ -1,0 +1,308 @@
+"""Training and evaluation of one network, compiled, over a mesh of devices; it knows arrays and nothing else.
+
+The data lives on the devices, or each call brings its own. One call runs a chunk of steps in a loop on the device;
+each step splits its batch over the devices, goes through each device's share in micro-batches that fit a core's cache,
+sums the gradients and applies the optimizer's update times the learning rate, which is an argument. So one compilation
+serves every schedule.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from lrtrain.engine import program as compiled
+from lrtrain.engine.program import TrainState
+from lrtrain.nn.conv import is_slow_in_loop
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import flax.linen as nn
+    import numpy.typing as npt
+    import optax
+
+__all__ = ["Engine", "Losses", "Split", "Streamed", "TrainState"]
+
+# Measured with the default network; what the stages of a convolution hand on should stay in a core's caches.
+_CPU_MICRO_BATCH = 8
+_CPU_TEST_BATCH = 32
+_ACCELERATOR_TEST_BATCH = 4096
+
+
+class Split(Protocol):
+    """Images and labels of one part of a data set."""
+
+    @property
+    def images(self) -> npt.NDArray[np.uint8]:
+        """Pixels ``[examples, height, width, channels]``, 0 to 255."""
+
+    @property
+    def labels(self) -> npt.NDArray[Any]:
+        """Classes ``[examples]``, from 0."""
+
+
+class Streamed(NamedTuple):
+    """Training examples that are not kept on the devices: every call of ``run_steps`` brings those that it needs."""
+
+    image_shape: tuple[int, ...]
+    """``(height, width, channels)``."""
+
+
+Examples: TypeAlias = "npt.NDArray[Any] | tuple[npt.NDArray[Any], npt.NDArray[Any]]"
+
+
+class Losses:
+    """The losses of one call of ``run_steps``, still on the devices; ``numpy.asarray`` waits for them."""
+
+    def __init__(self, buffer: jax.Array, shape: tuple[int, ...]) -> None:
+        self._buffer = buffer
+        self._shape = shape
+
+    def __len__(self) -> int:
+        return self._shape[0]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        """Waits for the steps and returns float32[steps]: the mean loss of an example in each step's batch.
+
+        Those of a population are float32[runs, steps].
+        """
+        return np.array(jax.device_get(self._buffer)[tuple(map(slice, self._shape))], dtype=dtype)
+
+    def block_until_ready(self) -> Losses:
+        """Waits for the steps."""
+        self._buffer.block_until_ready()
+        return self
+
+
+class Engine:
+    """Trains and evaluates one network on data that stays on the devices, or is streamed to them.
+
+    Engines that are made alike share what is compiled, so any number of runs in one process compile once.
+    """
+
+    def __init__(  # noqa: PLR0913
+        self,
+        model: nn.Module,
+        optimizer: optax.GradientTransformation,
+        train: Split | Streamed,
+        test: Split,
+        *,
+        batch_size: int,
+        loss_reduction: str = "sum",
+        devices: Sequence[jax.Device] | None = None,
+        micro_batch: int | None = None,
+        chunk_steps: int = 16,
+        group: int = 0,
+    ) -> None:
+        """Puts the data on the devices.
+
+        Args:
+            model: Maps float32 images ``[batch, height, width, channels]`` in [0, 1] to logits ``[batch, classes]``.
+            optimizer: Its updates are multiplied by the learning rate and subtracted from the parameters.
+            train: The examples that the order of ``run_steps`` refers to; or that each call brings its own.
+            test: The examples of ``evaluate``.
+            batch_size: Examples in a step.
+            loss_reduction: ``"sum"`` or ``"mean"``: which of a batch's losses the gradient is taken of.
+            devices: Devices of one kind, of one process or several; None for all local ones.
+            micro_batch: Largest number of examples that a device takes at once; None for 8 on CPU and all elsewhere.
+                It changes nothing but the last bits, and is not heeded on CPU for a model that is slow in a loop.
+            chunk_steps: Largest number of steps in a call of ``run_steps``.
+            group: Runs that each device trains by itself, for `lrtrain.engine.population`; 0 for one run on all.
+        """
+        if loss_reduction not in ("sum", "mean"):
+            raise ValueError(f"loss_reduction is 'sum' or 'mean', got {loss_reduction!r}")
+        devices = list(devices or jax.local_devices())
+        on_cpu = devices[0].platform == "cpu"
+        self.batch_size = batch_size
+        self.chunk_steps = chunk_steps
+        self._image_shape = train.image_shape if isinstance(train, Streamed) else train.images.shape[1:]
+        self.looped = not (on_cpu and _is_slow_in_loop(model, self._image_shape))
+        if not self.looped or (micro_batch is None and not on_cpu):
+            micro_batch = batch_size
+        share = 1 if group else len(devices)
+        test_batch = _CPU_TEST_BATCH if on_cpu else _ACCELERATOR_TEST_BATCH
+        self._program = compiled.Program(
+            model,
+            optimizer,
+            loss_reduction,
+            Mesh(np.asarray(devices), (compiled.AXIS,)),
+            compiled.MicroBatches.of(batch_size, share, micro_batch or _CPU_MICRO_BATCH),
+            compiled.MicroBatches.of(len(test.labels), share, test_batch),
+            group,
+        )
+        self._other: tuple[Split, Any] | None = None
+        held = () if isinstance(train, Streamed) else (train.images, np.asarray(train.labels, np.int32))
+        self._train = self._put(held, compiled.REPLICATED)
+        self._test = self._put(_padded(test, share, self._program.test), self._program.of_test)
+
+    @property
+    def num_devices(self) -> int:
+        """The number of devices of the mesh."""
+        return int(self._program.mesh.size)
+
+    def init(self, seed: int) -> TrainState:
+        """Returns fresh parameters and optimizer state, on every device.
+
+        Args:
+            seed: Seed of the parameters, as in ``jax.random.PRNGKey(seed)``.
+        """
+        return self.place(self.init_alone(seed))
+
+    def init_alone(self, seed: int) -> TrainState:
+        """Returns what ``init`` does, on one device."""
+        init = compiled.initializer(self._program.platform)
+        state: TrainState = init(
+            self._program.model, self._program.optimizer, self._image_shape, jax.random.PRNGKey(seed)
+        )
+        return state
+
+    def place(self, state: TrainState) -> TrainState:
+        """Puts a state, such as a restored one, on the devices, so that ``run_steps`` takes it as it is."""
+        placed: TrainState = self._put(state, self._program.of_run)
+        return placed
+
+    def compile(self) -> None:
+        """Compiles ``run_steps``, unless an engine made alike has; otherwise its first call does it."""
+        steps = 0 if self.looped else 1
+        labels = np.zeros((steps, self.batch_size), np.int32)
+        images = np.zeros((*labels.shape, *self._image_shape), np.uint8)
+        examples = labels if self._train else (images, labels)
+        self.run_steps(self.init(0), examples, np.ones(labels.shape), np.zeros(steps))[1].block_until_ready()
+
+    def compile_evaluation(self, state: TrainState) -> None:
+        """Compiles ``evaluate``, which its first call does otherwise.
+
+        Args:
+            state: Only its shapes and places are read; it may be used up meanwhile, by steps that another thread runs.
+        """
+        compiled.evaluation(self._program).lower(self._program, state.params, self._test).compile()
+
+    def run_steps(
+        self,
+        state: TrainState,
+        examples: Examples,
+        weights: npt.NDArray[Any],
+        learning_rates: npt.NDArray[Any],
+    ) -> tuple[TrainState, Losses]:
+        """Starts some training steps on the devices and returns without waiting for them.
+
+        Args:
+            state: The state before; it is used up.
+            examples: Integers ``[steps, batch_size]``, indices of training examples; at most ``chunk_steps`` steps. If
+                they are streamed, the images uint8``[steps, batch_size, height, width, channels]`` and the labels
+                ``[steps, batch_size]``.
+            weights: ``[steps, batch_size]``: 1 for an example that counts, 0 for one that fills up the batch.
+            learning_rates: ``[steps]``, the factor of each update.
+
+        Returns:
+            The state after, and the steps' losses: the mean cross-entropy of an example before each update.
+        """
+        steps = len(learning_rates)
+        return self.run_chunk(state, compiled.Chunk(examples, weights, learning_rates), np.int32(steps), (steps,))
+
+    def run_chunk(
+        self, state: TrainState, chunk: compiled.Chunk, numbers: Any, shape: tuple[int, ...]
+    ) -> tuple[TrainState, Losses]:
+        """Does what ``run_steps`` says, for one run or for those of a population.
+
+        Args:
+            state: The state before; it is used up.
+            chunk: The steps, as arrays of the host; those of a population have a leading axis ``[runs]``.
+            numbers: int32[] or int32[runs], how many of the steps to run.
+            shape: ``(steps,)`` or ``(runs, steps)``: the losses that are wanted.
+
+        Returns:
+            The state after, and the losses.
+        """
+        *runs, steps = np.shape(chunk.learning_rates)
+        if steps > self.chunk_steps:
+            raise ValueError(f"at most {self.chunk_steps} steps in a call, got {steps}")
+        program = self._program
+        share = 1 if program.group else self.num_devices
+        padded = (*runs, self.chunk_steps, share * program.train.parts * program.train.size)
+        values = (
+            _filled(chunk.examples, padded, np.int32) if self._train else _padded_steps(chunk.examples, padded),
+            _filled(chunk.weights, padded, np.float32),
+            _filled(chunk.learning_rates, padded[:-1], np.float32),
+        )
+        losses = self._put(np.zeros(padded[:-1], np.float32), program.of_run)
+        carry = (state, losses)
+        placed = compiled.Chunk(*map(self._put, values, program.of_chunk))
+        if self.looped:
+            carry = compiled.run_chunk(program, carry, self._train, placed, self._put(numbers, program.of_run))
+        else:
+            for index in range(steps):
+                at = self._put(np.full(runs, index, np.int32), program.of_run)
+                carry = compiled.run_one(program, carry, self._train, placed, at)
+        return carry[0], Losses(carry[1], shape)
+
+    def evaluate(self, state: TrainState) -> tuple[jax.Array, jax.Array]:
+        """Returns the mean loss and the accuracy on the test set, float32[] each, still on the devices."""
+        mean_loss, accuracy = compiled.evaluate(self._program, state.params, self._test)
+        return mean_loss, accuracy
+
+    def evaluate_on(self, state: TrainState, split: Split) -> tuple[jax.Array, jax.Array]:
+        """Returns what ``evaluate`` does, on other examples; those of the last such call stay on the devices."""
+        share = 1 if self._program.group else self.num_devices
+        largest = self._program.test.size
+        program = dataclasses.replace(self._program, test=compiled.MicroBatches.of(len(split.labels), share, largest))
+        if self._other is None or self._other[0] is not split:
+            self._other = (split, self._put(_padded(split, share, program.test), program.of_test))
+        mean_loss, accuracy = compiled.evaluate(program, state.params, self._other[1])
+        return mean_loss, accuracy
+
+    def _put(self, values: Any, spec: PartitionSpec) -> Any:
+        sharding = NamedSharding(self._program.mesh, spec)
+        if sharding.is_fully_addressable:
+            return jax.device_put(values, sharding)
+        return jax.tree.map(lambda leaf: _put_own_shards(leaf, sharding), values)
+
+
+def _padded_steps(
+    examples: tuple[npt.NDArray[Any], npt.NDArray[Any]], shape: tuple[int, ...]
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Returns the images and labels of a chunk, filled up to its shape ``(steps, padded batch)``."""
+    images, labels = examples
+    steps, batch = labels.shape
+    filled = _filled(images, (*shape, *images.shape[2:]), np.uint8)
+    # A real image, as where the data is on the devices: a model may make NaN of a blank one.
+    filled[:steps, batch:] = images[:, :1]
+    return filled, _filled(labels, shape, np.int32)
+
+
+def _padded(split: Split, share: int, parts: compiled.MicroBatches) -> tuple[npt.NDArray[Any], ...]:
+    """Returns images, labels and weights of a split, filled up so that it divides evenly."""
+    size = share * parts.parts * parts.size
+    images = _filled(split.images, (size, *split.images.shape[1:]), split.images.dtype)
+    weights = np.ones(len(split.labels), np.float32)
+    return images, _filled(split.labels, (size,), np.int32), _filled(weights, (size,), np.float32)
+
+
+def _put_own_shards(values: Any, sharding: NamedSharding) -> jax.Array:
+    """Puts on the devices of this process what they hold of an array that every process has whole."""
+    if isinstance(values, jax.Array) and not values.is_fully_addressable:
+        return values
+    whole = np.asarray(values)
+    return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])
+
+
+def _filled(values: npt.NDArray[Any], shape: tuple[int, ...], dtype: Any) -> npt.NDArray[Any]:
+    """Copies an array into a larger one of zeros; a copy, because a CPU device may go on using the memory."""
+    result = np.zeros(shape, dtype)
+    result[tuple(slice(n) for n in np.shape(values))] = values
+    return result
+
+
+def _is_slow_in_loop(model: nn.Module, image_shape: tuple[int, ...]) -> bool:
+    def total(params: Any, images: jax.Array) -> jax.Array:
+        return jnp.sum(jnp.asarray(model.apply({"params": params}, images)))
+
+    images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
+    params = jax.eval_shape(model.init, jax.random.key(0), images)["params"]
+    return is_slow_in_loop(jax.make_jaxpr(jax.grad(total))(params, images))

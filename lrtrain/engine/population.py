@@ -1,0 +1,205 @@
+"""Several runs that train together in one compiled program: other schedules, scales and seeds, the same network.
+
+On CPU every core trains a run of its own, so no core waits for another; an accelerator trains a group of runs side by
+side, vmapped, as many as its memory holds.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lrtrain.engine import program as compiled
+from lrtrain.engine.engine import Engine, Losses, Split
+from lrtrain.nn.conv import inner_programs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import flax.linen as nn
+    import numpy.typing as npt
+    import optax
+
+    from lrtrain.engine.program import TrainState
+
+# Of the memory that is free; what a step needs is estimated, and an allocator wastes some.
+_SHARE_OF_MEMORY = 0.8
+
+
+class Population:
+    """Trains up to ``width`` runs at once; each has the losses that it would have alone, up to rounding.
+
+    Populations that are made alike share what is compiled.
+    """
+
+    def __init__(  # noqa: PLR0913
+        self,
+        model: nn.Module,
+        optimizer: optax.GradientTransformation,
+        train: Split,
+        test: Split,
+        *,
+        batch_size: int,
+        loss_reduction: str = "sum",
+        devices: Sequence[jax.Device] | None = None,
+        micro_batch: int | None = None,
+        chunk_steps: int = 16,
+        runs: int | None = None,
+        group: int | None = None,
+    ) -> None:
+        """Puts the data on the devices.
+
+        Args:
+            model: As for `lrtrain.engine.engine.Engine`; so are the next seven.
+            optimizer: See there.
+            train: See there.
+            test: See there.
+            batch_size: See there.
+            loss_reduction: See there.
+            devices: Devices of one kind; None for all local ones.
+            micro_batch: See there.
+            chunk_steps: See there.
+            runs: How many runs there are to train altogether, if known: no more places are made.
+            group: Runs that a device trains side by side; None for 1 on CPU, elsewhere for what its memory holds.
+        """
+        devices = list(devices or jax.local_devices())
+        if group is None:
+            example = jax.ShapeDtypeStruct((batch_size, *train.images.shape[1:]), jnp.float32)
+            group = group_size(devices[0], bytes_of_run(model, optimizer, example))
+        if runs is not None:
+            group = min(group, -(-runs // len(devices)))
+            devices = devices[:runs]
+        self._engine = Engine(
+            model,
+            optimizer,
+            train,
+            test,
+            batch_size=batch_size,
+            loss_reduction=loss_reduction,
+            devices=devices,
+            micro_batch=micro_batch,
+            chunk_steps=chunk_steps,
+            group=group,
+        )
+        self.width = len(devices) * group
+        self.chunk_steps = chunk_steps
+
+    def init(self, seeds: Sequence[int]) -> TrainState:
+        """Returns fresh parameters and optimizer state of some runs, in one state with a leading axis ``[width]``.
+
+        Args:
+            seeds: A seed for each run, at most ``width``; places that are left repeat the last.
+        """
+        alone = {seed: self._engine.init_alone(seed) for seed in seeds}
+        return self.place([alone[seed] for seed in seeds])
+
+    def place(self, states: Sequence[TrainState]) -> TrainState:
+        """Puts the states of some runs on the devices, each on the one that trains it; see `init`."""
+        leaves = [jax.device_get(state) for state in states]
+        stacked: TrainState = jax.tree.map(lambda *runs: self._filled(np.stack(runs)), *leaves)
+        return self._engine.place(stacked)
+
+    def leaves(self, state: TrainState) -> list[npt.NDArray[Any]]:
+        """Returns all arrays of a state, those of every place, on the host."""
+        return [np.asarray(leaf) for leaf in jax.tree.leaves(jax.device_get(state))]
+
+    def from_leaves(self, arrays: Sequence[npt.NDArray[Any]], places: Sequence[int], like: TrainState) -> TrainState:
+        """Puts the runs at some places of what `leaves` has returned on the devices, each on the one that trains it.
+
+        Args:
+            arrays: All arrays, each with a leading axis of places.
+            places: Those that are wanted, at most ``width``.
+            like: A state of the same structure.
+        """
+        structure = jax.tree.structure(like)
+        return self.place([jax.tree.unflatten(structure, [array[place] for array in arrays]) for place in places])
+
+    def run_steps(
+        self,
+        state: TrainState,
+        order: npt.NDArray[Any],
+        weights: npt.NDArray[Any],
+        learning_rates: npt.NDArray[Any],
+    ) -> tuple[TrainState, Losses]:
+        """Starts some steps of every run and returns without waiting for them.
+
+        Args:
+            state: The state before; it is used up.
+            order: Integers ``[runs, steps, batch_size]``; at most ``width`` runs and ``chunk_steps`` steps.
+            weights: ``[runs, steps, batch_size]``: 1 for an example that counts, 0 for one that fills up the batch.
+            learning_rates: ``[runs, steps]``, the factor of each update.
+
+        Returns:
+            The state after, and the losses float32[runs, steps].
+        """
+        runs, steps = np.shape(learning_rates)
+        numbers = np.zeros(self.width, np.int32)
+        numbers[:runs] = steps
+        chunk = compiled.Chunk(*map(self._filled, (order, weights, learning_rates)))
+        return self._engine.run_chunk(state, chunk, numbers, (runs, steps))
+
+    def evaluate(self, state: TrainState) -> tuple[jax.Array, jax.Array]:
+        """Returns mean loss and accuracy on the test set of every place, float32[width] each, still on the devices."""
+        return self._engine.evaluate(state)
+
+    def evaluate_on(self, state: TrainState, split: Split) -> tuple[jax.Array, jax.Array]:
+        """Returns what `evaluate` does, on examples that are put on the devices for this once."""
+        return self._engine.evaluate_on(state, split)
+
+    def take(self, state: TrainState, run: int) -> TrainState:
+        """Returns the state of one run alone, on the host."""
+        taken: TrainState = jax.tree.map(lambda values: np.asarray(values[run]), state)
+        return taken
+
+    def _filled(self, runs: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Repeats the last run in the places that are left: zeros would become NaN there."""
+        if len(runs) > self.width:
+            raise ValueError(f"at most {self.width} runs at once, got {len(runs)}")
+        return np.concatenate([runs, *[runs[-1:]] * (self.width - len(runs))])
+
+
+def group_size(device: jax.Device, bytes_per_run: int) -> int:
+    """Returns how many runs a device trains side by side: 1 on CPU, elsewhere what its free memory holds.
+
+    Args:
+        device: Where they train.
+        bytes_per_run: What one of them needs, as `bytes_of_run` says.
+    """
+    memory = device.memory_stats() if device.platform != "cpu" else None
+    if not memory or "bytes_limit" not in memory:
+        return 1
+    free = memory["bytes_limit"] - memory.get("bytes_in_use", 0)
+    return max(1, int(_SHARE_OF_MEMORY * free / bytes_per_run))
+
+
+def bytes_of_run(model: nn.Module, optimizer: optax.GradientTransformation, images: jax.ShapeDtypeStruct) -> int:
+    """Estimates the memory of one run's training step, from above: as if nothing were fused or freed.
+
+    Args:
+        model: The network.
+        optimizer: Its state counts too.
+        images: Shape and type of a batch, ``[batch, height, width, channels]``.
+    """
+
+    def total(params: Any, images: jax.Array) -> jax.Array:
+        return jnp.sum(jnp.asarray(model.apply({"params": params}, images)))
+
+    params = jax.eval_shape(model.init, jax.random.key(0), images)["params"]
+    state = (params, jax.eval_shape(optimizer.init, params))
+    program = jax.make_jaxpr(jax.grad(total))(params, images)
+    return 2 * sum(map(_bytes, jax.tree.leaves(state))) + _bytes_within(program.jaxpr)
+
+
+def _bytes_within(jaxpr: Any) -> int:
+    """Adds up the results of all operations, those of inner programs once."""
+    inner = [getattr(part, "jaxpr", part) for equation in jaxpr.eqns for part in inner_programs(equation.params)]
+    own = sum(_bytes(out.aval) for equation in jaxpr.eqns for out in equation.outvars)
+    return own + sum(map(_bytes_within, inner))
+
+
+def _bytes(value: Any) -> int:
+    return int(math.prod(value.shape) * np.dtype(value.dtype).itemsize)

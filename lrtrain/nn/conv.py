@@ -1,0 +1,245 @@
+"""A convolution that is fast on CPU inside a loop, gradients included, and on a GPU for images of one channel.
+
+XLA:CPU rewrites a convolution to its fast kernel only in the entry computation of a program. The gradients that
+autodiff makes of a convolution have permuted dimensions; inside a loop body they stay so and run element by element,
+about forty times slower (jax-ml/jax#12868). Here both gradients are convolutions that need no rewriting; or, where
+`lrtrain.nn.winograd` applies, none of them is a convolution at all. docs/engine-notes.md has the measurements. Other
+backends get autodiff's own, but for images of one channel on a GPU.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from lrtrain.nn import winograd
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_Pads = tuple[tuple[int, int], ...]
+_CANONICAL = ("NHWC", "HWIO", "NHWC")
+# Up to so many products for an output value, adding them up in one fused loop beats a convolution.
+_FEW_PRODUCTS = 9
+# Examples in one convolution for a kernel's gradient, and at most so many of them one after another.
+_GROUP = 8
+_MOST_GROUPS = 8
+
+
+def conv_general_dilated(  # noqa: PLR0913, PLR0917 - the signature of the function that it stands in for
+    lhs: jax.Array,
+    rhs: jax.Array,
+    window_strides: Sequence[int],
+    padding: str | Sequence[tuple[int, int]],
+    lhs_dilation: Sequence[int] | None = None,
+    rhs_dilation: Sequence[int] | None = None,
+    dimension_numbers: Any = None,
+    **others: Any,
+) -> jax.Array:
+    """Convolves like ``jax.lax.conv_general_dilated``, faster on CPU; ``flax.linen.Conv`` takes it as an argument.
+
+    A network with it trains in one compiled loop on CPU; with JAX's own every step is called from Python.
+
+    ``out[n, i, j, o] = sum over k, l, c of lhs[n, i + k, j + l, c] * rhs[k, l, c, o]``, `lhs` being padded.
+
+    A two-dimensional NHWC/HWIO/NHWC convolution with stride 1, no dilation and no groups gets the fast gradients; one
+    with a 3x3 kernel, eight channels or more in and out and the default precision is Winograd's (Lavin and Gray 2015,
+    arXiv:1509.09308), whose rounding error is some five times that of the sum above. Any other is passed on to
+    ``jax.lax.conv_general_dilated`` as it is. The fast one supports reverse-mode differentiation only.
+
+    Args:
+        lhs: Images ``[batch, height, width, in_features]``.
+        rhs: Kernel ``[kernel_height, kernel_width, in_features, features]``.
+        window_strides: Strides, in pixels.
+        padding: ``"SAME"``, ``"VALID"`` or ``(low, high)`` pairs, in pixels.
+        lhs_dilation: As in ``jax.lax``.
+        rhs_dilation: As in ``jax.lax``.
+        dimension_numbers: As in ``jax.lax``.
+        **others: As in ``jax.lax``: ``feature_group_count``, ``precision`` and so on.
+
+    Returns:
+        ``[batch, out_height, out_width, features]``.
+
+    Raises:
+        TypeError: What ``jax.lax.conv_general_dilated`` does not take.
+        ValueError: Likewise.
+
+    Example:
+        >>> import flax.linen as nn
+        >>> import lrtrain
+        >>> layer = nn.Conv(32, (3, 3), conv_general_dilated=lrtrain.conv_general_dilated)
+    """
+    plain = (
+        all(n == 1 for n in (*window_strides, *(lhs_dilation or ()), *(rhs_dilation or ())))
+        and _is_canonical(lhs, rhs, dimension_numbers)
+        and all(value in (None, 1) for name, value in others.items() if name != "precision")
+    )
+    if not plain:
+        return lax.conv_general_dilated(
+            lhs, rhs, window_strides, padding, lhs_dilation, rhs_dilation, dimension_numbers, **others
+        )
+    pads = lax.padtype_to_pads(lhs.shape[1:3], rhs.shape[:2], (1, 1), padding) if isinstance(padding, str) else padding
+    return _convolve(lhs, rhs, tuple((int(low), int(high)) for low, high in pads), others.get("precision"))
+
+
+def _is_canonical(lhs: jax.Array, rhs: jax.Array, dimension_numbers: Any) -> bool:
+    """Says whether the operands are NHWC images and an HWIO kernel of the same floating-point type."""
+    if lhs.ndim != 4 or rhs.ndim != 4 or lhs.dtype != rhs.dtype or not jnp.issubdtype(lhs.dtype, jnp.floating):
+        return False
+    numbers = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
+    return bool(numbers == lax.conv_dimension_numbers(lhs.shape, rhs.shape, _CANONICAL))
+
+
+def _conv(x: jax.Array, w: jax.Array, pads: _Pads, precision: Any) -> jax.Array:
+    if any(not 0 <= width < size for size, pad in zip(w.shape, pads, strict=False) for width in pad):
+        # XLA:CPU reads memory that nobody has written where padding is negative (openxla/xla#48713), here or in the
+        # gradient of one that is wider than the kernel reaches.
+        x, pads = _pad(x, ((0, 0), *pads, (0, 0))), ((0, 0),) * len(pads)
+    return lax.conv_general_dilated(x, w, (1, 1), pads, dimension_numbers=_CANONICAL, precision=precision)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _convolve(x: jax.Array, w: jax.Array, pads: _Pads, precision: Any) -> jax.Array:
+    """Convolves ``x[N, H, W, C]`` with ``w[h, w, C, O]`` at stride 1."""
+    conv = functools.partial(_conv, pads=pads, precision=precision)
+    if _has_few_products(x, w):
+        products = functools.partial(_sum_of_products, pads=pads)
+        out: jax.Array = lax.platform_dependent(x, w, cpu=products, cuda=products, default=conv)
+    elif winograd.applies(x, w, pads, precision):
+        out = lax.platform_dependent(x, w, cpu=functools.partial(winograd.convolve, pads=pads), default=conv)
+    else:
+        out = conv(x, w)
+    return out
+
+
+def _has_few_products(x: jax.Array, w: jax.Array) -> bool:
+    return x.shape[-1] == 1 and w[..., 0].size <= _FEW_PRODUCTS
+
+
+def _forward(x: jax.Array, w: jax.Array, pads: _Pads, precision: Any) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _convolve(x, w, pads, precision), (x, w)
+
+
+def _backward(pads: _Pads, precision: Any, saved: tuple[jax.Array, jax.Array], g: jax.Array) -> Any:
+    """Maps the cotangent ``g[N, H', W', O]`` to those of the images and the kernel."""
+    on_cpu, on_cuda, other = (
+        functools.partial(gradients, pads=pads, precision=precision)
+        for gradients in (_gradients_on_cpu, _gradients_on_cuda, _gradients_by_autodiff)
+    )
+    return lax.platform_dependent(*saved, g, cpu=on_cpu, cuda=on_cuda, default=other)
+
+
+def _gradients_on_cpu(x: jax.Array, w: jax.Array, g: jax.Array, pads: _Pads, precision: Any) -> Any:
+    if winograd.applies(x, w, pads, precision):
+        return winograd.gradients(x, w, g, pads)
+    opposite = tuple((size - 1 - low, size - 1 - high) for size, (low, high) in zip(w.shape, pads, strict=False))
+    for_images = _conv(g, w[::-1, ::-1].swapaxes(2, 3), opposite, precision)
+    return for_images, _kernel_gradient(x, w.shape, g, pads, opposite, precision)
+
+
+def _gradients_on_cuda(x: jax.Array, w: jax.Array, g: jax.Array, pads: _Pads, precision: Any) -> Any:
+    for_images, for_kernel = _gradients_by_autodiff(x, w, g, pads, precision)
+    if _has_few_products(x, w):
+        # XLA does not compute what is replaced here.
+        for_kernel = _kernel_gradient_of_views(x, w, g, pads, precision)
+    return for_images, for_kernel
+
+
+def _gradients_by_autodiff(x: jax.Array, w: jax.Array, g: jax.Array, pads: _Pads, precision: Any) -> Any:
+    return jax.vjp(lambda x, w: _conv(x, w, pads, precision), x, w)[1](g)
+
+
+_convolve.defvjp(_forward, _backward)
+
+
+def _sum_of_products(x: jax.Array, w: jax.Array, *, pads: _Pads) -> jax.Array:
+    """Convolves images of one channel, one product for each place of the kernel."""
+    return sum((view * w[*place, 0] for place, view in _views(x, w, pads)), start=jnp.zeros((), x.dtype))
+
+
+def _kernel_gradient_of_views(x: jax.Array, w: jax.Array, g: jax.Array, pads: _Pads, precision: Any) -> jax.Array:
+    """Returns the gradient ``[h, w, 1, O]`` for images of one channel: one product of all that the kernel sees."""
+    seen = jnp.concatenate([view for _, view in _views(x, w, pads)], axis=-1)
+    return jnp.einsum("nhwk,nhwo->ko", seen, g, precision=precision).reshape(w.shape)
+
+
+def _views(x: jax.Array, w: jax.Array, pads: _Pads) -> list[tuple[tuple[int, int], jax.Array]]:
+    """Returns what each place of the kernel sees of the padded images, ``[N, H', W', C]``."""
+    height, width = (n + sum(pad) - k + 1 for n, pad, k in zip(x.shape[1:3], pads, w.shape, strict=False))
+    padded = _pad(x, ((0, 0), *pads, (0, 0)))
+    places = [(i, j) for i in range(w.shape[0]) for j in range(w.shape[1])]
+    return [((i, j), padded[:, i : i + height, j : j + width]) for i, j in places]
+
+
+def _kernel_gradient(  # noqa: PLR0913, PLR0917
+    x: jax.Array, shape: tuple[int, ...], g: jax.Array, pads: _Pads, opposite: _Pads, precision: Any
+) -> jax.Array:
+    """Returns the gradient ``[h, w, C, O]``; of images and cotangent, the one with more channels slides over the other.
+
+    The fast kernel takes what slides as one operand of a matrix product, and likes it wide.
+    """
+    if shape[2] <= shape[3]:
+        return _correlate(x, g, pads, precision).transpose(1, 2, 0, 3)
+    return _correlate(g, x, opposite, precision)[:, ::-1, ::-1].transpose(1, 2, 3, 0)
+
+
+def _correlate(x: jax.Array, y: jax.Array, pads: _Pads, precision: Any) -> jax.Array:
+    """Slides ``y[N, h, w, F]`` over ``x[N, H, W, C]`` and sums over the examples: ``[C, H', W', F]``.
+
+    It is a convolution with the examples as channels, in groups whose two operands fit a core's second-level cache.
+    """
+    size = max(_GROUP, -(-x.shape[0] // _MOST_GROUPS))
+    groups = [slice(begin, begin + size) for begin in range(0, x.shape[0], size)]
+    stage: Any = lax.optimization_barrier
+    parts = (
+        _conv(stage(x[i].transpose(3, 1, 2, 0)), stage(y[i].transpose(1, 2, 0, 3)), pads, precision) for i in groups
+    )
+    return sum(parts, start=jnp.zeros((), x.dtype))
+
+
+def _pad(x: jax.Array, pads: Sequence[tuple[int, int]]) -> jax.Array:
+    """Pads with zeros; a negative width cuts off."""
+    return lax.pad(x, jnp.zeros((), x.dtype), [(low, high, 0) for low, high in pads])
+
+
+def is_slow_in_loop(jaxpr: Any) -> bool:
+    """Says whether a program holds a convolution that XLA:CPU would run element by element inside a loop.
+
+    Args:
+        jaxpr: The program, as ``jax.make_jaxpr`` gives it or a part of it.
+
+    Returns:
+        True if some convolution is dilated on the left, grouped, or not in the order batch, space, features.
+    """
+    jaxpr = getattr(jaxpr, "jaxpr", jaxpr)
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "conv_general_dilated" and _needs_rewriting(equation.params):
+            return True
+        if any(is_slow_in_loop(part) for part in inner_programs(equation.params)):
+            return True
+    return False
+
+
+def inner_programs(params: dict[str, Any]) -> list[Any]:
+    """Lists the programs within an operation, given its parameters.
+
+    Of those of ``platform_dependent`` it takes only the one that runs on CPU.
+    """
+    if platforms := params.get("branches_platforms"):
+        return [next(b for b, p in zip(params["branches"], platforms, strict=True) if p is None or "cpu" in p)]
+    leaves = jax.tree.leaves(list(params.values()), is_leaf=lambda leaf: hasattr(leaf, "eqns"))
+    return [leaf for leaf in leaves if hasattr(getattr(leaf, "jaxpr", leaf), "eqns")]
+
+
+def _needs_rewriting(params: dict[str, Any]) -> bool:
+    numbers = params["dimension_numbers"]
+    last = len(numbers.lhs_spec) - 1
+    space = tuple(range(last - 1))
+    images = (0, last, *(n + 1 for n in space))
+    in_order = numbers.lhs_spec == numbers.out_spec == images and numbers.rhs_spec == (last, last - 1, *space)
+    groups = (params["feature_group_count"], params["batch_group_count"])
+    return not in_order or any(n != 1 for n in (*params["lhs_dilation"], *groups))

@@ -1,0 +1,100 @@
+"""The tutorial's network, and how a user's own is found and checked."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from lrtrain.errors import ModelError, nearest
+from lrtrain.nn.conv import conv_general_dilated
+from lrtrain.nn.dense import dot_general
+from lrtrain.nn.relu import relu_before_conv, relu_before_dense
+
+
+class CNN(nn.Module):
+    """Two 3x3 convolutions and a dense layer, without pooling: 130,394 parameters for 28x28x1 images and 10 classes."""
+
+    num_classes: int = 10
+
+    @nn.compact
+    def __call__(self, images: jax.Array) -> jax.Array:
+        """Maps images ``[batch, height, width, channels]`` in [0, 1] to logits ``[batch, num_classes]``."""
+        x = nn.Conv(32, (3, 3), conv_general_dilated=conv_general_dilated, name="CONV1")(images)
+        x = relu_before_conv(x)
+        x = nn.Conv(16, (3, 3), conv_general_dilated=conv_general_dilated, name="CONV2")(x)
+        x = relu_before_dense(x)
+        x = x.reshape(x.shape[0], -1)
+        return nn.Dense(self.num_classes, dot_general=dot_general, name="DENSE")(x)
+
+
+def load_model(spec: str | None, num_classes: int) -> nn.Module:
+    """Makes the network to train.
+
+    Args:
+        spec: ``package.module:Class`` of a Flax Linen module, or None for the tutorial's ``CNN``.
+        num_classes: Number of classes; passed on to a class that has a field of that name.
+
+    Returns:
+        The module, not yet initialised.
+
+    Raises:
+        ModelError: The class cannot be imported, is no Flax module or cannot be made without further arguments.
+    """
+    if spec is None:
+        return CNN(num_classes)
+    cls = _find(spec)
+    fields = getattr(cls, "__dataclass_fields__", {})
+    try:
+        module: nn.Module = cls(**({"num_classes": num_classes} if "num_classes" in fields else {}))
+    except TypeError as error:
+        raise ModelError(f"model '{spec}' cannot be made without further arguments: {error}") from error
+    return module
+
+
+def _find(spec: str) -> type[nn.Module]:
+    module_name, _, attribute = spec.partition(":")
+    if not module_name or not attribute:
+        raise ModelError(f"model '{spec}' is not of the form package.module:Class")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        raise ModelError(f"model '{spec}': cannot import {module_name} ({type(error).__name__}: {error})") from error
+    cls = getattr(module, attribute, None)
+    if cls is None:
+        raise ModelError(f"model '{spec}': {module_name} has no '{attribute}'{nearest(attribute, vars(module))}")
+    if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
+        raise ModelError(f"model '{spec}': {attribute} is not a flax.linen.Module class")
+    return cls
+
+
+def check_model(model: nn.Module, image_shape: tuple[int, ...], num_classes: int) -> None:
+    """Checks, without computing anything, that a model maps images to logits and has nothing but parameters.
+
+    Args:
+        model: The module.
+        image_shape: Height, width and channels of an image.
+        num_classes: Number of classes.
+
+    Raises:
+        ModelError: It does not take such images, returns another shape or type, or keeps state of its own.
+    """
+    name = type(model).__name__
+    images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
+    shape = f"[batch, {', '.join(map(str, image_shape))}]"
+    try:
+        variables = jax.eval_shape(model.init, jax.random.key(0), images)
+        logits: Any = jax.eval_shape(model.apply, variables, images)
+    except Exception as error:
+        first_line = next(iter(str(error).splitlines()), "")
+        raise ModelError(f"model {name} fails on images {shape}: {type(error).__name__}: {first_line}") from error
+    if extra := sorted(set(variables) - {"params"}):
+        raise ModelError(f"model {name} keeps '{extra[0]}' besides its parameters; only parameters can be trained")
+    if getattr(logits, "shape", None) != (2, num_classes) or not jnp.issubdtype(logits.dtype, jnp.floating):
+        got = jax.tree.map(lambda leaf: f"{leaf.dtype}{list(leaf.shape)}", logits)
+        raise ModelError(
+            f"model {name} maps images float32{[2, *image_shape]} to {got}, not to logits float32{[2, num_classes]}"
+        )

@@ -1,0 +1,168 @@
+"""What hooks are given and what they may answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from lrtrain.errors import ScheduleError
+from lrtrain.plugins.duration import Duration
+from lrtrain.plugins.spec import Spec
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from lrtrain.plugins.formula import Piece
+
+Schedule: TypeAlias = Callable[[Any], Any]
+"""A schedule as optax has it: a callable from the step (a count of optimizer updates, from 0) to a learning rate."""
+
+_BY_HAND = "this context cannot build other schedules: it was made by hand, not by lrtrain"
+
+
+@dataclass(frozen=True)
+class ScheduleContext:
+    """The run that a schedule is built for.
+
+    Args:
+      total_steps: optimizer updates in the whole run; the schedule is applied at steps 0 to ``total_steps - 1``.
+      steps_per_epoch: optimizer updates in an epoch.
+      epochs: epochs in the run.
+    """
+
+    total_steps: int
+    steps_per_epoch: int
+    epochs: int
+    _builder: Callable[[Spec, ScheduleContext], Schedule] | None = field(default=None, repr=False, compare=False)
+    _epochs_known: bool = field(default=True, repr=False, compare=False)
+    _formulas: Callable[[Spec, ScheduleContext], tuple[Piece, ...] | None] | None = field(
+        default=None, repr=False, compare=False
+    )
+
+    def steps(self, duration: Duration | str | int) -> int:
+        """Returns a duration in optimizer updates: exact arithmetic, then rounded down.
+
+        Raises:
+          SpecError: ``duration`` is text that is no duration.
+          ScheduleError: it counts epochs, and the length of an epoch is not known.
+
+        Example:
+          >>> ScheduleContext(total_steps=2350, steps_per_epoch=235, epochs=10).steps("25%")
+          587
+        """
+        duration = duration if isinstance(duration, Duration) else Duration(duration)
+        if duration.unit == "ep" and not self._epochs_known:
+            raise ScheduleError(
+                f"{duration} counts epochs, and the run has none: give the number of epochs with its steps"
+            )
+        return duration.steps(self.total_steps, self.steps_per_epoch)
+
+    def build(self, spec: Spec | str | Mapping[str, Any], total_steps: int | None = None) -> Schedule:
+        """Builds another plugin's schedule, for a run of ``total_steps`` (default: of this run's length).
+
+        The result takes any integer count, as every schedule that lrtrain hands out does.
+
+        Raises:
+          PluginError: the plugin cannot be found or loaded.
+          OptionError: one of its options is refused.
+          ScheduleError: it cannot be built for a run of this length.
+        """
+        if self._builder is None:
+            raise ScheduleError(_BY_HAND)
+        return self._builder(Spec.of(spec), self._part(total_steps))
+
+    def formula(self, spec: Spec | str | Mapping[str, Any], total_steps: int | None = None) -> tuple[Piece, ...] | None:
+        """Returns the formula of another plugin's schedule, for a run of ``total_steps``; None where it has none.
+
+        Raises:
+          PluginError: the plugin cannot be found or loaded, or its formula cannot be used.
+          OptionError: one of its options is refused.
+        """
+        if self._formulas is None:
+            raise ScheduleError(_BY_HAND)
+        return self._formulas(Spec.of(spec), self._part(total_steps))
+
+    def _part(self, total_steps: int | None) -> ScheduleContext:
+        """Returns the context of a schedule that has ``total_steps`` of this run to itself."""
+        total = self.total_steps if total_steps is None else total_steps
+        if total < 1:
+            raise ScheduleError(f"a schedule of {total} steps was asked for: it needs at least 1")
+        return replace(self, total_steps=total, epochs=-(-total // self.steps_per_epoch))
+
+
+@dataclass(frozen=True)
+class StepInfo:
+    """One optimizer update that has been done.
+
+    Args:
+      step: the update, counted from 0 over the whole run.
+      epoch: the epoch it belongs to, from 0.
+      learning_rate: the learning rate that was applied.
+      loss: cross-entropy of the batch before the update, mean per example.
+    """
+
+    step: int
+    epoch: int
+    learning_rate: float
+    loss: float
+
+
+@dataclass(frozen=True)
+class EpochInfo:
+    """One epoch that has been done and evaluated.
+
+    Args:
+      epoch: the epoch, from 0.
+      step: updates done since the run began.
+      train_loss: cross-entropy over the epoch's training examples, mean per example, as seen while training.
+      test_loss: cross-entropy over the test set, mean per example.
+      test_accuracy: share of the test set that is classified right, 0 to 1.
+      learning_rate: the learning rate of the epoch's last update.
+      seconds: time for training and evaluating the epoch.
+    """
+
+    epoch: int
+    step: int
+    train_loss: float
+    test_loss: float
+    test_accuracy: float
+    learning_rate: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """The run that a hook observes.
+
+    Args:
+      directory: where the run's files are; a plugin that writes some makes a directory of its own name there.
+      config: everything that determines the run, as in ``config.json``.
+      total_steps: optimizer updates in the whole run.
+      steps_per_epoch: optimizer updates in an epoch.
+      epochs: epochs in the run.
+      learning_rates: the schedule's table, float32[total_steps].
+    """
+
+    directory: Path
+    config: Mapping[str, Any]
+    total_steps: int
+    steps_per_epoch: int
+    epochs: int
+    learning_rates: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Answer of a hook: end the run here, with a checkpoint, for this reason."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class ScaleLearningRate:
+    """Answer of a hook: multiply the learning rate of all later steps by ``factor`` (finite, not negative)."""
+
+    factor: float

@@ -1,0 +1,144 @@
+"""Which plugins are installed: read from the metadata of distributions, nothing imported."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lrtrain.errors import PluginError, nearest
+from lrtrain.plugins.spec import file_and_class, normal_name
+
+GROUP = "lrtrain.plugins"
+_folder: ContextVar[Path] = ContextVar("_folder", default=Path())
+_read: ContextVar[tuple[Entry, ...] | None] = ContextVar("_read", default=None)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One plugin as its distribution announces it.
+
+    Args:
+      name: the plugin's name, with ``-`` between words.
+      value: the entry point, ``module:Class``.
+      distribution: the distribution that brings it; the path of a plugin that is a class in a file.
+      version: that distribution's version; of a file, the beginning of the SHA-256 of its content.
+      summary: that distribution's one-line description.
+      in_file: whether it is a class in a file that was named, and not installed.
+    """
+
+    name: str
+    value: str
+    distribution: str
+    version: str
+    summary: str
+    in_file: bool = False
+
+    @property
+    def reference(self) -> str:
+        """What a spec calls it: its name, or ``/path/of/file.py:Class``."""
+        return self.value if self.in_file else self.name
+
+    def origin(self) -> str:
+        """Returns the distribution with its version, or the file, as it is named in errors."""
+        return self.distribution if self.in_file else f"{self.distribution} {self.version}"
+
+
+def find_plugins() -> tuple[Entry, ...]:
+    """Returns all installed plugins, by name; one name may occur twice (see `duplicates`)."""
+    return _read.get() or tuple(sorted(_entries(), key=lambda entry: (entry.name, entry.distribution)))
+
+
+@contextmanager
+def read_once() -> Iterator[None]:
+    """While it is open, what is installed is read only once: for work that loads plugins hundreds of times."""
+    token = _read.set(find_plugins())
+    try:
+        yield
+    finally:
+        _read.reset(token)
+
+
+def duplicates(entries: Iterable[Entry]) -> frozenset[str]:
+    """Returns the names that more than one distribution claims."""
+    counts = Counter(entry.name for entry in entries)
+    return frozenset(name for name, count in counts.items() if count > 1)
+
+
+@contextmanager
+def files_below(folder: Path) -> Iterator[None]:
+    """Has the relative paths of plugins in files begin in ``folder``, and not in the current directory."""
+    token = _folder.set(folder)
+    try:
+        yield
+    finally:
+        _folder.reset(token)
+
+
+def find_plugin(name: str) -> Entry:
+    """Returns the one installed plugin of that name, or the class in a file that ``./file.py:Class`` names.
+
+    Raises:
+      PluginError: no distribution brings it (the nearest name is suggested), two do (both are named), or there is no
+        such file.
+    """
+    in_file = file_and_class(name)
+    if in_file is not None:
+        return _in_file(name, *in_file)
+    entries = find_plugins()
+    found = [entry for entry in entries if entry.name == normal_name(name)]
+    if not found:
+        raise PluginError(_unknown(name, entries))
+    if len(found) > 1:
+        origins = " and ".join(entry.origin() for entry in found)
+        raise PluginError(f"plugin '{found[0].name}' is brought by {origins}: uninstall one of the two")
+    return found[0]
+
+
+def _in_file(name: str, path: str, cls: str) -> Entry:
+    """Returns a class in a file; its path is absolute, so that a run finds it again from anywhere."""
+    file = Path(_folder.get(), Path(path).expanduser()).absolute()
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise PluginError(
+            f"plugin '{name}' cannot be read: {file}: {error.strerror}; put the file there, or name it where it is"
+        ) from error
+    version = hashlib.sha256(content).hexdigest()[:12]
+    return Entry(normal_name(name), f"{file}:{cls}", str(file), version, f"a class in {file.name}", in_file=True)
+
+
+def _unknown(name: str, entries: tuple[Entry, ...]) -> str:
+    if not entries:
+        return f"no plugin '{name}' is installed, nor any other: pip install 'lrtrain[all]' brings those of lrtrain"
+    names = sorted({entry.name for entry in entries})
+    return (
+        f"no plugin '{name}' is installed{nearest(normal_name(name), names)}; installed are {', '.join(names)}; "
+        "others are installed with pip"
+    )
+
+
+def _entries() -> Iterator[Entry]:
+    seen: set[str] = set()
+    for distribution in importlib.metadata.distributions():
+        try:
+            metadata: Any = distribution.metadata  # `get` is there, and typeshed knows it from Python 3.12 on
+            # Since Python 3.12 it is deprecated to ask by index for a field that is not there.
+            name, summary = metadata.get("Name", ""), metadata.get("Summary", "")
+            points = distribution.entry_points.select(group=GROUP)
+        except Exception:  # noqa: BLE001  # damaged, as after an interrupted install: no harm to all the others
+            continue
+        key = re.sub(r"[-_.]+", "-", name).lower()
+        # A folder that is on the path twice, or a copy shadowed by an earlier one, is no second distribution.
+        if not name or key in seen:
+            continue
+        seen.add(key)
+        for point in points:
+            yield Entry(normal_name(point.name), point.value, name, distribution.version, summary)

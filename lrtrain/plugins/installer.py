@@ -1,0 +1,135 @@
+"""The environment that lrtrain runs in: its installer, and the distributions in it that have to do with lrtrain."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from lrtrain.errors import LrtrainError, UsageError
+from lrtrain.plugins.discovery import Entry, find_plugins
+from lrtrain.plugins.spec import normal_name
+
+
+@dataclass(frozen=True)
+class Installer:
+    """The program that installs into this environment, and the words that begin its commands."""
+
+    name: str
+    install: tuple[str, ...]
+    uninstall: tuple[str, ...]
+
+    def run(self, words: Sequence[str], arguments: Sequence[str]) -> None:
+        """Runs it, its words on standard error; raises LrtrainError when it fails."""
+        # Standard output is for what lrtrain says.
+        done = subprocess.run([*words, "--", *arguments], check=False, stdout=sys.stderr)
+        if done.returncode != 0:
+            raise LrtrainError(f"{self.name} has failed, for the reason above: nothing may have changed")
+
+
+def find_installer() -> Installer:
+    """Returns pip where this environment has it, or else uv; UsageError where there is neither."""
+    if importlib.util.find_spec("pip") is not None:
+        # With -P a folder `pip` in the current directory is not imported.
+        pip = (sys.executable, "-P", "-m", "pip", "--disable-pip-version-check", "--no-input")
+        return Installer("pip", (*pip, "install", "--quiet"), (*pip, "uninstall", "--quiet", "--yes"))
+    uv = shutil.which("uv")
+    if uv is not None:
+        here = ("--quiet", "--python", sys.executable)
+        return Installer("uv", (uv, "pip", "install", *here), (uv, "pip", "uninstall", *here))
+    raise UsageError(
+        f"neither pip nor uv is here to install with: {shlex.quote(sys.executable)} -m ensurepip brings pip"
+    )
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """An installed distribution: its name, its version, where it came from if that is a path, and its plugins."""
+
+    name: str
+    version: str
+    path: Path | None
+    plugins: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
+
+
+def distributions() -> dict[str, Distribution]:
+    """Returns all that is installed now, by its normal name."""
+    importlib.invalidate_caches()
+    plugins = find_plugins()
+    found: dict[str, Distribution] = {}
+    for each in importlib.metadata.distributions():
+        try:
+            name, version, url = each.name, each.version, each.read_text("direct_url.json")
+        except Exception:  # noqa: BLE001  # damaged, as after an interrupted install
+            continue
+        if name and canonicalize_name(name) not in found:
+            key = canonicalize_name(name)
+            found[key] = Distribution(name, version, _path(url), _names(plugins, key))
+    return found
+
+
+def brought_twice(installed: Iterable[Distribution]) -> dict[str, tuple[Distribution, ...]]:
+    """Returns the plugins that more than one distribution brings, each with those; none of them can be used."""
+    bringing: dict[str, tuple[Distribution, ...]] = {}
+    for each in installed:
+        for plugin in each.plugins:
+            bringing[plugin] = (*bringing.get(plugin, ()), each)
+    return {plugin: found for plugin, found in bringing.items() if len(found) > 1}
+
+
+def asked_for(argument: str, installed: Iterable[Distribution]) -> Distribution | None:
+    """Returns the distribution that an argument of an install has become; None when that cannot be told."""
+    try:
+        name = canonicalize_name(Requirement(argument).name)
+    except InvalidRequirement:
+        path = Path(argument.partition("[")[0]).expanduser().resolve()
+        return next((each for each in installed if each.path == path), None)
+    return next((each for each in installed if canonicalize_name(each.name) == name), None)
+
+
+def distribution_of(name: str) -> Distribution:
+    """Returns the distribution that brings a plugin, or has that name itself.
+
+    Raises:
+      UsageError: there is no such thing, there are two, or it is lrtrain.
+    """
+    installed = distributions()
+    bringing = [each for each in installed.values() if normal_name(name) in each.plugins]
+    itself = installed.get(canonicalize_name(name))
+    if itself is not None and itself not in bringing:
+        bringing = [itself]
+    if not bringing:
+        raise UsageError(f"no plugin and no package '{name}' is installed: 'lrtrain plugins list' shows the plugins")
+    if len(bringing) > 1:
+        names = " and ".join(sorted(each.name for each in bringing))
+        raise UsageError(f"'{name}' is {names}: name one of these packages")
+    if canonicalize_name(bringing[0].name) == "lrtrain":
+        raise UsageError("lrtrain does not uninstall itself: pip uninstall lrtrain does")
+    return bringing[0]
+
+
+def _names(plugins: Iterable[Entry], key: str) -> tuple[str, ...]:
+    return tuple(entry.name for entry in plugins if canonicalize_name(entry.distribution) == key)
+
+
+def _path(direct_url: str | None) -> Path | None:
+    """Returns the folder or file that a distribution was installed from (PEP 610)."""
+    if direct_url is None:
+        return None
+    parts = urlsplit(str(json.loads(direct_url).get("url", "")))
+    return Path(unquote(parts.path)).resolve() if parts.scheme == "file" else None

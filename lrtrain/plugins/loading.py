@@ -1,0 +1,191 @@
+"""Loading plugins: only what is named is imported, and every way that can fail is one sentence."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import os
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint
+from typing import Any
+
+import pluggy
+
+from lrtrain.errors import OptionError, PluginError, nearest
+from lrtrain.plugins import hookspecs
+from lrtrain.plugins.discovery import GROUP, Entry, find_plugin
+from lrtrain.plugins.isolation import load_from_file, plugin_called, traced
+from lrtrain.plugins.options import make, resolved
+from lrtrain.plugins.spec import Spec, normal_name
+from lrtrain.signals import Terminated
+
+HOOKS = ("build_schedule", "on_step", "on_epoch_end")
+_TRACEBACK = "LRTRAIN_TRACEBACK=1 shows the traceback"
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A plugin that has been loaded: where it comes from, and the instance made from the options given."""
+
+    entry: Entry
+    instance: Any
+
+    def spec(self) -> Spec:
+        """Returns the spec with all options resolved, those left at their defaults included."""
+        return Spec(self.entry.reference, resolved(self.instance))
+
+
+@dataclass(frozen=True)
+class ActivePlugins:
+    """The plugins of one run, in the order they were named, registered with a plugin manager of their own."""
+
+    plugins: tuple[Plugin, ...]
+    manager: pluggy.PluginManager
+
+    def schedule_plugin(self) -> Plugin:
+        """Returns the one plugin that builds the schedule; raises PluginError when none or two do."""
+        found = [plugin for plugin in self.plugins if "build_schedule" in hooks_of(type(plugin.instance))]
+        if len(found) == 1:
+            return found[0]
+        names = [plugin.entry.name for plugin in (found or self.plugins)]
+        if found:
+            raise PluginError(
+                f"plugins {' and '.join(names)} both build a schedule, and a run has one: name only one of them"
+            )
+        raise PluginError(
+            f"no plugin named builds a schedule ({', '.join(names) or 'none was named'}): add one, as in --plugin sgdr"
+        )
+
+    def has(self, hook: str) -> bool:
+        """Tells whether any of the plugins implements that hook."""
+        return bool(getattr(self.manager.hook, hook).get_hookimpls())
+
+
+def activate(
+    specs: Sequence[Spec | str | Mapping[str, Any]], settings: Sequence[str] = (), *, override: bool = False
+) -> ActivePlugins:
+    """Loads the plugins named, makes an instance of each, and registers them.
+
+    Args:
+      specs: the plugins with their options.
+      settings: further options as on the command line, ``NAME=VALUE`` for the plugin that builds the schedule, or
+        ``PLUGIN.NAME=VALUE`` for any.
+      override: whether a setting may replace an option of a spec, as when a run is resumed.
+
+    Raises:
+      SpecError: a spec or setting cannot be read.
+      PluginError: a plugin is unknown, broken or claimed twice.
+      OptionError: an option is unknown or ill-typed.
+    """
+    from lrtrain.plugins.settings import apply_settings
+
+    named = [Spec.of(spec) for spec in specs]
+    _refuse_twice(named)
+    entries = [find_plugin(spec.name) for spec in named]
+    classes = [load_class(entry) for entry in entries]
+    builders = [spec.name for spec, each in zip(named, classes, strict=True) if "build_schedule" in hooks_of(each)]
+    named = apply_settings(named, settings, builders, override=override)
+    plugins = [
+        Plugin(entry, make(each, entry.name, spec.options))
+        for entry, each, spec in zip(entries, classes, named, strict=True)
+    ]
+    return ActivePlugins(tuple(plugins), _registered(plugins))
+
+
+def load_class(entry: Entry) -> type:
+    """Imports one plugin and checks that it is what a plugin must be.
+
+    Raises:
+      PluginError: it fails to import, is no frozen dataclass, or its hooks are misspelt or have wrong arguments.
+    """
+    try:
+        with plugin_called():
+            loaded = load_from_file(entry) if entry.in_file else EntryPoint(entry.name, entry.value, GROUP).load()
+    except Terminated:
+        raise
+    except (Exception, SystemExit) as error:
+        if os.environ.get("LRTRAIN_TRACEBACK") == "1":
+            raise
+        cause = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(": ")
+        raise PluginError(
+            f"plugin '{entry.name}' of {entry.origin()} fails to import: {cause} ({_TRACEBACK})"
+        ) from error
+    return check_class(loaded, f"plugin '{entry.name}' of {entry.origin()}")
+
+
+def check_class(loaded: object, title: str) -> type:
+    """Returns ``loaded`` when it is a frozen dataclass with well-formed hooks; raises PluginError else."""
+    if not isinstance(loaded, type) or not dataclasses.is_dataclass(loaded):
+        raise PluginError(f"{title} names {loaded!r}: a plugin is a class with @dataclass(frozen=True)")
+    if not getattr(loaded, "__dataclass_params__").frozen:  # noqa: B009  # typeshed does not know the attribute
+        raise PluginError(f"{title} is a dataclass that is not frozen: write @dataclass(frozen=True)")
+    for problem in _hook_problems(loaded):
+        raise PluginError(f"{title} {problem}")
+    return loaded
+
+
+def hooks_of(plugin: type) -> tuple[str, ...]:
+    """Returns the hooks that a plugin class implements, in the order of `HOOKS`."""
+    marked = dict(_marked(plugin))
+    return tuple(hook for hook in HOOKS if hook in marked)
+
+
+def _marked(plugin: type) -> Iterator[tuple[str, Any]]:
+    for name, member in inspect.getmembers(plugin, inspect.isroutine):
+        if getattr(member, f"{hookspecs.PROJECT}_impl", None) is not None:
+            yield name, member
+
+
+def _hook_problems(plugin: type) -> Iterator[str]:
+    marked = dict(_marked(plugin))
+    for name, method in marked.items():
+        if name in HOOKS:
+            yield from _argument_problems(name, method)
+        else:
+            yield f"has a hook '{name}' that does not exist{nearest(name, HOOKS)}: the hooks are {', '.join(HOOKS)}"
+    for hook in HOOKS:
+        if hook not in marked and inspect.isroutine(getattr(plugin, hook, None)):
+            yield f"has a method {hook} without @hookimpl, so it would never be called"
+    if not marked:
+        yield f"implements no hook: mark a method with @hookimpl (the hooks are {', '.join(HOOKS)})"
+
+
+def _argument_problems(hook: str, method: Any) -> Iterator[str]:
+    known = list(inspect.signature(getattr(hookspecs, hook)).parameters)
+    for parameter in list(inspect.signature(method).parameters.values())[1:]:
+        if parameter.default is not parameter.empty:
+            yield f"gives '{parameter.name}' of {hook} a default, which would never be used: take it away"
+        if parameter.name not in known:
+            yield f"has '{parameter.name}' as an argument of {hook}, which is called with {', '.join(known)}"
+
+
+def _refuse_twice(specs: Sequence[Spec]) -> None:
+    names = [normal_name(spec.name) for spec in specs]
+    for name in names:
+        if names.count(name) > 1:
+            raise OptionError(f"plugin '{name}' is named twice: name it once, with all its options")
+
+
+def _registered(plugins: Sequence[Plugin]) -> pluggy.PluginManager:
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    # pluggy calls what was registered last first; the promise is the order of the command line.
+    for plugin in reversed(plugins):
+        manager.register(_holder(plugin), name=plugin.entry.name)
+    manager.check_pending()
+    return manager
+
+
+def _holder(plugin: Plugin) -> types.ModuleType:
+    """Returns the plugin's hooks in an object for pluggy, which compares and hashes what is registered.
+
+    Instances may be equal (one class under two names), and cannot be hashed when an option is a table.
+    """
+    holder = types.ModuleType(plugin.entry.name)
+    trace = os.environ.get("LRTRAIN_TRACE_PLUGINS") == "1"
+    for hook in hooks_of(type(plugin.instance)):
+        method = getattr(plugin.instance, hook)
+        setattr(holder, hook, traced(method, hook, plugin.entry.name) if trace else method)
+    return holder

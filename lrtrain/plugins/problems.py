@@ -1,0 +1,71 @@
+"""What is wrong with an installed plugin, and what cures it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from lrtrain.errors import LrtrainError
+from lrtrain.plugins.discovery import Entry
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A reason not to use a plugin as it is.
+
+    Args:
+      kind: ``"incompatible"``: its package is made for another lrtrain; ``"broken"``: it cannot be loaded;
+        ``"duplicate"``: two packages bring one of that name.
+      text: what is wrong.
+      cure: what to do, a command first where one will do.
+    """
+
+    kind: Literal["incompatible", "broken", "duplicate"]
+    text: str
+    cure: str
+
+
+def problems_of(entry: Entry, installed: Sequence[Entry]) -> Iterator[Problem]:
+    """Yields all that is wrong with a plugin, which is imported for that; the cause comes before what follows from it.
+
+    Args:
+      entry: the plugin.
+      installed: all plugins, it among them.
+    """
+    from lrtrain.plugins.loading import load_class
+
+    away = f"lrtrain plugins uninstall {entry.distribution}"
+    needs = _refused_requirement(entry)
+    if needs is not None:
+        running = importlib.metadata.version("lrtrain")
+        text = f"{entry.origin()} needs {needs}, and this is lrtrain {running}"
+        upgrade = f"lrtrain plugins install --upgrade {entry.distribution}"
+        yield Problem("incompatible", text, f"{upgrade}, or {away}")
+    try:
+        load_class(entry)
+    except LrtrainError as error:
+        yield Problem("broken", str(error), f"mend it, or {away}")
+    others = [each for each in installed if each.name == entry.name and each.distribution != entry.distribution]
+    if others:
+        text = f"plugin '{entry.name}' is also brought by {' and '.join(each.origin() for each in others)}"
+        yield Problem("duplicate", text, f"keep one: {away} takes this one away")
+
+
+def _refused_requirement(entry: Entry) -> str | None:
+    """Returns what the plugin's distribution requires of lrtrain, when the lrtrain that runs is something else."""
+    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.utils import canonicalize_name
+
+    running = importlib.metadata.version("lrtrain")
+    for text in importlib.metadata.requires(entry.distribution) or []:
+        try:
+            required = Requirement(text)
+        except InvalidRequirement:
+            continue
+        applies = required.marker is None or required.marker.evaluate({"extra": ""})
+        refused = not required.specifier.contains(running, prereleases=True)
+        if canonicalize_name(required.name) == "lrtrain" and applies and refused:
+            return f"lrtrain{required.specifier}"
+    return None

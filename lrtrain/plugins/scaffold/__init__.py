@@ -1,0 +1,1 @@
+"""A package for a new plugin: the files that `lrtrain plugins new` writes."""

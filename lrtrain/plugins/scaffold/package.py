@@ -1,0 +1,158 @@
+"""The package that ``lrtrain plugins new`` makes: names that follow from one, and templates filled in."""
+
+from __future__ import annotations
+
+import datetime
+import keyword
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from importlib import metadata, resources
+from pathlib import Path
+from string import Template
+
+from lrtrain.errors import UsageError
+from lrtrain.plugins.discovery import find_plugins
+from lrtrain.plugins.spec import normal_name, short
+
+NOBODY = "The authors"
+# Letters first, so that module and class are identifiers; at most what a file name takes beside its suffix.
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", re.ASCII)
+_LONGEST = 60
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package that is to be made.
+
+    Args:
+      name: the plugin's name, as ``my-schedule``.
+      author: who holds the copyright.
+    """
+
+    name: str
+    author: str
+
+    @classmethod
+    def named(cls, name: str, author: str) -> Package:
+        """Returns the package of a plugin; raises UsageError for a name that is not valid or is taken."""
+        _check_name(name)
+        if not author.strip() or not author.isprintable() or set(author) & set('"\\'):
+            raise UsageError(f"--author {short(author)!r} is refused: expected one line of text without quotes")
+        package = cls(normal_name(name), author.strip())
+        package.check_free()
+        return package
+
+    @property
+    def distribution(self) -> str:
+        """The name that pip knows it by."""
+        return f"lrtrain-{self.name}"
+
+    @property
+    def module(self) -> str:
+        """The name that Python imports it by."""
+        return self.distribution.replace("-", "_")
+
+    @property
+    def cls(self) -> str:
+        """The name of its class; another than those that its module imports."""
+        name = "".join(word.capitalize() for word in self.name.split("-"))
+        is_used = re.search(rf"\b{name}\b", _text("module.py.template").partition("@dataclass")[0])
+        return f"{name}Plugin" if is_used else name
+
+    def check_free(self) -> None:
+        """Raises UsageError when a plugin, a distribution or a module of that name is installed."""
+        for entry in find_plugins():
+            if entry.name == self.name:
+                raise UsageError(f"the name '{self.name}' is taken by {entry.origin()}: choose another")
+        try:
+            version = metadata.version(self.distribution)
+        except metadata.PackageNotFoundError:
+            return
+        raise UsageError(f"{self.distribution} {version} is installed already: choose another name than '{self.name}'")
+
+    def files(self) -> dict[str, str]:
+        """Returns the text of each file by its path in the package."""
+        values = {
+            "name": self.name,
+            "underscored": self.name.replace("-", "_"),
+            "distribution": self.distribution,
+            "module": self.module,
+            "cls": self.cls,
+            "author": self.author,
+            "year": str(datetime.datetime.now().astimezone().year),
+            "next": _next_minor(metadata.version("lrtrain")),
+            "current": ".".join(metadata.version("lrtrain").split(".")[:2]),
+        }
+        return {
+            Template(path).substitute(values): Template(_text(template)).substitute(values)
+            for path, template in _TEMPLATES.items()
+        }
+
+    def write(self, folder: Path) -> list[str]:
+        """Makes the package in a folder that is not there yet; returns the paths of its files.
+
+        Raises:
+          UsageError: there is something of that name.
+          OSError: the system refuses it.
+        """
+        files = self.files()
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            raise UsageError(f"{folder} is there already, and nothing in it is overwritten: give --directory") from None
+        try:
+            for path, text in files.items():
+                (folder / path).parent.mkdir(exist_ok=True)
+                (folder / path).write_text(text, encoding="utf-8")
+        except BaseException:
+            # This process has made it; what is not whole would be in the way of the next attempt.
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return list(files)
+
+
+# Templates by the path that they are written to.
+_TEMPLATES = {
+    "pyproject.toml": "pyproject.toml.template",
+    "$module.py": "module.py.template",
+    "tests/test_$underscored.py": "test.py.template",
+    "README.md": "README.md.template",
+    "LICENSE": "LICENSE.template",
+}
+
+
+def author_from_git() -> str:
+    """Returns ``user.name`` of git's configuration, or `NOBODY` where there is no such thing."""
+    try:
+        done = subprocess.run(
+            ["git", "config", "--get", "user.name"], capture_output=True, text=True, check=False, timeout=5
+        )
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return NOBODY
+    name = done.stdout.strip()
+    return name if name.isprintable() and name and not set(name) & set('"\\') else NOBODY
+
+
+def _check_name(name: str) -> None:
+    normal = normal_name(name)
+    if not _NAME.fullmatch(normal) or len(normal) > _LONGEST:
+        raise UsageError(
+            f"'{short(name)}' is no name for a plugin: expected at most {_LONGEST} letters, digits and -, "
+            "a letter first, as in my-schedule"
+        )
+    if keyword.iskeyword(normal) or normal in ("true", "false", "none"):
+        raise UsageError(f"'{normal}' is a word of Python or of specs: choose another name")
+    if normal == "lrtrain" or normal.startswith("lrtrain-"):
+        rest = normal.removeprefix("lrtrain").strip("-") or "my-schedule"
+        raise UsageError(f"'{normal}' begins with lrtrain, as the package does anyway: give the rest, such as {rest}")
+
+
+def _next_minor(version: str) -> str:
+    major, minor = version.split(".")[:2]
+    return f"{major}.{int(minor) + 1}"
+
+
+def _text(template: str) -> str:
+    return (resources.files("lrtrain.plugins.scaffold") / "templates" / template).read_text(encoding="utf-8")

@@ -1,0 +1,240 @@
+"""`find_lr`: a learning-rate range test, on a network of its own that is thrown away."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import time
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lrtrain.engine.canary import check_jaxlib
+from lrtrain.engine.devices import select_devices
+from lrtrain.engine.order import epoch_order
+from lrtrain.errors import TrainingError, UsageError
+from lrtrain.plugins.context import StepInfo
+from lrtrain.plugins.loading import activate
+from lrtrain.plugins.spec import Spec
+from lrtrain.range_test.curve import Curve, Recorder, Suggestion, obstacle, suggest
+from lrtrain.runs.config import TrainConfig, TrainOptions
+from lrtrain.schedules.table import build_table, make_context
+from lrtrain.training.chunks import chunks
+from lrtrain.training.prepare import keep_compiled, load_data, make_engine, stream_of
+from lrtrain.training.reporter import Reporter, Silent
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from typing_extensions import Unpack
+
+    from lrtrain.data.stream import Stream
+    from lrtrain.engine.engine import Engine, Examples
+
+STEPS = 400
+LEAST_STEPS, MOST_STEPS = 10, 100_000
+_LEAST_RATE, _HIGHEST_RATE = 1e-30, 1e30
+# The update of these grows with the gradient, so it matters whether that is of a sum or a mean.
+_PROPORTIONAL = ("momentum", "nesterov", "sgd")
+
+
+@dataclass(frozen=True, eq=False)
+class RangeTest:
+    """What a learning-rate range test has come to.
+
+    Args:
+      spec: the schedule that the suggestion is for, with all options resolved.
+      peak: the highest learning rate of that schedule.
+      config: the conditions; ``epochs`` is the length of the run that the schedule was built for.
+      start_lr: the first learning rate.
+      end_lr: the last one, if the loss does not diverge before.
+      steps: optimizer updates from one to the other.
+      curve: the losses.
+    """
+
+    spec: Spec
+    peak: float
+    config: TrainConfig
+    start_lr: float
+    end_lr: float
+    steps: int
+    curve: Curve
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why nothing is suggested and what to change, in a sentence; None if there is a suggestion."""
+        return obstacle(self.curve)
+
+    @property
+    def suggestions(self) -> tuple[Suggestion, ...]:
+        """What each rule suggests, the one to go by first; none where there is an obstacle."""
+        return () if self.obstacle else suggest(self.curve)
+
+    @property
+    def suggestion(self) -> Suggestion:
+        """The one to go by; raises TrainingError where there is an obstacle."""
+        if self.obstacle:
+            raise TrainingError(self.obstacle)
+        return self.suggestions[0]
+
+    def scale(self, suggestion: Suggestion) -> float | None:
+        """Returns the factor that brings the schedule's highest learning rate to the one suggested, None if it is 0."""
+        return suggestion.learning_rate / self.peak if self.peak > 0 else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns all of it as JSON holds it; the first of the suggestions is the one to go by."""
+        curve = self.curve
+        return {
+            "schedule": {"plugin": str(self.spec), "highest_learning_rate": self.peak},
+            "suggestions": [{**vars(each), "scale": self.scale(each)} for each in self.suggestions],
+            "obstacle": self.obstacle,
+            "start_lr": self.start_lr,
+            "end_lr": self.end_lr,
+            "steps": self.steps,
+            "stopped": curve.stopped,
+            "window": curve.window,
+            "learning_rates": curve.learning_rates.tolist(),
+            "losses": curve.losses.tolist(),
+            "smoothed_learning_rates": curve.smoothed_learning_rates.tolist(),
+            "smoothed_losses": curve.smoothed_losses.tolist(),
+            "train": self.config.to_json(),
+        }
+
+
+def find_lr(
+    *plugins: Spec | str | Mapping[str, Any],
+    settings: Sequence[str] = (),
+    start_lr: float | None = None,
+    end_lr: float | None = None,
+    steps: int = STEPS,
+    reporter: Reporter | None = None,
+    **options: Unpack[TrainOptions],
+) -> RangeTest:
+    """Tests which learning rates a network can be trained with, and suggests one for a schedule.
+
+    Fresh parameters are trained at learning rates that grow exponentially from one update to the next, until the loss
+    diverges (Smith 2015, https://arxiv.org/abs/1506.01186). All of it stays in memory: no run is made or touched, and
+    no hook but ``build_schedule`` is called.
+
+    Args:
+      *plugins: specs as of `lrtrain.train`; exactly one builds the schedule, whose own learning rates are not applied.
+      settings: further options of plugins, ``"NAME=VALUE"`` or ``"PLUGIN.NAME=VALUE"``.
+      start_lr: the first learning rate; None for what `default_range` says.
+      end_lr: the last one, at least twice as high.
+      steps: optimizer updates from one to the other; after an epoch the next one begins.
+      reporter: receives what happens; None for silence. It hears of phases and steps.
+      **options: the fields of `lrtrain.runs.config.TrainConfig`, as in `lrtrain.train`.
+
+    Returns:
+      The curve and what is suggested, or why nothing can be.
+
+    Raises:
+      UsageError: what is asked for cannot be done.
+      TrainingError: the loss is not finite before the first update.
+
+    Example:
+      ```python
+      import lrtrain
+
+      test = lrtrain.find_lr("sgdr", optimizer="adam")
+      print(test.suggestion.learning_rate, test.suggestion.meaning)
+      ```
+    """
+    config = TrainConfig(**options)
+    config.check()
+    low, high = default_range(config)
+    start, end = low if start_lr is None else start_lr, high if end_lr is None else end_lr
+    rates = _rates(start, end, steps)
+    active = activate(plugins, settings)
+    active.schedule_plugin()
+    reporter = reporter or Silent()
+
+    reporter.phase("starting JAX")
+    keep_compiled()
+    engine, stream, examples = _prepared(config, reporter)
+    steps_per_epoch = config.steps_per_epoch(examples)
+    table = build_table(active, make_context(config.epochs * steps_per_epoch, steps_per_epoch))
+    reporter.phase("compiling the training step")
+    engine.compile()
+    reporter.phase(f"testing learning rates from {start:g} to {end:g} in {steps} steps")
+    with contextlib.closing(_batches(engine, stream, config, examples, steps)) as batches:
+        curve = _sweep(engine, config, batches, rates, steps_per_epoch, reporter)
+    return RangeTest(table.spec, float(table.values.max()), config, start, end, steps, curve)
+
+
+def default_range(config: TrainConfig) -> tuple[float, float]:
+    """Returns the learning rates between which a test looks, if it is not told.
+
+    They are 1e-4 and 10 for an optimizer whose update is proportional to the gradient of the mean loss, those divided
+    by the batch size where it is that of the sum, and 1e-6 and 1 for an optimizer that divides its update by the size
+    of the gradient.
+    """
+    if config.optimizer not in _PROPORTIONAL:
+        return 1e-6, 1.0
+    divisor = config.batch_size if config.loss_reduction == "sum" else 1
+    return 1e-4 / divisor, 10 / divisor
+
+
+def _rates(start: float, end: float, steps: int) -> NDArray[np.float32]:
+    if isinstance(steps, bool) or not isinstance(steps, int) or not LEAST_STEPS <= steps <= MOST_STEPS:
+        raise UsageError(f"steps={steps} is refused: a range test has {LEAST_STEPS} to {MOST_STEPS} steps")
+    for name, value in (("start-lr", start), ("end-lr", end)):
+        if not _LEAST_RATE <= value <= _HIGHEST_RATE:
+            raise UsageError(
+                f"{name}={value:g} is refused: expected a learning rate from {_LEAST_RATE:g} to {_HIGHEST_RATE:g}"
+            )
+    if end < 2 * start:
+        raise UsageError(f"start-lr={start:g} and end-lr={end:g} are refused: the end is at least twice the start")
+    return np.geomspace(start, end, steps).astype(np.float32)
+
+
+def _prepared(config: TrainConfig, reporter: Reporter) -> tuple[Engine, Stream | None, int]:
+    """Returns an engine that holds the data, the stream of the examples that it does not hold, and their number."""
+    from lrtrain.data import find_dataset
+
+    source = find_dataset(config.dataset, data_dir=config.data_dir)
+    devices = select_devices(config.devices, config.batch_size)
+    check_jaxlib(devices)
+    data = load_data(source, config, devices, reporter)
+    return make_engine(config, data, devices), stream_of(data), len(data.train)
+
+
+def _batches(
+    engine: Engine, stream: Stream | None, config: TrainConfig, num_examples: int, steps: int
+) -> Generator[tuple[Examples, NDArray[np.float32]], None, None]:
+    """Yields the chunks of a run of so many steps, those of as many epochs as that takes."""
+    for epoch in itertools.count():
+        order, weights = epoch_order(config.seed, epoch, num_examples, config.batch_size, shuffle=config.shuffle)
+        with contextlib.closing(chunks(engine, stream, order[:steps], weights[:steps])) as parts:
+            yield from parts
+        steps -= len(order)
+        if steps <= 0:
+            return
+
+
+def _sweep(  # noqa: PLR0913, PLR0917
+    engine: Engine,
+    config: TrainConfig,
+    batches: Generator[tuple[Examples, NDArray[np.float32]], None, None],
+    rates: NDArray[np.float32],
+    steps_per_epoch: int,
+    reporter: Reporter,
+) -> Curve:
+    """Trains fresh parameters at those learning rates, until the loss diverges."""
+    recorder, state, step = Recorder(len(rates)), engine.init(config.seed), 0
+    for examples, weights in batches:
+        began, applied = time.perf_counter(), rates[step : step + len(weights)]
+        state, on_device = engine.run_steps(state, examples, weights, applied)
+        losses = np.asarray(on_device)
+        if step == 0 and not math.isfinite(losses[0]):
+            raise TrainingError(f"the loss is {losses[0]} before the first update, so no learning rate can be tested")
+        for rate, loss in zip(applied, losses, strict=True):
+            recorder.add(float(rate), float(loss))
+        step += len(losses)
+        if recorder.over:
+            break
+        last = StepInfo(step - 1, (step - 1) // steps_per_epoch, float(applied[-1]), float(losses[-1]))
+        reporter.stepped(last, float(weights.sum()) / (time.perf_counter() - began))
+    return recorder.curve()

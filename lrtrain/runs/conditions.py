@@ -1,0 +1,124 @@
+"""What a run depends on besides its configuration: its data, its code, and the versions of what computes."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import inspect
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lrtrain.errors import RunDirError
+from lrtrain.plugins.loading import Plugin, hooks_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import flax.linen as nn
+
+_SHORT = 12
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+
+
+def code_of(plugin: Plugin) -> str | None:
+    """Returns the beginning of the SHA-256 of the file that a plugin's class is in; None where it has no source."""
+    if plugin.entry.in_file:
+        return plugin.entry.version
+    try:
+        return _digest(Path(inspect.getfile(type(plugin.instance))).read_bytes())
+    except (OSError, TypeError):
+        return None
+
+
+def codes_of(plugins: Sequence[Plugin]) -> dict[str, str | None]:
+    """Returns `code_of` each plugin that observes; of a schedule only the learning rates count, which are compared."""
+    return {plugin.entry.reference: code_of(plugin) for plugin in plugins if _observes(plugin)}
+
+
+def model_version(model: str | None) -> dict[str, str]:
+    """Returns the beginning of the SHA-256 of a model's file, by the model's name; nothing where it cannot be found."""
+    try:
+        found = importlib.util.find_spec(model.partition(":")[0]) if model else None
+        return {f"model {model}": _digest(Path(found.origin).read_bytes())} if found and found.origin else {}
+    except (ImportError, ValueError, OSError):
+        return {}
+
+
+def program_of(model: nn.Module, image_shape: tuple[int, ...]) -> str:
+    """Returns a digest of what a model computes: of its shapes and operations, and of the arrays that it holds."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
+    variables = jax.eval_shape(model.init, jax.random.key(0), images)
+    traced: Any = jax.make_jaxpr(model.apply)(variables, images)
+    total = hashlib.sha256(_ADDRESS.sub("", f"{jax.tree.structure(variables)} {traced}").encode())
+    for constant in traced.consts:
+        total.update(np.asarray(constant).tobytes())
+    return total.hexdigest()[:_SHORT]
+
+
+def check_data(stored: Mapping[str, Any] | None, now: Mapping[str, Any], what: str) -> None:
+    """Raises RunDirError when the data is other data than that of a run or comparison; one of before notes none.
+
+    Args:
+      stored: what it notes of its data.
+      now: `lrtrain.data.Dataset.identity` of the data as it is now.
+      what: ``"run"`` or ``"comparison"``.
+    """
+    if stored is None or dict(stored) == dict(now):
+        return
+    differing = [name for name in ("name", "version", "classes", "train", "test") if stored.get(name) != now[name]]
+    raise RunDirError(
+        f"the data is not that of the {what}, which was made with {_data(stored, differing)}, and there is "
+        f"{_data(now, differing)} now: put the data of the {what} back, or start a new {what}"
+    )
+
+
+def other_code(stored: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    """Returns what is no longer the code that a run or comparison has begun with; None if all is, as far as it notes.
+
+    Args:
+      stored: what it notes: ``code`` as `codes_of` has it, ``program`` as `program_of` has it, and ``versions``.
+      now: the same, as it would be noted now.
+    """
+    codes = {name: code for name, code in now["code"].items() if code != stored.get("code", {}).get(name, code)}
+    for name, code in codes.items():
+        return f"the code of plugin '{name}' has changed (SHA-256 {stored['code'][name]} then and {code} now)"
+    # Another version may write the same operations in other words; that the versions differ is said.
+    same_words = all(stored["versions"].get(name) == now["versions"].get(name) for name in ("jax", "flax"))
+    programs = {stored.get("program"), now["program"]} - {None}
+    return "the model computes something else than it did" if len(programs) > 1 and same_words else None
+
+
+def other_versions(stored: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    """Returns a sentence that says which versions differ; None if none do."""
+    names = [name for name in {**stored, **now} if stored.get(name) != now.get(name)]
+    if not names:
+        return None
+    said = ", ".join(
+        f"{name} {stored.get(name, 'not there')} then and {now.get(name, 'not there')} now" for name in names
+    )
+    return f"versions differ from those that it began with: {said}"
+
+
+def _data(data: Mapping[str, Any], differing: Sequence[str]) -> str:
+    details = [
+        f"{data.get('classes')} classes"
+        if name == "classes"
+        else f"{name} examples of SHA-256 {str(data.get(name))[:_SHORT]}"
+        for name in differing
+        if name not in ("name", "version")
+    ]
+    return f"{data.get('name')} {data.get('version')}" + (f" ({', '.join(details)})" if details else "")
+
+
+def _observes(plugin: Plugin) -> bool:
+    return any(hook != "build_schedule" for hook in hooks_of(type(plugin.instance)))
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:_SHORT]

@@ -1,0 +1,98 @@
+"""What differs between runs: in their configurations, and in the conditions under which their results came about."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lrtrain.runs.record import Run
+from lrtrain.plugins.spec import format_value
+
+# Two runs that differ in one of these have not been trained under equal conditions. The others say where data is found
+# and how the work is spread over devices.
+_CONDITIONS = (
+    "dataset",
+    "train_size",
+    "total_steps",
+    "epochs",
+    "batch_size",
+    "optimizer",
+    "loss_reduction",
+    "model",
+    "shuffle",
+    "seed",
+    "comparison.scale",
+    "comparison.holdout",
+    "comparison.split_seed",
+)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A key of the configuration that differs, with its value in each run; None where a run does not have it."""
+
+    key: str
+    values: tuple[Any, ...]
+
+
+def settings(run: Run) -> dict[str, Any]:
+    """Returns a run's configuration as one flat table, values as JSON holds them; empty when it cannot be read."""
+    head = run.head
+    if head is None:
+        return {}
+    flat: dict[str, Any] = {"plugin": head.schedule.name}
+    observers = [spec.name for spec in head.plugins if spec is not head.schedule]
+    flat |= {"observers": observers} if observers else {}
+    for spec in head.plugins:
+        options = {name: value for name, value in spec.table().items() if name != "plugin"}
+        flat |= {f"{spec.name}.{name}": value for name, value in options.items()}
+    flat |= {**head.train.to_json(), "total_steps": head.total_steps}
+    flat |= {f"comparison.{name}": value for name, value in (head.comparison or {}).items()}
+    flat |= {"device": head.devices, "resumed": list(head.resumed)}
+    return flat | {f"versions.{name}": version for name, version in head.versions.items()}
+
+
+def differences(runs: Sequence[Run]) -> list[Difference]:
+    """Returns the keys in which the configurations of runs differ, in the order of a configuration."""
+    tables = [settings(run) for run in runs]
+    keys = dict.fromkeys(key for table in tables for key in table)
+    found = [Difference(key, tuple(table.get(key) for table in tables)) for key in keys]
+    return [each for each in found if len({format_value(value) for value in each.values}) > 1]
+
+
+def unequal_conditions(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
+    """Returns a sentence for each thing, other than the plugins, that keeps results from being compared."""
+    return [*_other_conditions(runs, names), *_other_measure(runs, names), *_unfinished(runs, names)]
+
+
+def _other_conditions(runs: Sequence[Run], names: Sequence[str]) -> Iterator[str]:
+    readable = [(run, name) for run, name in zip(runs, names, strict=True) if run.head is not None]
+    found = {each.key: each.values for each in differences([run for run, _ in readable])}
+    for key in _CONDITIONS:
+        if key in found and not (key == "total_steps" and {"epochs", "batch_size", "train_size"} & found.keys()):
+            said = ", ".join(
+                f"{format_value(value)} in {name}" for value, (_, name) in zip(found[key], readable, strict=True)
+            )
+            yield f"not trained under equal conditions: {key} is {said}"
+
+
+def _other_measure(runs: Sequence[Run], names: Sequence[str]) -> Iterator[str]:
+    measured = {name: run.last.measured_on for run, name in zip(runs, names, strict=True) if run.last}
+    if len(set(measured.values())) > 1:
+        said = ", ".join(f"the {split} images in {name}" for name, split in measured.items())
+        yield f"not measured on the same images: accuracy and loss are of {said}"
+
+
+def _unfinished(runs: Sequence[Run], names: Sequence[str]) -> Iterator[str]:
+    for run, name in zip(runs, names, strict=True):
+        if run.state != "finished":
+            planned = f" of {run.head.train.epochs}" if run.head else ""
+            yield f"{name} is {run.state} after {len(run.epochs)}{planned} epochs: {run.reason}"
+
+
+def to_json(run: Run) -> dict[str, Any]:
+    """Returns all that is known of a run."""
+    epochs = [dataclasses.asdict(epoch) for epoch in run.epochs]
+    return {**run.to_json(), "settings": settings(run), "history": epochs}

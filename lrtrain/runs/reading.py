@@ -1,0 +1,257 @@
+"""The runs that are on disk: finding and reading them, without changing anything or importing what trains."""
+
+from __future__ import annotations
+
+import datetime
+import difflib
+import math
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from lrtrain.errors import RunDirError
+from lrtrain.runs.directory import RunDir
+from lrtrain.runs.lock import being_written
+from lrtrain.runs.parsing import (
+    DamagedError,
+    Steps,
+    is_config,
+    parse_epochs,
+    parse_head,
+    parse_steps,
+    read_json,
+    read_text,
+)
+from lrtrain.runs.record import Epoch, Head, Run, State
+from lrtrain.plugins.spec import short
+
+# A comparison keeps its runs in <comparison>/runs/<run>.
+_DEPTH = 3
+_LOGS = ("metrics.jsonl", "steps.csv")
+
+
+def find_runs(directory: str | Path) -> list[Run]:
+    """Returns the runs in a directory, in the order of their names; those of comparisons too, two levels further down.
+
+    Directories that hold no run are passed over, and links to directories are not followed. A run that is damaged is
+    one with the state ``"damaged"``.
+
+    Args:
+      directory: where to look, such as ``runs``; it may also be a run itself.
+
+    Example:
+      ```python
+      from lrtrain.runs.reading import find_runs
+
+      best = max((run for run in find_runs("runs") if run.last), key=lambda run: run.last.accuracy)
+      ```
+    """
+    return [_read(path, name) for name, path in sorted(run_paths(Path(directory)).items())]
+
+
+def read_run(path: str | Path) -> Run:
+    """Returns the run in a directory.
+
+    Args:
+      path: the run's directory.
+
+    Raises:
+      RunDirError: there is no run, not even a damaged one.
+    """
+    path = Path(path)
+    if not _is_run(path):
+        raise RunDirError(f"{path} holds no run: it has no config.json of one")
+    return _read(path, path.absolute().name)
+
+
+def pick_run(text: str, directory: Path) -> Run:
+    """Returns the run that a user means: by its path, its name in a directory, or the beginning of its name.
+
+    Raises:
+      RunDirError: there is none, or more than one.
+    """
+    if text and _is_run(Path(text)):
+        return read_run(text)
+    paths = run_paths(directory)
+    names = [name for name in paths if text in (name, name.rpartition("/")[2])]
+    names = names or [name for name in paths if text and _begins(name, text)]
+    if len(names) == 1:
+        return _read(paths[names[0]], names[0])
+    if names:
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        raise RunDirError(f"'{text}' may be {', '.join(sorted(names)[:3])}{more}: give more of the name, or the path")
+    raise RunDirError(f"no run '{text}' in {directory}{_nearest(text, paths)}: 'lrtrain runs list' shows what is there")
+
+
+def run_paths(directory: Path) -> dict[str, Path]:
+    """Returns the directories of runs, by their names as seen from ``directory``."""
+    if _is_run(directory):
+        return {directory.absolute().name: directory}
+    return {path.relative_to(directory).as_posix(): path for path in _below(directory, _DEPTH)}
+
+
+def newest_checkpoint(path: Path) -> int | None:
+    """Returns the step of the newest checkpoint that is complete."""
+    # Orbax gives a checkpoint this name when it is whole; before, it has a suffix.
+    names = (re.fullmatch(r"step_(\d+)", name, re.ASCII) for name in _names(RunDir(path).checkpoints))
+    return max((int(match[1]) for match in names if match), default=None)
+
+
+def _begins(name: str, text: str) -> bool:
+    return name.startswith(text) or name.rpartition("/")[2].startswith(text)
+
+
+def _nearest(text: str, names: Iterable[str]) -> str:
+    """Returns the run whose name, or the beginning of it, is nearest."""
+    beginnings = {part[: len(text)]: name for name in names for part in (name, name.rpartition("/")[2])}
+    match = difflib.get_close_matches(text, [*names, *beginnings], n=1) if text else []
+    return f" (did you mean '{beginnings.get(match[0], match[0])}'?)" if match else ""
+
+
+def _below(directory: Path, depth: int) -> Iterator[Path]:
+    for name in _names(directory):
+        path = directory / name
+        if path.is_symlink() or not path.is_dir():
+            continue
+        if _is_run(path):
+            yield path
+        elif depth > 1:
+            yield from _below(path, depth - 1)
+
+
+def _names(directory: Path) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except OSError:
+        return []
+
+
+def _is_run(path: Path) -> bool:
+    """Tells a run, if damaged, from what else may have a ``config.json``, such as a model of another tool."""
+    names = set(_names(path))
+    try:
+        if "config.json" in names and is_config(read_json(path / "config.json")):
+            return True
+        if "outcome.json" in names:
+            return _outcome(path) is not None or names.issuperset(_LOGS)
+    except DamagedError:
+        return bool(names.intersection(_LOGS))
+    return names.issuperset(_LOGS)
+
+
+def _read(path: Path, name: str) -> Run:
+    problems: list[str] = []
+    head, epochs = _read_head(path, problems), _read_epochs(path, problems)
+    steps = _read_steps(path, problems)
+    state, reason = _state(path, head, epochs, steps, problems)
+    return Run(path, name, state, reason, head, tuple(epochs), steps.count, steps.peak, _size(path))
+
+
+def _read_head(path: Path, problems: list[str]) -> Head | None:
+    try:
+        values = read_json(path / "config.json")
+        if not is_config(values):
+            raise DamagedError("config.json is not that of a run")
+        written = datetime.datetime.fromtimestamp((path / "config.json").stat().st_mtime).astimezone()
+        return parse_head(values, written)
+    except DamagedError as error:
+        problems.append(str(error))
+    except OSError as error:
+        problems.append(f"config.json cannot be read ({error.strerror})")
+    return None
+
+
+def _read_epochs(path: Path, problems: list[str]) -> list[Epoch]:
+    """Returns the epochs up to the first that cannot be read."""
+    epochs: list[Epoch] = []
+    try:
+        epochs.extend(parse_epochs(_log(path, "metrics.jsonl")))
+    except DamagedError as error:
+        problems.append(str(error))
+    return epochs
+
+
+def _read_steps(path: Path, problems: list[str]) -> Steps:
+    try:
+        return parse_steps(_log(path, "steps.csv"))
+    except DamagedError as error:
+        problems.append(str(error))
+        return parse_steps("")
+
+
+def _log(path: Path, name: str) -> str:
+    """Returns the text of a log; nothing where no log has been begun, as in a run that ended before its first step."""
+    begun = any((path / each).exists() for each in (*_LOGS, "checkpoints"))
+    return read_text(path / name) if begun else ""
+
+
+def _state(
+    path: Path, head: Head | None, epochs: list[Epoch], steps: Steps, problems: list[str]
+) -> tuple[State, str | None]:
+    if being_written(path):
+        return "running", "a process is writing to it"
+    ended: tuple[State, str] | None = None
+    try:
+        ended = _outcome(path) or _stop(path)
+    except DamagedError as error:
+        problems.append(str(error))
+    if ended and ended[0] == "failed":
+        return ended
+    if epochs and head and epochs[-1].step > head.total_steps:
+        problems.append(f"metrics.jsonl has {epochs[-1].step} steps, and the run has {head.total_steps}")
+    if problems or head is None:
+        return "damaged", "; ".join(problems)
+    if _is_done(path, head, epochs):
+        return "finished", None
+    return ended or _cut_off(path, head, steps)
+
+
+def _is_done(path: Path, head: Head, epochs: list[Epoch]) -> bool:
+    # Without its checkpoint the last epoch would be trained again; without any, someone has cleared them away.
+    done = bool(epochs) and epochs[-1].step == head.total_steps
+    return done and newest_checkpoint(path) in (head.total_steps, None)
+
+
+def _cut_off(path: Path, head: Head, steps: Steps) -> tuple[State, str]:
+    if steps.count and not math.isfinite(steps.last_loss):
+        return "diverged", f"the loss is {steps.last_loss} at step {steps.count - 1}"
+    return "interrupted", _how_to_go_on(path, head)
+
+
+def _how_to_go_on(path: Path, head: Head) -> str:
+    if head.comparison is not None:
+        return "'lrtrain compare --resume' trains it again, with what else its comparison lacks"
+    step = newest_checkpoint(path)
+    return "can be resumed from its beginning" if step is None else f"can be resumed at step {step}"
+
+
+def _outcome(path: Path) -> tuple[State, str] | None:
+    """Returns how a run of a comparison has ended, if before its last step."""
+    values = read_json(path / "outcome.json") if (path / "outcome.json").exists() else {}
+    if not isinstance(values, dict) or (values and "trial" not in values):
+        raise DamagedError("outcome.json is not that of a run")
+    states: tuple[State, ...] = ("stopped", "diverged", "failed")
+    state = next((each for each in states if values.get("state") == each), None)
+    return (state, short(str(values.get("reason")), 500)) if state else None
+
+
+def _stop(path: Path) -> tuple[State, str] | None:
+    """Returns that a plugin has stopped the run, and why, if its newest checkpoint says so."""
+    step = newest_checkpoint(path)
+    # Where Orbax puts the JSON item of a checkpoint; to read it by way of Orbax takes a second.
+    item = RunDir(path).checkpoints / f"step_{step}" / "progress" / "metadata"
+    values = read_json(item) if step is not None and item.exists() else {}
+    reason = values.get("stopped") if isinstance(values, dict) else None
+    return ("stopped", short(str(reason), 500)) if reason is not None else None
+
+
+def _size(path: Path) -> int:
+    return sum(_file_size(Path(directory) / name) for directory, _, names in os.walk(path) for name in names)
+
+
+def _file_size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return 0

@@ -1,0 +1,144 @@
+"""What is known of a run from its files, as typed values."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from lrtrain.runs.config import TrainConfig
+from lrtrain.plugins.spec import Spec
+
+State: TypeAlias = Literal["finished", "stopped", "diverged", "failed", "interrupted", "running", "damaged"]
+MeasuredOn: TypeAlias = Literal["test", "validation"]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One line of ``metrics.jsonl``.
+
+    Args:
+      epoch: the epoch, from 0.
+      step: updates done since the run began.
+      train_loss: cross-entropy over the epoch's training examples, mean per example.
+      loss: cross-entropy after the epoch, mean per example.
+      accuracy: share that is classified right after the epoch, 0 to 1.
+      measured_on: the examples that these two come from; ``"validation"`` in a comparison that holds some out.
+      learning_rate: the learning rate of the epoch's last update.
+      seconds: time for training and evaluating the epoch.
+      examples_per_second: training examples in a second, without the evaluation; NaN where a lost line was restored
+        from a checkpoint.
+    """
+
+    epoch: int
+    step: int
+    train_loss: float
+    loss: float
+    accuracy: float
+    measured_on: MeasuredOn
+    learning_rate: float
+    seconds: float
+    examples_per_second: float
+
+
+@dataclass(frozen=True)
+class Head:
+    """What ``config.json`` says.
+
+    Args:
+      plugins: the plugins with all options.
+      schedule: the one of them that builds the schedule.
+      whole_schedule: whether that schedule spans the whole run; not after ``--on-schedule-change``.
+      train: everything else that was asked for.
+      total_steps: optimizer updates in the whole run.
+      versions: versions by the name of the distribution.
+      devices: the devices in words, such as ``2 x cpu``.
+      resumed: the steps at which the run was continued.
+      comparison: the part that the run has in a comparison; None when it is no part of one.
+      started: when the run began, if that is known.
+      values: the file itself.
+    """
+
+    plugins: tuple[Spec, ...]
+    schedule: Spec
+    whole_schedule: bool
+    train: TrainConfig
+    total_steps: int
+    versions: Mapping[str, str]
+    devices: str
+    resumed: tuple[int, ...]
+    comparison: Mapping[str, Any] | None
+    started: datetime.datetime | None
+    values: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as its files show it.
+
+    Args:
+      path: its directory.
+      name: its directory as seen from where it was looked for, with ``/`` between parts.
+      state: ``"finished"``: all epochs are done; ``"stopped"`` by a plugin; ``"diverged"``: a loss was not finite;
+        ``"failed"``: its plugin raised, in a comparison; ``"interrupted"``: epochs are missing; ``"running"``: a
+        process is writing to it; ``"damaged"``: its files cannot be read, or do not agree.
+      reason: why it is in that state, and for an interrupted run whether it can be resumed; None when it is finished.
+      head: its configuration; None when that cannot be read.
+      epochs: the epochs that are done and can be read.
+      steps: optimizer updates that ``steps.csv`` shows.
+      peak_learning_rate: the highest learning rate applied so far.
+      size: bytes in its files.
+    """
+
+    path: Path
+    name: str
+    state: State
+    reason: str | None
+    head: Head | None
+    epochs: tuple[Epoch, ...]
+    steps: int
+    peak_learning_rate: float | None
+    size: int
+
+    @property
+    def last(self) -> Epoch | None:
+        """The last epoch that is done."""
+        return self.epochs[-1] if self.epochs else None
+
+    @property
+    def seconds(self) -> float:
+        """Time for training and evaluating all epochs, wherever the run was continued."""
+        return sum(epoch.seconds for epoch in self.epochs)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns what a listing shows; see `finite`."""
+        head, last = self.head, self.last
+        return {
+            "name": self.name,
+            "path": str(self.path),
+            "state": self.state,
+            "reason": self.reason,
+            "plugin": str(head.schedule) if head else None,
+            "plugins": [spec.table() for spec in head.plugins] if head else [],
+            "epochs": len(self.epochs),
+            "planned_epochs": head.train.epochs if head else None,
+            "accuracy": last.accuracy if last else None,
+            "loss": last.loss if last else None,
+            "measured_on": last.measured_on if last else None,
+            "peak_learning_rate": self.peak_learning_rate,
+            "started": head.started.isoformat() if head and head.started else None,
+            "seconds": round(self.seconds, 3),
+            "bytes": self.size,
+        }
+
+
+def finite(value: Any) -> Any:
+    """Returns a value as JSON can hold it: null for each number in it that is not finite."""
+    if isinstance(value, Mapping):
+        return {name: finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,16 @@
+"""The versions that a run depends on, read from metadata."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+
+from lrtrain.plugins.discovery import Entry
+
+_LIBRARIES = ("lrtrain", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy")
+
+
+def versions(*plugins: Entry) -> dict[str, str]:
+    """Returns the versions of Python, of the libraries that compute, and of what brings the plugins."""
+    libraries = {name: importlib.metadata.version(name) for name in _LIBRARIES}
+    return {"python": platform.python_version(), **libraries, **{each.distribution: each.version for each in plugins}}

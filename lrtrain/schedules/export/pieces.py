@@ -1,0 +1,97 @@
+"""What the targets share: the comment on top, constants, the table as text, and the choice among pieces over arrays."""
+
+from __future__ import annotations
+
+import ast
+import textwrap
+
+import numpy as np
+
+from lrtrain.errors import UsageError
+from lrtrain.schedules.export.expressions import WIDTH, Dialect, Writer, bounded, listed, names
+from lrtrain.schedules.export.source import Source, Span
+
+# Some 200 kB of numbers: beyond that nobody wants them in a source file.
+MAX_TABLE = 20_000
+_SAMPLES = 65
+
+
+def comment(source: Source) -> list[str]:
+    """Returns where the code comes from, as comments."""
+    return [
+        f"# {line}"
+        for paragraph in source.header()
+        for line in textwrap.wrap(paragraph, WIDTH - 2, break_long_words=False, break_on_hyphens=False)
+    ]
+
+
+def constant_lines(source: Source) -> list[str]:
+    """Returns the options that the expressions use, one assignment each."""
+    lines = [f"{name} = {value!r}" for name, value in source.constants.items()]
+    return [*lines, "", ""] if lines else [""]
+
+
+def table_lines(source: Source, target: str) -> list[str]:
+    """Returns the table as a text of numbers, which stays compact however the file is formatted.
+
+    Raises:
+      UsageError: it is too long to stand in code.
+    """
+    if len(source.values) > MAX_TABLE:
+        raise UsageError(
+            f"plugin '{source.spec.name}' has no formula, and its table of {len(source.values)} steps is too long for "
+            f"the code that --to {target} writes (at most {MAX_TABLE}): take --to csv"
+        )
+    return ['TABLE = """', *textwrap.wrap(" ".join(map(str, source.values)), WIDTH), '"""']
+
+
+def select(source: Source, dialect: Dialect, function: str, step: str, indent: int) -> list[str]:
+    """Returns the lines that choose among the pieces by ``function(conditions, values, default)``, all computed.
+
+    Args:
+      source: the schedule, in pieces of which there are at least two.
+      dialect: how the target writes things.
+      function: the target's name of `numpy.select`.
+      step: the variable that is compared with the ends of pieces.
+      indent: spaces before a line.
+    """
+    spans, writer = source.spans or (), Writer(dialect)
+    trees = [_defined_everywhere(span, len(source.values)) for span in spans]
+    inner = indent + 8
+    items = [writer.text(tree, WIDTH - inner - len(","), indent) for tree in trees[:-1]]
+    last = writer.text(trees[-1], WIDTH - indent - len("    ,"), indent)
+    conditions = [f"{step} < {span.until}" for span in spans[:-1]]
+    space = " " * indent
+    return [
+        *(f"{space}{line}" for line in writer.lines),
+        f"{space}return {function}(",
+        *listed(conditions, "[", "],", indent + 4),
+        *listed(items, "[", "],", indent + 4),
+        f"{space}    {last},",
+        f"{space})",
+    ]
+
+
+def uses_step(source: Source) -> bool:
+    """Tells whether any piece depends on the step."""
+    return any("t" in names(span.tree) for span in source.spans or ())
+
+
+def _defined_everywhere(span: Span, total_steps: int) -> ast.expr:
+    """Returns the piece's expression; where it is not defined beside the piece, with the step held at the piece's edge.
+
+    All pieces are computed at every step and one is kept, and with ``jax_debug_nans`` none may be NaN.
+    """
+    before = np.linspace(0, span.begin - 1, _SAMPLES).round() if span.begin else np.array([])
+    until = total_steps if span.until is None else span.until
+    after = np.linspace(until, max(total_steps, until), _SAMPLES).round()
+    tree = span.tree
+    if not np.isfinite(span.piece.values(before)).all():
+        tree = bounded(tree, lambda step: _call("maximum", step, span.begin))
+    if span.until is not None and not np.isfinite(span.piece.values(after)).all():
+        tree = bounded(tree, lambda step: _call("minimum", step, until - 1))
+    return tree
+
+
+def _call(function: str, step: ast.expr, edge: int) -> ast.expr:
+    return ast.Call(ast.Name(function), [step, ast.Constant(edge)], [])

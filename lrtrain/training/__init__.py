@@ -1,0 +1,1 @@
+"""One run, from its configuration to its last checkpoint; `train.py` tells it from top to bottom."""

@@ -1,0 +1,56 @@
+"""What a checkpoint holds, without restoring it: its metrics, and the names, shapes and types of its arrays."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lrtrain.errors import RunDirError
+
+if TYPE_CHECKING:
+    from lrtrain.engine.engine import TrainState
+
+
+def is_sound_metrics(path: Path) -> bool:
+    """Tells whether the metrics of a checkpoint are as they were written; one without any is sound.
+
+    Raises:
+      OSError: the system does not let them be read.
+    """
+    metrics = path / "metrics" / "metrics"
+    try:
+        return "test_accuracy" in json.loads(metrics.read_bytes())
+    except FileNotFoundError:
+        return True
+    except (IsADirectoryError, NotADirectoryError, ValueError, TypeError):
+        return False
+
+
+def check_same_arrays(name: str, stored: Any, like: TrainState) -> None:
+    """Raises RunDirError when a checkpoint has other arrays than ``like``: it is sound, and of another network.
+
+    Args:
+      name: that of the checkpoint.
+      stored: a tree of what there is to know of its arrays; Orbax keeps it with checksums, so damage is no difference.
+      like: a state of what is trained now.
+    """
+    there, now = _described(stored), _described(like)
+    for array in now | there:
+        if there.get(array) != now.get(array):
+            raise RunDirError(
+                f"checkpoint {name} is of another network or optimizer: {array} is {there.get(array, 'not there')} in "
+                f"it, and {now.get(array, 'not there')} now: resume with the data, the model and the optimizer that "
+                "the run began with"
+            )
+
+
+def _described(tree: Any) -> dict[str, str]:
+    """Returns the type and shape of every array by its name, such as ``params.Dense_0.kernel``."""
+    import jax
+
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {
+        jax.tree_util.keystr(where, simple=True, separator="."): f"{leaf.dtype}{list(leaf.shape)}"
+        for where, leaf in leaves
+    }

@@ -1,0 +1,47 @@
+"""An epoch in chunks of steps, as the engine takes them: of examples that are on the devices, or streamed."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Generator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from lrtrain.data.stream import Stream
+    from lrtrain.engine.engine import Engine, Examples
+
+
+def chunks(
+    engine: Engine, stream: Stream | None, order: NDArray[np.int32], weights: NDArray[np.float32], done: int = 0
+) -> Generator[tuple[Examples, NDArray[np.float32]], None, None]:
+    """Yields what the engine takes of the examples of each chunk, and their weights.
+
+    Args:
+      engine: what is going to run them.
+      stream: where the examples come from if the devices do not hold them; closing the generator ends the reading.
+      order: int32[steps, batch], which examples.
+      weights: float32[steps, batch], 0 for an example that fills up its batch.
+      done: steps that are passed over; if they end within a chunk, the rest of it comes first.
+    """
+    size = engine.chunk_steps
+    bounds = sorted({done, *range(done + size - done % size, len(order), size), len(order)})
+    parts = [slice(*pair) for pair in itertools.pairwise(bounds)]
+    if stream is None:
+        yield from ((order[part], weights[part]) for part in parts)
+        return
+    alone = 1 if done % size else 0
+    for group in (parts[:alone], parts[alone:]):
+        if group:
+            whole = slice(group[0].start, group[-1].stop)
+            with contextlib.closing(stream.chunks(order[whole], weights[whole], size)) as streamed:
+                for part, examples in zip(group, streamed, strict=True):
+                    yield examples, weights[part]
+
+
+def part_of(examples: Examples, part: slice) -> Examples:
+    """Returns some steps of the examples of a chunk."""
+    return (examples[0][part], examples[1][part]) if isinstance(examples, tuple) else examples[part]

@@ -1,0 +1,68 @@
+"""What all processes of a distributed run must have been given alike, as facts to compare."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lrtrain.plugins.discovery import Entry
+from lrtrain.plugins.spec import Spec, format_value
+from lrtrain.runs.conditions import model_version
+from lrtrain.runs.config import TrainConfig
+from lrtrain.runs.versions import versions
+
+if TYPE_CHECKING:
+    from lrtrain.training.job import Job
+
+# Each host may have its data elsewhere. How many devices each process has is compared when JAX has found them.
+_OWN = ("data_dir", "devices")
+
+
+def facts_of_job(job: Job, resume: bool, on_schedule_change: str | None, run_dir: str | Path | None) -> dict[str, Any]:
+    """Returns the facts of a call of `train`; ``run_dir`` as it was given."""
+    facts = {
+        "command": "train",
+        "plugins": [plugin.entry.name for plugin in job.active.plugins],
+        **config_facts(job.config),
+        **call_facts(resume, run_dir),
+        "on_schedule_change": on_schedule_change,
+        "checkpoint_every": job.rule.text,
+    }
+    for plugin in job.active.plugins:
+        facts[f"version of plugin {plugin.entry.name}"] = code_fact(plugin.entry)
+        facts.update(option_facts(plugin.entry.name, plugin.spec()))
+    return facts
+
+
+def facts_found(data: Mapping[str, Any], program: str | None) -> dict[str, Any]:
+    """Returns the facts that show when data and model are loaded.
+
+    Args:
+      data: as `lrtrain.data.Dataset.identity` has it.
+      program: as `lrtrain.runs.conditions.program_of` has it; None for the default model.
+    """
+    return {**{f"{name} of the data": value for name, value in data.items()}, "program of the model": program}
+
+
+def config_facts(config: TrainConfig) -> dict[str, Any]:
+    """Returns the facts of a run's configuration, and of the file of its model."""
+    own = {name: value for name, value in config.to_json().items() if name not in _OWN}
+    return {**own, **{f"SHA-256 of {name}": digest for name, digest in model_version(config.model).items()}}
+
+
+def call_facts(resume: bool, run_dir: str | Path | None) -> dict[str, Any]:
+    """Returns the facts of how a process was called, and with which versions of the libraries."""
+    of_the_libraries = {f"version of {name}": version for name, version in versions().items()}
+    # All take the path of process 0 in the end, so where a relative one begins may differ.
+    return {"resume": resume, "run_dir": None if run_dir is None else str(run_dir), **of_the_libraries}
+
+
+def option_facts(title: str, spec: Spec) -> dict[str, Any]:
+    """Returns the options of a plugin as facts, each with a title before its name."""
+    return {f"{title}.{name}": format_value(value) for name, value in spec.options.items()}
+
+
+def code_fact(entry: Entry) -> str:
+    """Returns what tells one code from another; where a file is, each host may have it elsewhere."""
+    return f"{entry.name} {entry.version}" if entry.in_file else entry.origin()

@@ -1,0 +1,81 @@
+"""What a call of `train` is to do: a run that begins, or one that goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lrtrain.errors import UsageError
+from lrtrain.plugins.loading import ActivePlugins, activate
+from lrtrain.plugins.spec import Spec
+from lrtrain.runs.config import TrainConfig, TrainOptions
+from lrtrain.runs.directory import RunDir, new_run_dir
+from lrtrain.training.checkpoint_rule import EVERY_EPOCH, CheckpointRule
+from lrtrain.training.plan import merge_config
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What is to be done, once it has been checked as far as it can be without data or JAX.
+
+    Args:
+      active: the plugins that take part.
+      config: the options of the training.
+      run_dir: where its files are.
+      stored: what ``config.json`` holds; None for a run that begins.
+      rule: when checkpoints are due.
+      named: whether the directory was asked for by its name; else another number is put behind it if it is taken.
+    """
+
+    active: ActivePlugins
+    config: TrainConfig
+    run_dir: RunDir
+    stored: dict[str, Any] | None
+    rule: CheckpointRule = EVERY_EPOCH
+    named: bool = True
+
+    def goes_past(self, step: int) -> bool:
+        """Returns whether a run that a plugin has stopped after ``step`` updates trains on all the same.
+
+        It does with other plugins or options, or for more epochs; once it was told to, it need not be told again.
+        """
+        if self.stored is None or self.stored.get("past_stop") == step:
+            return True
+        specs = [plugin.spec().table() for plugin in self.active.plugins]
+        return specs != self.stored["plugins"] or bool(self.config.epochs > self.stored["train"]["epochs"])
+
+
+def new_job(
+    plugins: Sequence[Spec | str | Mapping[str, Any]],
+    settings: Sequence[str],
+    run_dir: str | Path | None,
+    options: TrainOptions,
+) -> Job:
+    """Returns a run that begins; raises UsageError when it cannot be done."""
+    config = TrainConfig(**options)
+    config.check()
+    active = activate(plugins, settings)
+    name = active.schedule_plugin().entry.name
+    directory = new_run_dir(Path(run_dir) if run_dir is not None else None, name)
+    return Job(active, config, directory, None, named=run_dir is not None)
+
+
+def resumed_job(
+    plugins: Sequence[Spec | str | Mapping[str, Any]],
+    settings: Sequence[str],
+    run_dir: str | Path | None,
+    options: TrainOptions,
+) -> Job:
+    """Returns a run that goes on; raises UsageError when it cannot."""
+    if run_dir is None:
+        raise UsageError("--resume needs --run-dir DIR: the directory of the run to continue")
+    directory = RunDir(Path(run_dir).expanduser().absolute())
+    stored = directory.read_config()
+    config = merge_config(TrainConfig.from_json(stored["train"]), options)
+    config.check()
+    active = activate(plugins or stored["plugins"], settings, override=not plugins)
+    active.schedule_plugin()
+    rule = CheckpointRule.parse(stored.get("checkpoint_every", EVERY_EPOCH.text))
+    return Job(active, config, directory, stored, rule)

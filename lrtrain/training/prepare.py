@@ -1,0 +1,92 @@
+"""What a configuration names: its data, loaded or to be streamed, and the engine that trains its network on them."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from lrtrain.cache import compiled_dir
+from lrtrain.engine.devices import enable_compilation_cache
+from lrtrain.engine.residency import fits
+from lrtrain.runs.config import TrainConfig
+from lrtrain.training.reporter import Reporter
+
+if TYPE_CHECKING:
+    import jax
+
+    from lrtrain.data import Dataset, Source
+    from lrtrain.data.stream import Stream, StreamedDataset
+    from lrtrain.engine.engine import Engine
+
+
+def load_data(
+    source: Source, config: TrainConfig, devices: list[jax.Device], reporter: Reporter
+) -> Dataset | StreamedDataset:
+    """Loads a data set, or opens it to be streamed, as the configuration says; see `lrtrain.data.load_dataset`."""
+    from lrtrain.data.stream import grain
+
+    if _kept_on_devices(source, config, devices):
+        reporter.phase(f"loading {config.dataset}")
+        data: Dataset | StreamedDataset = source.load(config.train_size, config.seed)
+    else:
+        reporter.phase(f"opening {config.dataset}, to be streamed")
+        grain()
+        data = source.stream(config.train_size, config.seed)
+    config.check_data(len(data.train))
+    return data
+
+
+def _kept_on_devices(source: Source, config: TrainConfig, devices: list[jax.Device]) -> bool:
+    if config.data_on_device != "auto":
+        return config.data_on_device == "always"
+    return fits(source.train_bytes(), devices)
+
+
+def found_in(data: Dataset | StreamedDataset, config: TrainConfig) -> dict[str, Any]:
+    """Returns what a run notes of its data and its model, besides what the configuration says of them."""
+    from lrtrain.nn.model import load_model
+    from lrtrain.runs.conditions import program_of
+
+    model = None if config.model is None else load_model(config.model, data.num_classes)
+    return {
+        "steps_per_epoch": config.steps_per_epoch(len(data.train)),
+        "data": data.identity(),
+        # The default one is of the version of lrtrain.
+        "program": None if model is None else program_of(model, data.test.images.shape[1:]),
+    }
+
+
+def stream_of(data: Dataset | StreamedDataset) -> Stream | None:
+    """Returns where the training examples come from if the devices do not hold them."""
+    from lrtrain.data.stream import Stream
+
+    return data.train if isinstance(data.train, Stream) else None
+
+
+def keep_compiled() -> None:
+    """Lets later processes take what this one compiles; a program that uses JAX itself keeps its own settings."""
+    if "jax" not in sys.modules:
+        enable_compilation_cache(compiled_dir())
+
+
+def make_engine(config: TrainConfig, data: Dataset | StreamedDataset, devices: list[jax.Device]) -> Engine:
+    """Puts the data on the devices, ready to train the network that the configuration names."""
+    from lrtrain.data import Split
+    from lrtrain.engine.engine import Engine, Streamed
+    from lrtrain.engine.optimizers import optimizer
+    from lrtrain.nn.model import check_model, load_model
+
+    model = load_model(config.model, data.num_classes)
+    train = data.train if isinstance(data.train, Split) else Streamed(data.train.image_shape)
+    if config.model is not None:
+        check_model(model, data.test.images.shape[1:], data.num_classes)
+    return Engine(
+        model,
+        optimizer(config.optimizer),
+        train,
+        data.test,
+        batch_size=config.batch_size,
+        loss_reduction=config.loss_reduction,
+        devices=devices,
+        micro_batch=config.micro_batch,
+    )

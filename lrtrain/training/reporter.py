@@ -1,0 +1,59 @@
+"""What a run tells whoever watches it; the command line draws it, a program may do as it likes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from lrtrain.plugins.context import EpochInfo, RunInfo, StepInfo
+
+
+@dataclass(frozen=True)
+class Begin:
+    """A run that is about to train.
+
+    Args:
+      run: the run.
+      step: the update it begins with; over 0 when it is resumed.
+      devices: the devices in words, such as ``2 x cpu``.
+      examples: training examples and test examples.
+      note: what a user should know about how it begins.
+    """
+
+    run: RunInfo
+    step: int
+    devices: str
+    examples: tuple[int, int]
+    note: str | None = None
+
+
+class Reporter(Protocol):
+    """Receives what happens, in order, on the thread that trains; it should return at once."""
+
+    def phase(self, text: str) -> None:
+        """Something that takes a while begins, such as loading data."""
+
+    def begin(self, begin: Begin) -> None:
+        """Training begins."""
+
+    def stepped(self, step: StepInfo, examples_per_second: float) -> None:
+        """A chunk of updates is done; ``step`` is its last one."""
+
+    def epoch_ended(self, epoch: EpochInfo, examples_per_second: float) -> None:
+        """An epoch is done and evaluated."""
+
+
+class Silent:
+    """A reporter that tells nothing."""
+
+    def phase(self, text: str) -> None:
+        """Tells nothing."""
+
+    def begin(self, begin: Begin) -> None:
+        """Tells nothing."""
+
+    def stepped(self, step: StepInfo, examples_per_second: float) -> None:
+        """Tells nothing."""
+
+    def epoch_ended(self, epoch: EpochInfo, examples_per_second: float) -> None:
+        """Tells nothing."""
