@@ -19,9 +19,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from lrtrain import EpochInfo, RunInfo, StepInfo, Stop, hookspecs, interrupts
+from lrtrain import EpochInfo, RunInfo, StepInfo, Stop, signals
 from lrtrain.cli import main
 from lrtrain.errors import LrtrainError, TrainingError
+from lrtrain.plugins import hookspecs
 from lrtrain.plugins.hookspecs import HookDeprecationWarning, deprecated, hookspec
 from lrtrain.plugins.loading import activate
 from lrtrain.plugins.observers import Observers
@@ -226,11 +227,11 @@ def all_calls() -> None:
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """Returns what Python writes signals to, as in a command."""
-    monkeypatch.setattr(interrupts._Work, "wakeup", None)
+    monkeypatch.setattr(signals._Work, "wakeup", None)
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
     with ours, theirs:
-        interrupts.wakes_up(theirs.fileno())
+        signals.wakes_up(theirs.fileno())
         yield theirs.fileno()
         signal.set_wakeup_fd(-1)
 
@@ -239,9 +240,9 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 def test_a_plugin_that_ignores_signals_does_so_for_one_call(install_plugin: Install, watched: int, place: str) -> None:
     places = dict.fromkeys(("making", "building", "step", "epoch"), "pass")
     install_plugin("deaf", DEAF.format(**{**places, **QUIET, place: DEAFENING[place]}))
-    before = [signal.getsignal(number) for number in interrupts.SIGNALS]
+    before = [signal.getsignal(number) for number in signals.SIGNALS]
     all_calls()
-    assert [signal.getsignal(number) for number in interrupts.SIGNALS] == before
+    assert [signal.getsignal(number) for number in signals.SIGNALS] == before
     assert signal.set_wakeup_fd(watched) == watched
 
 

@@ -26,7 +26,7 @@ from PIL import Image
 
 from lrtrain import cache, data
 from lrtrain.data import Dataset, load_dataset, subset
-from lrtrain.data import cache as data_cache
+from lrtrain.data import arrays as data_arrays
 from lrtrain.data import disk as data_disk
 from lrtrain.data import provider as data_provider
 from lrtrain.data import reader as data_reader
@@ -469,7 +469,7 @@ def test_full_disk_does_not_stop_the_run(tmp_path: Path, monkeypatch: pytest.Mon
     def no_space(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(data_cache, "_write", no_space)
+    monkeypatch.setattr(data_arrays, "_write", no_space)
     assert len(load_dataset("colours").train) == 5
     assert not list(array_files())
 

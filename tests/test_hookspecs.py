@@ -16,7 +16,8 @@ import pluggy
 import pytest
 
 import lrtrain
-from lrtrain import EpochInfo, RunInfo, ScaleLearningRate, ScheduleContext, StepInfo, Stop, hookspecs
+from lrtrain import EpochInfo, RunInfo, ScaleLearningRate, ScheduleContext, StepInfo, Stop
+from lrtrain.plugins import hookspecs
 from lrtrain.plugins.loading import HOOKS, check_class, hooks_of
 from lrtrain.plugins.options import options_of
 

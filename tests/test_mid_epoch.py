@@ -307,7 +307,7 @@ def test_what_the_system_refuses_is_one_sentence(
     def refuse(*_: object) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("lrtrain.runs.directory.os.fsync", refuse)
+    monkeypatch.setattr("lrtrain.files.os.fsync", refuse)
     with pytest.raises(TrainingError, match=r"run cannot be written \(Read-only file system\)") as error:
         lrtrain.train(run_dir=three, resume=True)
     assert (error.value.exit_code, str(error.value).count("\n")) == (1, 0)

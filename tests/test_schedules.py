@@ -16,9 +16,10 @@ import optax
 import pytest
 
 import lrtrain
-from lrtrain import Duration, Schedule, ScheduleContext, ScheduleError, Spec, UsageError, schedules
+from lrtrain import Duration, Schedule, ScheduleContext, ScheduleError, Spec, UsageError
 from lrtrain.errors import OptionError, PluginError, SpecError
 from lrtrain.plugins.loading import activate
+from lrtrain.schedules import table as schedules
 from lrtrain.schedules.table import MAX_STEPS, build_table, fingerprint, make_context, tabulate
 
 Install = Callable[..., str]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -16,10 +17,10 @@ from lrtrain.comparison.holdout import Data
 from lrtrain.comparison.plan import Plan
 from lrtrain.comparison.trial import Outcome, State, Trial
 from lrtrain.errors import TrainingError
-from lrtrain.plugins.context import EpochInfo, RunInfo, StepInfo
+from lrtrain.plugins.context import EpochInfo, RunInfo
 from lrtrain.plugins.discovery import files_below
 from lrtrain.plugins.loading import ActivePlugins, activate
-from lrtrain.plugins.observers import Observers, Requests
+from lrtrain.plugins.observers import Observers
 from lrtrain.plugins.spec import Spec
 from lrtrain.runs.conditions import model_version
 from lrtrain.runs.directory import RunDir, make_directory, now
@@ -28,6 +29,8 @@ from lrtrain.runs.log_repair import cut_steps, lost_steps, restore_metrics
 from lrtrain.runs.logs import RunLogs, count_epochs
 from lrtrain.runs.versions import versions
 from lrtrain.schedules.table import build_table, fingerprint, make_context
+from lrtrain.training.position import Progress
+from lrtrain.training.recorder import DivergedError, Recorder
 
 if TYPE_CHECKING:
     import jax
@@ -41,21 +44,22 @@ class Member:
     from then on, so its parameters stay as they are.
     """
 
-    def __init__(self, trial: Trial, run: RunInfo, observers: Observers, validation: str, examples: int) -> None:
+    def __init__(self, trial: Trial, run: RunInfo, observers: Observers, setting: Setting) -> None:
         self.trial = trial
         self._run = run
-        self._examples = examples
-        self._observers = observers
-        self._validation = validation
+        self._setting = setting
         self._logs = RunLogs(RunDir(run.directory))
         self._held = contextlib.ExitStack()
-        self._factor = 1.0
+        self._observers = observers
+        self._recorder = self._recording(Progress(0, 1.0, trial.seed))
         self._state: State = "finished"
         self._reason: str | None = None
         self._steps = 0
-        self._history: list[EpochInfo] = []
-        self._losses: list[float] = []
-        self._applied = math.nan
+        self._measured: tuple[float, float] | None = None
+
+    def _recording(self, progress: Progress) -> Recorder:
+        chunk, measured_on = self._setting.chunk_steps, self._setting.measured_on
+        return Recorder(self._run, self._observers, self._logs, chunk, progress, measured_on=measured_on)
 
     def begin(self) -> None:
         """Writes the head of its directory.
@@ -84,90 +88,76 @@ class Member:
         return self._state != "finished"
 
     def rates(self, begin: int, end: int) -> NDArray[np.float32]:
-        """Returns the learning rates of some steps, as hooks have scaled them; 0 once the run is over."""
-        factor = np.float32(0 if self.over else self._factor)
-        rates: NDArray[np.float32] = self._run.learning_rates[begin:end] * factor
-        return rates
+        """Returns the learning rates of the steps that are sent next; 0 once the run is over."""
+        if not self.over:
+            self._apply_due(begin)
+        rates = self._recorder.rates(begin, end)
+        return np.zeros_like(rates) if self.over else rates
 
     def deliver(self, first: int, rates: NDArray[np.float32], losses: NDArray[np.float32]) -> None:
-        """Logs steps that are done and shows them to the hooks."""
-        if self.over:
+        """Records steps that are done, up to the one at which the run was over."""
+        if self._state in {"diverged", "failed"} or (self.over and first >= self._steps):
             return
-        epoch = first // self._run.steps_per_epoch
-        bad = np.flatnonzero(~np.isfinite(losses))
-        count = int(bad[0]) + 1 if len(bad) else len(losses)
-        rows = [(first + i, epoch, rates[i], losses[i]) for i in range(count)]
-        self._logs.add_steps(rows)
-        self._steps = first + count
-        if len(bad):
-            self._end("diverged", f"the loss is {losses[bad[0]]} at step {rows[-1][0]}")
-            return
-        self._losses.extend(map(float, losses))
-        self._applied = float(rates[-1])
-        if self._observers.watch_steps:
-            self._heed(lambda: self._show(rows))
-
-    def _show(self, rows: Sequence[tuple[int, int, np.float32, np.float32]]) -> Requests:
-        requests = Requests()
-        for step, epoch, rate, loss in rows:
-            requests += self._observers.step(self._run, StepInfo(step, epoch, float(rate), float(loss)))
-        return requests
+        with self._ends():
+            last = self._recorder.steps(first, rates, losses)
+            self._steps = max(self._steps, last.step + 1)
 
     def end_epoch(self, epoch: int, loss: float, accuracy: float, seconds: float, trained: float) -> None:
-        """Notes what an epoch has come to, and shows it to the hooks."""
-        if not self._losses:
+        """Records the end of an epoch; of one in which the run was over, no more than what was measured."""
+        length = self._run.steps_per_epoch
+        first, until = epoch * length, (epoch + 1) * length
+        if self._state in {"diverged", "failed"} or (self.over and self._steps <= first):
             return
-        if not math.isfinite(loss) and not self.over:
-            self._end("diverged", f"the validation loss is {loss} after step {self._steps - 1}")
-        if self._state in ("diverged", "failed"):
-            self._losses.clear()
-            return
-        batch = self._run.config["train"]["batch_size"]
-        # The last batch of an epoch has what is left.
-        counts = np.minimum(batch, self._examples - batch * np.arange(len(self._losses)))
-        info = EpochInfo(
-            epoch,
-            self._steps,
-            float(np.average(self._losses, weights=counts)),
-            loss,
-            accuracy,
-            self._applied,
-            seconds,
-        )
-        self._losses.clear()
-        self._history.append(info)
-        self._logs.add_epoch(info, counts.sum() / trained, measured_on=self._validation)
         if not self.over:
-            self._heed(lambda: self._observers.epoch_end(self._run, info, self._history))
+            self._apply_due(until)
+        if self._steps == until:
+            counts = self._setting.examples_of_steps(length)
+            speed = float(counts.sum()) / trained
+            with self._ends():
+                self._recorder.epoch(epoch, loss, accuracy, examples=counts, seconds=seconds, examples_per_second=speed)
+            self._note_stop(until)
+        self._measured = loss, accuracy
 
-    def _heed(self, ask: Any) -> None:
+    def _apply_due(self, step: int) -> None:
+        self._recorder.apply_due_requests(step)
+        self._note_stop(step)
+
+    def _note_stop(self, step: int) -> None:
+        if not self.over and self._recorder.stopped is not None:
+            self._end("stopped", self._recorder.stopped)
+            self._steps = step
+
+    @contextlib.contextmanager
+    def _ends(self) -> Iterator[None]:
+        """Ends the run, and not the wave, by a loss that is not finite and by a hook that raises."""
         try:
-            requests: Requests = ask()
+            yield
+        except DivergedError as error:
+            self._end("diverged", error.what)
+            self._steps = error.step + 1
         except TrainingError as error:
             self._end("failed", str(error))
-            return
-        self._factor *= requests.factor
-        if requests.stop is not None:
-            self._end("stopped", requests.stop)
 
     def _end(self, state: State, reason: str) -> None:
         self._state, self._reason = state, reason
 
     def to_json(self) -> dict[str, Any]:
-        """Returns what it has come to at the end of an epoch, and makes its logs as safe as what is written of it."""
+        """Returns its result at the end of an epoch, and makes its logs as safe as what is written of it."""
         self._logs.sync()
+        position = self._recorder.position(self._steps)
         return {
             "fingerprint": fingerprint(self._run.learning_rates),
             "versions": self._run.config["versions"],
-            "factor": self._factor,
+            "factor": position.scale,
             "state": self._state,
             "reason": self._reason,
             "steps": self._steps,
-            "history": [vars(epoch) for epoch in self._history],
+            "history": [vars(epoch) for epoch in position.history],
+            "measured": self._measured,
         }
 
     def fits(self, values: Mapping[str, Any]) -> bool:
-        """Tells whether it can take up what `to_json` has returned: learning rates, versions and logs are those."""
+        """Returns whether it can go on from what `to_json` has returned: rates, versions and logs are those of then."""
         directory = RunDir(self._run.directory)
         return (
             values["fingerprint"] == fingerprint(self._run.learning_rates)
@@ -178,18 +168,22 @@ class Member:
         )
 
     def go_on(self, values: Mapping[str, Any]) -> None:
-        """Takes up what `to_json` has returned, before its logs are opened; they are cut to what they were then."""
-        self._factor, self._state, self._reason = values["factor"], values["state"], values["reason"]
-        self._steps = values["steps"]
-        self._history = [EpochInfo(**epoch) for epoch in values["history"]]
+        """Goes on from what `to_json` has returned, before its logs are opened, which are cut to that position."""
+        self._state, self._reason, self._steps = values["state"], values["reason"], values["steps"]
+        history = tuple(EpochInfo(**epoch) for epoch in values["history"])
+        # What an earlier lrtrain has saved is measured at the end of its last epoch.
+        before = (history[-1].test_loss, history[-1].test_accuracy) if history else None
+        measured = values.get("measured", before)
+        self._measured = None if measured is None else (measured[0], measured[1])
+        self._recorder = self._recording(Progress(self._steps, values["factor"], self.trial.seed, history))
         directory = RunDir(self._run.directory)
         cut_steps(directory, self._steps)
-        restore_metrics(directory, self._history, self._validation)
+        restore_metrics(directory, history, self._setting.measured_on)
 
     def outcome(self, test: tuple[float, float] | None, seconds: float) -> Outcome:
-        """Returns what has come of the run, the last epoch's measurement being the one that counts."""
-        good = self._state in ("finished", "stopped") and bool(self._history)
-        last = self._history[-1] if good else None
+        """Returns the result of the run, the last epoch's measurement being the one that counts."""
+        good = self._state in {"finished", "stopped"}
+        loss, accuracy = self._measured if good and self._measured else (None, None)
         test = test if good and test is not None and math.isfinite(test[0]) else None
         rates = self._run.learning_rates
         return Outcome(
@@ -197,8 +191,8 @@ class Member:
             self._state,
             self._reason,
             self._steps,
-            last.test_loss if last else None,
-            last.test_accuracy if last else None,
+            loss,
+            accuracy,
             test[0] if test else None,
             test[1] if test else None,
             (float(rates[0]), float(rates.max()), float(rates[-1])),
@@ -206,8 +200,30 @@ class Member:
         )
 
 
+@dataclass(frozen=True)
+class Setting:
+    """What the runs of a comparison have in common.
+
+    Args:
+      examples: training examples of a run.
+      batch_size: examples of a step.
+      chunk_steps: steps that are sent to the devices at once.
+      measured_on: what the end of an epoch is measured on.
+    """
+
+    examples: int
+    batch_size: int
+    chunk_steps: int
+    measured_on: str
+
+    def examples_of_steps(self, steps: int) -> NDArray[np.int64]:
+        """Returns how many examples each step of an epoch has: the last one has what is left."""
+        counts: NDArray[np.int64] = np.minimum(self.batch_size, self.examples - self.batch_size * np.arange(steps))
+        return counts
+
+
 def prepare(  # noqa: PLR0913, PLR0917
-    plan: Plan, trial: Trial, path: Path, data: Data, steps_per_epoch: int, devices: Sequence[jax.Device]
+    plan: Plan, trial: Trial, path: Path, data: Data, chunk_steps: int, devices: Sequence[jax.Device]
 ) -> Member:
     """Builds the schedule of a trial.
 
@@ -215,6 +231,7 @@ def prepare(  # noqa: PLR0913, PLR0917
       UsageError: its plugin cannot be loaded, or does not build a schedule that can be used.
     """
     row = next(row for row in plan.rows if row.label == trial.label)
+    steps_per_epoch = plan.train.steps_per_epoch(len(data.train))
     with files_below(plan.folder):
         active = activate([row.spec])
         table = build_table(active, make_context(steps_per_epoch * plan.train.epochs, steps_per_epoch))
@@ -222,7 +239,9 @@ def prepare(  # noqa: PLR0913, PLR0917
     config = _describe(plan, trial, active, table.spec, values, steps_per_epoch, devices)
     config["data"] = dict(data.identity)
     run = RunInfo(path, config, len(values), steps_per_epoch, plan.train.epochs, values)
-    return Member(trial, run, Observers(active), "test" if plan.protocol == "as-is" else "validation", len(data.train))
+    measured_on = "test" if plan.protocol == "as-is" else "validation"
+    setting = Setting(len(data.train), plan.train.batch_size, chunk_steps, measured_on)
+    return Member(trial, run, Observers(active), setting)
 
 
 def _describe(  # noqa: PLR0913, PLR0917

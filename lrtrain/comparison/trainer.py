@@ -179,7 +179,7 @@ class Trainer:
 
     def _member(self, trial: Trial, store: Store) -> Member:
         path = store.place(self.plan, trial)
-        return prepare(self.plan, trial, path, self.data, self.steps_per_epoch, self._devices)
+        return prepare(self.plan, trial, path, self.data, self._population.chunk_steps, self._devices)
 
     def _to_the_end(self, wave: _Wave, file: WaveFile, tick: Callable[[int], None]) -> list[Outcome]:
         with ExitStack() as files:

@@ -120,7 +120,7 @@ def _reach(size: int) -> int:
 
 
 def _stage(values: jax.Array) -> jax.Array:
-    """Keeps XLA from computing values again wherever they are read; ``lrtrain.engine.program`` has what else it takes."""
+    """Keeps XLA from computing values again wherever they are read; see also ``lrtrain.engine.program``."""
     staged: jax.Array = lax.optimization_barrier(values)
     return staged
 

@@ -1,10 +1,9 @@
-"""The training loop: epochs, chunks of steps, hooks, evaluation, logs and checkpoints."""
+"""The training loop: epochs, chunks of steps that are sent to the device, evaluation and checkpoints."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import math
 import shlex
 import time
 from collections.abc import Callable
@@ -16,16 +15,15 @@ import numpy as np
 from lrtrain.engine.order import epoch_order
 from lrtrain.engine.processes import Processes
 from lrtrain.errors import LrtrainError, TrainingError
-from lrtrain.plugins.context import EpochInfo, RunInfo, StepInfo
-from lrtrain.plugins.observers import Observers, Requests
+from lrtrain.plugins.context import RunInfo
+from lrtrain.plugins.observers import Requests
 from lrtrain.runs.config import TrainConfig
-from lrtrain.runs.logs import Logs
 from lrtrain.signals import Ending
 from lrtrain.training.checkpoint_rule import CheckpointRule
 from lrtrain.training.checkpoints import Checkpoints
 from lrtrain.training.chunks import chunks, part_of
 from lrtrain.training.pace import Pace
-from lrtrain.training.position import Progress
+from lrtrain.training.recorder import Agreed, DivergedError, Recorder
 from lrtrain.training.reporter import Reporter
 
 if TYPE_CHECKING:
@@ -33,30 +31,6 @@ if TYPE_CHECKING:
 
     from lrtrain.data.stream import Stream
     from lrtrain.engine.engine import Engine, Examples, Losses, TrainState
-
-
-@dataclass(frozen=True, eq=False)
-class Setup:
-    """What a loop works with; none of it changes while it runs.
-
-    ``meanwhile`` is called whenever the devices have steps to do: the time for work that is not waited for.
-    """
-
-    config: TrainConfig
-    num_examples: int
-    num_test_examples: int
-    engine: Engine
-    run: RunInfo
-    observers: Observers
-    checkpoints: Checkpoints
-    logs: Logs
-    reporter: Reporter
-    processes: Processes
-    meanwhile: Callable[[], object]
-    rule: CheckpointRule
-    ending: Ending
-    stream: Stream | None = None
-    """Where the training examples come from if the devices do not hold them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,187 +43,142 @@ class _Piece:
     losses: Losses
 
 
+@dataclass(eq=False, kw_only=True)
 class Loop:
-    """Trains from one progress to the end of the run, or to where a hook or a signal stops it.
+    """Trains from one position to the end of the run, or to where a hook or a signal stops it.
 
-    Steps are sent in chunks, and a chunk in pieces. What hooks ask for at a step acts two chunks later, or at the end
-    of the epoch: wherever a run is stopped and resumed, it acts at the same step.
+    Steps are sent in chunks, and a chunk in pieces.
+
+    Args:
+      config: the run's configuration.
+      sizes: how many training and how many test examples there are.
+      engine: runs the compiled program.
+      state: what it has come to so far.
+      step: optimizer updates done.
+      recorder: logs what is done, and tells which learning rates are applied.
+      checkpoints: where the run's are written.
+      rule: when one is due.
+      reporter: receives what happens.
+      processes: those that train this run.
+      meanwhile: is called whenever the devices have steps to do: the time for work that is not waited for.
+      ending: notes the signals that end the run.
+      stream: where the training examples come from if the devices do not hold them.
     """
 
-    def __init__(self, setup: Setup, state: TrainState, progress: Progress) -> None:
-        self._setup = setup
-        self._state = state
-        self._step = progress.step
-        self._scale = progress.scale
-        self._history = list(progress.history)
-        self._epoch_losses = list(progress.epoch_losses)
-        self._asked = {step: Requests(factor, stop) for step, factor, stop in progress.asked}
-        self._stop = progress.stopped
-        self._applied = float("nan")
+    config: TrainConfig
+    sizes: tuple[int, int]
+    engine: Engine
+    state: TrainState
+    step: int
+    recorder: Recorder
+    checkpoints: Checkpoints
+    rule: CheckpointRule
+    reporter: Reporter
+    processes: Processes
+    meanwhile: Callable[[], object]
+    ending: Ending
+    stream: Stream | None = None
+
+    def __post_init__(self) -> None:
+        self._run = self.recorder.run
         self._delivered_at = time.perf_counter()
-        self._waiting: _Piece | None = None
-        self._pace = Pace(setup.engine.chunk_steps, setup.rule, measured=setup.processes.alone)
+        self._in_flight: _Piece | None = None
+        self._pace = Pace(self.engine.chunk_steps, self.rule, measured=self.processes.alone)
 
-    @property
-    def step(self) -> int:
-        """Optimizer updates done."""
-        return self._step
-
-    @property
-    def history(self) -> tuple[EpochInfo, ...]:
-        """The epochs done, those before a resume included."""
-        return tuple(self._history)
-
-    def run(self) -> str | None:
+    def train(self) -> str | None:
         """Trains; returns the reason why a hook has stopped the run, or None at its end.
 
         Raises:
           KeyboardInterrupt: a signal has ended it; there is a checkpoint of the last step.
           Terminated: likewise.
+          TrainingError: the loss is not finite, or the logs or checkpoints cannot be written.
         """
-        run, ending = self._setup.run, self._setup.ending
-        for epoch in range(self._step // run.steps_per_epoch, run.epochs):
-            if self._stop is not None or ending.asked:
-                break
-            self._epoch(epoch)
-        self._setup.checkpoints.wait()
-        if ending.asked and self._stop is None and self._step < run.total_steps:
-            raise ending.error()
-        return self._stop
+        try:
+            for epoch in range(self.step // self._run.steps_per_epoch, self._run.epochs):
+                if self._is_over():
+                    break
+                self._epoch(epoch)
+        except DivergedError as error:
+            raise self._diverged(error) from error
+        self.checkpoints.wait()
+        if self.ending.asked and self.recorder.stopped is None and self.step < self._run.total_steps:
+            raise self.ending.error()
+        return self.recorder.stopped
 
     def evaluate(self) -> tuple[float, float]:
         """Returns mean loss and accuracy on the test set, as the parameters are now."""
-        if self._history and self._history[-1].step == self._step:
-            return self._history[-1].test_loss, self._history[-1].test_accuracy
-        loss, accuracy = self._setup.engine.evaluate(self._state)
+        history = self.recorder.history
+        if history and history[-1].step == self.step:
+            return history[-1].test_loss, history[-1].test_accuracy
+        loss, accuracy = self.engine.evaluate(self.state)
         # The device counts in float32; the share of a whole number of images is given exactly.
-        tests = self._setup.num_test_examples
+        tests = self.sizes[1]
         return float(loss), round(float(accuracy) * tests) / tests
 
+    def _is_over(self) -> bool:
+        return self.recorder.stopped is not None or self.ending.asked
+
     def _epoch(self, epoch: int) -> None:
-        config, run = self._setup.config, self._setup.run
+        config, length = self.config, self._run.steps_per_epoch
         began = self._delivered_at = time.perf_counter()
-        order, weights = epoch_order(
-            config.seed, epoch, self._setup.num_examples, config.batch_size, shuffle=config.shuffle
-        )
-        done = self._step - epoch * run.steps_per_epoch
-        self._train(order, weights, done)
+        order, weights = epoch_order(config.seed, epoch, self.sizes[0], config.batch_size, shuffle=config.shuffle)
+        done = self.step - epoch * length
+        self._send_steps(order, weights, done)
         trained = time.perf_counter()
-        if over := self._step == (epoch + 1) * run.steps_per_epoch:
-            self._heed_due()
+        if over := self.step == (epoch + 1) * length:
+            self.recorder.apply_due_requests(self.step)
             speed = float(weights[done:].sum()) / (trained - began)
             self._end_epoch(epoch, weights.sum(axis=1), began, speed)
-        last = self._stop is not None or self._setup.ending.asked or self._step == run.total_steps
-        if last or (over and self._setup.rule.after_epoch(epoch)):
+        if self._is_over() or self.step == self._run.total_steps or (over and self.rule.after_epoch(epoch)):
             self._save()
 
-    def _train(self, order: NDArray[np.int32], weights: NDArray[np.float32], done: int) -> None:
+    def _send_steps(self, order: NDArray[np.int32], weights: NDArray[np.float32], done: int) -> None:
         """Sends chunk after chunk to the device, until a hook or a signal stops it."""
-        engine, stream = self._setup.engine, self._setup.stream
-        with contextlib.closing(chunks(engine, stream, order, weights, done)) as parts:
+        with contextlib.closing(chunks(self.engine, self.stream, order, weights, done)) as parts:
             for examples, weight in parts:
-                self._heed_due()
-                if self._stop is not None or not self._train_chunk(examples, weight):
+                self.recorder.apply_due_requests(self.step)
+                if self.recorder.stopped is not None or not self._send_chunk(examples, weight):
                     break
-        self._settle()
+        self._finish_in_flight()
 
-    def _train_chunk(self, examples: Examples, weights: NDArray[np.float32]) -> bool:
-        """Sends piece after piece, and deals with each while the next one runs; returns False when a signal came."""
-        first, end = self._step, self._step + len(weights)
+    def _send_chunk(self, examples: Examples, weights: NDArray[np.float32]) -> bool:
+        """Sends piece after piece, and records each while the next one runs; returns False when a signal came."""
+        first, end = self.step, self.step + len(weights)
         for begin, until in self._pace.pieces(first, end):
-            if self._setup.ending.asked:
+            if self.ending.asked:
                 return False
             part = slice(begin - first, until - first)
             self._send(part_of(examples, part), weights[part])
             # At the end of an epoch comes the checkpoint that has its evaluation.
-            if until % self._setup.run.steps_per_epoch and self._is_checkpoint_due():
-                self._settle()
+            if until % self._run.steps_per_epoch and self._is_checkpoint_due():
+                self._finish_in_flight()
                 self._save()
         return True
 
     def _send(self, examples: Examples, weights: NDArray[np.float32]) -> None:
-        rates = self._rates(self._step, self._step + len(weights))
-        self._state, losses = self._setup.engine.run_steps(self._state, examples, weights, rates)
-        self._setup.meanwhile()
-        self._setup.checkpoints.write()
-        self._settle()
-        self._waiting = _Piece(self._step, rates, weights.sum(axis=1), losses)
-        self._step += len(weights)
+        rates = self.recorder.rates(self.step, self.step + len(weights))
+        self.state, losses = self.engine.run_steps(self.state, examples, weights, rates)
+        self.meanwhile()
+        self.checkpoints.write()
+        self._finish_in_flight()
+        self._in_flight = _Piece(self.step, rates, weights.sum(axis=1), losses)
+        self.step += len(weights)
 
-    def _settle(self) -> None:
-        """Deals with the piece that has been sent and not been dealt with."""
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            self._deliver(waiting)
+    def _finish_in_flight(self) -> None:
+        """Waits for the piece that is on the device, if one is, and records it."""
+        piece, self._in_flight = self._in_flight, None
+        if piece is None:
+            return
+        losses = np.asarray(piece.losses)
+        speed = self._speed(piece)
+        last = self.recorder.steps(piece.first, piece.rates, losses)
+        self.reporter.stepped(last, speed)
 
     def _is_checkpoint_due(self) -> bool:
         if not self._pace.timed:
-            return self._pace.is_step(self._step)
+            return self._pace.is_step(self.step)
         # The clocks of several processes do not agree.
-        return self._setup.processes.from_main(lambda: json.dumps(self._pace.is_time())) == "true"
-
-    def _rates(self, begin: int, end: int) -> NDArray[np.float32]:
-        rates: NDArray[np.float32] = self._setup.run.learning_rates[begin:end] * np.float32(self._scale)
-        return rates
-
-    def _deliver(self, piece: _Piece) -> None:
-        """Waits for a piece, logs it, and shows every step of it to the hooks."""
-        losses = np.asarray(piece.losses)
-        epoch = piece.first // self._setup.run.steps_per_epoch
-        finite = int(np.argmin(np.isfinite(losses))) if not np.isfinite(losses).all() else len(losses)
-        rows = [(piece.first + i, epoch, piece.rates[i], losses[i]) for i in range(min(finite + 1, len(losses)))]
-        self._setup.logs.add_steps(rows)
-        if finite < len(losses):
-            raise self._diverged(f"the loss is {losses[finite]} at step {rows[-1][0]}", float(piece.rates[finite]))
-        self._epoch_losses.extend(map(float, losses))
-        last = StepInfo(int(rows[-1][0]), epoch, float(piece.rates[-1]), float(losses[-1]))
-        self._applied = last.learning_rate
-        self._setup.reporter.stepped(last, self._speed(piece))
-        self._show(rows)
-
-    def _show(self, rows: list[tuple[int, int, np.float32, np.float32]]) -> None:
-        observers, run = self._setup.observers, self._setup.run
-        if not observers.watch_steps:
-            return
-        infos = [StepInfo(step, epoch, float(rate), float(loss)) for step, epoch, rate, loss in rows]
-        due = self._due(infos[0].step)
-        # Factor by factor, so that the product is the same bits however a chunk was cut.
-        before = self._asked.get(due, Requests())
-        asked = self._agreed(lambda: sum((observers.step(run, info) for info in infos), before))
-        if asked != Requests():
-            self._asked[due] = asked
-
-    def _due(self, step: int) -> int:
-        """Returns the step from which on acts what hooks ask for at ``step``."""
-        size, length = self._setup.engine.chunk_steps, self._setup.run.steps_per_epoch
-        first = step - step % length
-        return first + min(((step - first) // size + 2) * size, length)
-
-    def _show_epoch(self, info: EpochInfo) -> Requests:
-        observers = self._setup.observers
-        if not observers.watch_epochs:
-            return Requests()
-        return self._agreed(lambda: observers.epoch_end(self._setup.run, info, self._history))
-
-    def _agreed(self, ask: Callable[[], Requests]) -> Requests:
-        """Asks in the main process, for all: hooks may look at a clock, and the processes would drift apart."""
-        try:
-            return Requests(**json.loads(self._setup.processes.from_main(lambda: json.dumps(vars(ask())))))
-        except LrtrainError as error:
-            raise TrainingError(f"{error}; {self._how_to_go_on()}") from error
-
-    def _how_to_go_on(self) -> str:
-        """Says what is left of a run that one of its plugins has ended."""
-        saved = self._setup.checkpoints
-        saved.wait()
-        step = saved.latest()
-        if step is None:
-            return "there is no checkpoint yet, so the run has to begin anew"
-        directory = shlex.quote(str(self._setup.run.directory))
-        return (
-            f"the checkpoint of step {step} is kept, and once the plugin is fixed "
-            f"lrtrain --resume --accept-code-change --run-dir {directory} continues the run"
-        )
+        return self.processes.from_main(lambda: json.dumps(self._pace.is_time())) == "true"
 
     def _speed(self, piece: _Piece) -> float:
         """Returns examples per second since the piece before was done."""
@@ -258,56 +187,47 @@ class Loop:
         self._pace.took(len(piece.rates), seconds)
         return float(piece.examples.sum()) / seconds
 
-    def _heed(self, requests: Requests) -> None:
-        self._scale *= requests.factor
-        self._stop = self._stop or requests.stop
-
-    def _heed_due(self) -> None:
-        for step in [step for step in sorted(self._asked) if step <= self._step]:
-            self._heed(self._asked.pop(step))
-
     def _end_epoch(self, epoch: int, examples: NDArray[np.float32], began: float, speed: float) -> None:
-        """Evaluates, asks the hooks, and logs the epoch."""
-        test_loss, test_accuracy = self.evaluate()
-        if not math.isfinite(test_loss):
-            raise self._diverged(f"the test loss is {test_loss} after step {self._step - 1}", self._applied)
-        info = EpochInfo(
-            epoch=epoch,
-            step=self._step,
-            train_loss=float(np.average(self._epoch_losses, weights=examples)),
-            test_loss=test_loss,
-            test_accuracy=test_accuracy,
-            learning_rate=self._applied,
-            seconds=time.perf_counter() - began,
-        )
-        self._history.append(info)
-        self._epoch_losses.clear()
-        self._heed(self._show_epoch(info))
-        self._setup.logs.add_epoch(info, speed)
-        self._setup.reporter.epoch_ended(info, speed)
+        """Evaluates and records the epoch."""
+        loss, accuracy = self.evaluate()
+        seconds = time.perf_counter() - began
+        info = self.recorder.epoch(epoch, loss, accuracy, examples=examples, seconds=seconds, examples_per_second=speed)
+        self.reporter.epoch_ended(info, speed)
 
     def _save(self) -> None:
-        progress = Progress(
-            step=self._step,
-            scale=self._scale,
-            seed=self._setup.config.seed,
-            history=self.history,
-            epoch_losses=tuple(self._epoch_losses),
-            stopped=self._stop,
-            asked=tuple((step, asked.factor, asked.stop) for step, asked in self._asked.items()),
-        )
-        run, checkpoints = self._setup.run, self._setup.checkpoints
-        checkpoints.save(self._state, run.learning_rates, progress, first=self._setup.logs.sync)
+        position = self.recorder.position(self.step)
+        self.checkpoints.save(self.state, self._run.learning_rates, position, first=self.recorder.logs.sync)
         # It is written beside the next steps. Several processes would wait for these, as they meet on their devices.
-        if not self._setup.processes.alone:
-            checkpoints.write()
+        if not self.processes.alone:
+            self.checkpoints.write()
         self._pace.saved()
 
-    def _diverged(self, what: str, rate: float) -> TrainingError:
-        self._setup.checkpoints.wait()
-        kept = (
-            f"the checkpoint of step {self._history[-1].step} is kept"
-            if self._history
-            else "there is no checkpoint yet"
-        )
-        return TrainingError(f"{what}, at a learning rate of {rate:g}: a lower one is needed ({kept})")
+    def _diverged(self, error: DivergedError) -> TrainingError:
+        self.checkpoints.wait()
+        history = self.recorder.history
+        kept = f"the checkpoint of step {history[-1].step} is kept" if history else "there is no checkpoint yet"
+        return TrainingError(f"{error.what}, at a learning rate of {error.rate:g}: a lower one is needed ({kept})")
+
+
+def agreement(processes: Processes, checkpoints: Checkpoints, run: RunInfo) -> Agreed:
+    """Returns what asks the hooks in the main process, for all: a clock would tell each of them something else."""
+
+    def agreed(ask: Callable[[], Requests]) -> Requests:
+        try:
+            return Requests(**json.loads(processes.from_main(lambda: json.dumps(vars(ask())))))
+        except LrtrainError as error:
+            raise TrainingError(f"{error}; {_how_to_go_on(checkpoints, run)}") from error
+
+    return agreed
+
+
+def _how_to_go_on(checkpoints: Checkpoints, run: RunInfo) -> str:
+    """Says what is left of a run that one of its plugins has ended."""
+    checkpoints.wait()
+    step = checkpoints.latest()
+    if step is None:
+        return "there is no checkpoint yet, so the run has to begin again"
+    return (
+        f"the checkpoint of step {step} is kept, and once the plugin is fixed "
+        f"lrtrain --resume --accept-code-change --run-dir {shlex.quote(str(run.directory))} continues the run"
+    )

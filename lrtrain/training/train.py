@@ -38,7 +38,7 @@ from lrtrain.training.checkpoint_rule import CheckpointRule
 from lrtrain.training.checkpoints import Checkpoints, Restored
 from lrtrain.training.facts import facts_found, facts_of_job
 from lrtrain.training.job import Job, new_job, resumed_job
-from lrtrain.training.loop import Loop, Setup
+from lrtrain.training.loop import Loop, agreement
 from lrtrain.training.plan import (
     ON_SCHEDULE_CHANGE,
     OnScheduleChange,
@@ -50,6 +50,7 @@ from lrtrain.training.plan import (
 )
 from lrtrain.training.position import Progress
 from lrtrain.training.prepare import found_in, keep_compiled, load_data, make_engine, stream_of
+from lrtrain.training.recorder import Recorder
 from lrtrain.training.reporter import Begin, Reporter, Silent
 from lrtrain.training.run_head import claim, current_versions, describe, hold, write_head
 from lrtrain.training.run_open import open_checkpoints, open_logs
@@ -241,27 +242,34 @@ def _run(job: Job, processes: Processes, resumption: Resumption, reporter: Repor
             open_logs(job.run_dir, planned, found["steps_per_epoch"], processes, early) as (logs, meanwhile),
             _ending(processes) as ending,
         ):
-            setup = Setup(
-                job.config,
-                *sizes,
-                engine,
+            recorder = Recorder(
                 run,
                 Observers(job.active),
-                checkpoints,
                 logs,
-                reporter,
-                processes,
-                meanwhile,
-                job.rule,
-                ending,
-                stream,
+                engine.chunk_steps,
+                progress,
+                agreed=agreement(processes, checkpoints, run),
             )
-            loop = Loop(setup, state, progress)
-            stopped = loop.run()
+            loop = Loop(
+                config=job.config,
+                sizes=sizes,
+                engine=engine,
+                state=state,
+                step=progress.step,
+                recorder=recorder,
+                checkpoints=checkpoints,
+                rule=job.rule,
+                reporter=reporter,
+                processes=processes,
+                meanwhile=meanwhile,
+                ending=ending,
+                stream=stream,
+            )
+            stopped = loop.train()
             test_loss, test_accuracy = loop.evaluate()
     seconds = time.perf_counter() - began
     return RunResult(
-        job.run_dir.path, loop.history, test_accuracy, test_loss, planned.values, loop.step, seconds, stopped
+        job.run_dir.path, recorder.history, test_accuracy, test_loss, planned.values, loop.step, seconds, stopped
     )
 
 

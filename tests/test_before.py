@@ -1,0 +1,124 @@
+"""Runs, comparisons and caches of the version before the package had rooms (commit ed6c46b): all go on as they did.
+
+`fixtures/before.tar.xz` was made by that version, on one machine with jaxlib 0.10.1: a finished run and one that was
+killed in its fourth epoch, both with a plateau rule; a finished comparison without its report, and one that was killed
+while it tuned; the decoded arrays of the data set; and, under `expected`, what that version made of those that were
+killed.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import tarfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import lrtrain
+from lrtrain.cache import cache_dir, processor_id
+from lrtrain.cli import main
+from lrtrain.comparison.result import read_comparison
+from lrtrain.data import arrays, disk, load_dataset, reader
+from lrtrain.runs import find_runs, read_run
+
+ARCHIVE = Path(__file__).parent / "fixtures" / "before.tar.xz"
+# Where a program has the same instructions, it gives the same bits.
+SAME_MACHINE = (processor_id(), version("jaxlib")) == ("0942b6848efe5a3c", "0.10.1")
+
+
+@pytest.fixture
+def before(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(tmp_path, filter="data")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tiny))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def call(*arguments: str) -> str:
+    done = CliRunner().invoke(main, list(arguments))
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def rows(path: Path) -> list[list[str]]:
+    return list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
+
+
+def without_clock(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: without_clock(each) for key, each in value.items() if key not in {"seconds", "about"}}
+    return [without_clock(each) for each in value] if isinstance(value, list) else value
+
+
+def test_they_are_listed_shown_and_compared(before: Path) -> None:
+    states = {run.path.name: run.state for run in find_runs(before) if run.path.parent == before}
+    assert states == {"finished": "finished", "cut": "interrupted", "expected": "damaged"}
+    assert all(run.state == "finished" for run in find_runs(before / "comparison"))
+    run = read_run(before / "finished")
+    assert [epoch.step for epoch in run.epochs] == [36, 72, 108, 144]
+    shown = call("runs", "show", "finished", "--dir", str(before))
+    assert "sgdr" in shown and "reduce-on-plateau" in shown  # noqa: PT018  # one fact
+    assert "finished" in call("runs", "compare", "finished", "cut", "--dir", str(before))
+
+
+def test_a_run_goes_on(before: Path) -> None:
+    expected = rows(before / "expected" / "steps.csv")
+    kept = (before / "cut" / "steps.csv").read_text(encoding="utf-8").splitlines()[:91]
+    result = lrtrain.train(run_dir=before / "cut", resume=True)
+    assert result.steps == 180
+    text = (before / "cut" / "steps.csv").read_text(encoding="utf-8")
+    assert text.splitlines()[:91] == kept
+    if SAME_MACHINE:
+        assert text == (before / "expected" / "steps.csv").read_text(encoding="utf-8")
+    found = rows(before / "cut" / "steps.csv")
+    assert [row[:3] for row in found] == [row[:3] for row in expected]
+    losses = [np.array([float(row[3]) for row in table[1:]]) for table in (found, expected)]
+    np.testing.assert_allclose(*losses, rtol=1e-3)
+
+
+def test_a_finished_run_is_trained_for_longer(before: Path) -> None:
+    result = lrtrain.train(run_dir=before / "finished", resume=True, epochs=5, on_schedule_change="keep")
+    assert result.steps == 180
+    assert read_run(before / "finished").state == "finished"
+
+
+def test_a_comparison_is_reported(before: Path) -> None:
+    stored = json.loads((before / "comparison" / "results.json").read_text(encoding="utf-8"))
+    call("report", "comparison")
+    again = json.loads((before / "comparison" / "results.json").read_text(encoding="utf-8"))
+    assert without_clock(again) == without_clock(stored)
+    assert (before / "comparison" / "report.html").stat().st_size > 10_000
+
+
+def test_a_comparison_goes_on(before: Path) -> None:
+    saved = before / "comparison-cut" / ".wave-0.npz"
+    assert saved.is_file()
+    call("compare", "--resume", "--quiet", "--run-dir", "comparison-cut")
+    assert not saved.exists()
+    expected = json.loads((before / "expected" / "results.json").read_text(encoding="utf-8"))
+    found = json.loads((before / "comparison-cut" / "results.json").read_text(encoding="utf-8"))
+    if SAME_MACHINE:
+        assert without_clock(found) == without_clock(expected)
+    assert {row["label"] for row in found["schedules"]} == {"constant", "sgdr"}
+    assert read_comparison("comparison-cut").evidence.leaders
+
+
+def test_the_cache_is_used(before: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The manifest names where the data was and when it was written, which is elsewhere here."""
+    directory = tiny / "tiny" / "1.0.0"
+    (kept,) = (before / "cache" / "arrays").glob("tiny-*")
+    manifest = json.loads((kept / "manifest.json").read_text(encoding="utf-8"))
+    manifest.update(key=str(directory), source=disk.fingerprint(directory))
+    (kept / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    monkeypatch.setenv("LRTRAIN_CACHE_DIR", str(before / "cache"))
+    kept.rename(arrays._folder("tiny", str(directory)))
+    monkeypatch.setattr(reader, "read", lambda directory: pytest.fail("the records are read again"))
+    assert cache_dir() == before / "cache"
+    assert len(load_dataset("tiny").train) == 72
