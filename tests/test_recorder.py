@@ -51,7 +51,7 @@ class Plugin:
 
     @hookimpl
     def on_epoch_end(self, epoch, history):
-        self.note("epoch", epoch.epoch, epoch.step, epoch.train_loss, epoch.test_loss, epoch.learning_rate, len(history))
+        self.note("epoch", epoch.epoch, epoch.step, epoch.train_loss, epoch.test_loss, epoch.learning_rate)
         if epoch.epoch == self.raise_after:
             raise RuntimeError("no")
         if epoch.epoch == self.stop_after:

@@ -9,7 +9,7 @@ from lrtrain.comparison.plan import Plan
 from lrtrain.errors import LrtrainError, RunDirError
 from lrtrain.plugins.discovery import files_below
 from lrtrain.plugins.loading import activate
-from lrtrain.runs.conditions import check_data, codes_of, model_version, other_code
+from lrtrain.runs.conditions import Code, check_data, codes_of, model_version, other_code
 from lrtrain.runs.versions import versions
 from lrtrain.schedules.table import build_table, fingerprint, make_context
 
@@ -55,5 +55,9 @@ def check_conditions(stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:
                 f"the learning rates of '{label}' are no longer those of the comparison, because the code of its "
                 "plugin has changed: put it back, or start a new comparison"
             )
-    if stored.get("versions") and (changed := other_code(stored, now)):
+    if stored.get("versions") and (changed := other_code(_code(stored), _code(now))):
         raise RunDirError(f"{changed}: put it back, or start a new comparison")
+
+
+def _code(about: Mapping[str, Any]) -> Code:
+    return Code(about.get("code", {}), about.get("program"), about.get("versions", {}))

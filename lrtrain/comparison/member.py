@@ -27,6 +27,7 @@ from lrtrain.runs.directory import RunDir, make_directory, now
 from lrtrain.runs.lock import writing
 from lrtrain.runs.log_repair import cut_steps, lost_steps, restore_metrics
 from lrtrain.runs.logs import RunLogs, count_epochs
+from lrtrain.runs.run_config import Device, Part, RunConfig, StoredSchedule, write_config
 from lrtrain.runs.versions import versions
 from lrtrain.schedules.table import build_table, fingerprint, make_context
 from lrtrain.training.position import Progress
@@ -69,7 +70,7 @@ class Member:
         """
         directory = RunDir(self._run.directory)
         make_directory(directory.path)
-        directory.write_config(dict(self._run.config))
+        write_config(directory, RunConfig.from_json(self._run.config))
 
     def __enter__(self) -> Member:
         self._held.enter_context(writing(self._run.directory))
@@ -236,9 +237,8 @@ def prepare(  # noqa: PLR0913, PLR0917
         active = activate([row.spec])
         table = build_table(active, make_context(steps_per_epoch * plan.train.epochs, steps_per_epoch))
     values = table.values * np.float32(trial.scale)
-    config = _describe(plan, trial, active, table.spec, values, steps_per_epoch, devices)
-    config["data"] = dict(data.identity)
-    run = RunInfo(path, config, len(values), steps_per_epoch, plan.train.epochs, values)
+    config = _describe(plan, trial, active, table.spec, values, data, devices)
+    run = RunInfo(path, config.to_json(), len(values), steps_per_epoch, plan.train.epochs, values)
     measured_on = "test" if plan.protocol == "as-is" else "validation"
     setting = Setting(len(data.train), plan.train.batch_size, chunk_steps, measured_on)
     return Member(trial, run, Observers(active), setting)
@@ -250,23 +250,18 @@ def _describe(  # noqa: PLR0913, PLR0917
     active: ActivePlugins,
     spec: Spec,
     values: NDArray[np.float32],
-    steps_per_epoch: int,
+    data: Data,
     devices: Sequence[jax.Device],
-) -> dict[str, Any]:
-    return {
-        "plugins": [spec.table()],
-        "schedule": {"plugin": 0, "start": 0, "steps": len(values), "fingerprint": fingerprint(values)},
-        "train": dataclasses.replace(plan.train, seed=trial.seed).to_json(),
-        "steps_per_epoch": steps_per_epoch,
-        "total_steps": len(values),
-        "versions": {**versions(*(plugin.entry for plugin in active.plugins)), **model_version(plan.train.model)},
-        "device": {"kind": devices[0].device_kind, "count": 1},
-        "started": now(),
-        "comparison": {
-            "stage": trial.stage,
-            "label": trial.label,
-            "scale": trial.scale,
-            "split_seed": plan.train.seed,
-            "holdout": plan.holdout,
-        },
-    }
+) -> RunConfig:
+    return RunConfig(
+        plugins=(spec.table(),),
+        schedule=StoredSchedule(0, 0, len(values), fingerprint(values)),
+        train=dataclasses.replace(plan.train, seed=trial.seed),
+        steps_per_epoch=plan.train.steps_per_epoch(len(data.train)),
+        total_steps=len(values),
+        data=dict(data.identity),
+        versions={**versions(*(plugin.entry for plugin in active.plugins)), **model_version(plan.train.model)},
+        device=Device(devices[0].device_kind, 1),
+        started=now(),
+        comparison=Part(trial.stage, trial.label, trial.scale, plan.train.seed, plan.holdout),
+    )

@@ -7,6 +7,7 @@ import importlib.util
 import inspect
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,19 +79,29 @@ def check_data(stored: Mapping[str, Any] | None, now: Mapping[str, Any], what: s
     )
 
 
-def other_code(stored: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
-    """Returns what is no longer the code that a run or comparison has begun with; None if all is, as far as it notes.
+@dataclass(frozen=True)
+class Code:
+    """The code that a run or comparison depends on.
 
     Args:
-      stored: what it notes: ``code`` as `codes_of` has it, ``program`` as `program_of` has it, and ``versions``.
-      now: the same, as it would be noted now.
+      plugins: `codes_of` its plugins.
+      program: `program_of` its model; None for the default one.
+      versions: of the distributions.
     """
-    codes = {name: code for name, code in now["code"].items() if code != stored.get("code", {}).get(name, code)}
-    for name, code in codes.items():
-        return f"the code of plugin '{name}' has changed (SHA-256 {stored['code'][name]} then and {code} now)"
+
+    plugins: Mapping[str, str | None]
+    program: str | None
+    versions: Mapping[str, str]
+
+
+def other_code(then: Code, now: Code) -> str | None:
+    """Returns what is no longer the code that a run or comparison was begun with, as far as it has noted it."""
+    for name, code in now.plugins.items():
+        if code != then.plugins.get(name, code):
+            return f"the code of plugin '{name}' has changed (SHA-256 {then.plugins[name]} then and {code} now)"
     # Another version may write the same operations in other words; that the versions differ is said.
-    same_words = all(stored["versions"].get(name) == now["versions"].get(name) for name in ("jax", "flax"))
-    programs = {stored.get("program"), now["program"]} - {None}
+    same_words = all(then.versions.get(name) == now.versions.get(name) for name in ("jax", "flax"))
+    programs = {then.program, now.program} - {None}
     return "the model computes something else than it did" if len(programs) > 1 and same_words else None
 
 

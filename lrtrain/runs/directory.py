@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from lrtrain.files import write_whole
 from lrtrain.errors import RunDirError, TrainingError
 
-VERSION = 1
 # What a process leaves that is killed before its run has begun.
 _UNFINISHED = re.compile(r"\.config\.json\.\d+", re.ASCII)
 
@@ -49,24 +45,6 @@ class RunDir:
     def checkpoints(self) -> Path:
         """What Orbax writes."""
         return self.path / "checkpoints"
-
-    def read_config(self) -> dict[str, Any]:
-        """Returns what ``config.json`` holds; raises RunDirError when there is no run here that can be read."""
-        try:
-            config = json.loads(self.config.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise RunDirError(f"{self.path} holds no run to resume: it has no {self.config.name}") from None
-        except (OSError, ValueError) as error:
-            raise RunDirError(f"{self.config} cannot be read ({error}): the run cannot be resumed") from error
-        if not isinstance(config, dict) or config.get("version") != VERSION:
-            found = config.get("version") if isinstance(config, dict) else None
-            later = ": it was written by a later lrtrain, so update this one" if _is_later(found) else ""
-            raise RunDirError(f"{self.config} is of version {found}, and this lrtrain reads version {VERSION}{later}")
-        return config
-
-    def write_config(self, config: dict[str, Any]) -> None:
-        """Writes ``config.json``, whole or not at all."""
-        write_whole(self.config, json.dumps({"version": VERSION, **config}, indent=2) + "\n")
 
 
 def new_run_dir(requested: Path | None, plugin: str) -> RunDir:
@@ -150,10 +128,6 @@ def refusals_named(path: Path) -> Iterator[None]:
             f"{path} cannot be written ({error.strerror or error}): what is there is kept, and --resume goes on from "
             "there once that is mended"
         ) from error
-
-
-def _is_later(version: object) -> bool:
-    return isinstance(version, int) and version > VERSION
 
 
 def _numbered(path: Path) -> Iterator[Path]:

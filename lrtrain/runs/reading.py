@@ -14,15 +14,13 @@ from lrtrain.errors import RunDirError
 from lrtrain.runs.directory import RunDir
 from lrtrain.runs.lock import being_written
 from lrtrain.runs.parsing import (
-    DamagedError,
     Steps,
     is_config,
     parse_epochs,
     parse_head,
     parse_steps,
-    read_json,
-    read_text,
 )
+from lrtrain.strict_json import InvalidFileError, read_json, read_text
 from lrtrain.runs.record import Epoch, Head, Run, State
 from lrtrain.plugins.spec import short
 
@@ -135,7 +133,7 @@ def _is_run(path: Path) -> bool:
             return True
         if "outcome.json" in names:
             return _outcome(path) is not None or names.issuperset(_LOGS)
-    except DamagedError:
+    except InvalidFileError:
         return bool(names.intersection(_LOGS))
     return names.issuperset(_LOGS)
 
@@ -152,10 +150,10 @@ def _read_head(path: Path, problems: list[str]) -> Head | None:
     try:
         values = read_json(path / "config.json")
         if not is_config(values):
-            raise DamagedError("config.json is not that of a run")
+            raise InvalidFileError("config.json is not that of a run")
         written = datetime.datetime.fromtimestamp((path / "config.json").stat().st_mtime).astimezone()
         return parse_head(values, written)
-    except DamagedError as error:
+    except InvalidFileError as error:
         problems.append(str(error))
     except OSError as error:
         problems.append(f"config.json cannot be read ({error.strerror})")
@@ -167,7 +165,7 @@ def _read_epochs(path: Path, problems: list[str]) -> list[Epoch]:
     epochs: list[Epoch] = []
     try:
         epochs.extend(parse_epochs(_log(path, "metrics.jsonl")))
-    except DamagedError as error:
+    except InvalidFileError as error:
         problems.append(str(error))
     return epochs
 
@@ -175,7 +173,7 @@ def _read_epochs(path: Path, problems: list[str]) -> list[Epoch]:
 def _read_steps(path: Path, problems: list[str]) -> Steps:
     try:
         return parse_steps(_log(path, "steps.csv"))
-    except DamagedError as error:
+    except InvalidFileError as error:
         problems.append(str(error))
         return parse_steps("")
 
@@ -194,7 +192,7 @@ def _state(
     ended: tuple[State, str] | None = None
     try:
         ended = _outcome(path) or _stop(path)
-    except DamagedError as error:
+    except InvalidFileError as error:
         problems.append(str(error))
     if ended and ended[0] == "failed":
         return ended
@@ -230,7 +228,7 @@ def _outcome(path: Path) -> tuple[State, str] | None:
     """Returns how a run of a comparison has ended, if before its last step."""
     values = read_json(path / "outcome.json") if (path / "outcome.json").exists() else {}
     if not isinstance(values, dict) or (values and "trial" not in values):
-        raise DamagedError("outcome.json is not that of a run")
+        raise InvalidFileError("outcome.json is not that of a run")
     states: tuple[State, ...] = ("stopped", "diverged", "failed")
     state = next((each for each in states if values.get("state") == each), None)
     return (state, short(str(values.get("reason")), 500)) if state else None

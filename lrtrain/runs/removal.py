@@ -10,7 +10,8 @@ from pathlib import Path
 from lrtrain.errors import RunDirError, TrainingError
 from lrtrain.runs.directory import RunDir
 from lrtrain.runs.lock import being_written, writing
-from lrtrain.runs.parsing import DamagedError, is_config, read_json
+from lrtrain.runs.parsing import is_config
+from lrtrain.strict_json import InvalidFileError, read_json
 
 _CONFIG = "config.json"
 _FILES = (_CONFIG, "metrics.jsonl", "steps.csv", "learning_rate.png", "outcome.json")
@@ -62,7 +63,7 @@ def check_removable(path: Path) -> None:
         raise RunDirError(f"{path} is a symbolic link: name the directory that it points to")
     try:
         is_run = is_config(read_json(RunDir(path).config))
-    except DamagedError as error:
+    except InvalidFileError as error:
         raise RunDirError(f"{path} is not removed: {error}, so it may not be a run") from None
     if not is_run:
         raise RunDirError(f"{path} is not removed: its config.json is not that of a run")

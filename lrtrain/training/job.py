@@ -12,6 +12,7 @@ from lrtrain.plugins.loading import ActivePlugins, activate
 from lrtrain.plugins.spec import Spec
 from lrtrain.runs.config import TrainConfig, TrainOptions
 from lrtrain.runs.directory import RunDir, new_run_dir
+from lrtrain.runs.run_config import RunConfig, read_config
 from lrtrain.training.checkpoint_rule import EVERY_EPOCH, CheckpointRule
 from lrtrain.training.plan import merge_config
 
@@ -32,7 +33,7 @@ class Job:
     active: ActivePlugins
     config: TrainConfig
     run_dir: RunDir
-    stored: dict[str, Any] | None
+    stored: RunConfig | None
     rule: CheckpointRule = EVERY_EPOCH
     named: bool = True
 
@@ -41,10 +42,10 @@ class Job:
 
         It does with other plugins or options, or for more epochs; once it was told to, it need not be told again.
         """
-        if self.stored is None or self.stored.get("past_stop") == step:
+        if self.stored is None or self.stored.past_stop == step:
             return True
-        specs = [plugin.spec().table() for plugin in self.active.plugins]
-        return specs != self.stored["plugins"] or bool(self.config.epochs > self.stored["train"]["epochs"])
+        specs = tuple(plugin.spec() for plugin in self.active.plugins)
+        return specs != self.stored.specs or self.config.epochs > self.stored.train.epochs
 
 
 def new_job(
@@ -72,10 +73,10 @@ def resumed_job(
     if run_dir is None:
         raise UsageError("--resume needs --run-dir DIR: the directory of the run to continue")
     directory = RunDir(Path(run_dir).expanduser().absolute())
-    stored = directory.read_config()
-    config = merge_config(TrainConfig.from_json(stored["train"]), options)
+    stored = read_config(directory)
+    config = merge_config(stored.train, options)
     config.check()
-    active = activate(plugins or stored["plugins"], settings, override=not plugins)
+    active = activate(plugins or stored.specs, settings, override=not plugins)
     active.schedule_plugin()
-    rule = CheckpointRule.parse(stored.get("checkpoint_every", EVERY_EPOCH.text))
+    rule = CheckpointRule.parse(stored.checkpoint_every or EVERY_EPOCH.text)
     return Job(active, config, directory, stored, rule)

@@ -13,6 +13,7 @@ from lrtrain.errors import RunDirError, ScheduleError
 from lrtrain.plugins.loading import ActivePlugins, activate
 from lrtrain.plugins.spec import Spec, format_value
 from lrtrain.runs.config import TrainConfig
+from lrtrain.runs.run_config import RunConfig
 from lrtrain.schedules.table import build_table, fingerprint, make_context
 
 if TYPE_CHECKING:
@@ -40,27 +41,6 @@ class Planned:
     steps: int
     values: NDArray[np.float32]
 
-    def to_json(self) -> dict[str, Any]:
-        """Returns what ``config.json`` says of the schedule."""
-        return {"start": self.start, "steps": self.steps, "fingerprint": fingerprint(self.values)}
-
-
-@dataclass(frozen=True, eq=False)
-class Before:
-    """The run to be resumed: the step of its checkpoint, and the learning rates that it is to apply.
-
-    Args:
-      step: updates done.
-      values: float32[total_steps].
-      schedule: what ``config.json`` says of them, as `Planned.to_json` gives it.
-      spec: the plugin that builds the schedule, with all options resolved.
-    """
-
-    step: int
-    values: NDArray[np.float32]
-    schedule: Mapping[str, Any]
-    spec: Spec
-
 
 def plan_new(active: ActivePlugins, steps_per_epoch: int, epochs: int) -> Planned:
     """Returns the learning rates of a new run."""
@@ -69,54 +49,58 @@ def plan_new(active: ActivePlugins, steps_per_epoch: int, epochs: int) -> Planne
     return Planned(table.spec, 0, total, table.values)
 
 
-def check_same(planned: Planned, stored: Mapping[str, Any]) -> None:
+def check_same(planned: Planned, stored: RunConfig) -> None:
     """Raises ScheduleError when a run that died before its first checkpoint would begin under another schedule.
 
     Args:
       planned: what it would begin with now.
-      stored: what ``config.json`` says of its schedule.
+      stored: what ``config.json`` holds.
     """
-    if planned.to_json()["fingerprint"] != stored["fingerprint"]:
+    if fingerprint(planned.values) != stored.schedule.fingerprint:
         raise ScheduleError(
             "the schedule is not that of the run, which has no checkpoint yet: leave it as it was, begin with the new "
             "one by --on-schedule-change restart, or start a new run"
         )
 
 
-def run_before(step: int, table: NDArray[np.float32], stored: Mapping[str, Any]) -> Before:
-    """Returns the run as the command before has left it.
+def plan_before(table: NDArray[np.float32], stored: RunConfig) -> Planned:
+    """Returns the learning rates that the run is to apply, as the command before has left it.
 
     That command may have decided on other learning rates, by ``--on-schedule-change``, and ended before it had a
     checkpoint of its own: ``config.json`` has its decision, and the checkpoint the learning rates of before.
 
     Args:
-      step: the step of the checkpoint.
       table: learning rates of the checkpoint, float32[total_steps of then].
       stored: what ``config.json`` holds.
 
     Raises:
       ScheduleError: what was decided on cannot be built again, because the code of its plugin has changed.
     """
-    schedule, spec = stored["schedule"], Spec.of(stored["plugins"][stored["schedule"]["plugin"]])
-    for values in _candidates(table, stored, spec):
-        if fingerprint(values) == schedule["fingerprint"]:
-            return Before(step, values, schedule, spec)
+    schedule, spec = stored.schedule, stored.spec
+    for values in _candidates(table, stored):
+        if fingerprint(values) == schedule.fingerprint:
+            return Planned(spec, schedule.start, schedule.steps, values)
     raise ScheduleError(
-        f"the run is to go on with {spec.name} for {stored['total_steps']} steps, as was decided before, and that "
+        f"the run is to go on with {spec.name} for {stored.total_steps} steps, as was decided before, and that "
         "schedule is no longer the same: the code of its plugin has changed, so put it back, or start a new run"
     )
 
 
-def _candidates(table: NDArray[np.float32], stored: Mapping[str, Any], spec: Spec) -> Iterator[NDArray[np.float32]]:
+def _candidates(table: NDArray[np.float32], stored: RunConfig) -> Iterator[NDArray[np.float32]]:
     yield table
-    total, schedule = stored["total_steps"], stored["schedule"]
+    total, schedule = stored.total_steps, stored.schedule
     yield _held(table, total)
-    built = build_table(activate([spec]), make_context(schedule["steps"], stored["steps_per_epoch"]))
-    yield _held(np.concatenate([table[: schedule["start"]], built.values]), total)
+    built = build_table(activate([stored.spec]), make_context(schedule.steps, stored.steps_per_epoch))
+    yield _held(np.concatenate([table[: schedule.start], built.values]), total)
 
 
-def plan_resumed(
-    active: ActivePlugins, steps_per_epoch: int, epochs: int, before: Before, change: OnScheduleChange | None
+def plan_resumed(  # noqa: PLR0913, PLR0917  # a run that was, and what is asked for now
+    active: ActivePlugins,
+    steps_per_epoch: int,
+    epochs: int,
+    step: int,
+    before: Planned,
+    change: OnScheduleChange | None,
 ) -> Planned:
     """Returns the learning rates of a run that goes on.
 
@@ -124,7 +108,8 @@ def plan_resumed(
       active: the plugins, as they are asked for now.
       steps_per_epoch: optimizer updates in an epoch.
       epochs: epochs in the whole run, as asked for now.
-      before: the run as it was.
+      step: updates done.
+      before: the learning rates of the run as it was.
       change: ``keep`` goes on with the learning rates that the run has (the last one holds if it is longer now);
         ``restart`` begins the schedule asked for now, built for the steps that are left.
 
@@ -133,20 +118,19 @@ def plan_resumed(
       RunDirError: the run has gone further than it is to go now.
     """
     total = steps_per_epoch * epochs
-    if before.step > total:
-        raise RunDirError(f"the run has done {before.step} steps, and epochs={epochs} is {total}: give more epochs")
+    if step > total:
+        raise RunDirError(f"the run has done {step} steps, and epochs={epochs} is {total}: give more epochs")
     if change == "keep":
-        return Planned(before.spec, before.schedule["start"], before.schedule["steps"], _held(before.values, total))
+        return dataclasses.replace(before, values=_held(before.values, total))
     now = _as_before(active, steps_per_epoch, total, before)
     if np.array_equal(now.values, before.values):
         return now
     if change is None:
-        raise ScheduleError(_difference(now, before, total))
-    if before.step == total:
-        return Planned(before.spec, before.schedule["start"], before.schedule["steps"], before.values[:total])
-    rest = build_table(active, make_context(total - before.step, steps_per_epoch))
-    values = np.concatenate([before.values[: before.step], rest.values])
-    return Planned(rest.spec, before.step, total - before.step, values)
+        raise ScheduleError(_difference(now, before, total, step))
+    if step == total:
+        return dataclasses.replace(before, values=before.values[:total])
+    rest = build_table(active, make_context(total - step, steps_per_epoch))
+    return Planned(rest.spec, step, total - step, np.concatenate([before.values[:step], rest.values]))
 
 
 def merge_config(stored: TrainConfig, given: Mapping[str, Any]) -> TrainConfig:
@@ -165,10 +149,10 @@ def merge_config(stored: TrainConfig, given: Mapping[str, Any]) -> TrainConfig:
     return dataclasses.replace(stored, **given)
 
 
-def _as_before(active: ActivePlugins, steps_per_epoch: int, total: int, before: Before) -> Planned:
+def _as_before(active: ActivePlugins, steps_per_epoch: int, total: int, before: Planned) -> Planned:
     """Builds the schedule asked for now in the place that the run's schedule has."""
     same_length = total == len(before.values)
-    start, steps = (before.schedule["start"], before.schedule["steps"]) if same_length else (0, total)
+    start, steps = (before.start, before.steps) if same_length else (0, total)
     built = build_table(active, make_context(steps, steps_per_epoch))
     values = _held(np.concatenate([before.values[:start], built.values]), total)
     return Planned(built.spec, start, steps, values)
@@ -179,18 +163,18 @@ def _held(values: NDArray[np.float32], total: int) -> NDArray[np.float32]:
     return np.concatenate([values[:total], np.full(missing, values[-1], np.float32)])
 
 
-def _difference(now: Planned, before: Before, total: int) -> str:
+def _difference(now: Planned, before: Planned, total: int, step: int) -> str:
     said = list(_spec_differences(before.spec, now.spec))
     if total != len(before.values):
         said.append(f"{len(before.values)} steps in the run and {total} now")
     common = min(total, len(before.values))
     unequal = np.flatnonzero(now.values[:common] != before.values[:common])
     if unequal.size:
-        step = int(unequal[0])
+        first = int(unequal[0])
         # All digits: two float32 may differ in the last one only.
-        said.append(f"learning rate at step {step} {before.values[step]!s} in the run and {now.values[step]!s} now")
+        said.append(f"learning rate at step {first} {before.values[first]!s} in the run and {now.values[first]!s} now")
     return (
-        f"the schedule is not that of the checkpoint at step {before.step} ({'; '.join(said)}): "
+        f"the schedule is not that of the checkpoint at step {step} ({'; '.join(said)}): "
         "--on-schedule-change keep goes on with the run's own, restart begins the new one there"
     )
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lrtrain.cache import compiled_dir
@@ -42,18 +44,29 @@ def _kept_on_devices(source: Source, config: TrainConfig, devices: list[jax.Devi
     return fits(source.train_bytes(), devices)
 
 
-def found_in(data: Dataset | StreamedDataset, config: TrainConfig) -> dict[str, Any]:
-    """Returns what a run notes of its data and its model, besides what the configuration says of them."""
+@dataclass(frozen=True)
+class Found:
+    """What a run notes of its data and its model, besides what its options say of them.
+
+    Args:
+      steps_per_epoch: optimizer updates in an epoch.
+      data: what distinguishes the data from other data.
+      program: a digest of what the model computes; None for the default model, which is of the version of lrtrain.
+    """
+
+    steps_per_epoch: int
+    data: Mapping[str, Any]
+    program: str | None
+
+
+def found_in(data: Dataset | StreamedDataset, config: TrainConfig) -> Found:
+    """Returns what a run notes of its data and its model."""
     from lrtrain.nn.model import load_model
     from lrtrain.runs.conditions import program_of
 
     model = None if config.model is None else load_model(config.model, data.num_classes)
-    return {
-        "steps_per_epoch": config.steps_per_epoch(len(data.train)),
-        "data": data.identity(),
-        # The default one is of the version of lrtrain.
-        "program": None if model is None else program_of(model, data.test.images.shape[1:]),
-    }
+    program = None if model is None else program_of(model, data.test.images.shape[1:])
+    return Found(config.steps_per_epoch(len(data.train)), data.identity(), program)
 
 
 def stream_of(data: Dataset | StreamedDataset) -> Stream | None:

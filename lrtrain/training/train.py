@@ -27,11 +27,12 @@ from lrtrain.errors import RunDirError, UsageError
 from lrtrain.plugins.context import EpochInfo, RunInfo
 from lrtrain.plugins.observers import Observers
 from lrtrain.plugins.spec import Spec
-from lrtrain.runs.conditions import check_data, codes_of, other_code, other_versions
+from lrtrain.runs.conditions import Code, check_data, codes_of, other_code, other_versions
 from lrtrain.runs.config import TrainConfig, TrainOptions
 from lrtrain.runs.directory import RunDir
 from lrtrain.runs.log_repair import lost_steps
 from lrtrain.runs.logs import count_epochs
+from lrtrain.runs.run_config import RunConfig
 from lrtrain.signals import Ending, endings_noted
 from lrtrain.system_refusal import check_files
 from lrtrain.training.checkpoint_rule import CheckpointRule
@@ -44,16 +45,15 @@ from lrtrain.training.plan import (
     OnScheduleChange,
     Planned,
     check_same,
+    plan_before,
     plan_new,
     plan_resumed,
-    run_before,
 )
 from lrtrain.training.position import Progress
-from lrtrain.training.prepare import found_in, keep_compiled, load_data, make_engine, stream_of
+from lrtrain.training.prepare import Found, found_in, keep_compiled, load_data, make_engine, stream_of
 from lrtrain.training.recorder import Recorder
 from lrtrain.training.reporter import Begin, Reporter, Silent
-from lrtrain.training.run_head import claim, current_versions, describe, hold, write_head
-from lrtrain.training.run_open import open_checkpoints, open_logs
+from lrtrain.training.run_files import claim, current_versions, describe, hold, open_checkpoints, open_logs, write_head
 
 if TYPE_CHECKING:
     import jax
@@ -211,20 +211,20 @@ def _run(job: Job, processes: Processes, resumption: Resumption, reporter: Repor
             data = load_data(source, job.config, devices, reporter)
             found = found_in(data, job.config)
             _check_found(job, found, resumption)
-        processes.check_alike(facts_found(found["data"], found["program"]))
+        processes.check_alike(facts_found(found.data, found.program))
         engine = make_engine(job.config, data, devices)
         stream, sizes = stream_of(data), (len(data.train), len(data.test))
         # The devices have their own copy.
         del data
         state = engine.init(job.config.seed)
         if job.stored is None:
-            planned, progress = _plan(job, found["steps_per_epoch"], None, resumption.schedule)
+            planned, progress = _plan(job, found.steps_per_epoch, None, resumption.schedule)
             job = dataclasses.replace(job, run_dir=claim(job, processes, held))
         held.enter_context(losses_named(processes, lambda: _how_to_go_on(job.run_dir)))
         checkpoints = held.enter_context(open_checkpoints(job.run_dir, processes))
         restored = _restored(job, checkpoints, state)
         if job.stored is not None:
-            planned, progress = _plan(job, found["steps_per_epoch"], restored, resumption.schedule)
+            planned, progress = _plan(job, found.steps_per_epoch, restored, resumption.schedule)
         state = restored.state if restored is not None else state
         config = describe(job, planned, progress, devices, found)
         lines = write_head(job, config, progress, processes)
@@ -232,14 +232,19 @@ def _run(job: Job, processes: Processes, resumption: Resumption, reporter: Repor
             checkpoints.set_aside_after(progress.step, processes)
         note = _note(job, config, restored, progress, lines)
         run = RunInfo(
-            job.run_dir.path, config, len(planned.values), found["steps_per_epoch"], job.config.epochs, planned.values
+            job.run_dir.path,
+            config.to_json(),
+            len(planned.values),
+            found.steps_per_epoch,
+            job.config.epochs,
+            planned.values,
         )
         reporter.phase("compiling the training step")
         engine.compile()
         reporter.begin(Begin(run, progress.step, _in_words(devices), sizes, note))
         early = functools.partial(engine.compile_evaluation, state)
         with (
-            open_logs(job.run_dir, planned, found["steps_per_epoch"], processes, early) as (logs, meanwhile),
+            open_logs(job.run_dir, planned, found.steps_per_epoch, processes, early) as (logs, meanwhile),
             _ending(processes) as ending,
         ):
             recorder = Recorder(
@@ -273,18 +278,19 @@ def _run(job: Job, processes: Processes, resumption: Resumption, reporter: Repor
     )
 
 
-def _check_found(job: Job, found: Mapping[str, Any], resumption: Resumption) -> None:
+def _check_found(job: Job, found: Found, resumption: Resumption) -> None:
     """Raises RunDirError when a run that goes on would be trained on other data, or with other code."""
     if job.stored is None:
         return
-    check_data(job.stored.get("data"), found["data"], "run")
-    if job.stored["steps_per_epoch"] != found["steps_per_epoch"]:
+    check_data(job.stored.data, found.data, "run")
+    if job.stored.steps_per_epoch != found.steps_per_epoch:
         raise RunDirError(
-            f"the run has {job.stored['steps_per_epoch']} steps in an epoch, and its data gives "
-            f"{found['steps_per_epoch']} now: put the data of the run back, or start a new run"
+            f"the run has {job.stored.steps_per_epoch} steps in an epoch, and its data gives "
+            f"{found.steps_per_epoch} now: put the data of the run back, or start a new run"
         )
-    now = {**found, "code": codes_of(job.active.plugins), "versions": current_versions(job)}
-    if (changed := other_code(job.stored, now)) and not resumption.code:
+    then = Code(job.stored.code, job.stored.program, job.stored.versions)
+    now = Code(codes_of(job.active.plugins), found.program, current_versions(job))
+    if (changed := other_code(then, now)) and not resumption.code:
         raise RunDirError(f"{changed}: put it back, start a new run, or go on with it by --accept-code-change")
 
 
@@ -308,7 +314,7 @@ def _restored(job: Job, checkpoints: Checkpoints, state: TrainState) -> Restored
     return checkpoints.restore_newest(state)
 
 
-def _note(job: Job, config: Mapping[str, Any], restored: Restored | None, progress: Progress, lines: int) -> str | None:
+def _note(job: Job, config: RunConfig, restored: Restored | None, progress: Progress, lines: int) -> str | None:
     """Returns what the user should know of a run that goes on, if there is anything."""
     if job.stored is None or restored is None:
         return None
@@ -319,12 +325,12 @@ def _note(job: Job, config: Mapping[str, Any], restored: Restored | None, progre
         said.append(f"{run_dir.steps.name} has been damaged: {lost} of its {step} lines are missing, and stay so")
     if lines:
         said.append(f"{run_dir.metrics.name} has been damaged: {lines} of its lines are restored from the checkpoint")
-    if versions := other_versions(job.stored["versions"], config["versions"]):
+    if versions := other_versions(job.stored.versions, config.versions):
         said.append(versions)
-    if (then := job.stored.get("device", config["device"])) != config["device"]:
+    if job.stored.device != config.device:
         said.append(
-            f"it was trained on {then['count']} x {then['kind']}, and goes on with {config['device']['count']} x "
-            f"{config['device']['kind']}: sums are taken in another order, so last digits may differ"
+            f"it was trained on {job.stored.device}, and goes on with {config.device}: sums are taken in another "
+            "order, so last digits may differ"
         )
     if progress.stopped is not None:
         said.append(f"{progress.stopped}: this has stopped the run; other plugins (--plugin) or more epochs train on")
@@ -338,11 +344,11 @@ def _plan(
     if job.stored is None or restored is None:
         planned = plan_new(job.active, steps_per_epoch, job.config.epochs)
         if job.stored is not None and change != "restart":
-            check_same(planned, job.stored["schedule"])
+            check_same(planned, job.stored)
         return planned, Progress(0, 1.0, job.config.seed)
     progress = restored.progress
-    left = run_before(progress.step, restored.table, job.stored)
-    planned = plan_resumed(job.active, steps_per_epoch, job.config.epochs, left, change)
+    before = plan_before(restored.table, job.stored)
+    planned = plan_resumed(job.active, steps_per_epoch, job.config.epochs, progress.step, before, change)
     return planned, dataclasses.replace(progress, stopped=None) if job.goes_past(progress.step) else progress
 
 

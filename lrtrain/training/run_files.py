@@ -1,0 +1,181 @@
+"""A run's directory while it trains: its lock, its configuration, its logs and its checkpoints."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lrtrain.engine.processes import Processes
+from lrtrain.errors import RunDirError, TrainingError
+from lrtrain.figures import draw_curves
+from lrtrain.runs.conditions import codes_of, model_version
+from lrtrain.runs.directory import RunDir, check_unused, make_directory, make_new_directory, now, refusals_named
+from lrtrain.runs.lock import writing
+from lrtrain.runs.log_repair import cut_steps, restore_metrics
+from lrtrain.runs.logs import Logs, NoLogs, RunLogs
+from lrtrain.runs.run_config import Device, Resumed, RunConfig, StoredSchedule, read_config, write_config
+from lrtrain.runs.versions import versions
+from lrtrain.schedules.table import fingerprint
+from lrtrain.training.checkpoint_failures import late_errors_dropped
+from lrtrain.training.checkpoints import Checkpoints, import_orbax
+from lrtrain.training.job import Job
+from lrtrain.training.plan import Planned
+from lrtrain.training.position import Progress
+from lrtrain.training.prepare import Found
+
+if TYPE_CHECKING:
+    import jax
+
+
+def claim(job: Job, processes: Processes, held: contextlib.ExitStack) -> RunDir:
+    """Makes the directory of a new run and keeps other processes from writing to it until this one ends.
+
+    Raises:
+      RunDirError: it is not empty, as when another process has begun a run in it meanwhile, or cannot be made.
+    """
+    return RunDir(Path(processes.from_main(lambda: str(_claimed(job, held)))))
+
+
+def _claimed(job: Job, held: contextlib.ExitStack) -> Path:
+    if job.named:
+        make_directory(job.run_dir.path)
+    run_dir = job.run_dir if job.named else RunDir(make_new_directory(job.run_dir.path))
+    held.enter_context(writing(run_dir.path))
+    check_unused(run_dir)
+    return run_dir.path
+
+
+def hold(job: Job, processes: Processes, held: contextlib.ExitStack) -> None:
+    """Keeps other processes from writing to a run that goes on.
+
+    Raises:
+      RunDirError: one does, or has done so since the run was read.
+    """
+    lock(job.run_dir, processes, held)
+    with processes.together():
+        if read_config(job.run_dir) != job.stored:
+            raise RunDirError(f"another process has continued the run in {job.run_dir.path} meanwhile: try again")
+
+
+def write_head(job: Job, config: RunConfig, progress: Progress, processes: Processes) -> int:
+    """Brings the logs of a run to its checkpoint, and writes its configuration.
+
+    Returns:
+      How many lines of ``metrics.jsonl`` were missing or damaged and have been restored from the checkpoint.
+    """
+    run_dir, restored = job.run_dir, 0
+    with processes.together():
+        if processes.is_main:
+            with refusals_named(run_dir.path):
+                cut_steps(run_dir, progress.step)
+                restored = restore_metrics(run_dir, progress.history)
+                write_config(run_dir, config)
+    with processes.together():
+        if not run_dir.config.is_file():
+            raise RunDirError(f"{run_dir.path} is not there in every process: give a --run-dir that all of them share")
+    return restored
+
+
+def current_versions(job: Job) -> dict[str, str]:
+    """Returns the versions of what a run depends on, as they are now."""
+    return {**versions(*(plugin.entry for plugin in job.active.plugins)), **model_version(job.config.model)}
+
+
+def describe(job: Job, planned: Planned, progress: Progress, devices: list[jax.Device], found: Found) -> RunConfig:
+    """Returns what ``config.json`` holds of a run.
+
+    Args:
+      job: what is to be done.
+      planned: the learning rates.
+      progress: where it begins.
+      devices: what it is trained on.
+      found: what was found in its data and its model.
+    """
+    specs = [plugin.spec() for plugin in job.active.plugins]
+    chosen = [spec.name for spec in specs].index(job.active.schedule_plugin().entry.reference)
+    # After `--on-schedule-change keep` the run's schedule is the one it had, whatever was asked for.
+    specs[chosen] = planned.spec
+    stored = job.stored
+    return RunConfig(
+        plugins=tuple(spec.table() for spec in specs),
+        schedule=StoredSchedule(chosen, planned.start, planned.steps, fingerprint(planned.values)),
+        train=job.config,
+        steps_per_epoch=found.steps_per_epoch,
+        total_steps=len(planned.values),
+        data=found.data,
+        versions=current_versions(job),
+        code=codes_of(job.active.plugins),
+        program=found.program,
+        device=Device(devices[0].device_kind, len(devices)),
+        processes=len({device.process_index for device in devices}),
+        checkpoint_every=job.rule.text,
+        started=now() if stored is None else stored.started,
+        resumed=() if stored is None else (*stored.resumed, _resumed(stored, progress.step)),
+        past_stop=progress.step if stored is not None and job.goes_past(progress.step) else None,
+    )
+
+
+def _resumed(stored: RunConfig, step: int) -> Resumed:
+    values = stored.to_json()
+    return Resumed(step, {name: values[name] for name in ("versions", "device", "processes") if name in values})
+
+
+def lock(run_dir: RunDir, processes: Processes, held: contextlib.ExitStack) -> None:
+    """Keeps other processes from writing to a run until this one ends."""
+    with processes.together():
+        if processes.is_main:
+            held.enter_context(writing(run_dir.path))
+
+
+def _prepare(early: Callable[[], object], run_dir: RunDir, planned: Planned, steps_per_epoch: int) -> None:
+    """Does what the first steps need not wait for, in the order in which it is needed."""
+    early()
+    import_orbax()
+    draw_curves({str(planned.spec): planned.values}, run_dir.picture, steps_per_epoch)
+
+
+@contextlib.contextmanager
+def open_checkpoints(run_dir: RunDir, processes: Processes) -> Iterator[Checkpoints]:
+    """Opens the checkpoints of a run, and closes them when it ends."""
+    with late_errors_dropped() as rest:
+        try:
+            with _closed_at_the_end(Checkpoints(run_dir.checkpoints), processes) as checkpoints:
+                yield checkpoints
+        except TrainingError:
+            rest()
+            raise
+
+
+@contextlib.contextmanager
+def _closed_at_the_end(checkpoints: Checkpoints, processes: Processes) -> Iterator[Checkpoints]:
+    try:
+        yield checkpoints
+    except BaseException:
+        # To close them is to wait for the other processes, and they may have gone.
+        if processes.alone:
+            checkpoints.close()
+        raise
+    checkpoints.close()
+
+
+@contextlib.contextmanager
+def open_logs(
+    run_dir: RunDir, planned: Planned, steps_per_epoch: int, processes: Processes, early: Callable[[], object]
+) -> Iterator[tuple[Logs, Callable[[], object]]]:
+    """Opens the logs; what is yielded beside them draws the picture, on its own thread, when it is first called."""
+    if not processes.is_main:
+        yield NoLogs(), import_orbax
+        return
+    with RunLogs(run_dir) as logs, ThreadPoolExecutor(1) as pool:
+
+        @functools.cache
+        def meanwhile() -> Future[None]:
+            return pool.submit(_prepare, early, run_dir, planned, steps_per_epoch)
+
+        yield logs, meanwhile
+        with refusals_named(run_dir.path):
+            meanwhile().result()
