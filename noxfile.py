@@ -200,10 +200,11 @@ def minimums(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """10,000 wrong specs, options, files and command lines, drawn afresh each time."""
+    """10,000 wrong specs, options, files and command lines, drawn afresh each time, and 5,000 changed files."""
     sync(session, "--extra=all", "--group=test")
-    each = 10_000 // 4
-    session.run("pytest", "tests/test_fuzz.py", "--timeout=3000", *session.posargs, env={"LRTRAIN_FUZZ": str(each)})
+    many = {"LRTRAIN_FUZZ": str(10_000 // 4), "LRTRAIN_FILE_FUZZ": "5000"}
+    files = ["tests/test_fuzz.py", "tests/test_file_fuzz.py"]
+    session.run("pytest", *files, "--timeout=3000", *session.posargs, env=many)
 
 
 @nox.session

@@ -259,7 +259,7 @@ def test_a_comparison_that_was_tuned_on_the_test_set_does_not_go_on(tiny: Path, 
     ):
         result = run(*arguments)
         assert (result.exit_code, result.stdout) == (2, "")
-        assert result.stderr.startswith("Error: holdout=0 is refused: expected a whole number"), result.stderr
+        assert "comparison.json: holdout=0 is refused: expected a whole number" in result.stderr, result.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
 
 

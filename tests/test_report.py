@@ -300,7 +300,7 @@ def test_the_command_on_a_page_makes_the_same_plan(tiny: Path, monkeypatch: pyte
         seen.append(plan)
         raise lrtrain.UsageError("enough")
 
-    monkeypatch.setattr("lrtrain.comparing.compare_plan", note)
+    monkeypatch.setattr("lrtrain.comparison.conduct.compare_plan", note)
     words = ["compare", "--plugin", "constant", "--plugin", "wsd(decay_steps=20%)", "--budget", "quick", "--seeds", "3"]
     words += [
         "--lr-scales",

@@ -208,7 +208,7 @@ def test_nothing_to_resume(tmp_path: Path) -> None:
     with pytest.raises(RunDirError, match="of version 99, and this lrtrain reads version 1"):
         lrtrain.train(run_dir=tmp_path, resume=True)
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(RunDirError, match=r"config\.json cannot be read"):
+    with pytest.raises(RunDirError, match=r"cannot be resumed: config\.json is not JSON"):
         lrtrain.train(run_dir=tmp_path, resume=True)
 
 

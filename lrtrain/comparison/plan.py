@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from lrtrain.errors import UsageError, nearest
-from lrtrain.plugins.spec import Spec, file_and_class, normal_name
+from lrtrain.errors import LrtrainError, UsageError, nearest
+from lrtrain.plugins.spec import Spec, file_and_class, normal_name, short
 from lrtrain.runs.config import TrainConfig
+from lrtrain.strict_json import InvalidFileError, Whole, decode, path_of
 
 Protocol: TypeAlias = Literal["fair", "as-is"]
 PROTOCOLS: tuple[Protocol, ...] = ("fair", "as-is")
@@ -168,25 +169,55 @@ class Plan:
         }
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Plan:
-        """Returns the plan that `to_json` wrote."""
-        effort = dict(values["effort"])
-        return cls(
-            rows=tuple(_row(table) for table in values["schedules"]),
-            train=TrainConfig.from_json(values["train"]),
-            protocol=values["protocol"],
-            effort=Effort(**{**effort, "scales": tuple(effort["scales"])}),
-            holdout=values["holdout"],
-            baseline=values["baseline"],
-            all_pairs=values["all_pairs"],
-            # Of before it was written down.
-            folder=Path(values.get("folder", Path.cwd())),
-        )
+    def from_json(cls, values: Any, title: str = "comparison.json") -> Plan:
+        """Returns the plan that `to_json` has returned.
+
+        Raises:
+          InvalidFileError: it is not that, or one that no comparison can have.
+        """
+        if not isinstance(values, dict) or "schedules" not in values:
+            raise InvalidFileError(f"{title} is not that of a comparison")
+        if values.get("version") != VERSION:
+            found = short(values.get("version"))
+            raise InvalidFileError(f"{title} is of version {found}, and this lrtrain reads version {VERSION}")
+        stored = decode(values, _Stored, title, path_of)
+        try:
+            plan = cls(
+                rows=tuple(_row(table, title) for table in stored.schedules),
+                train=stored.train,
+                protocol=stored.protocol,
+                effort=stored.effort,
+                holdout=stored.holdout,
+                baseline=stored.baseline,
+                all_pairs=stored.all_pairs,
+                # Of before it was written down.
+                folder=stored.folder or Path.cwd(),
+            )
+            plan.check()
+        except LrtrainError as error:
+            raise InvalidFileError(f"{title}: {short(str(error), 300)}") from None
+        return plan
 
 
-def _row(table: Mapping[str, Any]) -> Row:
-    options = dict(table)
-    return Row(options.pop("label"), Spec.of(options))
+@dataclass(frozen=True, kw_only=True)
+class _Stored:
+    """A plan as ``comparison.json`` has it."""
+
+    schedules: tuple[dict[str, Any], ...]
+    train: TrainConfig
+    protocol: Protocol
+    effort: Effort
+    holdout: Whole
+    baseline: str | None
+    all_pairs: bool
+    folder: Path | None = None
+
+
+def _row(table: dict[str, Any], title: str) -> Row:
+    label, options = table.get("label"), {name: value for name, value in table.items() if name != "label"}
+    if not isinstance(label, str):
+        raise InvalidFileError(f"{title}: schedules.label is refused: expected a text")
+    return Row(label, Spec.of(options))
 
 
 def labelled(specs: Sequence[Spec | str | Mapping[str, Any]]) -> tuple[Row, ...]:

@@ -7,15 +7,18 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lrtrain.comparison.plan import VERSION, Plan
+from lrtrain.comparison.plan import Plan
 from lrtrain.comparison.trial import Outcome, Trial
 from lrtrain.errors import RunDirError
 from lrtrain.files import write_whole
+from lrtrain.plugins.spec import short
 from lrtrain.runs.directory import dated, make_directory, make_new_directory
+from lrtrain.runs.run_config import Device
+from lrtrain.strict_json import InvalidFileError, Positive, decode, read_json
 
 _OUTCOME = "outcome.json"
 # What a process leaves that is killed before its plan is written; then `runs` is empty.
@@ -59,19 +62,13 @@ class Store:
 
     def read(self) -> tuple[Plan, dict[str, Any]]:
         """Returns the plan that is there and what was written with it; raises RunDirError when there is none."""
+        if not self.plan.exists():
+            raise RunDirError(f"{self.path} holds no comparison: it has no {self.plan.name}")
         try:
-            values = json.loads(self.plan.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise RunDirError(f"{self.path} holds no comparison: it has no {self.plan.name}") from None
-        except (OSError, ValueError) as error:
-            raise RunDirError(f"{self.plan} cannot be read: {error}") from error
-        found = values.get("version") if isinstance(values, dict) else None
-        if found != VERSION:
-            raise RunDirError(f"{self.plan} is of version {found}, and this lrtrain reads version {VERSION}")
-        try:
-            return Plan.from_json(values), values.get("about", {})
-        except (KeyError, TypeError, AttributeError) as error:
-            raise RunDirError(f"{self.plan} is damaged: {type(error).__name__} {error}") from error
+            values = read_json(self.plan)
+            return Plan.from_json(values), decode(values.get("about", {}), About, f"{self.plan.name}, about").to_json()
+        except InvalidFileError as error:
+            raise RunDirError(f"the comparison in {self.path} cannot be read: {error}") from error
 
     def wave(self, process: int) -> Path:
         """The file of the runs that a process is training."""
@@ -85,7 +82,10 @@ class Store:
 
     def place(self, plan: Plan, trial: Trial) -> Path:
         """Returns where the files of a run are."""
-        index = [row.label for row in plan.rows].index(trial.label)
+        labels = [row.label for row in plan.rows]
+        if trial.label not in labels:
+            raise RunDirError(f"{self.path} has a run of '{short(trial.label)}', which is none of its schedules")
+        index = labels.index(trial.label)
         return self.path / "runs" / trial.directory(index)
 
     def directory(self, plan: Plan, trial: Trial) -> Path:
@@ -111,7 +111,12 @@ class Store:
 
     def finished(self) -> list[tuple[Path, Outcome]]:
         """Returns the runs that are done, each with its directory."""
-        return [(path.parent, _read(path)) for path in sorted((self.path / "runs").glob(f"*/{_OUTCOME}"))]
+        found = [(path.parent, _read(path)) for path in sorted((self.path / "runs").glob(f"*/{_OUTCOME}"))]
+        seen: dict[Trial, Path] = {}
+        for path, outcome in found:
+            if (other := seen.setdefault(outcome.trial, path)) != path:
+                raise RunDirError(f"{other} and {path.name} say that they are one run: remove one of them")
+        return found
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -175,10 +180,38 @@ def _check_unused(store: Store, title: Path | None = None) -> None:
         raise RunDirError(f"{title or store.path} is not empty: give another directory ({how})")
 
 
+@dataclass(frozen=True)
+class About:
+    """What a comparison notes of the conditions that it was begun under; see `lrtrain.comparison.conditions`.
+
+    Args:
+      versions: of the distributions, and the digest of the model's file.
+      device: the kind and number of the devices.
+      data: what distinguishes its data from other data.
+      program: a digest of what the model computes.
+      schedules: digests of the learning rates, by the label.
+      code: digests of plugins that observe.
+      processes: how many shared the runs.
+      merged: the directories of the comparisons that it was merged from.
+    """
+
+    versions: dict[str, str] = field(default_factory=dict)
+    device: Device | None = None
+    data: dict[str, Any] | None = None
+    program: str | None = None
+    schedules: dict[str, str] = field(default_factory=dict)
+    code: dict[str, str | None] = field(default_factory=dict)
+    processes: Positive = 1
+    merged: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns what is noted, as JSON holds it."""
+        values = {**vars(self), "device": None if self.device is None else vars(self.device)}
+        return {name: value for name, value in values.items() if value not in (None, {}, ())}
+
+
 def _read(path: Path) -> Outcome:
     try:
-        return Outcome.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunDirError(
-            f"{path} cannot be read ({type(error).__name__}: {error}): remove its directory, and it is trained again"
-        ) from error
+        return Outcome.from_json(read_json(path))
+    except InvalidFileError as error:
+        raise RunDirError(f"{path.parent}: {error}: remove this directory, and it is trained again") from error

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
+
+from lrtrain.strict_json import InvalidFileError, Whole, decode
 
 Stage: TypeAlias = Literal["tune", "measure"]
 State: TypeAlias = Literal["finished", "stopped", "diverged", "failed"]
@@ -25,7 +27,7 @@ class Trial:
     stage: Stage
     label: str
     scale: float
-    seed: int
+    seed: Whole
 
     def directory(self, index: int) -> str:
         """Returns a name for its directory; ``index`` tells schedules apart whose labels give the same name."""
@@ -54,7 +56,7 @@ class Outcome:
     trial: Trial
     state: State
     reason: str | None
-    steps: int
+    steps: Whole
     validation_loss: float | None
     validation_accuracy: float | None
     test_loss: float | None
@@ -72,9 +74,9 @@ class Outcome:
         return {**vars(self), "trial": vars(self.trial)}
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Outcome:
-        """Returns what `to_json` wrote."""
-        rates = values["rates"]
-        return cls(
-            **{**values, "trial": Trial(**values["trial"]), "rates": None if rates is None else tuple(rates)},
-        )
+    def from_json(cls, values: Any, title: str = "outcome.json") -> Outcome:
+        """Returns what `to_json` has returned; raises InvalidFileError when it is not that."""
+        outcome = decode(values, cls, title)
+        if not 0 < outcome.trial.scale < math.inf:
+            raise InvalidFileError(f"{title}: trial.scale is refused: expected a number above 0")
+        return outcome

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lrtrain.comparison.store import Store
-from lrtrain.runs.directory import RunDir
-from lrtrain.runs.reading import read_run
+from lrtrain.errors import RunDirError
+from lrtrain.runs.reading import applied_learning_rates, read_run
 from lrtrain.runs.record import Run
 
 if TYPE_CHECKING:
@@ -42,11 +43,6 @@ class Curves:
     learning_rates: NDArray[np.float64]
     steps_per_epoch: int
 
-    @property
-    def epochs(self) -> int:
-        """Epochs of the longest run."""
-        return len(self.steps)
-
 
 def curves_of_comparison(comparison: Comparison) -> list[Curves]:
     """Returns the curves of the runs that are reported, for every schedule that has any, in the order of the plan."""
@@ -58,8 +54,15 @@ def curves_of_comparison(comparison: Comparison) -> list[Curves]:
             if outcome.measured
         ]
         if places:
-            found.append(curves_of_runs(row.label, [read_run(path) for path in places]))
+            found.append(curves_of_runs(row.label, [_measured(path) for path in places]))
     return found
+
+
+def _measured(path: Path) -> Run:
+    run = read_run(path)
+    if not run.epochs or run.state == "damaged":
+        raise RunDirError(f"the run in {path} is damaged: {run.reason or 'it has no epoch'}")
+    return run
 
 
 def curves_of_runs(label: str, runs: Sequence[Run]) -> Curves:
@@ -81,12 +84,19 @@ def curves_of_runs(label: str, runs: Sequence[Run]) -> Curves:
         np.array([epoch.step for epoch in longest.epochs]),
         losses,
         accuracies,
-        learning_rates(longest.path),
+        np.array(applied_learning_rates(longest.path)),
         longest.epochs[0].step,
     )
 
 
-def learning_rates(path: Path) -> NDArray[np.float64]:
-    """Returns the learning rates that a run has applied, float64[steps], without a torn last line."""
-    lines = RunDir(path).steps.read_text(encoding="utf-8").split("\n")[1:-1]
-    return np.array([float(line.split(",")[2]) for line in lines])
+def quartiles(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Returns the lower quartile, the median and the upper quartile of runs, each float64[epochs]; NaN of none.
+
+    Args:
+      values: float64[runs, epochs]; NaN is left out.
+    """
+    with warnings.catch_warnings():
+        # Of an epoch at which no run has a number.
+        warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
+        low, middle, high = np.nanpercentile(values, (25, 50, 75), axis=0)
+    return low, middle, high

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lrtrain.figures import Look, legend_of, look
+from lrtrain.report.curves import quartiles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,7 +41,7 @@ def plot_training(figure: Figure, curves: Sequence[Curves]) -> None:
 
 def _band(axes: Axes, steps: NDArray[np.int64], values: NDArray[np.float64], line: Look) -> None:
     """Draws the median and the quartiles of float64[runs, epochs]."""
-    low, middle, high = np.nanpercentile(values, (25, 50, 75), axis=0)
+    low, middle, high = quartiles(values)
     axes.plot(steps, middle, line.style, color=line.colour, marker=line.marker, linewidth=_WIDTH, markersize=_MARKER)
     if len(values) > 1:
         axes.fill_between(steps, low, high, color=line.colour, alpha=0.15, linewidth=0)

@@ -118,9 +118,8 @@ def _number(value: float | None, form: str) -> Cell:
 
 
 def _charts(found: Sequence[Named]) -> Iterator[Chart]:
-    curves = [
-        (index, curves_of_runs(named.label, [named.run])) for index, named in enumerate(found) if named.run.epochs
-    ]
+    shown = [(index, named) for index, named in enumerate(found) if named.run.epochs and named.run.steps]
+    curves = [(index, curves_of_runs(named.label, [named.run])) for index, named in shown]
     yield charts.rates_chart(curves)
     yield from charts.training_charts(curves)
 

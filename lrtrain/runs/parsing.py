@@ -116,11 +116,20 @@ class Steps:
 
 def parse_steps(text: str) -> Steps:
     """Returns what ``steps.csv`` shows; without a torn last line. InvalidFileError at the first line that is no step."""
+    rates, last = _rows(text)
+    return Steps(len(rates), max(rates, default=None), last)
+
+
+def parse_rates(text: str) -> list[float]:
+    """Returns the learning rates in ``steps.csv``, as `parse_steps` reads it."""
+    return _rows(text)[0]
+
+
+def _rows(text: str) -> tuple[list[float], float]:
+    """Returns the learning rates and the last loss."""
     rows = text.split("\n")[1:-1]
-    if not rows:
-        return Steps(0, None, math.nan)
     try:
-        return Steps(len(rows), max(float(row.split(",")[2]) for row in rows), float(rows[-1].split(",")[3]))
+        return [float(row.split(",")[2]) for row in rows], float(rows[-1].split(",")[3]) if rows else math.nan
     except (IndexError, ValueError):
         number = next((at for at, row in enumerate(rows, 2) if not _is_step(row)), len(rows) + 1)
         raise InvalidFileError(f"steps.csv, line {number} is no step") from None

@@ -18,6 +18,7 @@ from lrtrain.runs.parsing import (
     is_config,
     parse_epochs,
     parse_head,
+    parse_rates,
     parse_steps,
 )
 from lrtrain.strict_json import InvalidFileError, read_json, read_text
@@ -61,6 +62,18 @@ def read_run(path: str | Path) -> Run:
     if not _is_run(path):
         raise RunDirError(f"{path} holds no run: it has no config.json of one")
     return _read(path, path.absolute().name)
+
+
+def applied_learning_rates(path: Path) -> list[float]:
+    """Returns the learning rates that a run has applied, step by step.
+
+    Raises:
+      RunDirError: its ``steps.csv`` cannot be read.
+    """
+    try:
+        return parse_rates(read_text(RunDir(path).steps))
+    except InvalidFileError as error:
+        raise RunDirError(f"the run in {path} is damaged: {error}") from error
 
 
 def pick_run(text: str, directory: Path) -> Run:

@@ -71,7 +71,9 @@ def show_comparison(runs: Sequence[Run], names: Sequence[str], *, epochs: bool) 
 
 
 def duration(seconds: float) -> str:
-    """Returns a time in words, such as ``12 min 3 s``."""
+    """Returns a time in words, such as ``12 min 3 s``; a dash for one that is no number, as in a damaged log."""
+    if not math.isfinite(seconds):
+        return "-"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 1:
         return f"{seconds:.1f} s"

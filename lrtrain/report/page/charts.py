@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from lrtrain.figures import COLOURS
-from lrtrain.report.curves import Curves
+from lrtrain.report.curves import Curves, quartiles
 from lrtrain.report.names import short_name
 from lrtrain.report.numbers import Differences, Tuning
 from lrtrain.report.page.content import Chart
@@ -83,7 +83,7 @@ def training_charts(curves: Sequence[Numbered]) -> list[Chart]:
 
 
 def _band(index: int, curves: Curves, values: NDArray[np.float64], form: str) -> list[Trace]:
-    low, middle, high = np.nanpercentile(values, (25, 50, 75), axis=0)
+    low, middle, high = quartiles(values)
     line = _line(index, curves.label, curves.steps, middle, f"step %{{x}}: %{{y:{form}}}")
     line["mode"] = "lines+markers"
     if len(values) < 2:
