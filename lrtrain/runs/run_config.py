@@ -1,0 +1,185 @@
+"""What ``config.json`` holds: one record, for whoever writes it and whoever reads it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lrtrain.errors import LrtrainError, RunDirError
+from lrtrain.files import write_whole
+from lrtrain.plugins.spec import Spec, short
+from lrtrain.runs.config import TrainConfig
+from lrtrain.runs.directory import RunDir
+from lrtrain.strict_json import InvalidFileError, Positive, Whole, decode, path_of, read_json
+
+VERSION = 1
+# What is left out where there is nothing to say, as in runs of before it was noted.
+_OPTIONAL = ("data", "code", "program", "checkpoint_every", "processes", "resumed", "past_stop", "comparison")
+
+
+@dataclass(frozen=True)
+class Device:
+    """The devices of a run: their kind, and how many there are."""
+
+    kind: str
+    count: Positive
+
+    def __str__(self) -> str:
+        return f"{self.count} x {self.kind}"
+
+
+@dataclass(frozen=True)
+class StoredSchedule:
+    """The learning rates of a run.
+
+    Args:
+      plugin: which of the plugins builds the schedule, from 0.
+      start: the step at which that schedule begins; over 0 after a restart.
+      steps: the length that it was built for.
+      fingerprint: a digest of the learning rates of the whole run.
+    """
+
+    plugin: Whole
+    start: Whole
+    steps: Whole
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """A resume: the step that it went on from, and what is no longer the same: versions, device and processes."""
+
+    step: Whole
+    before: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Part:
+    """The part of a run in a comparison.
+
+    Args:
+      stage: ``"tune"`` or ``"measure"``.
+      label: the schedule.
+      scale: factor on its learning rates.
+      split_seed: the seed that decides which examples are held out.
+      holdout: how many are.
+    """
+
+    stage: str
+    label: str
+    scale: float
+    split_seed: Whole
+    holdout: Whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that determines a run, and what it was begun with.
+
+    Args:
+      plugins: the plugins with all options, each as `Spec.table` gives it.
+      schedule: the learning rates.
+      train: everything else that was asked for.
+      steps_per_epoch: optimizer updates in an epoch.
+      total_steps: optimizer updates in the whole run.
+      data: what distinguishes its data, as `lrtrain.data.Dataset.identity` has it.
+      versions: versions by the name of the distribution, and the digest of the model's file.
+      code: the digests of plugins that observe.
+      program: the digest of what the model computes.
+      device: what it is trained on.
+      processes: how many train it.
+      checkpoint_every: when checkpoints are due.
+      started: the time of day at which it began.
+      resumed: where it was continued.
+      past_stop: the step at which a plugin had stopped it, and past which it was told to train.
+      comparison: its part in a comparison.
+    """
+
+    plugins: tuple[Mapping[str, Any], ...]
+    schedule: StoredSchedule
+    train: TrainConfig
+    steps_per_epoch: Positive
+    total_steps: Whole
+    data: Mapping[str, Any] | None = None
+    versions: Mapping[str, str]
+    code: Mapping[str, str | None] = field(default_factory=dict)
+    program: str | None = None
+    device: Device
+    processes: Positive = 1
+    checkpoint_every: str | None = None
+    started: str | None = None
+    resumed: tuple[Resumed, ...] = ()
+    past_stop: Whole | None = None
+    comparison: Part | None = None
+
+    @property
+    def specs(self) -> tuple[Spec, ...]:
+        """The plugins with all options."""
+        return tuple(map(Spec.of, self.plugins))
+
+    @property
+    def spec(self) -> Spec:
+        """The plugin that builds the schedule."""
+        return Spec.of(self.plugins[self.schedule.plugin])
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns all fields as JSON holds them; those that say nothing are left out."""
+        values: dict[str, Any] = {"version": VERSION, **vars(self)}
+        values.update(
+            plugins=[dict(table) for table in self.plugins],
+            schedule=dataclasses.asdict(self.schedule),
+            train=self.train.to_json(),
+            device=dataclasses.asdict(self.device),
+            resumed=[dataclasses.asdict(each) for each in self.resumed],
+            comparison=None if self.comparison is None else dataclasses.asdict(self.comparison),
+        )
+        return {name: value for name, value in values.items() if name not in _OPTIONAL or value not in (None, [], {})}
+
+    @classmethod
+    def from_json(cls, values: Any, title: str = "config.json") -> RunConfig:
+        """Returns what `to_json` has returned, or an earlier lrtrain.
+
+        Raises:
+          InvalidFileError: it is not that.
+        """
+        if not isinstance(values, dict):
+            raise InvalidFileError(f"{title} is not that of a run")
+        version = values.get("version")
+        if version != VERSION:
+            later = ": it was written by a later lrtrain, so update this one" if _is_later(version) else ""
+            raise InvalidFileError(
+                f"{title} is of version {short(version)}, and this lrtrain reads version {VERSION}{later}"
+            )
+        try:
+            config = decode(values, cls, title, path_of)
+            config.train.check()
+            _ = config.specs
+        except LrtrainError as error:
+            raise InvalidFileError(f"{title}: {short(str(error), 300)}") from None
+        if config.schedule.plugin >= len(config.plugins):
+            raise InvalidFileError(
+                f"{title}: schedule.plugin is {config.schedule.plugin}, and there are {len(config.plugins)} plugins"
+            )
+        return config
+
+
+def read_config(run_dir: RunDir) -> RunConfig:
+    """Returns the configuration of a run that is to go on; raises RunDirError when there is none that can be read."""
+    if not run_dir.config.exists():
+        raise RunDirError(f"{run_dir.path} holds no run to resume: it has no {run_dir.config.name}")
+    try:
+        return RunConfig.from_json(read_json(run_dir.config))
+    except InvalidFileError as error:
+        raise RunDirError(f"the run in {run_dir.path} cannot be resumed: {error}") from error
+
+
+def write_config(run_dir: RunDir, config: RunConfig) -> None:
+    """Writes ``config.json``, whole or not at all."""
+    write_whole(run_dir.config, json.dumps(config.to_json(), indent=2) + "\n")
+
+
+def _is_later(version: object) -> bool:
+    return isinstance(version, int) and not isinstance(version, bool) and version > VERSION
