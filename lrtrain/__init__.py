@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from lrtrain.comparing import compare as compare
     from lrtrain.comparison.result import Comparison as Comparison
     from lrtrain.engine.processes import Distributed as Distributed
+    from lrtrain.errors import DataError as DataError
     from lrtrain.errors import LrtrainError as LrtrainError
     from lrtrain.errors import ScheduleError as ScheduleError
     from lrtrain.errors import UsageError as UsageError
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Comparison": "comparison.result",
+    "DataError": "errors",
     "Distributed": "engine.processes",
     "Doc": "plugins.options",
     "Duration": "plugins.duration",

@@ -12,7 +12,7 @@ from importlib.resources.abc import Traversable
 import numpy as np
 from numpy.typing import NDArray
 
-from lrtrain.errors import DataError
+from lrtrain import DataError
 
 FILES = resources.files("lrtrain_fashion_mnist") / "files"
 IMAGE_MAGIC, LABEL_MAGIC = 0x803, 0x801

@@ -10,7 +10,7 @@ import pytest
 from lrtrain_fashion_mnist import idx
 
 from lrtrain.data import load_dataset
-from lrtrain.errors import DataError
+from lrtrain import DataError
 
 FILES = [idx.TRAIN_IMAGES, idx.TRAIN_LABELS, idx.TEST_IMAGES, idx.TEST_LABELS]
 
