@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lrtrain.runs.config import TrainConfig
-from lrtrain.plugins.discovery import find_plugin
 from lrtrain.errors import LrtrainError
-from lrtrain.runs.record import Head, Run
+from lrtrain.plugins.discovery import find_plugin
 from lrtrain.plugins.spec import Spec, file_and_class, format_value, parse_spec
+from lrtrain.runs.config import TrainConfig
+from lrtrain.runs.record import Head, Run
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ def train_options(config: TrainConfig) -> Iterator[str]:
 
 def _brief(spec: Spec, head: Head) -> Spec:
     """Leaves out the options at their defaults, where the plugin is installed in the version that the run had."""
-    from lrtrain.plugins.options import options_of
     from lrtrain.plugins.loading import load_class
+    from lrtrain.plugins.options import options_of
 
     try:
         if file_and_class(spec.name) is not None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
-from lrtrain.errors import UsageError, nearest
 from lrtrain.engine.optimizers import OPTIMIZERS
+from lrtrain.errors import UsageError, nearest
 
 LOSS_REDUCTIONS = ("sum", "mean")
 DATA_ON_DEVICE = ("auto", "always", "never")

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lrtrain.runs.record import Run
 from lrtrain.plugins.spec import format_value
+from lrtrain.runs.record import Run
 
 # Two runs that differ in one of these have not been trained under equal conditions. The others say where data is found
 # and how the work is spread over devices.

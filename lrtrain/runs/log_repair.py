@@ -7,10 +7,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from lrtrain.plugins.context import EpochInfo
-from lrtrain.runs.logs import STEP_COLUMNS, epoch_values, whole_lines
-from lrtrain.runs.directory import RunDir
 from lrtrain.files import write_whole
+from lrtrain.plugins.context import EpochInfo
+from lrtrain.runs.directory import RunDir
+from lrtrain.runs.logs import STEP_COLUMNS, epoch_values, whole_lines
 
 _HEADER = ",".join(STEP_COLUMNS) + "\n"
 

@@ -115,7 +115,7 @@ class Steps:
 
 
 def parse_steps(text: str) -> Steps:
-    """Returns what ``steps.csv`` shows; without a torn last line. InvalidFileError at the first line that is no step."""
+    """Returns what ``steps.csv`` shows, without a torn last line; InvalidFileError at the first bad line."""
     rates, last = _rows(text)
     return Steps(len(rates), max(rates, default=None), last)
 

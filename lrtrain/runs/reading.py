@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from lrtrain.errors import RunDirError
+from lrtrain.plugins.spec import short
 from lrtrain.runs.directory import RunDir
 from lrtrain.runs.lock import being_written
 from lrtrain.runs.parsing import (
@@ -21,9 +22,8 @@ from lrtrain.runs.parsing import (
     parse_rates,
     parse_steps,
 )
-from lrtrain.strict_json import InvalidFileError, read_json, read_text
 from lrtrain.runs.record import Epoch, Head, Run, State
-from lrtrain.plugins.spec import short
+from lrtrain.strict_json import InvalidFileError, read_json, read_text
 
 # A comparison keeps its runs in <comparison>/runs/<run>.
 _DEPTH = 3

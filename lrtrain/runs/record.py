@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from lrtrain.runs.config import TrainConfig
 from lrtrain.plugins.spec import Spec
+from lrtrain.runs.config import TrainConfig
 
 State: TypeAlias = Literal["finished", "stopped", "diverged", "failed", "interrupted", "running", "damaged"]
 MeasuredOn: TypeAlias = Literal["test", "validation"]

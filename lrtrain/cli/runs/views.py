@@ -11,10 +11,10 @@ import click
 
 from lrtrain.cli.tables import print_table
 from lrtrain.cli.terminal import printable
+from lrtrain.plugins.spec import format_value, short
 from lrtrain.runs.command import reproduce
 from lrtrain.runs.differences import differences, settings, unequal_conditions
 from lrtrain.runs.record import Epoch, Run
-from lrtrain.plugins.spec import format_value, short
 
 _LIST = ("name", "plugin", "epochs", "accuracy", "loss", "peak lr", "state", "started", "time", "size")
 _DISPENSABLE = ("size", "peak lr", "plugin", "started", "time")
