@@ -18,15 +18,10 @@ from lrtrain.comparison.result import Comparison
 from lrtrain.comparison.rounds import Work
 from lrtrain.comparison.store import Store, claimed, new_store
 from lrtrain.comparison.trial import Trial
-from lrtrain.engine.agreement import Facts
-from lrtrain.engine.devices import present_devices, select_devices
 from lrtrain.engine.processes import (
-    ALONE,
     Distributed,
     Processes,
-    connect,
     losses_named,
-    processes_connected,
     refusals_told,
 )
 from lrtrain.errors import UsageError
@@ -34,6 +29,7 @@ from lrtrain.plugins.discovery import files_below
 from lrtrain.runs.conditions import other_versions
 from lrtrain.runs.directory import refusals_named
 from lrtrain.training.facts import facts_found
+from lrtrain.training.prepare import join_processes
 
 if TYPE_CHECKING:
     from lrtrain.comparison.trainer import Trainer
@@ -76,7 +72,7 @@ def compare_plan(
     if distributed is None and not missing:
         store.sweep()
         return Comparison(plan, tuple(outcomes), store.path, about)
-    processes = _join(distributed, facts, plan, reporter)
+    processes = join_processes(distributed, facts, plan.train.devices, None, reporter.phase)
     store = Store(Path(processes.from_main(lambda: str(store.path))))
     with losses_named(processes, lambda: _how_to_go_on(store if resume else None)):
         job = _Job(plan, store, resume, directory is not None)
@@ -106,24 +102,6 @@ def _opened(plan: Plan | None, directory: str | Path | None, resume: bool) -> tu
     if plan is not None and plan != stored:
         raise UsageError(f"{directory} holds another comparison than the one asked for: resume it without options")
     return store, stored, about
-
-
-def _join(distributed: Distributed | None, facts: Facts, plan: Plan, reporter: CompareReporter) -> Processes:
-    from lrtrain.training.prepare import keep_compiled
-
-    keep_compiled()
-    if distributed is None:
-        return ALONE
-    if distributed.process_id in (0, None):
-        reporter.phase("waiting for the other processes")
-    connect(distributed, facts)
-    # JAX starts when it is asked which process this is, and then has the devices that it has.
-    present_devices(plan.train.devices, None)
-    processes = processes_connected()
-    processes.check_alike(facts)
-    with processes.together():
-        select_devices(plan.train.devices, None)
-    return processes
 
 
 def _how_to_go_on(store: Store | None) -> str:

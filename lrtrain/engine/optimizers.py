@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import optax
 
 OPTIMIZERS = ("adagrad", "adam", "adamw", "lamb", "lion", "momentum", "nadam", "nesterov", "rmsprop", "sgd")
+# The update of the others is divided by the size of the gradient.
+PROPORTIONAL_TO_THE_GRADIENT = ("momentum", "nesterov", "sgd")
 
 
 @functools.cache

@@ -58,10 +58,6 @@ class ActivePlugins:
             f"no plugin named builds a schedule ({', '.join(names) or 'none was named'}): add one, as in --plugin sgdr"
         )
 
-    def has(self, hook: str) -> bool:
-        """Tells whether any of the plugins implements that hook."""
-        return bool(getattr(self.manager.hook, hook).get_hookimpls())
-
 
 def activate(
     specs: Sequence[Spec | str | Mapping[str, Any]], settings: Sequence[str] = (), *, override: bool = False

@@ -14,6 +14,7 @@ import numpy as np
 
 from lrtrain.engine.canary import check_jaxlib
 from lrtrain.engine.devices import select_devices
+from lrtrain.engine.optimizers import PROPORTIONAL_TO_THE_GRADIENT
 from lrtrain.engine.order import epoch_order
 from lrtrain.errors import TrainingError, UsageError
 from lrtrain.plugins.context import StepInfo
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 STEPS = 400
 LEAST_STEPS, MOST_STEPS = 10, 100_000
 _LEAST_RATE, _HIGHEST_RATE = 1e-30, 1e30
-# The update of these grows with the gradient, so it matters whether that is of a sum or a mean.
-_PROPORTIONAL = ("momentum", "nesterov", "sgd")
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +170,7 @@ def default_range(config: TrainConfig) -> tuple[float, float]:
     by the batch size where it is that of the sum, and 1e-6 and 1 for an optimizer that divides its update by the size
     of the gradient.
     """
-    if config.optimizer not in _PROPORTIONAL:
+    if config.optimizer not in PROPORTIONAL_TO_THE_GRADIENT:
         return 1e-6, 1.0
     divisor = config.batch_size if config.loss_reduction == "sum" else 1
     return 1e-4 / divisor, 10 / divisor

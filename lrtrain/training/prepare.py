@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lrtrain.cache import compiled_dir
-from lrtrain.engine.devices import enable_compilation_cache
+from lrtrain.engine.agreement import Facts
+from lrtrain.engine.devices import enable_compilation_cache, present_devices, select_devices
+from lrtrain.engine.processes import ALONE, Distributed, Processes, connect, processes_connected
 from lrtrain.engine.residency import fits
 from lrtrain.runs.config import TrainConfig
 from lrtrain.training.reporter import Reporter
@@ -19,6 +21,40 @@ if TYPE_CHECKING:
     from lrtrain.data import Dataset, Source
     from lrtrain.data.stream import Stream, StreamedDataset
     from lrtrain.engine.engine import Engine
+
+
+def join_processes(
+    distributed: Distributed | None,
+    facts: Facts,
+    devices: int | None,
+    batch_size: int | None,
+    phase: Callable[[str], None],
+) -> Processes:
+    """Returns the processes of a run or comparison, once all of them have come and were given the same.
+
+    Args:
+      distributed: where this process stands; None when it trains alone.
+      facts: what all must have been given alike.
+      devices: how many of each process are asked for.
+      batch_size: examples in a step that all devices share; None when each does steps of its own.
+      phase: is told what is waited for.
+
+    Raises:
+      UsageError: they are not those of one run, or a process has not as many devices.
+    """
+    keep_compiled()
+    if distributed is None:
+        return ALONE
+    if distributed.process_id in (0, None):
+        phase("waiting for the other processes")
+    connect(distributed, facts)
+    # JAX starts when it is asked which process this is, and then has the devices that it has.
+    present_devices(devices, batch_size)
+    processes = processes_connected()
+    processes.check_alike(facts)
+    with processes.together():
+        select_devices(devices, batch_size, distributed=batch_size is not None)
+    return processes
 
 
 def load_data(

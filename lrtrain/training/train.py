@@ -11,16 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lrtrain.engine.agreement import Facts
 from lrtrain.engine.canary import check_jaxlib
-from lrtrain.engine.devices import present_devices, select_devices
+from lrtrain.engine.devices import select_devices
 from lrtrain.engine.processes import (
-    ALONE,
     Distributed,
     Processes,
-    connect,
     losses_named,
-    processes_connected,
     refusals_told,
 )
 from lrtrain.errors import RunDirError, UsageError
@@ -28,7 +24,7 @@ from lrtrain.plugins.context import EpochInfo, RunInfo
 from lrtrain.plugins.observers import Observers
 from lrtrain.plugins.spec import Spec
 from lrtrain.runs.conditions import Code, check_data, codes_of, other_code, other_versions
-from lrtrain.runs.config import TrainConfig, TrainOptions
+from lrtrain.runs.config import TrainOptions
 from lrtrain.runs.directory import RunDir
 from lrtrain.runs.log_repair import lost_steps
 from lrtrain.runs.logs import count_epochs
@@ -50,7 +46,7 @@ from lrtrain.training.plan import (
     plan_resumed,
 )
 from lrtrain.training.position import Progress
-from lrtrain.training.prepare import Found, found_in, keep_compiled, load_data, make_engine, stream_of
+from lrtrain.training.prepare import Found, found_in, join_processes, keep_compiled, load_data, make_engine, stream_of
 from lrtrain.training.recorder import Recorder
 from lrtrain.training.reporter import Begin, Reporter, Silent
 from lrtrain.training.run_files import claim, current_versions, describe, hold, open_checkpoints, open_logs, write_head
@@ -157,27 +153,11 @@ def train(  # noqa: PLR0913
         job = dataclasses.replace(job, rule=rule or job.rule)
         facts = facts_of_job(job, resume, on_schedule_change, run_dir) if distributed is not None else {}
     reporter = reporter or Silent()
-    processes = _join(distributed, facts, job.config, reporter)
+    processes = join_processes(distributed, facts, job.config.devices, job.config.batch_size, reporter.phase)
     job = dataclasses.replace(job, run_dir=RunDir(Path(processes.from_main(lambda: str(job.run_dir.path)))))
     resumption = Resumption(on_schedule_change, accept_code_change)
     with losses_named(processes, lambda: _how_to_go_on(job.run_dir if resume else None)):
         return _run(job, processes, resumption, reporter if processes.is_main else Silent(), began)
-
-
-def _join(distributed: Distributed | None, facts: Facts, config: TrainConfig, reporter: Reporter) -> Processes:
-    if distributed is None:
-        return ALONE
-    if distributed.process_id in (0, None):
-        reporter.phase("waiting for the other processes")
-    keep_compiled()
-    connect(distributed, facts)
-    # JAX starts when it is asked which process this is, and then has the devices that it has.
-    present_devices(config.devices, config.batch_size)
-    processes = processes_connected()
-    processes.check_alike(facts)
-    with processes.together():
-        select_devices(config.devices, config.batch_size, distributed=True)
-    return processes
 
 
 @dataclass(frozen=True)

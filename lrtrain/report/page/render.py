@@ -36,11 +36,6 @@ def render(page: Page) -> str:
     )
 
 
-def check_plotly() -> None:
-    """Raises UsageError when plotly is not installed."""
-    _plotly()
-
-
 def _plotly() -> str:
     try:
         from plotly.offline import get_plotlyjs
