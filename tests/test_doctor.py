@@ -54,11 +54,21 @@ def test_a_broken_plugin_and_two_of_one_name(install_plugin: Callable[..., str])
     broken = by_subject(found)["plugin broken-one"]
     assert broken.health == "fault"
     assert "No module named 'there_is_no_such_module'" in broken.detail
-    assert "pip uninstall test-broken-one" in str(broken.cure)
-    assert any(each.subject == "plugin twin" and each.cure == "pip uninstall first or second" for each in found)
+    assert "lrtrain plugins uninstall test-broken-one" in str(broken.cure)
+    assert any(each.subject == "plugin twin" and "also brought by second 1.0" in each.detail for each in found)
     result = doctor()
     assert result.exit_code == 1, result.output
     assert "FAULT" in result.output
+
+
+def test_a_plugin_that_is_made_for_another_lrtrain(install_plugin: Callable[..., str], tmp_path: Path) -> None:
+    source = "@dataclass(frozen=True)\nclass Plugin:\n    @hookimpl\n    def on_step(self, step): ...\n"
+    install_plugin("watch", source)
+    (metadata,) = (tmp_path / "site").glob("*.dist-info/METADATA")
+    metadata.write_text(metadata.read_text() + "Requires-Dist: lrtrain>=9\n")
+    (found,) = installation.examine_plugins()
+    assert (found.subject, found.health) == ("plugin watch", "fault")
+    assert "needs lrtrain>=9, and this is lrtrain" in found.detail
 
 
 @pytest.mark.parametrize(("versions", "subject", "cure"), [

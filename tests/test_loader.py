@@ -90,6 +90,14 @@ BROKEN = {
         "has a hook 'build_shedule' that does not exist (did you mean 'build_schedule'?): the hooks are build_schedule,"
         " on_step, on_epoch_end",
     ),
+    "formula": (
+        plugin("@hookimpl\n    def build_schedule(self): ...\n    def formual(self, context): ..."),
+        "has 'formual', which nothing reads (did you mean 'formula'?): rename it, or begin it with _",
+    ),
+    "traits": (
+        plugin("trait = 1\n    @hookimpl\n    def build_schedule(self): ..."),
+        "has 'trait', which nothing reads (did you mean 'traits'?): rename it, or begin it with _",
+    ),
     "argument": (
         plugin("@hookimpl\n    def on_step(self, run, steps): ..."),
         "has 'steps' as an argument of on_step, which is called with run, step",

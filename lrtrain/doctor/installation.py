@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 
 from lrtrain.doctor.finding import Finding
-from lrtrain.errors import LrtrainError
 
 _EXTRAS = {"compare": "lrtrain compare and lrtrain report", "stream": "training sets that no device holds"}
 
@@ -34,27 +33,17 @@ def examine_packages() -> Iterator[Finding]:
 
 
 def examine_plugins() -> Iterator[Finding]:
-    """Imports every plugin."""
-    from lrtrain.plugins.discovery import duplicates, find_plugins
-    from lrtrain.plugins.loading import load_class
+    """Imports every plugin; what is wrong with one is what ``lrtrain plugins list --load`` says."""
+    from lrtrain.plugins.discovery import find_plugins
+    from lrtrain.plugins.problems import problems_of
 
     entries = find_plugins()
-    twice = duplicates(entries)
-    broken = 0
-    for entry in entries:
-        try:
-            load_class(entry)
-        except LrtrainError as error:
-            broken += 1
-            cure = f"mend it, or pip uninstall {entry.distribution}: a broken plugin harms nobody who does not name it"
-            yield Finding(f"plugin {entry.name}", "fault", str(error), cure)
-    for name in sorted(twice):
-        origins = [entry.origin() for entry in entries if entry.name == name]
-        cure = f"pip uninstall {' or '.join(origin.split()[0] for origin in origins)}"
-        yield Finding(f"plugin {name}", "fault", f"brought by {' and '.join(origins)}", cure)
+    found = [(entry, problem) for entry in entries for problem in problems_of(entry, entries)]
+    for entry, problem in found:
+        yield Finding(f"plugin {entry.name}", "fault", problem.text, problem.cure)
     if not entries:
         yield Finding("plugins", "fault", "none is installed", "pip install 'lrtrain[all]'")
-    elif not broken and not twice:
+    elif not found:
         yield Finding("plugins", "ok", f"{len(entries)} installed, and each can be loaded")
 
 

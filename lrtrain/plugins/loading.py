@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import inspect
 import os
 import types
@@ -22,6 +23,9 @@ from lrtrain.plugins.spec import Spec, normal_name
 from lrtrain.signals import Terminated
 
 HOOKS = ("build_schedule", "on_step", "on_epoch_end")
+# What a plugin may have besides hooks and options; a misspelt one would be passed over in silence.
+_OPTIONAL = ("formula", "traits")
+_NEAR = 0.75
 _TRACEBACK = "LRTRAIN_TRACEBACK=1 shows the traceback"
 
 
@@ -144,8 +148,18 @@ def _hook_problems(plugin: type) -> Iterator[str]:
     for hook in HOOKS:
         if hook not in marked and inspect.isroutine(getattr(plugin, hook, None)):
             yield f"has a method {hook} without @hookimpl, so it would never be called"
+    for name in _own_names(plugin):
+        for meant in difflib.get_close_matches(name, _OPTIONAL, n=1, cutoff=_NEAR):
+            yield f"has '{name}', which nothing reads (did you mean '{meant}'?): rename it, or begin it with _"
     if not marked:
         yield f"implements no hook: mark a method with @hookimpl (the hooks are {', '.join(HOOKS)})"
+
+
+def _own_names(plugin: type) -> Iterator[str]:
+    """Yields the public names of a class that are neither options nor hooks nor what lrtrain looks for."""
+    known = {*HOOKS, *_OPTIONAL, *(field.name for field in dataclasses.fields(plugin))}
+    names = {name for each in plugin.__mro__[:-1] for name in vars(each)}
+    yield from sorted(name for name in names - known if not name.startswith("_"))
 
 
 def _argument_problems(hook: str, method: Any) -> Iterator[str]:
