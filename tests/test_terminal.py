@@ -1,14 +1,21 @@
-"""Curves drawn in a terminal."""
+"""Curves drawn in a terminal, and what is safe to print there."""
 
 from __future__ import annotations
 
+import math
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import click
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
-from lrtrain.cli.terminal import draw
+from lrtrain.cli import main
+from lrtrain.cli.terminal import draw, duration, shown_path
 
 BRAILLE = range(0x2800, 0x2900)
 # The dots of a braille character, left and right column from top to bottom, as Unicode numbers them.
@@ -127,3 +134,44 @@ def test_colours_tell_the_curves_apart() -> None:
 def test_more_curves_than_colours() -> None:
     text = draw({str(index): np.full(5, index + 1, np.float32) for index in range(9)})
     assert len(text.splitlines()) == 13 + 2 + 9
+
+
+def test_a_path_does_nothing_to_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert shown_path(tmp_path / "a" / "b") == os.path.join("a", "b")
+    assert shown_path(Path("/x/\x1b[31mred\udcff")) == "/x/\\x1b[31mred\\udcff"
+
+
+@pytest.mark.parametrize(("seconds", "text"), [
+    (0.04, "0.0 s"), (59.4, "59.4 s"), (59.6, "1 min 0 s"), (723, "12 min 3 s"), (7500, "2 h 5 min"),
+    (math.nan, "-"), (math.inf, "-"),
+])  # fmt: skip
+def test_times_in_words(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["plot", "--plugin", "linear", "--output"], ["export", "--plugin", "linear", "--to", "csv", "--output"]],
+)
+def test_names_of_files_are_printed_safely(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, [*arguments, "\x1b[31mred.csv"])
+    assert result.exit_code == 0, result.output
+    assert "\x1b" not in result.output
+    assert result.output.startswith("\\x1b[31mred.csv")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a directory in use cannot be removed")
+@pytest.mark.parametrize(
+    "arguments", [["runs", "list"], ["plot", "--plugin", "linear", "--output", "a.csv"], ["--plugin", "linear"]]
+)
+def test_a_working_directory_that_has_been_removed(arguments: list[str], tmp_path: Path) -> None:
+    code = f"import os, sys, shutil; shutil.rmtree({str(tmp_path)!r}); from lrtrain.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    assert (done.returncode, done.stderr.count("\n")) in {(0, 0), (2, 1)}, done.stderr

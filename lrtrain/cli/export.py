@@ -9,6 +9,7 @@ import click
 from lrtrain.cli.options import plugin_option, set_option
 from lrtrain.cli.output import whole_file
 from lrtrain.cli.streams import results_kept
+from lrtrain.cli.terminal import shown_path
 from lrtrain.errors import UsageError
 from lrtrain.schedules.export.api import TARGETS, export_active
 
@@ -66,7 +67,7 @@ def command(
         return
     _write(text, output)
     with results_kept(f"{output} is written"):
-        click.echo(f"{output}  ({to}, {total} steps)")
+        click.echo(f"{shown_path(output)}  ({to}, {total} steps)")
 
 
 def _write(text: str, output: Path) -> None:

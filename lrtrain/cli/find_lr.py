@@ -11,6 +11,7 @@ import click
 
 from lrtrain.cli.options import json_option, plugin_option, set_option
 from lrtrain.cli.output import check_output, force_option, output_option, whole_file
+from lrtrain.cli.terminal import shown_path
 from lrtrain.engine.optimizers import OPTIMIZERS
 from lrtrain.errors import TrainingError
 from lrtrain.plugins.spec import normal_name
@@ -144,7 +145,7 @@ def _show(test: RangeTest, output: Path | None) -> None:
     if test.suggestions:
         click.echo(f"{'schedule':12}{_in_words(test)}")
     if output is not None:
-        click.echo(f"{'file':12}{output}")
+        click.echo(f"{'file':12}{shown_path(output)}")
 
 
 def _in_words(test: RangeTest) -> str:

@@ -131,6 +131,8 @@ def _end(error: OSError, words: Sequence[str] | None) -> None:
         # The reader, such as `head`, has gone; nothing more can be said.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    if isinstance(error, FileNotFoundError) and not _is_somewhere():
+        _fail("the working directory has been removed: change to one that is there", 2, None)
     path = os.fsdecode(error.filename or "")
     given = [word.rpartition("=")[2] for word in (sys.argv[1:] if words is None else words)]
     # A path of ours, or of a library, is no mistake of the user's.
@@ -142,6 +144,13 @@ def _end(error: OSError, words: Sequence[str] | None) -> None:
             1,
             None,
         )
+
+
+def _is_somewhere() -> bool:
+    try:
+        return bool(os.getcwd())
+    except FileNotFoundError:
+        return False
 
 
 def _fail(message: str, code: int, ctx: click.Context | None) -> None:

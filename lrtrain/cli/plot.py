@@ -10,6 +10,7 @@ import click
 from lrtrain.cli.options import plugin_option
 from lrtrain.cli.output import check_output, force_option, output_option, whole_file
 from lrtrain.cli.streams import results_kept
+from lrtrain.cli.terminal import draw, shown_path
 from lrtrain.errors import UsageError
 
 if TYPE_CHECKING:
@@ -54,14 +55,12 @@ def command(
     total = steps if steps is not None else (epochs or 10) * steps_per_epoch
     curves = _curves(plugins, total, steps_per_epoch)
     if output is None:
-        from lrtrain.cli.terminal import draw
-
         click.echo(draw(curves))
         return
     with whole_file(output, force=force) as file:
         _write(curves, file, steps_per_epoch)
     with results_kept(f"{output} is written"):
-        click.echo(f"{output}  ({total} steps of {len(curves)} schedule{'s' * (len(curves) > 1)})")
+        click.echo(f"{shown_path(output)}  ({total} steps of {len(curves)} schedule{'s' * (len(curves) > 1)})")
 
 
 def _curves(plugins: tuple[str, ...], total: int, steps_per_epoch: int) -> dict[str, NDArray[np.float32]]:

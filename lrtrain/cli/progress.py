@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lrtrain.cli.streams import results_kept
+from lrtrain.cli.terminal import duration, printable, shown_path
 from lrtrain.plugins.context import EpochInfo, StepInfo
 from lrtrain.training.reporter import Begin
 
@@ -29,7 +31,7 @@ def how_to_go_on(directory: Path | None) -> str:
     """Returns how a run is continued that a signal has ended."""
     if directory is None:
         return "nothing has been trained yet"
-    return f"lrtrain --resume --run-dir {_short(directory)} continues it"
+    return f"lrtrain --resume --run-dir {shlex.quote(shown_path(directory))} continues it"
 
 
 @contextmanager
@@ -46,7 +48,7 @@ def make_reporter(*, quiet: bool) -> Iterator[Quiet]:
 
 def print_summary(result: RunResult) -> None:
     """Prints what has become of a run, and where its files are."""
-    with results_kept(f"the run is complete, and its files are in {_short(result.run_dir)}"):
+    with results_kept(f"the run is complete, and its files are in {shown_path(result.run_dir)}"):
         _print_summary(result)
 
 
@@ -57,13 +59,13 @@ def _print_summary(result: RunResult) -> None:
         ("picture", "learning_rate.png", "the schedule"),
         ("checkpoints", "checkpoints", "the last three and the best"),
     )
-    directory = _short(result.run_dir)
+    directory = shown_path(result.run_dir)
     if result.stopped:
-        click.echo(f"stopped by {result.stopped}")
+        click.echo(f"stopped by {printable(result.stopped)}")
     best = max((epoch.test_accuracy for epoch in result.history), default=result.test_accuracy)
     click.echo(
         f"test accuracy {result.test_accuracy:.4f} (best {best:.4f}), test loss {result.test_loss:.4f}, "
-        f"after {result.steps} steps in {_duration(result.seconds)}"
+        f"after {result.steps} steps in {duration(result.seconds)}"
     )
     click.echo(f"{'run':12} {directory}")
     for title, name, meaning in files:
@@ -94,7 +96,7 @@ class InLines(Quiet):
 
     def phase(self, text: str) -> None:
         """Says what takes a while."""
-        click.echo(f"{text} ...", err=True)
+        click.echo(f"{printable(text)} ...", err=True)
 
     def begin(self, begin: Begin) -> None:
         """Says what is going to be trained."""
@@ -161,8 +163,8 @@ def _beginning(begin: Begin) -> str:
     start = f" ({left})" if begin.step else ""
     return (
         f"{plugins}: {run.epochs} epochs of {run.steps_per_epoch} steps{start} on {begin.devices}, "
-        f"{train_examples} training and {test_examples} test images, in {_short(run.directory)}"
-        + (f"\n{begin.note}" if begin.note else "")
+        f"{train_examples} training and {test_examples} test images, in {shown_path(run.directory)}"
+        + (f"\n{printable(begin.note)}" if begin.note else "")
     )
 
 
@@ -172,16 +174,3 @@ def _epoch_line(epoch: EpochInfo, examples_per_second: float) -> str:
         f"train loss {epoch.train_loss:.4f}  lr {epoch.learning_rate:.3g}  {epoch.seconds:.1f} s  "
         f"{examples_per_second:,.0f} img/s"
     )
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
-
-
-def _short(path: Path) -> str:
-    """Returns the path as seen from here, when it is below."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import click
 
 from lrtrain.cli.output import whole_file
 from lrtrain.cli.streams import results_kept
+from lrtrain.cli.terminal import shown_path
 from lrtrain.errors import UsageError
 
 _DEFAULT = Path("report.html")
@@ -53,7 +53,7 @@ def command(paths: tuple[Path, ...], output: Path | None, force: bool) -> None:
         with whole_file(output, force=force) as file:
             file.write_text(page, encoding="utf-8")
     with results_kept(f"{output} is written"):
-        click.echo(os.path.relpath(output) if output.is_relative_to(Path.cwd()) else output)
+        click.echo(shown_path(output))
 
 
 def _check_output(output: Path, *, force: bool) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -21,6 +23,25 @@ _MARGIN = 10
 def printable(text: str) -> str:
     """Returns text on one line that does nothing to a terminal: escapes stand for what is not printable."""
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
+def shown_path(path: Path) -> str:
+    """Returns a path as seen from here, when it is below, and as `printable` text."""
+    try:
+        return printable(str(path.relative_to(Path.cwd())))
+    except (ValueError, FileNotFoundError):
+        # Elsewhere, or the working directory has been removed.
+        return printable(str(path))
+
+
+def duration(seconds: float) -> str:
+    """Returns a time in words, such as ``12 min 3 s``; a dash for one that is no number, as in a damaged log."""
+    if not math.isfinite(seconds):
+        return "-"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 1:
+        return f"{seconds:.1f} s"
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def draw(curves: Mapping[str, NDArray[np.float32]], width: int = 72, height: int = 13) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ import click
 from lrtrain.cli.ending import LastWords
 from lrtrain.cli.progress import FRAMES_PER_SECOND
 from lrtrain.cli.streams import results_kept
+from lrtrain.cli.terminal import duration, printable, shown_path
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -42,7 +44,9 @@ def reporting(*, quiet: bool) -> Iterator[Any]:
 
 
 def _how_to_go_on(directory: Path | None) -> str:
-    return f"lrtrain compare --resume --run-dir {_short(directory)} continues it" if directory else "nothing is kept"
+    if directory is None:
+        return "nothing is kept"
+    return f"lrtrain compare --resume --run-dir {shlex.quote(shown_path(directory))} continues it"
 
 
 class InLines:
@@ -53,7 +57,7 @@ class InLines:
 
     def say(self, text: str) -> None:
         """Prints a line."""
-        click.echo(text, err=True)
+        click.echo("\n".join(map(printable, text.splitlines())), err=True)
 
     def phase(self, text: str) -> None:
         """Says that something that takes a while begins."""
@@ -148,7 +152,7 @@ def forecast_lines(plan: Plan, forecast: Forecast) -> Iterator[str]:
     done = f", {forecast.done} of them done" if forecast.done else ""
     yield (
         f"{len(plan.rows)} schedules, {runs} runs{kinds}{done}, {forecast.width} at once: about "
-        f"{duration(forecast.seconds)}, in {_short(forecast.directory)}"
+        f"{duration(forecast.seconds)}, in {shown_path(forecast.directory)}"
     )
     if plan.protocol == "as-is":
         yield (
@@ -205,7 +209,7 @@ def show(comparison: Comparison, *, sort: str, as_json: bool) -> None:
     from lrtrain.comparing import write_results
 
     store = write_results(comparison)
-    with results_kept(f"the comparison is complete, and its report is {_short(store.report)}"):
+    with results_kept(f"the comparison is complete, and its report is {shown_path(store.report)}"):
         _print(comparison, store, sort=sort, as_json=as_json)
 
 
@@ -223,9 +227,9 @@ def _print(comparison: Comparison, store: Store, *, sort: str, as_json: bool) ->
     _print_table(header, [cells(record, evidence) for record in _sorted(evidence.records, sort)])
     for sentence in verdict(evidence):
         click.echo(sentence)
-    click.echo(f"report: {_short(store.report)}")
-    click.echo(f"pictures: {_short(store.pictures)}")
-    click.echo(f"every run, and its configuration: {_short(store.path)}")
+    click.echo(f"report: {shown_path(store.report)}")
+    click.echo(f"pictures: {shown_path(store.pictures)}")
+    click.echo(f"every run, and its configuration: {shown_path(store.path)}")
 
 
 _AS_IS = ("schedule", "accuracy", "loss", "first lr", "peak lr", "last lr", "seconds")
@@ -292,14 +296,3 @@ def _against(record: Record, evidence: Evidence) -> str:
     sign = 1 if pairs[0].first == record.label else -1
     words = {"tie": "tie", "better": "better" if sign == 1 else "worse", "worse": "worse" if sign == 1 else "better"}
     return f"{words[pairs[0].verdict]} ({100 * sign * pairs[0].mean:+.2f} points, p {pairs[0].p_adjusted:.2g})"
-
-
-def duration(seconds: float) -> str:
-    """Returns a time in words, such as ``12 min``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _short(path: Path) -> str:
-    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)

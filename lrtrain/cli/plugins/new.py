@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lrtrain.cli.streams import results_kept
+from lrtrain.cli.terminal import shown_path
 from lrtrain.errors import UsageError
 
 if TYPE_CHECKING:
@@ -48,8 +49,8 @@ def new(name: str, directory: Path | None, author: str | None) -> None:
 
 def _show(package: Package, folder: Path, files: Sequence[str]) -> None:
     for file in files:
-        click.echo(folder / file)
-    click.echo(f"\nThe formula is in {folder / package.module}.py. Now type\n")
+        click.echo(shown_path(folder / file))
+    click.echo(f"\nThe formula is in {shown_path(folder / package.module)}.py. Now type\n")
     for line in _next(package.name, folder):
         click.echo(f"  {line}")
 

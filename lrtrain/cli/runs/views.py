@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from lrtrain.cli.tables import print_table
-from lrtrain.cli.terminal import printable
+from lrtrain.cli.terminal import duration, printable
 from lrtrain.plugins.spec import format_value, short
 from lrtrain.runs.command import reproduce
 from lrtrain.runs.differences import differences, settings, unequal_conditions
@@ -68,16 +68,6 @@ def show_comparison(runs: Sequence[Run], names: Sequence[str], *, epochs: bool) 
         click.echo()
     for note in notes:
         click.echo(f"note: {printable(note)}")
-
-
-def duration(seconds: float) -> str:
-    """Returns a time in words, such as ``12 min 3 s``; a dash for one that is no number, as in a damaged log."""
-    if not math.isfinite(seconds):
-        return "-"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 1:
-        return f"{seconds:.1f} s"
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def size(count: int) -> str:
