@@ -312,7 +312,7 @@ def test_a_file_that_is_cut_while_training(options: dict[str, Any], tmp_path: Pa
 def test_a_record_that_cannot_be_read_ends_the_run_in_one_sentence(
     options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lrtrain.data.reader import Examples
+    from lrtrain.data.examples import Examples
 
     decoded = Examples._decoded
 
