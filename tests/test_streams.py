@@ -178,3 +178,30 @@ def test_training_whose_terminal_goes_while_it_trains(tmp_path: Path, tiny: Path
     out, _ = process.communicate(timeout=250)
     assert process.returncode == 0
     assert "after 360 steps" in out
+
+
+STORM = """
+import signal
+import sys
+from lrtrain.cli.streams import guard_streams
+
+def stop(number, frame):
+    raise KeyboardInterrupt
+
+guard_streams()
+signal.signal(signal.SIGALRM, stop)
+for line in range(5000):
+    try:
+        signal.setitimer(signal.ITIMER_REAL, (1 + line % 30) * 1e-6)
+        sys.stderr.write(f"{line}\\n")
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    except KeyboardInterrupt:
+        pass
+"""
+
+
+def test_what_a_signal_interrupts_is_not_written_twice() -> None:
+    done = subprocess.run([sys.executable, "-c", STORM], capture_output=True, text=True, check=True, timeout=60)
+    lines = done.stderr.split()
+    assert len(lines) > 100
+    assert len(lines) == len(set(lines))

@@ -7,8 +7,8 @@ import io
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import Any, cast
 
 from lrtrain.errors import LrtrainError
 
@@ -44,67 +44,72 @@ def results_kept(where: str) -> Iterator[None]:
         raise OutputError(error.reason, where) from error
 
 
-class _Stream(io.RawIOBase):
-    """Writes to another stream; None is one that was closed."""
-
-    def __init__(self, number: int, inner: Any) -> None:
-        self._number, self._inner = number, inner
-
-    def writable(self) -> bool:
-        return True
-
-    def fileno(self) -> int:
-        return self._number if self._inner is None else int(self._inner.fileno())
-
-    def isatty(self) -> bool:
-        return self._inner is not None and bool(self._inner.isatty())
-
-    def _write(self, data: Any) -> int:
-        if self._inner is None:
-            raise OSError(errno.EBADF, "it is closed")
-        written: int | None = self._inner.write(data)
-        if written is None:
-            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-        return written
-
-
-class _Progress(_Stream):
+# Both are buffers and not what is below one: a signal can interrupt a write in Python between the system's answer and
+# its return, and a buffer would write the same again.
+class _Progress(io.BufferedWriter):
     """Drops what cannot be written."""
 
     def write(self, data: Any) -> int:
         try:
-            return self._write(data)
+            return super().write(data)
         except OSError:
             return len(data)
 
+    def flush(self) -> None:
+        with suppress(OSError):
+            super().flush()
 
-class _Results(_Stream):
+
+class _Results(io.BufferedWriter):
     """Raises once, and drops what comes then: Python writes what it has kept when it ends."""
 
     _lost = False
 
     def write(self, data: Any) -> int:
-        if self._lost:
-            return len(data)
+        with self._losing():
+            return super().write(data)
+        return len(data)
+
+    def flush(self) -> None:
+        with self._losing():
+            super().flush()
+
+    @contextmanager
+    def _losing(self) -> Iterator[None]:
         try:
-            return self._write(data)
-        except BrokenPipeError:
-            self._lost = True
-            raise
+            yield
         except OSError as error:
-            self._lost = True
-            raise OutputError(error.strerror or str(error)) from error
+            if not self._lost:
+                self._lost = True
+                if isinstance(error, BrokenPipeError):
+                    raise
+                raise OutputError(error.strerror or str(error)) from error
 
 
-def _over(stream: Any, number: int, kind: type[_Stream]) -> Any:
+class _Closed(io.RawIOBase):
+    """What is below a stream that was closed when the process began."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._number
+
+    def write(self, _: Any) -> int:
+        raise OSError(errno.EBADF, "it is closed")
+
+
+def _over(stream: Any, number: int, kind: type[_Progress | _Results]) -> Any:
     """Returns the text stream in whose place it is; what a program has put there itself stays."""
     if stream is None:
-        return io.TextIOWrapper(io.BufferedWriter(kind(number, None)), encoding="utf-8", errors="backslashreplace")
+        return io.TextIOWrapper(kind(_Closed(number)), encoding="utf-8", errors="backslashreplace")
     if not isinstance(stream, io.TextIOWrapper):
         return stream
-    raw = kind(number, getattr(stream.buffer, "raw", stream.buffer))
     return io.TextIOWrapper(
-        io.BufferedWriter(raw),
+        kind(cast("io.RawIOBase", getattr(stream.buffer, "raw", stream.buffer))),
         encoding=stream.encoding,
         errors=stream.errors,
         line_buffering=stream.line_buffering,
