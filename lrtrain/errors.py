@@ -13,9 +13,18 @@ class LrtrainError(Exception):
 
 
 class UsageError(LrtrainError):
-    """Something the user asked for cannot be done as asked: exit code 2, nothing written."""
+    """Something the user asked for cannot be done as asked: exit code 2, nothing written.
+
+    Args:
+        message: One sentence: what was wrong, with the value, and what would be right.
+        key: The name of the wrong option (``epochs``), for whoever can say where it was written.
+    """
 
     exit_code = 2
+
+    def __init__(self, message: str = "", *, key: str | None = None) -> None:
+        super().__init__(message)
+        self.key = key
 
 
 class SpecError(UsageError):

@@ -395,8 +395,8 @@ def test_a_picture_without_a_suggestion(tmp_path: Path, losses: np.ndarray) -> N
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--steps", "9"], "steps=9 is refused: a range test has 10 to 100000 steps"),
-        (["--steps", "100001"], "steps=100001 is refused: a range test has 10 to 100000 steps"),
+        (["--steps", "9"], "steps=9 is refused: expected a whole number from 10 to 100000"),
+        (["--steps", "100001"], "steps=100001 is refused: expected a whole number from 10 to 100000"),
         (["--start-lr", "0"], "start-lr=0 is refused: expected a learning rate from 1e-30 to 1e+30"),
         (["--start-lr", "-1"], "start-lr=-1 is refused: expected a learning rate from 1e-30 to 1e+30"),
         (["--start-lr", "nan"], "start-lr=nan is refused: expected a learning rate from 1e-30 to 1e+30"),

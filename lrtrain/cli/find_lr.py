@@ -9,18 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lrtrain.cli.options import json_option, plugin_option, set_option
+from lrtrain.cli.options import json_option, plugin_option, set_option, train_options, train_options_given
 from lrtrain.cli.output import check_output, force_option, output_option, whole_file
 from lrtrain.cli.terminal import shown_path
-from lrtrain.engine.optimizers import OPTIMIZERS
 from lrtrain.errors import TrainingError
 from lrtrain.plugins.spec import normal_name
-from lrtrain.runs.config import LOSS_REDUCTIONS, TrainConfig
+from lrtrain.runs.config import TrainConfig
 
 if TYPE_CHECKING:
     from lrtrain.range_test.find_lr import RangeTest
 
-_DEFAULT = TrainConfig()
 _ROWS_PER_DECADE = 4
 
 
@@ -30,46 +28,33 @@ _ROWS_PER_DECADE = 4
 @click.option("--start-lr", type=float, metavar="LR", help="First learning rate. [default: see above]")
 @click.option("--end-lr", type=float, metavar="LR", help="Last learning rate. [default: see above]")
 @click.option("--steps", type=int, default=400, show_default=True, help="Optimizer updates from one to the other.")
-@click.option(
-    "--epochs", type=int, default=_DEFAULT.epochs, show_default=True, help="Length of the run that the schedule is for."
+@train_options(
+    epochs=click.option(
+        "--epochs",
+        type=int,
+        default=TrainConfig.epochs,
+        show_default=True,
+        help="Length of the run that the schedule is for.",
+    )
 )
-@click.option("--batch-size", type=int, default=_DEFAULT.batch_size, show_default=True, help="Examples in a step.")
-@click.option(
-    "--optimizer", type=click.Choice(OPTIMIZERS), default=_DEFAULT.optimizer, show_default=True, help="The optimizer."
-)
-@click.option(
-    "--loss-reduction",
-    type=click.Choice(LOSS_REDUCTIONS),
-    default=_DEFAULT.loss_reduction,
-    show_default=True,
-    help="Gradient of the sum or the mean of a batch's losses.",
-)
-@click.option("--seed", type=int, default=_DEFAULT.seed, show_default=True, help="Decides weights and order.")
-@click.option("--dataset", metavar="NAME", default=_DEFAULT.dataset, show_default=True, help="The data set.")
-@click.option(
-    "--data-dir", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Where data sets are prepared."
-)
-@click.option("--train-size", type=int, metavar="N", help="Train on N examples, drawn by the seed.")
-@click.option("--no-shuffle", is_flag=True, help="Go through the data in file order in every epoch.")
-@click.option("--model", metavar="MODULE:CLASS", help="A Flax module that maps images to logits.")
-@click.option("--devices", type=int, metavar="N", help="Number of devices; on CPU a core is a device.")
-@click.option("--micro-batch", type=int, metavar="N", help="Most examples that a device takes at once.")
 @output_option()
 @force_option()
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but what is found.")
 @json_option()
+@click.pass_context
 def command(
+    ctx: click.Context,
+    /,
     plugins: tuple[str, ...],
     settings: tuple[str, ...],
     start_lr: float | None,
     end_lr: float | None,
     steps: int,
-    no_shuffle: bool,
     output: Path | None,
     force: bool,
     quiet: bool,
     as_json: bool,
-    **options: Any,
+    **_: Any,
 ) -> None:
     """Train a fresh network at a learning rate that grows until the loss diverges, and suggest one for a schedule.
 
@@ -98,8 +83,7 @@ def command(
             end_lr=end_lr,
             steps=steps,
             reporter=reporter,
-            shuffle=not no_shuffle,
-            **options,
+            **train_options_given(ctx),
         )
     if output is not None:
         with whole_file(output, force=force) as file:

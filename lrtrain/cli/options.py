@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
 
+from lrtrain.option_fields import OptionField, option_fields
+from lrtrain.runs.config import TrainConfig
+
 if TYPE_CHECKING:
     from lrtrain.engine.processes import Distributed
 
 F = TypeVar("F", bound=Callable[..., Any])
+DIRECTORY = click.Path(file_okay=False, path_type=Path)
 
 
 def complete_plugin(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -44,6 +49,52 @@ def set_option() -> Callable[[F], F]:
         multiple=True,
         help="An option of the schedule plugin, or PLUGIN.NAME=VALUE of any. Repeatable.",
     )
+
+
+def train_options(*, compared: bool = False, **others: Any) -> Callable[[F], F]:
+    """Returns the options of `lrtrain.runs.config.TrainConfig`, which `train_options_given` reads.
+
+    Args:
+      compared: whether they are those of a comparison.
+      **others: an option of a field's name, in the place of the field's own.
+    """
+    made = [
+        others.get(field.name) or _option_of(field)
+        for field in option_fields(TrainConfig)
+        if field.in_comparisons or not compared
+    ]
+
+    def decorate(function: F) -> F:
+        for each in reversed(made):
+            function = each(function)
+        return function
+
+    return decorate
+
+
+def _option_of(field: OptionField) -> Callable[[F], F]:
+    if field.kind is bool:
+        # Not named as the field: click reads a flag that sets false in another way in each of its versions.
+        return click.option(field.flag, is_flag=True, help=field.help)
+    kind: Any = click.Choice(field.choices) if field.choices else DIRECTORY if field.kind is Path else field.kind
+    return click.option(
+        field.flag,
+        type=kind,
+        metavar=field.metavar,
+        default=field.default,
+        show_default=field.default is not None,
+        help=field.help,
+    )
+
+
+def train_options_given(ctx: click.Context) -> dict[str, Any]:
+    """Returns the fields of `lrtrain.runs.config.TrainConfig` that stand on the command line, by name."""
+    default, given = click.core.ParameterSource.DEFAULT, {}
+    for field in option_fields(TrainConfig):
+        name = field.flag.removeprefix("--").replace("-", "_")
+        if name in ctx.params and ctx.get_parameter_source(name) is not default:
+            given[field.name] = not field.default if field.kind is bool else ctx.params[name]
+    return given
 
 
 def json_option() -> Callable[[F], F]:

@@ -10,58 +10,22 @@ from typing import Any
 
 import click
 
-from lrtrain.cli.options import as_distributed, distributed_options, plugin_option, set_option
-from lrtrain.engine.optimizers import OPTIMIZERS
-from lrtrain.runs.config import DATA_ON_DEVICE, LOSS_REDUCTIONS, TrainConfig
-
-_DEFAULT = TrainConfig()
-_DIRECTORY = click.Path(file_okay=False, path_type=Path)
+from lrtrain.cli.options import (
+    DIRECTORY,
+    as_distributed,
+    distributed_options,
+    plugin_option,
+    set_option,
+    train_options,
+    train_options_given,
+)
 
 
 @click.command("train", short_help="Train a network under a schedule (the default command).")
 @plugin_option()
 @set_option()
-@click.option("--epochs", type=int, default=_DEFAULT.epochs, show_default=True, help="Passes over the training set.")
-@click.option("--batch-size", type=int, default=_DEFAULT.batch_size, show_default=True, help="Examples in a step.")
-@click.option(
-    "--optimizer", type=click.Choice(OPTIMIZERS), default=_DEFAULT.optimizer, show_default=True, help="The optimizer."
-)
-@click.option(
-    "--loss-reduction",
-    type=click.Choice(LOSS_REDUCTIONS),
-    default=_DEFAULT.loss_reduction,
-    show_default=True,
-    help="Gradient of the sum or the mean of a batch's losses. With sum, a learning rate acts as if it were "
-    "--batch-size times as large as with mean; the defaults of the plugins are made for sum.",
-)
-@click.option(
-    "--seed",
-    type=int,
-    default=_DEFAULT.seed,
-    show_default=True,
-    help="Decides initial weights, order and --train-size.",
-)
-@click.option(
-    "--dataset",
-    metavar="NAME",
-    default=_DEFAULT.dataset,
-    show_default=True,
-    help="A data set of a package, or any of tensorflow-datasets that is prepared.",
-)
-@click.option("--data-dir", type=_DIRECTORY, metavar="DIR", help="Where data sets are prepared.")
-@click.option("--train-size", type=int, metavar="N", help="Train on N examples, drawn by the seed.")
-@click.option("--no-shuffle", is_flag=True, help="Go through the data in file order in every epoch.")
-@click.option("--model", metavar="MODULE:CLASS", help="A Flax module that maps images to logits.")
-@click.option("--devices", type=int, metavar="N", help="Number of devices; on CPU a core is a device.")
-@click.option("--micro-batch", type=int, metavar="N", help="Most examples that a device takes at once.")
-@click.option(
-    "--data-on-device",
-    type=click.Choice(DATA_ON_DEVICE),
-    default=_DEFAULT.data_on_device,
-    show_default=True,
-    help="Keep the training set on the devices, or stream its batches; auto keeps it where it fits.",
-)
-@click.option("--run-dir", type=_DIRECTORY, metavar="DIR", help="Where to write; new or empty. [default: runs/...]")
+@train_options()
+@click.option("--run-dir", type=DIRECTORY, metavar="DIR", help="Where to write; new or empty. [default: runs/...]")
 @click.option("--resume", is_flag=True, help="Continue the run in --run-dir; options not given stay as they were.")
 @click.option(
     "--on-schedule-change",
@@ -96,7 +60,7 @@ def command(
     num_processes: int | None,
     process_id: int | None,
     quiet: bool,
-    **options: Any,
+    **_: Any,
 ) -> None:
     """Train a small network on images under the schedule of a plugin.
 
@@ -135,7 +99,7 @@ def command(
             checkpoint_every=checkpoint_every,
             reporter=reporter,
             distributed=joined,
-            **_given(ctx, options),
+            **train_options_given(ctx),
         )
     if is_main():
         print_summary(result)
@@ -145,15 +109,3 @@ def _spare_the_collector() -> None:
     """Lets Python look less for garbage: what it imports and JAX traces is a million objects that live to the end."""
     gc.set_threshold(100_000)
     atexit.register(gc.freeze)
-
-
-def _given(ctx: click.Context, options: dict[str, Any]) -> dict[str, Any]:
-    """Returns the options that stand on the command line; a resumed run keeps all others as they were."""
-    given = {
-        name: value
-        for name, value in options.items()
-        if ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
-    }
-    if "no_shuffle" in given:
-        given["shuffle"] = not given.pop("no_shuffle")
-    return given

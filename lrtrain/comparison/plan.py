@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from lrtrain.errors import LrtrainError, UsageError, nearest
+from lrtrain.option_fields import check_choice, check_number
 from lrtrain.plugins.spec import Spec, file_and_class, normal_name, short
 from lrtrain.runs.config import TrainConfig
 from lrtrain.strict_json import InvalidFileError, Whole, decode, path_of
@@ -74,7 +75,7 @@ def effort_of(budget: str, **given: Any) -> Effort:
     Raises:
       UsageError: there is no such budget.
     """
-    _one_of("budget", budget, tuple(BUDGETS))
+    check_choice("budget", budget, tuple(BUDGETS))
     chosen = {name: value for name, value in given.items() if value is not None}
     if "scales" in chosen:
         chosen["scales"] = tuple(chosen["scales"])
@@ -109,11 +110,13 @@ class Plan:
     def check(self) -> None:
         """Raises UsageError for the first thing that no comparison can have."""
         self.train.check()
-        _one_of("protocol", self.protocol, PROTOCOLS)
+        check_choice("protocol", self.protocol, PROTOCOLS)
         self._check_holdout()
         labels = [row.label for row in self.rows]
         if len(labels) < 2:
-            raise UsageError(f"a comparison needs at least two schedules, and {len(labels)} is given: add another")
+            raise UsageError(
+                f"a comparison needs at least two schedules, and {len(labels)} is given: add another", key="schedules"
+            )
         for label in labels:
             if labels.count(label) > 1:
                 raise UsageError(f"two schedules are called '{label}': leave one out, or give it other options")
@@ -122,7 +125,8 @@ class Plan:
         if self.baseline is not None and self.baseline not in labels:
             raise UsageError(
                 f"the baseline '{self.baseline}' is none of the schedules{nearest(self.baseline, labels)}: "
-                f"they are {', '.join(labels)}"
+                f"they are {', '.join(labels)}",
+                key="baseline",
             )
         self._check_effort()
 
@@ -132,21 +136,23 @@ class Plan:
         is_whole = isinstance(value, int) and not isinstance(value, bool)
         if not is_whole or (value < 1 if is_fair else value != 0):
             expected = "a whole number of training examples, at least 1" if is_fair else "0, as nothing is held out"
-            raise UsageError(f"holdout={value} is refused: expected {expected} with the protocol '{self.protocol}'")
+            raise UsageError(
+                f"holdout={value} is refused: expected {expected} with the protocol '{self.protocol}'", key="holdout"
+            )
 
     def _check_effort(self) -> None:
         effort = self.effort
         for name in ("tuning_seeds", "seeds"):
-            value = getattr(effort, name)
-            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= FRESH:
-                raise UsageError(f"{name}={value} is refused: expected a whole number from 1 to {FRESH}")
+            check_number(name, getattr(effort, name), least=1, most=FRESH)
         if not effort.scales:
-            raise UsageError("the list of learning-rate scales is empty: give at least one, such as 1")
+            raise UsageError("the list of learning-rate scales is empty: give at least one, such as 1", key="scales")
         for scale in effort.scales:
             if not (isinstance(scale, (int, float)) and 0 < scale < math.inf):
-                raise UsageError(f"the learning-rate scale {scale} is refused: expected a number above 0")
+                raise UsageError(f"the learning-rate scale {scale} is refused: expected a number above 0", key="scales")
         if len(set(effort.scales)) < len(effort.scales):
-            raise UsageError(f"a learning-rate scale is given twice in {', '.join(f'{s:g}' for s in effort.scales)}")
+            raise UsageError(
+                f"a learning-rate scale is given twice in {', '.join(f'{s:g}' for s in effort.scales)}", key="scales"
+            )
 
     @property
     def family(self) -> int:
@@ -232,8 +238,3 @@ def labelled(specs: Sequence[Spec | str | Mapping[str, Any]]) -> tuple[Row, ...]
 def label_of(spec: Spec) -> str:
     """Returns the plugin's name as given; of a class in a file, the name that the class goes by."""
     return spec.name if file_and_class(spec.name) is None else normal_name(spec.name)
-
-
-def _one_of(name: str, value: str, known: Sequence[str]) -> None:
-    if value not in known:
-        raise UsageError(f"{name}={value} is refused{nearest(value, known)}: expected one of {', '.join(known)}")

@@ -12,6 +12,7 @@ from typing import Any
 
 from lrtrain.comparison.plan import BUDGETS, HOLDOUT, Effort, Plan, Row, label_of
 from lrtrain.errors import LrtrainError, UsageError, nearest
+from lrtrain.option_fields import option_fields
 from lrtrain.plugins.discovery import files_below
 from lrtrain.plugins.loading import activate
 from lrtrain.plugins.spec import Spec
@@ -19,8 +20,7 @@ from lrtrain.runs.config import TrainConfig
 
 _TOP = ("version", "protocol", "holdout", "baseline", "all_pairs", "train", "effort", "schedules")
 _EFFORT = ("budget", "scales", "tuning_seeds", "seeds")
-# A comparison keeps its data on the devices.
-_TRAIN = tuple(field.name for field in dataclasses.fields(TrainConfig) if field.name != "data_on_device")
+_TRAIN = tuple(field.name for field in option_fields(TrainConfig) if field.in_comparisons)
 
 
 def preset_names() -> list[str]:
@@ -99,9 +99,7 @@ class _Reader:
         try:
             plan.check()
         except UsageError as error:
-            words = [word for found in re.findall(r"\w+", str(error)) for word in (found, f"{found}s")]
-            key = next((word for word in words if word in (*_TOP, *_EFFORT, *_TRAIN)), "")
-            raise self._wrong(key, str(error)) from error
+            raise self._wrong(error.key or "", str(error)) from error
         return plan
 
     def _rows(self, tables: Any) -> tuple[Row, ...]:
@@ -136,15 +134,11 @@ class _Reader:
 
     def _train(self, table: Mapping[str, Any]) -> TrainConfig:
         self._known(table, _TRAIN, "train")
-        values = dict(table)
-        if values.get("data_dir") is not None:
-            values["data_dir"] = Path(values["data_dir"])
-        config = TrainConfig(**values)
+        config = TrainConfig(**table)
         try:
             config.check()
-        except (UsageError, TypeError) as error:
-            key = str(error).split("=", 1)[0]
-            raise self._wrong(key if key in _TRAIN else "train", str(error)) from error
+        except UsageError as error:
+            raise self._wrong(error.key or "train", str(error)) from error
         return config
 
     def _effort(self, table: Mapping[str, Any], epochs: int) -> Effort:

@@ -17,6 +17,7 @@ from lrtrain.engine.devices import select_devices
 from lrtrain.engine.optimizers import PROPORTIONAL_TO_THE_GRADIENT
 from lrtrain.engine.order import epoch_order
 from lrtrain.errors import TrainingError, UsageError
+from lrtrain.option_fields import check_number
 from lrtrain.plugins.context import StepInfo
 from lrtrain.plugins.loading import activate
 from lrtrain.plugins.spec import Spec
@@ -177,8 +178,7 @@ def default_range(config: TrainConfig) -> tuple[float, float]:
 
 
 def _rates(start: float, end: float, steps: int) -> NDArray[np.float32]:
-    if isinstance(steps, bool) or not isinstance(steps, int) or not LEAST_STEPS <= steps <= MOST_STEPS:
-        raise UsageError(f"steps={steps} is refused: a range test has {LEAST_STEPS} to {MOST_STEPS} steps")
+    check_number("steps", steps, least=LEAST_STEPS, most=MOST_STEPS)
     for name, value in (("start-lr", start), ("end-lr", end)):
         if not _LEAST_RATE <= value <= _HIGHEST_RATE:
             raise UsageError(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lrtrain.errors import LrtrainError
+from lrtrain.option_fields import option_fields
 from lrtrain.plugins.discovery import find_plugin
 from lrtrain.plugins.spec import Spec, file_and_class, format_value, parse_spec
 from lrtrain.runs.config import TrainConfig
@@ -39,14 +39,8 @@ def reproduce(run: Run) -> Recipe:
 
 def train_options(config: TrainConfig) -> Iterator[str]:
     """Yields the words of ``lrtrain train`` for all that is not at its default."""
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if value == field.default:
-            continue
-        if field.name == "shuffle":
-            yield "--no-shuffle"
-        else:
-            yield from (f"--{field.name.replace('_', '-')}", str(value))
+    for field in option_fields(TrainConfig):
+        yield from field.words(getattr(config, field.name))
 
 
 def _brief(spec: Spec, head: Head) -> Spec:

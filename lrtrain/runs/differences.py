@@ -7,26 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lrtrain.option_fields import option_fields
 from lrtrain.plugins.spec import format_value
+from lrtrain.runs.config import TrainConfig
 from lrtrain.runs.record import Run
 
-# Two runs that differ in one of these have not been trained under equal conditions. The others say where data is found
-# and how the work is spread over devices.
-_CONDITIONS = (
-    "dataset",
-    "train_size",
-    "total_steps",
-    "epochs",
-    "batch_size",
-    "optimizer",
-    "loss_reduction",
-    "model",
-    "shuffle",
-    "seed",
-    "comparison.scale",
-    "comparison.holdout",
-    "comparison.split_seed",
-)
+# Two runs that differ in one of these, or in an option that changes results, have not been trained under equal
+# conditions. The others say where data is found and how the work is spread over devices.
+_CONDITIONS = ("total_steps", "comparison.scale", "comparison.holdout", "comparison.split_seed")
 
 
 @dataclass(frozen=True)
@@ -70,7 +58,7 @@ def unequal_conditions(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
 def _other_conditions(runs: Sequence[Run], names: Sequence[str]) -> Iterator[str]:
     readable = [(run, name) for run, name in zip(runs, names, strict=True) if run.head is not None]
     found = {each.key: each.values for each in differences([run for run, _ in readable])}
-    for key in _CONDITIONS:
+    for key in (*(field.name for field in option_fields(TrainConfig) if field.changes_results), *_CONDITIONS):
         if key in found and not (key == "total_steps" and {"epochs", "batch_size", "train_size"} & found.keys()):
             said = ", ".join(
                 f"{format_value(value)} in {name}" for value, (_, name) in zip(found[key], readable, strict=True)

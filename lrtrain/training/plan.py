@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from lrtrain.errors import RunDirError, ScheduleError
+from lrtrain.option_fields import option_fields
 from lrtrain.plugins.loading import ActivePlugins, activate
 from lrtrain.plugins.spec import Spec, format_value
 from lrtrain.runs.config import TrainConfig
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 OnScheduleChange: TypeAlias = Literal["keep", "restart"]
 ON_SCHEDULE_CHANGE = ("keep", "restart")
-# These change nothing but where data is found and, in the last bits, how sums are taken.
-_MAY_DIFFER = ("epochs", "data_dir", "devices", "micro_batch", "data_on_device")
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +138,8 @@ def merge_config(stored: TrainConfig, given: Mapping[str, Any]) -> TrainConfig:
     Raises:
       RunDirError: something is given that a resumed run must keep.
     """
-    wrong = [name for name, value in given.items() if name not in _MAY_DIFFER and value != getattr(stored, name)]
+    kept = {field.name for field in option_fields(TrainConfig) if field.changes_results} - {"epochs"}
+    wrong = [name for name, value in given.items() if name in kept and value != getattr(stored, name)]
     if wrong:
         name = wrong[0]
         raise RunDirError(

@@ -9,15 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lrtrain.cli.options import as_distributed, distributed_options, json_option, plugin_option
-from lrtrain.engine.optimizers import OPTIMIZERS
-from lrtrain.runs.config import LOSS_REDUCTIONS, TrainConfig
+from lrtrain.cli.options import (
+    DIRECTORY,
+    as_distributed,
+    distributed_options,
+    json_option,
+    plugin_option,
+    train_options,
+    train_options_given,
+)
+from lrtrain.runs.config import TrainConfig
 
 if TYPE_CHECKING:
     from lrtrain.comparison.plan import Effort, Plan
 
-_DEFAULT = TrainConfig()
-_DIRECTORY = click.Path(file_okay=False, path_type=Path)
 _BUDGETS = ("quick", "standard", "thorough")
 _SORTS = ("given", "accuracy", "loss", "seconds")
 # Of these, none goes with a plan that is read from a file or found in a directory.
@@ -75,29 +80,14 @@ def _numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> t
 @click.option("--holdout", type=int, metavar="N", help="Training images held out for validation. [default: 5000]")
 @click.option("--baseline", metavar="LABEL", help="What the others are measured against. [default: best of the tuning]")
 @click.option("--all-pairs", is_flag=True, help="Compare every schedule with every other.")
-@click.option("--epochs", type=int, help="Passes over the training set. [default: as the budget says]")
-@click.option("--batch-size", type=int, default=_DEFAULT.batch_size, show_default=True, help="Examples in a step.")
-@click.option(
-    "--optimizer", type=click.Choice(OPTIMIZERS), default=_DEFAULT.optimizer, show_default=True, help="The optimizer."
+@train_options(
+    compared=True,
+    epochs=click.option("--epochs", type=int, help="Passes over the training set. [default: as the budget says]"),
+    seed=click.option("--seed", type=int, default=TrainConfig.seed, show_default=True, help="The first seed."),
 )
-@click.option(
-    "--loss-reduction",
-    type=click.Choice(LOSS_REDUCTIONS),
-    default=_DEFAULT.loss_reduction,
-    show_default=True,
-    help="Gradient of the sum or the mean of a batch's losses.",
-)
-@click.option("--seed", type=int, default=_DEFAULT.seed, show_default=True, help="The first seed.")
-@click.option("--dataset", metavar="NAME", default=_DEFAULT.dataset, show_default=True, help="The data set.")
-@click.option("--data-dir", type=_DIRECTORY, metavar="DIR", help="Where data sets are prepared.")
-@click.option("--train-size", type=int, metavar="N", help="Train on N examples, drawn by the seed.")
-@click.option("--no-shuffle", is_flag=True, help="Go through the data in file order in every epoch.")
-@click.option("--model", metavar="MODULE:CLASS", help="A Flax module that maps images to logits.")
-@click.option("--devices", type=int, metavar="N", help="Number of devices; on CPU a core is a device.")
-@click.option("--micro-batch", type=int, metavar="N", help="Most examples that a device takes at once.")
-@click.option("--run-dir", type=_DIRECTORY, metavar="DIR", help="Where to write; new or empty. [default: runs/...]")
+@click.option("--run-dir", type=DIRECTORY, metavar="DIR", help="Where to write; new or empty. [default: runs/...]")
 @click.option("--resume", is_flag=True, help="Continue the comparison in --run-dir; runs that are done stay.")
-@click.option("--merge", type=_DIRECTORY, metavar="DIR", multiple=True, help="Put comparisons together. Repeatable.")
+@click.option("--merge", type=DIRECTORY, metavar="DIR", multiple=True, help="Put comparisons together. Repeatable.")
 @distributed_options()
 @click.option("--sort", type=click.Choice(_SORTS), default="given", show_default=True, help="Order of the table.")
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but the table.")
@@ -148,7 +138,7 @@ def command(
     given = _given(ctx) - _OF_THE_OUTPUT
     with refusals_told(joined):
         check_extras()
-        plan = None if resume or merge else _plan(given, options)
+        plan = None if resume or merge else _plan(given, train_options_given(ctx), options)
         if resume or merge:
             _refuse(given, "with --resume" if resume else "with --merge", resume, merge)
         if merge and joined is not None:
@@ -179,7 +169,7 @@ def _refuse(given: set[str], where: str, resume: bool, merge: Sequence[Path]) ->
         raise click.UsageError(f"--{others[0].replace('_', '-')} cannot be given {where}: the plan is in the directory")
 
 
-def _plan(given: set[str], options: dict[str, Any]) -> Plan:
+def _plan(given: set[str], train: dict[str, Any], options: dict[str, Any]) -> Plan:
     """Returns the plan that the command line asks for."""
     from lrtrain.comparison.plan_file import read_plan, read_preset
 
@@ -187,18 +177,17 @@ def _plan(given: set[str], options: dict[str, Any]) -> Plan:
     if len(sources) == 2:
         raise click.UsageError("--preset and --config exclude each other: name one of them")
     if not sources:
-        return _own_plan(given, options)
+        return _own_plan(train, options)
     clash = sorted(given & set(_OF_THE_PLAN))
     if clash:
         option = clash[0].replace("_", "-").replace("plugins", "plugin") if clash[0] == "plugins" else clash[0]
         raise click.UsageError(f"--{option.replace('_', '-')} cannot be given with a preset or file, which says it")
     plan = read_preset(options["preset"]) if options["preset"] else read_plan(options["config_file"])
-    changed = _train_options(given, options)
-    train = dataclasses.replace(plan.train, **changed)
-    return dataclasses.replace(plan, train=train, effort=dataclasses.replace(plan.effort, epochs=train.epochs))
+    changed = dataclasses.replace(plan.train, **train)
+    return dataclasses.replace(plan, train=changed, effort=dataclasses.replace(plan.effort, epochs=changed.epochs))
 
 
-def _own_plan(given: set[str], options: dict[str, Any]) -> Plan:
+def _own_plan(train: dict[str, Any], options: dict[str, Any]) -> Plan:
     from lrtrain.comparison.plan import HOLDOUT, Plan, labelled
     from lrtrain.plugins.loading import activate
 
@@ -210,9 +199,9 @@ def _own_plan(given: set[str], options: dict[str, Any]) -> Plan:
     for spec in options["plugins"]:
         activate([spec]).schedule_plugin()
     effort = _effort(options)
-    train = TrainConfig(**{**_train_options(given, options), "epochs": effort.epochs})
+    config = TrainConfig(**{**train, "epochs": effort.epochs})
     holdout = HOLDOUT if options["holdout"] is None else options["holdout"]
-    plan = Plan(labelled(specs), train, "fair", effort, holdout, options["baseline"], options["all_pairs"])
+    plan = Plan(labelled(specs), config, "fair", effort, holdout, options["baseline"], options["all_pairs"])
     plan.check()
     return plan
 
@@ -222,12 +211,6 @@ def _effort(options: dict[str, Any]) -> Effort:
 
     names = {"lr_scales": "scales", "tuning_seeds": "tuning_seeds", "seeds": "seeds", "epochs": "epochs"}
     return effort_of(options["budget"], **{field: options[name] for name, field in names.items()})
-
-
-def _train_options(given: set[str], options: dict[str, Any]) -> dict[str, Any]:
-    fields = {field.name for field in dataclasses.fields(TrainConfig)}
-    chosen = {name: options[name] for name in given & fields}
-    return {**chosen, "shuffle": False} if "no_shuffle" in given else chosen
 
 
 def _all_plugins() -> list[str]:
