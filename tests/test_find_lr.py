@@ -433,7 +433,7 @@ def test_a_file_that_is_there_is_kept(find: Find) -> None:
 
 def test_the_number_of_steps_is_a_number() -> None:
     for steps in (True, 20.0, "20"):
-        with pytest.raises(UsageError, match="is refused: a range test has"):
+        with pytest.raises(UsageError, match="is refused: expected a whole number from 10 to 100000"):
             lrtrain.find_lr("constant", steps=steps)  # type: ignore[arg-type]
 
 

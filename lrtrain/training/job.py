@@ -14,7 +14,7 @@ from lrtrain.runs.config import TrainConfig, TrainOptions
 from lrtrain.runs.directory import RunDir, new_run_dir
 from lrtrain.runs.run_config import RunConfig, read_config
 from lrtrain.training.checkpoint_rule import EVERY_EPOCH, CheckpointRule
-from lrtrain.training.plan import merge_config
+from lrtrain.training.plan import OnScheduleChange, merge_config
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,14 +28,18 @@ class Job:
       stored: what ``config.json`` holds; None for a run that begins.
       rule: when checkpoints are due.
       named: whether the directory was asked for by its name; else another number is put behind it if it is taken.
+      on_schedule_change: what a run that goes on does where its schedule has changed; None: it is refused.
+      accept_code_change: whether it goes on where the code of its plugins or its model has changed.
     """
 
     active: ActivePlugins
     config: TrainConfig
     run_dir: RunDir
     stored: RunConfig | None
-    rule: CheckpointRule = EVERY_EPOCH
+    rule: CheckpointRule
     named: bool = True
+    on_schedule_change: OnScheduleChange | None = None
+    accept_code_change: bool = False
 
     def goes_past(self, step: int) -> bool:
         """Returns whether a run that a plugin has stopped after ``step`` updates trains on all the same.
@@ -53,6 +57,7 @@ def new_job(
     settings: Sequence[str],
     run_dir: str | Path | None,
     options: TrainOptions,
+    rule: CheckpointRule | None,
 ) -> Job:
     """Returns a run that begins; raises UsageError when it cannot be done."""
     config = TrainConfig(**options)
@@ -60,14 +65,18 @@ def new_job(
     active = activate(plugins, settings)
     name = active.schedule_plugin().entry.name
     directory = new_run_dir(Path(run_dir) if run_dir is not None else None, name)
-    return Job(active, config, directory, None, named=run_dir is not None)
+    return Job(active, config, directory, None, rule or EVERY_EPOCH, named=run_dir is not None)
 
 
-def resumed_job(
+def resumed_job(  # noqa: PLR0913
     plugins: Sequence[Spec | str | Mapping[str, Any]],
     settings: Sequence[str],
     run_dir: str | Path | None,
     options: TrainOptions,
+    rule: CheckpointRule | None,
+    *,
+    on_schedule_change: OnScheduleChange | None,
+    accept_code_change: bool,
 ) -> Job:
     """Returns a run that goes on; raises UsageError when it cannot."""
     if run_dir is None:
@@ -78,5 +87,9 @@ def resumed_job(
     config.check()
     active = activate(plugins or stored.specs, settings, override=not plugins)
     active.schedule_plugin()
-    rule = CheckpointRule.parse(stored.checkpoint_every or EVERY_EPOCH.text)
-    return Job(active, config, directory, stored, rule)
+    rule = rule or CheckpointRule.parse(stored.checkpoint_every or EVERY_EPOCH.text)
+    return Job(
+        *(active, config, directory, stored, rule),
+        on_schedule_change=on_schedule_change,
+        accept_code_change=accept_code_change,
+    )

@@ -13,43 +13,27 @@ from typing import TYPE_CHECKING, Any
 
 from lrtrain.engine.canary import check_jaxlib
 from lrtrain.engine.devices import select_devices
-from lrtrain.engine.processes import (
-    Distributed,
-    Processes,
-    losses_named,
-    refusals_told,
-)
-from lrtrain.errors import RunDirError, UsageError
+from lrtrain.engine.processes import Distributed, Processes, losses_named, refusals_told
+from lrtrain.errors import UsageError
 from lrtrain.plugins.context import EpochInfo, RunInfo
 from lrtrain.plugins.observers import Observers
 from lrtrain.plugins.spec import Spec
-from lrtrain.runs.conditions import Code, check_data, codes_of, other_code, other_versions
 from lrtrain.runs.config import TrainOptions
 from lrtrain.runs.directory import RunDir
-from lrtrain.runs.log_repair import lost_steps
-from lrtrain.runs.logs import count_epochs
 from lrtrain.runs.run_config import RunConfig
 from lrtrain.signals import Ending, endings_noted
 from lrtrain.system_refusal import check_files
 from lrtrain.training.checkpoint_rule import CheckpointRule
-from lrtrain.training.checkpoints import Checkpoints, Restored
+from lrtrain.training.checkpoints import Checkpoints
 from lrtrain.training.facts import facts_found, facts_of_job
 from lrtrain.training.job import Job, new_job, resumed_job
 from lrtrain.training.loop import Loop, agreement
-from lrtrain.training.plan import (
-    ON_SCHEDULE_CHANGE,
-    OnScheduleChange,
-    Planned,
-    check_same,
-    plan_before,
-    plan_new,
-    plan_resumed,
-)
-from lrtrain.training.position import Progress
+from lrtrain.training.plan import ON_SCHEDULE_CHANGE, OnScheduleChange, Planned
 from lrtrain.training.prepare import Found, found_in, join_processes, keep_compiled, load_data, make_engine, stream_of
 from lrtrain.training.recorder import Recorder
 from lrtrain.training.reporter import Begin, Reporter, Silent
-from lrtrain.training.run_files import claim, current_versions, describe, hold, open_checkpoints, open_logs, write_head
+from lrtrain.training.run_files import claim, describe, hold, open_checkpoints, open_logs, write_head
+from lrtrain.training.start import Start, check_found, note_of, start_new, start_resumed
 
 if TYPE_CHECKING:
     import jax
@@ -57,12 +41,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Unpack
 
-    from lrtrain.engine.engine import TrainState
+    from lrtrain.data.stream import Stream
+    from lrtrain.engine.engine import Engine
 
 
 @dataclass(frozen=True, eq=False)
 class RunResult:
-    """What a run has come to.
+    """The result of a run.
 
     Args:
       run_dir: where its files are.
@@ -148,24 +133,20 @@ def train(  # noqa: PLR0913
     with refusals_told(distributed):
         check_files()
         rule = None if checkpoint_every is None else CheckpointRule.parse(checkpoint_every)
-        make = resumed_job if resume else new_job
-        job = make(plugins, settings, run_dir, options)
-        job = dataclasses.replace(job, rule=rule or job.rule)
+        if resume:
+            job = resumed_job(
+                *(plugins, settings, run_dir, options, rule),
+                on_schedule_change=on_schedule_change,
+                accept_code_change=accept_code_change,
+            )
+        else:
+            job = new_job(plugins, settings, run_dir, options, rule)
         facts = facts_of_job(job, resume, on_schedule_change, run_dir) if distributed is not None else {}
     reporter = reporter or Silent()
     processes = join_processes(distributed, facts, job.config.devices, job.config.batch_size, reporter.phase)
     job = dataclasses.replace(job, run_dir=RunDir(Path(processes.from_main(lambda: str(job.run_dir.path)))))
-    resumption = Resumption(on_schedule_change, accept_code_change)
     with losses_named(processes, lambda: _how_to_go_on(job.run_dir if resume else None)):
-        return _run(job, processes, resumption, reporter if processes.is_main else Silent(), began)
-
-
-@dataclass(frozen=True)
-class Resumption:
-    """What a run that goes on does where something has changed: its schedule, or the code of its plugins or model."""
-
-    schedule: OnScheduleChange | None
-    code: bool
+        return _run(job, processes, reporter if processes.is_main else Silent(), began)
 
 
 def _how_to_go_on(run_dir: RunDir | None) -> str:
@@ -174,104 +155,112 @@ def _how_to_go_on(run_dir: RunDir | None) -> str:
     return "nothing has been trained yet, so the run has to begin again"
 
 
-def _run(job: Job, processes: Processes, resumption: Resumption, reporter: Reporter, began: float) -> RunResult:
+def _run(job: Job, processes: Processes, reporter: Reporter, began: float) -> RunResult:
+    """Loads, starts or restores, trains and evaluates: a run from its beginning to its end."""
+    with contextlib.ExitStack() as held:
+        loaded = _load(job, processes, reporter, held)
+        state = loaded.engine.init(job.config.seed)
+        if job.stored is None:
+            start = start_new(job, loaded.found.steps_per_epoch, state)
+            job = dataclasses.replace(job, run_dir=claim(job, processes, held))
+        held.enter_context(losses_named(processes, lambda: _how_to_go_on(job.run_dir)))
+        checkpoints = held.enter_context(open_checkpoints(job.run_dir, processes))
+        if job.stored is not None:
+            start = start_resumed(job, job.stored, loaded.found.steps_per_epoch, state, checkpoints)
+        config = describe(job, start.planned, start.progress, loaded.devices, loaded.found)
+        lines = write_head(job, config, start.progress, processes)
+        if start.damaged:
+            checkpoints.set_aside_after(start.progress.step, processes)
+        run = _info(job, config, start.planned)
+        reporter.phase("compiling the training step")
+        loaded.engine.compile()
+        note = note_of(start, job, config, lines)
+        reporter.begin(Begin(run, start.progress.step, _in_words(loaded.devices), loaded.sizes, note))
+        loop = _loop(job, loaded, start, run, checkpoints, processes, reporter, held)
+        stopped = loop.train()
+        test_loss, test_accuracy = loop.evaluate()
+    seconds = time.perf_counter() - began
+    return RunResult(
+        job.run_dir.path,
+        loop.recorder.history,
+        test_accuracy,
+        test_loss,
+        run.learning_rates,
+        loop.step,
+        seconds,
+        stopped,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Loaded:
+    """Data and network on the devices: ``sizes`` are the numbers of training and test examples."""
+
+    engine: Engine
+    devices: list[jax.Device]
+    stream: Stream | None
+    sizes: tuple[int, int]
+    found: Found
+
+
+def _load(job: Job, processes: Processes, reporter: Reporter, held: contextlib.ExitStack) -> _Loaded:
+    """Loads the data and makes the engine; a run that goes on is locked first, and must find what it began with."""
     from lrtrain.data import find_dataset
 
     reporter.phase(f"loading {job.config.dataset}")
     with processes.together():
         source = find_dataset(job.config.dataset, data_dir=job.config.data_dir)
-    with contextlib.ExitStack() as held:
-        reporter.phase("starting JAX")
-        keep_compiled()
-        if job.stored is not None:
-            hold(job, processes, held)
-        devices = select_devices(job.config.devices, job.config.batch_size, distributed=not processes.alone)
-        with processes.together():
-            check_jaxlib(devices)
-            data = load_data(source, job.config, devices, reporter)
-            found = found_in(data, job.config)
-            _check_found(job, found, resumption)
-        processes.check_alike(facts_found(found.data, found.program))
-        engine = make_engine(job.config, data, devices)
-        stream, sizes = stream_of(data), (len(data.train), len(data.test))
-        # The devices have their own copy.
-        del data
-        state = engine.init(job.config.seed)
-        if job.stored is None:
-            planned, progress = _plan(job, found.steps_per_epoch, None, resumption.schedule)
-            job = dataclasses.replace(job, run_dir=claim(job, processes, held))
-        held.enter_context(losses_named(processes, lambda: _how_to_go_on(job.run_dir)))
-        checkpoints = held.enter_context(open_checkpoints(job.run_dir, processes))
-        restored = _restored(job, checkpoints, state)
-        if job.stored is not None:
-            planned, progress = _plan(job, found.steps_per_epoch, restored, resumption.schedule)
-        state = restored.state if restored is not None else state
-        config = describe(job, planned, progress, devices, found)
-        lines = write_head(job, config, progress, processes)
-        if restored is not None and restored.unsound:
-            checkpoints.set_aside_after(progress.step, processes)
-        note = _note(job, config, restored, progress, lines)
-        run = RunInfo(
-            job.run_dir.path,
-            config.to_json(),
-            len(planned.values),
-            found.steps_per_epoch,
-            job.config.epochs,
-            planned.values,
-        )
-        reporter.phase("compiling the training step")
-        engine.compile()
-        reporter.begin(Begin(run, progress.step, _in_words(devices), sizes, note))
-        early = functools.partial(engine.compile_evaluation, state)
-        with (
-            open_logs(job.run_dir, planned, found.steps_per_epoch, processes, early) as (logs, meanwhile),
-            _ending(processes) as ending,
-        ):
-            recorder = Recorder(
-                run,
-                Observers(job.active),
-                logs,
-                engine.chunk_steps,
-                progress,
-                agreed=agreement(processes, checkpoints, run),
-            )
-            loop = Loop(
-                config=job.config,
-                sizes=sizes,
-                engine=engine,
-                state=state,
-                step=progress.step,
-                recorder=recorder,
-                checkpoints=checkpoints,
-                rule=job.rule,
-                reporter=reporter,
-                processes=processes,
-                meanwhile=meanwhile,
-                ending=ending,
-                stream=stream,
-            )
-            stopped = loop.train()
-            test_loss, test_accuracy = loop.evaluate()
-    seconds = time.perf_counter() - began
-    return RunResult(
-        job.run_dir.path, recorder.history, test_accuracy, test_loss, planned.values, loop.step, seconds, stopped
+    reporter.phase("starting JAX")
+    keep_compiled()
+    if job.stored is not None:
+        hold(job, processes, held)
+    devices = select_devices(job.config.devices, job.config.batch_size, distributed=not processes.alone)
+    with processes.together():
+        check_jaxlib(devices)
+        data = load_data(source, job.config, devices, reporter)
+        found = found_in(data, job.config)
+        check_found(job, found)
+    processes.check_alike(facts_found(found.data, found.program))
+    engine = make_engine(job.config, data, devices)
+    return _Loaded(engine, devices, stream_of(data), (len(data.train), len(data.test)), found)
+
+
+def _info(job: Job, config: RunConfig, planned: Planned) -> RunInfo:
+    values = planned.values
+    return RunInfo(job.run_dir.path, config.to_json(), len(values), config.steps_per_epoch, job.config.epochs, values)
+
+
+def _loop(  # noqa: PLR0913, PLR0917
+    job: Job,
+    loaded: _Loaded,
+    start: Start,
+    run: RunInfo,
+    checkpoints: Checkpoints,
+    processes: Processes,
+    reporter: Reporter,
+    held: contextlib.ExitStack,
+) -> Loop:
+    """Returns the loop, with the run's logs open and signals noted."""
+    early = functools.partial(loaded.engine.compile_evaluation, start.state)
+    logs, meanwhile = held.enter_context(open_logs(job.run_dir, start.planned, run.steps_per_epoch, processes, early))
+    ending = held.enter_context(_ending(processes))
+    agreed = agreement(processes, checkpoints, run)
+    recorder = Recorder(run, Observers(job.active), logs, loaded.engine.chunk_steps, start.progress, agreed=agreed)
+    return Loop(
+        config=job.config,
+        sizes=loaded.sizes,
+        engine=loaded.engine,
+        state=start.state,
+        step=start.progress.step,
+        recorder=recorder,
+        checkpoints=checkpoints,
+        rule=job.rule,
+        reporter=reporter,
+        processes=processes,
+        meanwhile=meanwhile,
+        ending=ending,
+        stream=loaded.stream,
     )
-
-
-def _check_found(job: Job, found: Found, resumption: Resumption) -> None:
-    """Raises RunDirError when a run that goes on would be trained on other data, or with other code."""
-    if job.stored is None:
-        return
-    check_data(job.stored.data, found.data, "run")
-    if job.stored.steps_per_epoch != found.steps_per_epoch:
-        raise RunDirError(
-            f"the run has {job.stored.steps_per_epoch} steps in an epoch, and its data gives "
-            f"{found.steps_per_epoch} now: put the data of the run back, or start a new run"
-        )
-    then = Code(job.stored.code, job.stored.program, job.stored.versions)
-    now = Code(codes_of(job.active.plugins), found.program, current_versions(job))
-    if (changed := other_code(then, now)) and not resumption.code:
-        raise RunDirError(f"{changed}: put it back, start a new run, or go on with it by --accept-code-change")
 
 
 @contextlib.contextmanager
@@ -282,54 +271,6 @@ def _ending(processes: Processes) -> Iterator[Ending]:
         return
     with endings_noted() as ending:
         yield ending
-
-
-def _restored(job: Job, checkpoints: Checkpoints, state: TrainState) -> Restored | None:
-    """Returns the newest sound checkpoint; None for a run that begins, or died before it had one."""
-    if job.stored is None:
-        return None
-    # The second checkpoint waits for the first one, so with the epoch after it there must have been one.
-    if not checkpoints.has_any() and count_epochs(job.run_dir) < job.rule.epochs + 2:
-        return None
-    return checkpoints.restore_newest(state)
-
-
-def _note(job: Job, config: RunConfig, restored: Restored | None, progress: Progress, lines: int) -> str | None:
-    """Returns what the user should know of a run that goes on, if there is anything."""
-    if job.stored is None or restored is None:
-        return None
-    said, step, run_dir = [], progress.step, job.run_dir
-    if restored.unsound:
-        said.append(f"not sound and left out: {', '.join(restored.unsound)}; the run goes on from step {step}")
-    if lost := lost_steps(run_dir, step):
-        said.append(f"{run_dir.steps.name} has been damaged: {lost} of its {step} lines are missing, and stay so")
-    if lines:
-        said.append(f"{run_dir.metrics.name} has been damaged: {lines} of its lines are restored from the checkpoint")
-    if versions := other_versions(job.stored.versions, config.versions):
-        said.append(versions)
-    if job.stored.device != config.device:
-        said.append(
-            f"it was trained on {job.stored.device}, and goes on with {config.device}: sums are taken in another "
-            "order, so last digits may differ"
-        )
-    if progress.stopped is not None:
-        said.append(f"{progress.stopped}: this has stopped the run; other plugins (--plugin) or more epochs train on")
-    return "; ".join(said) or None
-
-
-def _plan(
-    job: Job, steps_per_epoch: int, restored: Restored | None, change: OnScheduleChange | None
-) -> tuple[Planned, Progress]:
-    """Returns the learning rates of the run and where it begins."""
-    if job.stored is None or restored is None:
-        planned = plan_new(job.active, steps_per_epoch, job.config.epochs)
-        if job.stored is not None and change != "restart":
-            check_same(planned, job.stored)
-        return planned, Progress(0, 1.0, job.config.seed)
-    progress = restored.progress
-    before = plan_before(restored.table, job.stored)
-    planned = plan_resumed(job.active, steps_per_epoch, job.config.epochs, progress.step, before, change)
-    return planned, dataclasses.replace(progress, stopped=None) if job.goes_past(progress.step) else progress
 
 
 def _in_words(devices: list[jax.Device]) -> str:

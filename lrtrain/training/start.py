@@ -1,0 +1,118 @@
+"""Where a run starts: at its first step, or at the newest checkpoint of a run that goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lrtrain.errors import RunDirError
+from lrtrain.runs.conditions import Code, check_data, codes_of, other_code, other_versions
+from lrtrain.runs.log_repair import lost_steps
+from lrtrain.runs.logs import count_epochs
+from lrtrain.runs.run_config import RunConfig
+from lrtrain.training.checkpoints import Checkpoints
+from lrtrain.training.job import Job
+from lrtrain.training.plan import Planned, check_same, plan_before, plan_new, plan_resumed
+from lrtrain.training.position import Progress
+from lrtrain.training.prepare import Found
+from lrtrain.training.run_files import current_versions
+
+if TYPE_CHECKING:
+    from lrtrain.engine.engine import TrainState
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """Where a run starts, and with what.
+
+    Args:
+      planned: the learning rates of the whole run.
+      progress: its position: the step, and what hooks have asked for.
+      state: parameters and state of the optimizer.
+      from_checkpoint: whether they come from a checkpoint.
+      damaged: the checkpoints after that one, which could not be read.
+    """
+
+    planned: Planned
+    progress: Progress
+    state: TrainState
+    from_checkpoint: bool = False
+    damaged: tuple[str, ...] = ()
+
+
+def start_new(job: Job, steps_per_epoch: int, state: TrainState) -> Start:
+    """Returns the start of a run at its first step; ``state`` is initialized."""
+    planned = plan_new(job.active, steps_per_epoch, job.config.epochs)
+    return Start(planned, Progress(0, 1.0, job.config.seed), state)
+
+
+def start_resumed(
+    job: Job, stored: RunConfig, steps_per_epoch: int, state: TrainState, checkpoints: Checkpoints
+) -> Start:
+    """Returns the start of a run that goes on: at its newest valid checkpoint, or anew if it died before it had one.
+
+    Raises:
+      ScheduleError: its schedule has changed, and `Job` does not say what to do then.
+    """
+    # The second checkpoint waits for the first one, so with the epoch after it there must have been one.
+    if not checkpoints.has_any() and count_epochs(job.run_dir) < job.rule.epochs + 2:
+        start = start_new(job, steps_per_epoch, state)
+        if job.on_schedule_change != "restart":
+            check_same(start.planned, stored)
+        return start
+    restored = checkpoints.restore_newest(state)
+    progress, before = restored.progress, plan_before(restored.table, stored)
+    planned = plan_resumed(
+        job.active, steps_per_epoch, job.config.epochs, progress.step, before, job.on_schedule_change
+    )
+    if job.goes_past(progress.step):
+        progress = dataclasses.replace(progress, stopped=None)
+    return Start(planned, progress, restored.state, from_checkpoint=True, damaged=tuple(restored.unsound))
+
+
+def check_found(job: Job, found: Found) -> None:
+    """Raises RunDirError when a run that goes on would be trained on other data, or with other code."""
+    if job.stored is None:
+        return
+    check_data(job.stored.data, found.data, "run")
+    if job.stored.steps_per_epoch != found.steps_per_epoch:
+        raise RunDirError(
+            f"the run has {job.stored.steps_per_epoch} steps in an epoch, and its data gives "
+            f"{found.steps_per_epoch} now: put the data of the run back, or start a new run"
+        )
+    then = Code(job.stored.code, job.stored.program, job.stored.versions)
+    now = Code(codes_of(job.active.plugins), found.program, current_versions(job))
+    if (changed := other_code(then, now)) and not job.accept_code_change:
+        raise RunDirError(f"{changed}: put it back, start a new run, or go on with it by --accept-code-change")
+
+
+def note_of(start: Start, job: Job, config: RunConfig, lines: int) -> str | None:
+    """Returns what the user should know of a run that goes on, if there is anything.
+
+    Args:
+      start: where it goes on.
+      job: what is to be done.
+      config: its configuration, as it is now.
+      lines: how many lines of ``metrics.jsonl`` have been restored.
+    """
+    if job.stored is None or not start.from_checkpoint:
+        return None
+    said, progress, run_dir = [], start.progress, job.run_dir
+    step = progress.step
+    if start.damaged:
+        said.append(f"not sound and left out: {', '.join(start.damaged)}; the run goes on from step {step}")
+    if lost := lost_steps(run_dir, step):
+        said.append(f"{run_dir.steps.name} has been damaged: {lost} of its {step} lines are missing, and stay so")
+    if lines:
+        said.append(f"{run_dir.metrics.name} has been damaged: {lines} of its lines are restored from the checkpoint")
+    if versions := other_versions(job.stored.versions, config.versions):
+        said.append(versions)
+    if job.stored.device != config.device:
+        said.append(
+            f"it was trained on {job.stored.device}, and goes on with {config.device}: sums are taken in another "
+            "order, so last digits may differ"
+        )
+    if progress.stopped is not None:
+        said.append(f"{progress.stopped}: this has stopped the run; other plugins (--plugin) or more epochs train on")
+    return "; ".join(said) or None
