@@ -510,14 +510,14 @@ BAD = {
     ),
     "--plugin sgdr(cycles=4) --set cycles=5": "--set cycles=5: cycles of 'sgdr' is given twice",
     # The run.
-    "--plugin sgdr --epochs 0": "epochs=0 is refused: expected a whole number, at least 1",
+    "--plugin sgdr --epochs 0": "epochs=0 is refused: expected a whole number from 1 to 1000000",
     "--plugin sgdr --batch-size 0": "batch_size=0 is refused: expected a whole number, at least 1",
     "--plugin sgdr --batch-size -5": "batch_size=-5 is refused: expected a whole number, at least 1",
     "--plugin sgdr --train-size 0": "train_size=0 is refused: expected a whole number, at least 1",
     "--plugin sgdr --devices 0": "devices=0 is refused: expected a whole number, at least 1",
     "--plugin sgdr --micro-batch 0": "micro_batch=0 is refused: expected a whole number, at least 1",
-    "--plugin sgdr --seed -1": "seed=-1 is refused: expected a whole number, at least 0",
-    "--plugin sgdr --seed 4294967296": "epochs=10 and seed=4294967296: at most 1000000 and 4294967295 are taken",
+    "--plugin sgdr --seed -1": "seed=-1 is refused: expected a whole number from 0 to 4294967295",
+    "--plugin sgdr --seed 4294967296": "seed=4294967296 is refused: expected a whole number from 0 to 4294967295",
     "--plugin sgdr --run-dir full": "full is not empty: give another --run-dir (nothing in it is overwritten)",
     "--resume": "--resume needs --run-dir DIR: the directory of the run to continue",
     # Other commands.

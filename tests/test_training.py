@@ -322,7 +322,7 @@ def test_nothing_is_written_when_something_is_refused(
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))
     for plugin, options, message in [
-        ("constant", {"epochs": 0}, r"epochs=0 is refused: expected a whole number, at least 1"),
+        ("constant", {"epochs": 0}, r"epochs=0 is refused: expected a whole number from 1 to 1000000"),
         ("constant", {"batch_size": 0}, "batch_size=0 is refused"),
         ("constant", {"batch_size": 73}, "batch_size=73 is more than the 72 training examples"),
         ("constant", {"train_size": 100}, "100"),
