@@ -24,8 +24,18 @@ PYTHONS = ["3.11", "3.12", "3.13"]
 HERE = next((each for each in PYTHONS if sys.version.startswith(f"{each}.")), PYTHONS[0])
 NAMES = sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))
 # What runs where not all tests do: it uses all of lrtrain.
-PARTS = ["cli", "data", "loader", "model", "optimizers", "options", "picture", "resume", "spec", "training"]
-FILES = [f"tests/test_{each}.py" for each in PARTS]
+FILES = [
+    "tests/cli/test_main.py",
+    "tests/data/test_data.py",
+    "tests/engine/test_optimizers.py",
+    "tests/nn/test_model.py",
+    "tests/plugins/test_loading.py",
+    "tests/plugins/test_options.py",
+    "tests/plugins/test_spec.py",
+    "tests/test_figures.py",
+    "tests/training/test_resume.py",
+    "tests/training/test_train.py",
+]
 # A file at a time for each of two processes, in the order that tests/conftest.py puts them in.
 TOGETHER = ["--numprocesses=2", "--dist=loadscope", "--no-loadscope-reorder"]
 

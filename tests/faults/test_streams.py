@@ -6,9 +6,9 @@ import itertools
 
 import pytest
 
+from tests.cli.test_streams import CLOSED, FULL, LOST, PRINTING, lrtrain, on_a_vanished_terminal, small
 from tests.faults.conftest import Tally
 from tests.faults.lab import Lab, full_only
-from tests.test_streams import CLOSED, FULL, LOST, PRINTING, lrtrain, on_a_vanished_terminal, small
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 _STREAMS = {"stdout": (1,), "stderr": (2,), "both": (1, 2)}

@@ -22,7 +22,7 @@ from lrtrain.plugins.loading import load_class
 from lrtrain.plugins.options import options_of
 from lrtrain.plugins.scaffold.package import NOBODY, author_from_git
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from jax import lax
 from lrtrain.engine import program as step
 from lrtrain.nn import winograd
 from lrtrain.nn.conv import conv_general_dilated
-from tests.convolutions import by_numpy, example, random
+from tests.nn.convolutions import by_numpy, example, random
 
 NHWC = ("NHWC", "HWIO", "NHWC")
 CASES: list[tuple[tuple[int, ...], tuple[int, ...], Any]] = [

@@ -18,7 +18,7 @@ from lrtrain.testing.boundaries import boundaries_are_exact
 from lrtrain.testing.checks import CHECKS, FIRST, OF_ANY, OF_SCHEDULES, outcomes, run
 from lrtrain.testing.subject import Subject
 
-BROKEN_PLUGINS = Path(__file__).parent / "broken_plugins"
+BROKEN_PLUGINS = Path(__file__).parents[1] / "broken_plugins"
 BROKEN = [
     ("entry", "discovered", "the entry point of plugin 'broken-entry' is 'broken_schedules': write module:Class"),
     ("import", "loads_alone", "plugin 'broken-import' fails to import: RuntimeError: the licence has expired"),

@@ -1,4 +1,4 @@
-"""What only a GPU can show: ``JAX_PLATFORMS=cuda pytest tests/test_gpu.py``."""
+"""What only a GPU can show: ``JAX_PLATFORMS=cuda pytest tests/engine/test_gpu.py``."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ Train = Callable[..., lrtrain.RunResult]
 Install = Callable[..., str]
 
 SGDR = "sgdr(cycles=2)"
-DOCS = Path(__file__).parent.parent / "docs" / "runs.md"
+DOCS = Path(__file__).parents[2] / "docs" / "runs.md"
 ESCAPE = "\x1b[31mred\x1b]0;title\x07\x9b2J\u202e\n"
 
 

@@ -11,7 +11,7 @@ from jax import lax
 
 from lrtrain.nn import conv as lrtrain_conv
 from lrtrain.nn.conv import conv_general_dilated, is_slow_in_loop
-from tests.convolutions import by_numpy, example, random
+from tests.nn.convolutions import by_numpy, example, random
 
 NHWC = ("NHWC", "HWIO", "NHWC")
 CASES: list[tuple[tuple[int, ...], tuple[int, ...], Any]] = [

@@ -121,7 +121,7 @@ class Environment:
         self.python = folder / "bin" / "python"
         (site,) = folder.glob("lib/python*/site-packages")
         # Not the packages as such, so that nothing of the tests' own environment could be uninstalled.
-        (site / "beside.pth").write_text(f"{sysconfig.get_path('purelib')}\n{Path(__file__).parent.parent}\n")
+        (site / "beside.pth").write_text(f"{sysconfig.get_path('purelib')}\n{Path(__file__).parents[3]}\n")
 
     def lrtrain(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [self.python, "-P", "-m", "lrtrain", *arguments]
