@@ -224,7 +224,7 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """Kills a run a hundred times, damages its files, fills its disk; writes the table of docs/durability.md."""
+    """Kills a run a hundred times, damages its files, fills its disk; writes the table of explanation/durability.md."""
     sync(session, "--extra=all", "--group=test")
     table = ROOT / ".nox" / "faults.md"
     environment = {"LRTRAIN_FAULTS": "100", "LRTRAIN_FAULTS_TABLE": str(table)}

@@ -21,7 +21,7 @@ from lrtrain.plugins.hookspecs import PROJECT
 
 ROOT = Path(__file__).parent.parent
 # These two have tests of their own, which know what their commands print.
-ELSEWHERE = {"docs/writing-plugins.md": "test_writing_plugins.py", "docs/runs.md": "runs/test_runs.py"}
+ELSEWHERE = {"docs/how-to/writing-plugins.md": "test_writing_plugins.py", "docs/reference/runs.md": "runs/test_runs.py"}
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 BLOCK = re.compile(
     r"((?:^<!-- test: .*? -->\n)*)^```(console|python|toml)(?: title=\"(.*?)\")?\n(.*?)^```$", re.M | re.S

@@ -1,4 +1,4 @@
-"""Runs docs/writing-plugins.md from its first line to its last, as a reader would."""
+"""Runs docs/how-to/writing-plugins.md from its first line to its last, as a reader would."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lrtrain.plugins.loading import activate
 from lrtrain.schedules.table import build_table, make_context
 
 ROOT = Path(__file__).parent.parent
-GUIDE = ROOT / "docs" / "writing-plugins.md"
+GUIDE = ROOT / "docs" / "how-to" / "writing-plugins.md"
 END = "--- end of the command:"
 
 

@@ -3,7 +3,7 @@
 XLA:CPU rewrites a convolution to its fast kernel only in the entry computation of a program. The gradients that
 autodiff makes of a convolution have permuted dimensions; inside a loop body they stay so and run element by element,
 about forty times slower (jax-ml/jax#12868). Here both gradients are convolutions that need no rewriting; or, where
-`lrtrain.nn.winograd` applies, none of them is a convolution at all. docs/engine-notes.md has the measurements. Other
+`lrtrain.nn.winograd` applies, none of them is a convolution at all. benchmarks/NOTES.md has the measurements. Other
 backends get autodiff's own, but for images of one channel on a GPU.
 """
 

@@ -1,6 +1,6 @@
 """``max(x, 0)`` where XLA:CPU makes fast loops of it: before a convolution, and before a dense layer.
 
-Values and gradients are those of ``flax.linen.relu``; docs/engine-notes.md has what each of the two gains.
+Values and gradients are those of ``flax.linen.relu``; benchmarks/NOTES.md has what each of the two gains.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 An output tile of 4x4 is a polynomial product of the 6x6 inputs that it sees and the kernel. Evaluated at six points in
 each direction, the product is one multiplication at each of the 36 pairs of points, summed over the channels: 36
 matrix products (Lavin and Gray 2015, arXiv:1509.09308, there F(4x4, 3x3)). docs/decisions/0010 says when it is taken,
-and docs/engine-notes.md what it gains.
+and benchmarks/NOTES.md what it gains.
 
 Images lie as ``[height, width, N, C]`` here, so that the channels and the examples of a place are one long row.
 """

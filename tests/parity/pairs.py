@@ -1,4 +1,4 @@
-"""Their schedules and ours, side by side: what the tests compare and what docs/parity.md shows.
+"""Their schedules and ours, side by side: what the tests compare and what docs/reference/parity.md shows.
 
 ``theirs`` is Python as one would write it, with an ``optimizer`` whose learning rate is 1, T the updates of the run and
 W a tenth of them. In ``ours``, a spec, ``<T - 1>`` stands for such a number.
@@ -310,12 +310,12 @@ PAIRS = TORCH + TRANSFORMERS + TIMM
 RULE = "no curve but a rule, which `tests/parity/test_rules.py` compares epoch by epoch:"
 ANOTHER_KIND = {
     ("torch", "ReduceLROnPlateau"): f"{RULE} `reduce-on-plateau`",
-    ("torch", "LambdaLR"): "a function of your own: [a plugin of your own](writing-plugins.md)",
-    ("torch", "MultiplicativeLR"): "a function of your own: [a plugin of your own](writing-plugins.md)",
-    ("torch", "ChainedScheduler"): "a product of schedules: [a plugin of your own](writing-plugins.md)",
+    ("torch", "LambdaLR"): "a function of your own: [a plugin of your own](../how-to/writing-plugins.md)",
+    ("torch", "MultiplicativeLR"): "a function of your own: [a plugin of your own](../how-to/writing-plugins.md)",
+    ("torch", "ChainedScheduler"): "a product of schedules: [a plugin of your own](../how-to/writing-plugins.md)",
     ("transformers", "get_reduce_on_plateau_schedule"): f"{RULE} `reduce-on-plateau`; it is PyTorch's",
     ("transformers", "get_greedy_schedule"): f"{RULE} `greedy`",
     ("timm", "PlateauLRScheduler"): f"{RULE} `reduce-on-plateau`; theirs is PyTorch's",
-    ("timm", "TanhLRScheduler"): "no plugin of ours; [one of your own](writing-plugins.md) has its formula in a line",
+    ("timm", "TanhLRScheduler"): "none; [a plugin of your own](../how-to/writing-plugins.md) has its formula in a line",
 }
 """Their schedulers that have no curve to compare, or none of ours beside them, and why."""

@@ -1,4 +1,4 @@
-"""Writes docs/parity.md from the pairs that the tests compare: ``python -m tests.parity.table``."""
+"""Writes docs/reference/parity.md from the pairs that the tests compare: ``python -m tests.parity.table``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.parity.pairs import ANOTHER_KIND, LENGTHS, LIBRARIES, PAIRS
 
-PAGE = Path(__file__).parents[2] / "docs" / "parity.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "parity.md"
 TITLES = {
     "torch": "PyTorch: torch.optim.lr_scheduler",
     "transformers": "Hugging Face: transformers",

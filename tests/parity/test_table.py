@@ -1,4 +1,4 @@
-"""docs/parity.md is the table of the pairs, and each of our specs in it can be built."""
+"""docs/reference/parity.md is the table of the pairs, and each of our specs in it can be built."""
 
 from __future__ import annotations
 

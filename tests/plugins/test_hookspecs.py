@@ -21,7 +21,7 @@ from lrtrain.plugins import hookspecs
 from lrtrain.plugins.loading import HOOKS, check_class, hooks_of
 from lrtrain.plugins.options import options_of
 
-GUIDE = Path(__file__).parents[2] / "docs" / "writing-plugins.md"
+GUIDE = Path(__file__).parents[2] / "docs" / "how-to" / "writing-plugins.md"
 PARTS = ["When", "Args", "Returns", "Order", "Example"]
 
 

@@ -38,7 +38,7 @@ Train = Callable[..., lrtrain.RunResult]
 Install = Callable[..., str]
 
 SGDR = "sgdr(cycles=2)"
-DOCS = Path(__file__).parents[2] / "docs" / "runs.md"
+DOCS = Path(__file__).parents[2] / "docs" / "reference" / "runs.md"
 ESCAPE = "\x1b[31mred\x1b]0;title\x07\x9b2J\u202e\n"
 
 
@@ -1113,7 +1113,7 @@ def test_completion(runs: Path) -> None:
     assert completed("lrtrain runs remove --dir elsewhere l", 5) == ["linear-1"]
 
 
-# --------------------------------------------------------------------------------------------------------- docs/runs.md
+# ----------------------------------------------------------------------------------------------- docs/reference/runs.md
 
 
 def blocks(language: str) -> list[str]:

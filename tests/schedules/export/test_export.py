@@ -241,7 +241,7 @@ def test_all_code_is_formatted_and_free_of_lint(to: str, tmp_path: Path, install
 
 
 def test_the_documentation_shows_what_is_written() -> None:
-    page = (Path(__file__).parents[3] / "docs" / "export.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "how-to" / "export.md").read_text(encoding="utf-8")
     assert "lrtrain export --plugin 'wsd(peak_value=1e-3)' --to optax --steps 5000\n" in page
     assert f"```python\n{lrtrain.export('wsd(peak_value=1e-3)', to='optax', total_steps=5000)}```\n" in page
     assert f"up to {MAX_TABLE:,} steps" in page
