@@ -7,6 +7,7 @@ long. The blocks of a page run in their order in one empty directory; one with a
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import subprocess
@@ -132,3 +133,24 @@ def test_the_environment_variables_are_those_of_the_code() -> None:
     documented = (ROOT / "docs/reference/environment.md").read_text(encoding="utf-8")
     assert read
     assert {each for each in read if f"`{each}" not in documented} == set()
+
+
+def test_the_files_that_the_house_names_exist() -> None:
+    page = (ROOT / "docs/explanation/house.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:\w+/)+(?:\w+\.py)?|\w+\.py)`", page.split("## How a run flows")[1])
+    assert len(named) > 40
+    assert [path for path in named if not (ROOT / "lrtrain" / path).exists()] == []
+
+
+def test_the_picture_of_the_house_has_every_room_once_and_no_arrow_that_follows_from_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "docs" / "_ext"))
+    from_imports = importlib.import_module("from_imports")
+    picture = from_imports.rooms()
+    shown = re.findall(r'class="name">(\w+)/?<', picture)
+    folders = {path.parent.name for path in ROOT.glob("lrtrain/*/__init__.py")}
+    assert sorted(shown) == sorted(folders | {"comparing", "ground"})
+    assert "training imports data, runs, schedules." in picture
+    assert picture.count('class="arrow"') == sum(map(len, from_imports.reduced(from_imports.imports()[0]).values()))
+    assert from_imports.reduced({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == {"a": {"b"}, "b": {"c"}, "c": set()}

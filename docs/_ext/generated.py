@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import from_code
+import from_imports
 import from_plugins
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
@@ -22,6 +23,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "hooks": from_code.hooks,
     "gallery": from_plugins.gallery,
     "plugins": from_plugins.reference,
+    "rooms": from_imports.rooms,
     "tutorial": from_plugins.tutorial,
 }
 
