@@ -108,7 +108,7 @@ def test_interrupted_run_says_how_to_go_on_and_does(tmp_path: Path, environment:
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert err.splitlines()[-1] == "Error: interrupted; lrtrain --resume --run-dir run continues it"
+    assert err.splitlines()[-1] == "Error: interrupted; lrtrain --resume --run-dir run continues the run"
     assert "Traceback" not in err
     longer = ("--resume", "--run-dir", "run", "--epochs", "800", "--on-schedule-change", "keep")
     process = start(tmp_path, environment, *longer, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

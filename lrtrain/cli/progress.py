@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,13 +24,6 @@ if TYPE_CHECKING:
 
 # A frame takes about a millisecond of a core, and training has use for every core.
 FRAMES_PER_SECOND = 2
-
-
-def how_to_go_on(directory: Path | None) -> str:
-    """Returns how a run is continued that a signal has ended."""
-    if directory is None:
-        return "nothing has been trained yet"
-    return f"lrtrain --resume --run-dir {shlex.quote(shown_path(directory))} continues it"
 
 
 @contextmanager
@@ -76,6 +68,10 @@ class Quiet:
     """Says nothing, and remembers where the run is."""
 
     directory: Path | None = None
+
+    def shown_directory(self) -> str | None:
+        """Returns the run's directory as seen from here."""
+        return None if self.directory is None else shown_path(self.directory)
 
     def phase(self, text: str) -> None:
         """Says nothing."""

@@ -27,6 +27,7 @@ from lrtrain.engine.processes import (
 from lrtrain.errors import UsageError
 from lrtrain.plugins.discovery import files_below
 from lrtrain.runs.conditions import other_versions
+from lrtrain.runs.continuing import how_to_go_on
 from lrtrain.runs.directory import refusals_named
 from lrtrain.training.facts import facts_found
 from lrtrain.training.prepare import join_processes
@@ -105,9 +106,7 @@ def _opened(plan: Plan | None, directory: str | Path | None, resume: bool) -> tu
 
 
 def _how_to_go_on(store: Store | None) -> str:
-    if store is not None and store.plan.is_file():
-        return f"lrtrain compare --resume --run-dir {store.path} goes on from there"
-    return "nothing has been trained yet, so the comparison has to begin again"
+    return how_to_go_on(store.path if store is not None and store.plan.is_file() else None, "comparison")
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ from lrtrain.comparison.plan import Plan
 from lrtrain.comparison.store import Store
 from lrtrain.comparison.trial import Outcome
 from lrtrain.errors import RunDirError
+from lrtrain.runs.continuing import resume_command
 
 if TYPE_CHECKING:
     from lrtrain.comparison.evidence import Evidence
@@ -63,6 +64,6 @@ def read_comparison(directory: str | Path) -> Comparison:
     missing = protocol.missing(plan, outcomes)
     if missing:
         raise RunDirError(
-            f"{directory} lacks {len(missing)} runs or more: lrtrain compare --resume --run-dir {directory} trains them"
+            f"{directory} lacks {len(missing)} runs or more: {resume_command(store.path, 'comparison')} trains them"
         )
     return Comparison(plan, tuple(outcomes), store.path, about)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from lrtrain.errors import LrtrainError, TrainingError
 from lrtrain.plugins.context import RunInfo
 from lrtrain.plugins.observers import Requests
 from lrtrain.runs.config import TrainConfig
+from lrtrain.runs.continuing import how_to_go_on
 from lrtrain.signals import Ending
 from lrtrain.training.checkpoint_rule import CheckpointRule
 from lrtrain.training.checkpoints import Checkpoints
@@ -229,5 +229,5 @@ def _how_to_go_on(checkpoints: Checkpoints, run: RunInfo) -> str:
         return "there is no checkpoint yet, so the run has to begin again"
     return (
         f"the checkpoint of step {step} is kept, and once the plugin is fixed "
-        f"lrtrain --resume --accept-code-change --run-dir {shlex.quote(str(run.directory))} continues the run"
+        f"{how_to_go_on(run.directory, 'run', '--accept-code-change')}"
     )

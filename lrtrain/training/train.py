@@ -19,6 +19,7 @@ from lrtrain.plugins.context import EpochInfo, RunInfo
 from lrtrain.plugins.observers import Observers
 from lrtrain.plugins.spec import Spec
 from lrtrain.runs.config import TrainOptions
+from lrtrain.runs.continuing import how_to_go_on
 from lrtrain.runs.directory import RunDir
 from lrtrain.runs.run_config import RunConfig
 from lrtrain.signals import Ending, endings_noted
@@ -150,9 +151,8 @@ def train(  # noqa: PLR0913
 
 
 def _how_to_go_on(run_dir: RunDir | None) -> str:
-    if run_dir is not None and run_dir.config.is_file():
-        return f"the same command with --resume --run-dir {run_dir.path} continues the run"
-    return "nothing has been trained yet, so the run has to begin again"
+    begun = run_dir.path if run_dir is not None and run_dir.config.is_file() else None
+    return how_to_go_on(begun, command="the same command with")
 
 
 def _run(job: Job, processes: Processes, reporter: Reporter, began: float) -> RunResult:

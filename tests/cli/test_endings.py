@@ -104,7 +104,7 @@ def test_a_signal_in_any_phase_ends_the_run_and_it_goes_on_to_the_same_bits(
     options: dict[str, Any] = {"dataset": "tiny", "data_dir": tiny, "batch_size": 2, "epochs": 4}
     lrtrain.train(SPEC, blocks, run_dir=tmp_path / "whole", **options)
     arguments = ("--plugin", SPEC, "--run-dir", "run")
-    go_on = "lrtrain --resume --run-dir run continues it"
+    go_on = "lrtrain --resume --run-dir run continues the run"
 
     # While it loads, before there is a directory.
     process = start(*arguments, "--plugin", blocks)

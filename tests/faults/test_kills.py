@@ -82,7 +82,7 @@ PHASES = {
 
 
 def assert_goes_on(said: list[str], run: str, lab: Lab) -> None:
-    go_on = f"lrtrain --resume --run-dir {run} continues it"
+    go_on = f"lrtrain --resume --run-dir {run} continues the run"
     assert said[-1].startswith("Error: terminated; "), said
     if (lab.directory / run / "config.json").exists():
         assert go_on in said[-1] or "nothing" in said[-1], said

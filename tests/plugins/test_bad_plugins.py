@@ -277,7 +277,7 @@ def test_a_run_whose_plugin_ignores_signals_can_be_ended(install_plugin: Install
     finally:
         started.kill()
     assert started.returncode == 143, said
-    assert said.startswith("Error: terminated; lrtrain --resume --run-dir run continues it")
+    assert said.startswith("Error: terminated; lrtrain --resume --run-dir run continues the run")
 
 
 # ------------------------------------------------------------------------------------------------------------- threads

@@ -147,7 +147,7 @@ def command(
             )
     if merge:
         run_dir, resume = merge_comparisons(merge, run_dir).path, True
-    with reporting(quiet=quiet or as_json) as reporter:
+    with reporting(quiet=quiet or as_json, directory=run_dir if resume else None) as reporter:
         if joined is not None:
             LastWords.say = how_to_go_on
         comparison = compare_plan(plan, directory=run_dir, resume=resume, reporter=reporter, distributed=joined)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from lrtrain.cli.ending import LastWords
 from lrtrain.cli.progress import FRAMES_PER_SECOND
 from lrtrain.cli.streams import results_kept
 from lrtrain.cli.terminal import duration, printable, shown_path
+from lrtrain.runs.continuing import how_to_go_on
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -30,23 +30,21 @@ if TYPE_CHECKING:
     from lrtrain.comparison.trial import Outcome
 
 
-@contextmanager
-def reporting(*, quiet: bool) -> Iterator[Any]:
-    """Returns the reporter that suits where the output goes; says how to go on when the user interrupts."""
-    reporter: InLines = Quiet() if quiet else InLines()
-    LastWords.say = lambda: _how_to_go_on(reporter.directory)
-    if not quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
-        with _bar() as bar:
-            reporter = OnTerminal(bar)
-            yield reporter
-    else:
+@contextlib.contextmanager
+def reporting(*, quiet: bool, directory: Path | None = None) -> Iterator[Any]:
+    """Yields the reporter that suits where the output goes; tells how to go on when the user interrupts.
+
+    Args:
+      quiet: whether nothing is said.
+      directory: that of a comparison that is continued.
+    """
+    with contextlib.ExitStack() as drawn:
+        reporter: InLines = Quiet() if quiet else InLines()
+        if not quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+            reporter = OnTerminal(drawn.enter_context(_bar()))
+        reporter.directory = directory
+        LastWords.say = lambda: how_to_go_on(reporter.directory and shown_path(reporter.directory), "comparison")
         yield reporter
-
-
-def _how_to_go_on(directory: Path | None) -> str:
-    if directory is None:
-        return "nothing is kept"
-    return f"lrtrain compare --resume --run-dir {shlex.quote(shown_path(directory))} continues it"
 
 
 class InLines:
