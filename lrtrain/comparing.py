@@ -17,6 +17,7 @@ from lrtrain.engine.processes import (
     is_main,
     refusals_told,
 )
+from lrtrain.extras import check_extra
 from lrtrain.plugins.spec import Spec
 from lrtrain.runs.config import TrainConfig, TrainOptions
 from lrtrain.runs.directory import refusals_named
@@ -72,11 +73,10 @@ def compare(  # noqa: PLR0913
     Source:
       Protocol: Bouthillier et al., "Accounting for Variance in Machine Learning Benchmarks", arXiv 2103.03098.
     """
-    from lrtrain.comparison.extras import check_extras
     from lrtrain.plugins.loading import activate
 
     with refusals_told(distributed):
-        check_extras()
+        check_extra("compare", "a comparison")
         specs = [Spec.of(schedule) for schedule in schedules]
         for spec in specs:
             activate([spec]).schedule_plugin()

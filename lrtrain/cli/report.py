@@ -11,6 +11,7 @@ from lrtrain.cli.output import whole_file
 from lrtrain.cli.streams import results_kept
 from lrtrain.cli.terminal import shown_path
 from lrtrain.errors import UsageError
+from lrtrain.extras import check_extra
 
 _DEFAULT = Path("report.html")
 
@@ -37,9 +38,7 @@ def command(paths: tuple[Path, ...], output: Path | None, force: bool) -> None:
       lrtrain report runs/sgdr-20260101-120000 runs/wsd-20260101-130000 --output both.html
       lrtrain report runs
     """
-    from lrtrain.comparison.extras import check_extras
-
-    check_extras()
+    check_extra("compare", "a report")
     for path in paths:
         if not path.is_dir():
             raise UsageError(f"{path} is no directory: give the directory of a run or of a comparison")

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrtrain.data.types import Split, identity
-from lrtrain.errors import DataError, TrainingError, UsageError
+from lrtrain.errors import DataError, TrainingError
+from lrtrain.extras import check_extra
 from lrtrain.host import usable_cores
 
 if TYPE_CHECKING:
@@ -26,15 +27,9 @@ def grain() -> Any:
     Raises:
         UsageError: it is not installed.
     """
-    try:
-        return importlib.import_module("grain")
-    except ModuleNotFoundError as error:
-        if error.name != "grain":
-            raise
-        raise UsageError(
-            "the training set is to be streamed, and that needs Grain: run `pip install 'lrtrain[stream]'`, "
-            "or keep it on the devices with --data-on-device always"
-        ) from error
+    otherwise = ", or keep it on the devices with --data-on-device always"
+    check_extra("stream", "a training set that is streamed", otherwise)
+    return importlib.import_module("grain")
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,9 +20,10 @@ def __getattr__(name: str) -> Any:
     """Imports the suite when it is first used, so that the checks can be had without pytest."""
     if name not in {"PluginSuite", "SchedulePluginSuite"}:
         raise AttributeError(f"module 'lrtrain.testing' has no attribute {name!r}")
-    from lrtrain.testing.extras import check_extras
+    from lrtrain.extras import absent
 
-    check_extras()
+    if said := absent("testing", "lrtrain.testing"):
+        raise ImportError(said)
     from lrtrain.testing import suite
 
     return getattr(suite, name)

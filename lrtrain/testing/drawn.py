@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import Any
 
 import numpy as np
 
 from lrtrain.errors import LrtrainError
+from lrtrain.extras import absent
 from lrtrain.plugins.spec import Spec
 from lrtrain.testing.failure import NotApplicable, fail, require
 from lrtrain.testing.subject import Subject, specs_in
@@ -23,8 +23,8 @@ def drawn_options_are_safe(subject: Subject) -> None:
 
     The schedule that `lrtrain.schedule` returns has the same values as the table.
     """
-    if importlib.util.find_spec("hypothesis") is None:
-        raise NotApplicable("hypothesis is not installed: pip install 'lrtrain[testing]'")
+    if said := absent("testing", "a check of drawn options"):
+        raise NotApplicable(said)
     from hypothesis import HealthCheck, Phase, given, settings
     from hypothesis import strategies as st
 

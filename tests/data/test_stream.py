@@ -223,7 +223,7 @@ def test_without_grain(options: dict[str, Any], tmp_path: Path, monkeypatch: pyt
     with pytest.raises(UsageError) as caught:
         train(tmp_path / "run", "never", **options)
     assert str(caught.value) == (
-        "the training set is to be streamed, and that needs Grain: run `pip install 'lrtrain[stream]'`, "
+        "a training set that is streamed needs grain: run `pip install 'lrtrain[stream]'`, "
         "or keep it on the devices with --data-on-device always"
     )
     assert not (tmp_path / "run").exists()

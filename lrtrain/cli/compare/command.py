@@ -18,6 +18,7 @@ from lrtrain.cli.options import (
     train_options,
     train_options_given,
 )
+from lrtrain.extras import check_extra
 from lrtrain.runs.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -131,13 +132,12 @@ def command(
     from lrtrain.cli.compare.progress import reporting, show
     from lrtrain.cli.ending import LastWords
     from lrtrain.comparison.conduct import compare_plan
-    from lrtrain.comparison.extras import check_extras
     from lrtrain.comparison.merging import merge as merge_comparisons
     from lrtrain.engine.processes import how_to_go_on, is_main, refusals_told
 
     given = _given(ctx) - _OF_THE_OUTPUT
     with refusals_told(joined):
-        check_extras()
+        check_extra("compare", "a comparison")
         plan = None if resume or merge else _plan(given, train_options_given(ctx), options)
         if resume or merge:
             _refuse(given, "with --resume" if resume else "with --merge", resume, merge)

@@ -9,7 +9,7 @@ from importlib import resources
 from string import Template
 from typing import Any
 
-from lrtrain.errors import UsageError
+from lrtrain.extras import check_extra
 from lrtrain.report.page.content import Cell, Chart, Page, Schedule, Table
 from lrtrain.runs.record import finite
 
@@ -37,10 +37,9 @@ def render(page: Page) -> str:
 
 
 def _plotly() -> str:
-    try:
-        from plotly.offline import get_plotlyjs
-    except ImportError as error:
-        raise UsageError("a report needs plotly: run `pip install 'lrtrain[compare]'`") from error
+    check_extra("compare", "a report")
+    from plotly.offline import get_plotlyjs
+
     text: str = get_plotlyjs()
     return text
 
