@@ -56,7 +56,7 @@ def _copy(stores: Sequence[Store], merged: Store, plan: Plan) -> None:
         for path, outcome in store.finished():
             if outcome.trial not in seen:
                 seen.add(outcome.trial)
-                shutil.copytree(path, merged.directory(plan, outcome.trial))
+                shutil.copytree(path, merged.place(plan, outcome.trial))
 
 
 def _about(abouts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

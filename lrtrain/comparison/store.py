@@ -6,7 +6,6 @@ import contextlib
 import json
 import re
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,12 @@ from lrtrain.errors import RunDirError
 from lrtrain.files import write_whole
 from lrtrain.plugins.spec import short
 from lrtrain.runs.directory import dated, make_directory, make_new_directory
+from lrtrain.runs.lock import writing
 from lrtrain.runs.run_config import Device
 from lrtrain.strict_json import InvalidFileError, Positive, decode, read_json
 
 _OUTCOME = "outcome.json"
-# What a process leaves that is killed before its plan is written; then `runs` is empty.
+# What a process leaves that is killed before its plan is written; then `runs` is empty. `.lock` is of earlier versions.
 _UNFINISHED = re.compile(r"runs|\.lock|\.comparison\.json\.\d+", re.ASCII)
 
 
@@ -88,12 +88,11 @@ class Store:
         index = labels.index(trial.label)
         return self.path / "runs" / trial.directory(index)
 
-    def directory(self, plan: Plan, trial: Trial) -> Path:
-        """Returns an empty place for the files of a run; those of an attempt that was cut off make room."""
+    def clear_unfinished(self, plan: Plan, trial: Trial) -> None:
+        """Removes the files of a run that was cut off before it had an outcome; those of a finished one stay."""
         path = self.place(plan, trial)
         if path.is_dir() and not (path / _OUTCOME).exists():
             shutil.rmtree(path)
-        return path
 
     def add(self, plan: Plan, outcome: Outcome) -> None:
         """Notes that a run is done."""
@@ -117,21 +116,6 @@ class Store:
             if (other := seen.setdefault(outcome.trial, path)) != path:
                 raise RunDirError(f"{other} and {path.name} say that they are one run: remove one of them")
         return found
-
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keeps other processes from working on this comparison; raises RunDirError when one does."""
-        import filelock
-
-        lock = filelock.FileLock(self.path / ".lock", timeout=0)
-        try:
-            lock.acquire()
-        except filelock.Timeout:
-            raise RunDirError(f"another process is working on {self.path}: wait for it, or end it") from None
-        try:
-            yield
-        finally:
-            lock.release()
 
 
 def new_store(requested: Path | None) -> Store:
@@ -168,7 +152,7 @@ def claimed(store: Store, held: contextlib.ExitStack, *, named: bool) -> Store:
         make_directory(store.path)
     else:
         store = Store(make_new_directory(store.path))
-    held.enter_context(store.locked())
+    held.enter_context(writing(store.path))
     _check_unused(store)
     return store
 

@@ -136,7 +136,7 @@ class Trainer:
                 outcomes.append(Outcome(trial, "failed", str(error), 0, None, None, None, None, None, 0.0))
             else:
                 members.append(member)
-            store.directory(self.plan, trial)
+            store.clear_unfinished(self.plan, trial)
         for member in members:
             member.begin()
         state = self._population.init([member.trial.seed for member in members] or [self.plan.train.seed])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -88,13 +89,20 @@ def make_directory(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
 
 
+def numbered(path: Path) -> Iterator[Path]:
+    """Yields a path, and then the same with ``-2``, ``-3`` and so on behind its name, without end."""
+    yield path
+    for number in itertools.count(2):
+        yield path.with_name(f"{path.name}-{number}")
+
+
 def make_new_directory(path: Path) -> Path:
     """Makes a directory that nobody else has made, with a number behind its name if need be; returns its path.
 
     Raises:
       RunDirError: the system does not let it.
     """
-    for candidate in _numbered(path):
+    for candidate in numbered(path):
         with _making(candidate), contextlib.suppress(FileExistsError):
             candidate.mkdir(parents=True)
             return candidate
@@ -128,11 +136,3 @@ def refusals_named(path: Path) -> Iterator[None]:
             f"{path} cannot be written ({error.strerror or error}): what is there is kept, and --resume goes on from "
             "there once that is mended"
         ) from error
-
-
-def _numbered(path: Path) -> Iterator[Path]:
-    yield path
-    number = 2
-    while True:
-        yield path.with_name(f"{path.name}-{number}")
-        number += 1

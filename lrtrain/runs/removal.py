@@ -17,7 +17,7 @@ _CONFIG = "config.json"
 _FILES = (_CONFIG, "metrics.jsonl", "steps.csv", "learning_rate.png", "outcome.json")
 # A suffix says that a checkpoint, or a part of one, is not whole.
 _WHOLE_OR_NOT = r"(\.orbax-checkpoint-tmp[^/]*)?"
-_CHECKPOINT = rf"checkpoints/(step_\d+{_WHOLE_OR_NOT}|damaged_step_\d+(_\d+)?)"
+_CHECKPOINT = rf"checkpoints/(step_\d+{_WHOLE_OR_NOT}|damaged_step_\d+([-_]\d+)?)"
 _ITEM = rf"{_CHECKPOINT}/(state|progress|learning_rates|metrics|descriptor){_WHOLE_OR_NOT}"
 # OCDBT's and Zarr's data, as TensorStore names them; each process of a distributed run has a folder of its own.
 _DATABASE = rf"{_ITEM}(/ocdbt\.process_\d+)?"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from lrtrain.engine.processes import ALONE, Processes
 from lrtrain.errors import LrtrainError, RunDirError, cause
 from lrtrain.files import digest
+from lrtrain.runs.directory import numbered
 from lrtrain.schedules.table import fingerprint
 from lrtrain.signals import interrupts_held_back
 from lrtrain.training.checkpoint_contents import check_same_arrays, is_sound_metrics
@@ -300,8 +301,5 @@ def _check(stored: Mapping[str, Any], state: TrainState, table: NDArray[np.float
 
 def _set_aside(path: Path) -> None:
     """Gives a checkpoint a name that neither Orbax nor anyone else takes for one; nothing is removed."""
-    number, target = 1, path.with_name(f"damaged_{path.name}")
-    while target.exists():
-        number += 1
-        target = path.with_name(f"damaged_{path.name}_{number}")
-    path.rename(target)
+    names = numbered(path.with_name(f"damaged_{path.name}"))
+    path.rename(next(each for each in names if not each.exists()))

@@ -28,6 +28,7 @@ from lrtrain.data import load_dataset
 from lrtrain.errors import RunDirError, UsageError
 from lrtrain.plugins.spec import Spec
 from lrtrain.runs.config import TrainConfig
+from lrtrain.runs.lock import writing
 
 BREAKS = """
 from dataclasses import dataclass
@@ -215,7 +216,7 @@ def test_nothing_is_overwritten(tiny: Path, tmp_path: Path) -> None:
 
 def test_a_comparison_is_worked_on_by_one_process(tiny: Path, tmp_path: Path) -> None:
     whole = compare_plan(as_is(tiny, "constant", "linear"), directory=tmp_path / "c")
-    with Store(tmp_path / "c").locked():
+    with writing(tmp_path / "c"):
         # One that is complete can be looked at: nothing is trained, and its data may be gone.
         shutil.move(tiny, tmp_path / "elsewhere")
         try:
@@ -223,7 +224,7 @@ def test_a_comparison_is_worked_on_by_one_process(tiny: Path, tmp_path: Path) ->
         finally:
             shutil.move(tmp_path / "elsewhere", tiny)
         next((tmp_path / "c").rglob("outcome.json")).unlink()
-        with pytest.raises(RunDirError, match="another process is working on"):
+        with pytest.raises(RunDirError, match="another process is writing to"):
             compare_plan(None, directory=tmp_path / "c", resume=True)
 
 

@@ -942,6 +942,7 @@ OWN = [
     "checkpoints/step_5.orbax-checkpoint-tmp-7/state.orbax-checkpoint-tmp-8/_METADATA",
     "checkpoints/damaged_step_5/state/manifest.ocdbt",
     "checkpoints/damaged_step_5_2/progress/metadata",
+    "checkpoints/damaged_step_5-2/progress/metadata",
     ".metrics.jsonl.123",
 ]
 
