@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lrtrain.data.types import drawn
 from lrtrain.errors import UsageError
 
 if TYPE_CHECKING:
@@ -58,8 +59,7 @@ def load_data(plan: Plan) -> Data:
 def hold_out(dataset: Dataset, examples: int, seed: int) -> tuple[Dataset, Split | None]:
     """Takes some training examples away, for validation.
 
-    They are drawn uniformly without replacement and stay in file order; which ones is a pure function of the seed and
-    the numbers, on every platform and with every version of NumPy.
+    Which ones says `lrtrain.data.types.drawn`.
 
     Args:
       dataset: the whole data set.
@@ -79,10 +79,6 @@ def hold_out(dataset: Dataset, examples: int, seed: int) -> tuple[Dataset, Split
         raise UsageError(
             f"holdout={examples} leaves nothing of the {total} training examples of '{dataset.name}': give fewer"
         )
-    held = np.zeros(total, bool)
-    held[np.argsort(np.random.PCG64(seed).random_raw(total), kind="stable")[:examples]] = True
-    train, validation = (
-        dataclasses.replace(dataset.train, images=dataset.train.images[which], labels=dataset.train.labels[which])
-        for which in (~held, held)
-    )
-    return dataclasses.replace(dataset, train=train), validation
+    held = drawn(total, examples, seed)
+    kept = np.delete(np.arange(total), held)
+    return dataclasses.replace(dataset, train=dataset.train.part(kept)), dataset.train.part(held)

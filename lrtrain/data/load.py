@@ -29,17 +29,17 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from lrtrain.cache import cache_dir
 from lrtrain.data import disk, provider
 from lrtrain.data.arrays import cached, cached_digests, cached_train_bytes, keep_digests
 from lrtrain.data.disk import Reference
-from lrtrain.data.types import Dataset, Split
+from lrtrain.data.types import Dataset, Split, drawn
 from lrtrain.errors import DataError, nearest
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from lrtrain.data.stream import StreamedDataset
 
 __all__ = ["Dataset", "Source", "Split", "find_dataset", "load_dataset", "subset"]
@@ -88,9 +88,7 @@ def find_dataset(name: str, *, data_dir: Path | None = None) -> Source:
 def subset(dataset: Dataset, train_size: int, seed: int = 0) -> Dataset:
     """Keeps ``train_size`` of the training examples, and all test examples.
 
-    They are drawn uniformly without replacement and stay in file order. Which ones is a pure function of ``seed``,
-    ``train_size`` and the number of examples, on every platform and with every version of NumPy; with one seed, the
-    examples of a smaller size are among those of a larger one.
+    Which ones says `lrtrain.data.types.drawn`.
 
     Args:
         dataset: the whole data set.
@@ -101,15 +99,13 @@ def subset(dataset: Dataset, train_size: int, seed: int = 0) -> Dataset:
         DataError: ``train_size`` is out of range.
     """
     kept = _drawn(dataset.name, len(dataset.train), train_size, seed)
-    return dataclasses.replace(dataset, train=Split(dataset.train.images[kept], dataset.train.labels[kept]))
+    return dataclasses.replace(dataset, train=dataset.train.part(kept))
 
 
 def _drawn(name: str, total: int, train_size: int, seed: int) -> NDArray[np.intp]:
     if not 1 <= train_size <= total:
         raise DataError(f"'{name}' has {total} training examples: choose from 1 to {total} of them, not {train_size}")
-    # NumPy keeps the raw bits of a generator the same for ever, but not what permutation() makes of them.
-    drawn = np.argsort(np.random.PCG64(seed).random_raw(total), kind="stable")[:train_size]
-    return np.sort(drawn)
+    return drawn(total, train_size, seed)
 
 
 class Source(ABC):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lrtrain.data import disk
-from lrtrain.errors import DataError, LrtrainError, TrainingError
+from lrtrain.errors import DataError, LrtrainError, TrainingError, cause
 from lrtrain.system_refusal import refusal, refusal_to_read
 
 
@@ -39,7 +39,7 @@ def unreadable(directory: Path, error: Exception) -> LrtrainError:
     """
     refused = refusal(error) or refusal_to_read(directory)
     if refused is None:
-        return DamagedError(directory, reason(error))
+        return DamagedError(directory, cause(error))
     return TrainingError(
         f"the data in {directory} cannot be read at the moment ({refused}): it has not been changed, so try again once "
         "that is put right"
@@ -108,18 +108,12 @@ def _prepare_alone(builder_class: Any, root: Path) -> Path:
 
 def _as_data_error(error: Exception, name: str, root: Path) -> DataError:
     """Finds the sentence of the builder, which tensorflow-datasets may have wrapped into an error of its own."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, DataError):
-            return DataError(str(cause))
-        cause = cause.__cause__
-    sentence = f"the data set '{name}' cannot be prepared in {root} ({reason(error)})"
+    earlier: BaseException | None = error
+    while earlier is not None:
+        if isinstance(earlier, DataError):
+            return DataError(str(earlier))
+        earlier = earlier.__cause__
+    sentence = f"the data set '{name}' cannot be prepared in {root} ({cause(error)})"
     if isinstance(error, OSError):
         sentence += ": make room there, or choose another directory with --data-dir or LRTRAIN_CACHE_DIR"
     return DataError(sentence)
-
-
-def reason(error: BaseException) -> str:
-    """Returns the kind of ``error`` and the first line of its message, to be put in brackets."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -7,7 +7,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from lrtrain.data.prepare import tfds
-from lrtrain.errors import DataError
+from lrtrain.errors import DataError, cause
 
 GROUP = "lrtrain.datasets"
 
@@ -44,8 +44,7 @@ def builder_class(entry: EntryPoint) -> Any:
     try:
         loaded = entry.load()
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise DataError(f"the data set '{entry.name}' of {owner(entry)} cannot be imported ({reason})") from error
+        raise DataError(f"the data set '{entry.name}' of {owner(entry)} cannot be imported ({cause(error)})") from error
     if not (isinstance(loaded, type) and issubclass(loaded, tfds().core.DatasetBuilder)):
         raise DataError(
             f"the data set '{entry.name}' of {owner(entry)} names {entry.value}, "

@@ -26,6 +26,20 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def part(self, which: NDArray[np.intp]) -> Split:
+        """Returns those of the examples."""
+        return Split(self.images[which], self.labels[which])
+
+
+def drawn(total: int, count: int, seed: int) -> NDArray[np.intp]:
+    """Returns the indices of some of ``total`` examples, in file order, drawn uniformly without replacement.
+
+    Which ones is a pure function of the three numbers, on every platform and with every version of NumPy; with one
+    seed, those of a smaller count are among those of a larger one.
+    """
+    # NumPy keeps the raw bits of a generator the same for ever, but not what permutation() makes of them.
+    return np.sort(np.argsort(np.random.PCG64(seed).random_raw(total), kind="stable")[:count])
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:

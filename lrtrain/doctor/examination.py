@@ -14,6 +14,7 @@ from lrtrain.doctor.machine import (
     examine_numbers,
     examine_room,
 )
+from lrtrain.errors import cause
 
 _EXAMINATIONS: tuple[Callable[[], Iterator[Finding]], ...] = (
     examine_python,
@@ -35,4 +36,4 @@ def examine() -> Iterator[Finding]:
             yield from examination()
         except Exception as error:  # noqa: BLE001  # a broken installation can raise anything; that is what is asked
             subject = examination.__name__.removeprefix("examine_")
-            yield Finding(subject, "fault", f"cannot be examined: {type(error).__name__}: {error}")
+            yield Finding(subject, "fault", f"cannot be examined: {cause(error)}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -135,7 +134,7 @@ def _entries() -> Iterator[Entry]:
             points = distribution.entry_points.select(group=GROUP)
         except Exception:  # noqa: BLE001  # damaged, as after an interrupted install: no harm to all the others
             continue
-        key = re.sub(r"[-_.]+", "-", name).lower()
+        key = normal_name(name)
         # A folder that is on the path twice, or a copy shadowed by an earlier one, is no second distribution.
         if not name or key in seen:
             continue
