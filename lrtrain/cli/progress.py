@@ -14,7 +14,7 @@ import click
 from lrtrain.cli.streams import results_kept
 from lrtrain.cli.terminal import duration, printable, shown_path
 from lrtrain.plugins.context import EpochInfo, StepInfo
-from lrtrain.training.reporter import Begin
+from lrtrain.training.reporter import Begin, Silent
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -64,7 +64,7 @@ def _print_summary(result: RunResult) -> None:
         click.echo(f"{title:12} {os.path.join(directory, name)}  ({meaning})")
 
 
-class Quiet:
+class Quiet(Silent):
     """Says nothing, and remembers where the run is."""
 
     directory: Path | None = None
@@ -73,18 +73,9 @@ class Quiet:
         """Returns the run's directory as seen from here."""
         return None if self.directory is None else shown_path(self.directory)
 
-    def phase(self, text: str) -> None:
-        """Says nothing."""
-
     def begin(self, begin: Begin) -> None:
         """Notes the run's directory."""
         self.directory = begin.run.directory
-
-    def stepped(self, step: StepInfo, examples_per_second: float) -> None:
-        """Says nothing."""
-
-    def epoch_ended(self, epoch: EpochInfo, examples_per_second: float) -> None:
-        """Says nothing."""
 
 
 class InLines(Quiet):

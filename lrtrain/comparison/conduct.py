@@ -13,7 +13,7 @@ from lrtrain.comparison.conditions import check_conditions, conditions
 from lrtrain.comparison.facts import facts_of_plan
 from lrtrain.comparison.holdout import load_data
 from lrtrain.comparison.plan import Plan
-from lrtrain.comparison.reporter import CompareReporter, Unheard
+from lrtrain.comparison.reporter import CompareReporter, Silent
 from lrtrain.comparison.result import Comparison
 from lrtrain.comparison.rounds import Work
 from lrtrain.comparison.store import Store, claimed, new_store
@@ -60,7 +60,7 @@ def compare_plan(
       RunDirError: the directory is not empty, cannot be read, or another process works on it.
       TrainingError: another process of a distributed comparison has failed or gone; runs that are done are kept.
     """
-    reporter = reporter or Unheard()
+    reporter = reporter or Silent()
     if distributed is not None:
         distributed.check()
     with refusals_told(distributed):
@@ -78,7 +78,7 @@ def compare_plan(
     store = Store(Path(processes.from_main(lambda: str(store.path))))
     with losses_named(processes, lambda: _how_to_go_on(store if resume else None)):
         job = _Job(plan, store, resume, directory is not None)
-        return _run(job, processes, reporter if processes.is_main else Unheard())
+        return _run(job, processes, reporter if processes.is_main else Silent())
 
 
 def _check_plugins(plan: Plan, trials: Sequence[Trial]) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from lrtrain.comparison.plan import Plan
 from lrtrain.comparison.trial import Outcome
+from lrtrain.training.reporter import does_nothing
 
 if TYPE_CHECKING:
     from lrtrain.comparison.protocol import Tuned
@@ -57,23 +58,7 @@ class CompareReporter(Protocol):
         """The tuning is complete; ``reference`` is what the others will be measured against."""
 
 
-class Unheard:
-    """A reporter that tells nothing."""
+class Silent(CompareReporter):
+    """A reporter that tells nothing; one that tells something inherits what it does not define."""
 
-    def phase(self, text: str) -> None:
-        """Tells nothing."""
-
-    def planned(self, plan: Plan, forecast: Forecast) -> None:
-        """Tells nothing."""
-
-    def noted(self, text: str) -> None:
-        """Tells nothing."""
-
-    def stepped(self, steps: int) -> None:
-        """Tells nothing."""
-
-    def finished(self, outcome: Outcome, done: int, total: int) -> None:
-        """Tells nothing."""
-
-    def tuned(self, tuned: Mapping[str, Tuned], reference: str) -> None:
-        """Tells nothing."""
+    phase = planned = noted = stepped = finished = tuned = staticmethod(does_nothing)

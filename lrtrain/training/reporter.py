@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from lrtrain.plugins.context import EpochInfo, RunInfo, StepInfo
 
@@ -43,17 +43,11 @@ class Reporter(Protocol):
         """An epoch is done and evaluated."""
 
 
-class Silent:
-    """A reporter that tells nothing."""
+def does_nothing(*_: Any, **__: Any) -> None:
+    """Does nothing: any method of a reporter that need not do anything."""
 
-    def phase(self, text: str) -> None:
-        """Tells nothing."""
 
-    def begin(self, begin: Begin) -> None:
-        """Tells nothing."""
+class Silent(Reporter):
+    """A reporter that tells nothing; one that tells something inherits what it does not define."""
 
-    def stepped(self, step: StepInfo, examples_per_second: float) -> None:
-        """Tells nothing."""
-
-    def epoch_ended(self, epoch: EpochInfo, examples_per_second: float) -> None:
-        """Tells nothing."""
+    phase = begin = stepped = epoch_ended = staticmethod(does_nothing)

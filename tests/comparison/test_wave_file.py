@@ -20,7 +20,7 @@ from lrtrain.comparison.conduct import compare_plan
 from lrtrain.comparison.holdout import load_data
 from lrtrain.comparison.member import Member
 from lrtrain.comparison.plan import Plan, labelled
-from lrtrain.comparison.reporter import Unheard
+from lrtrain.comparison.reporter import Silent
 from lrtrain.comparison.result import Comparison
 from lrtrain.comparison.rounds import share
 from lrtrain.comparison.store import Store
@@ -61,7 +61,7 @@ def plan(tiny: Path, install_plugin: Callable[..., str]) -> Plan:
     return Plan(labelled([install_plugin("scales", SCALES), "constant(value=0.01)"]), config, "as-is", holdout=0)
 
 
-class CutOff(Unheard):
+class CutOff(Silent):
     """Interrupts in the middle of an epoch."""
 
     def __init__(self, steps: int) -> None:
@@ -73,7 +73,7 @@ class CutOff(Unheard):
             raise KeyboardInterrupt
 
 
-class Noting(Unheard):
+class Noting(Silent):
     """Keeps what a user is told."""
 
     def __init__(self) -> None:

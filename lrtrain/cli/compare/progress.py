@@ -15,6 +15,7 @@ import click
 from lrtrain.cli.ending import LastWords
 from lrtrain.cli.progress import FRAMES_PER_SECOND
 from lrtrain.cli.streams import results_kept
+from lrtrain.comparison.reporter import Silent
 from lrtrain.cli.terminal import duration, printable, shown_path
 from lrtrain.runs.continuing import how_to_go_on
 
@@ -47,7 +48,7 @@ def reporting(*, quiet: bool, directory: Path | None = None) -> Iterator[Any]:
         yield reporter
 
 
-class InLines:
+class InLines(Silent):
     """Plain lines, one for each run, for files and pipes."""
 
     def __init__(self) -> None:
@@ -70,9 +71,6 @@ class InLines:
     def noted(self, text: str) -> None:
         """Prints it."""
         self.say(text)
-
-    def stepped(self, steps: int) -> None:
-        """Nothing: a line for each chunk would be too many."""
 
     def finished(self, outcome: Outcome, done: int, total: int) -> None:
         """Prints the line of a run."""
