@@ -9,6 +9,7 @@ import threading
 # That of `signal` looks for an enum in the answer, which takes fifty times as long.
 from _signal import getsignal  # type: ignore[import-not-found]
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -38,14 +39,28 @@ class Ending:
         return error_of(self.signal or signal.SIGINT)
 
 
-class _Work:
-    """Work that is in progress and is finished before the process ends; only the main thread changes it.
+@dataclass
+class Process:
+    """What is known of this process as a whole when something ends it early; there is one, `PROCESS`.
 
-    ``wakeup`` is where Python writes the numbers of signals, if `wakes_up` has been called.
+    Commands and distributed runs write it, and whatever ends the process reads it, which need not know either.
+
+    Args:
+      how_to_go_on: returns how the work of the process is continued, as half a sentence.
+      said: whether its last error has been printed; it may wait for other processes after that.
+      let_go: lets the other processes of a distributed run end before this one does; None outside of such a run.
+      work: what is finished before a signal ends the process; only the main thread changes it.
+      wakeup: where Python writes the numbers of signals, if `wakes_up` has been called.
     """
 
-    current: Ending | None = None
+    how_to_go_on: Callable[[], str] = lambda: "nothing has been done yet"
+    said: bool = False
+    let_go: Callable[[], None] | None = None
+    work: Ending | None = None
     wakeup: int | None = None
+
+
+PROCESS = Process()
 
 
 def exit_code(number: int) -> int:
@@ -64,8 +79,8 @@ def raise_for(number: int, _: FrameType | None) -> None:
 
 
 def work_in_progress() -> bool:
-    """Tells, in any thread, whether a signal is waited with until work is safe."""
-    return _Work.current is not None
+    """Returns, in any thread, whether a signal has to wait until work is safe."""
+    return PROCESS.work is not None
 
 
 @contextlib.contextmanager
@@ -79,11 +94,11 @@ def endings_noted() -> Iterator[Ending]:
         ending.signal = number
 
     with _handled(note, lambda handler: handler in (*_FREE, raise_for)):
-        _Work.current = ending
+        PROCESS.work = ending
         try:
             yield ending
         finally:
-            _Work.current = None
+            PROCESS.work = None
 
 
 class handlers_put_back:  # noqa: N801  # a context manager; a generator would take longer than its work, which is done at every step
@@ -99,13 +114,13 @@ class handlers_put_back:  # noqa: N801  # a context manager; a generator would t
             # None is a handler that Python has not installed, and cannot.
             if before is not None and getsignal(number) is not before:
                 signal.signal(number, before)
-        if self._before and _Work.wakeup is not None:
-            signal.set_wakeup_fd(_Work.wakeup, warn_on_full_buffer=False)
+        if self._before and PROCESS.wakeup is not None:
+            signal.set_wakeup_fd(PROCESS.wakeup, warn_on_full_buffer=False)
 
 
 def wakes_up(descriptor: int) -> None:
     """Has Python write the number of every signal to a descriptor, until the process ends."""
-    _Work.wakeup = descriptor
+    PROCESS.wakeup = descriptor
     signal.set_wakeup_fd(descriptor, warn_on_full_buffer=False)
 
 

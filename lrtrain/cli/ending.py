@@ -11,11 +11,11 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn
 
-from lrtrain.signals import SIGNALS, Terminated, exit_code, raise_for, wakes_up, work_in_progress
+from lrtrain.signals import PROCESS, SIGNALS, Terminated, exit_code, raise_for, wakes_up, work_in_progress
 
 # From the signal, or from the checkpoint that it has led to, to the end of the process.
 _GRACE = 1.0
@@ -28,23 +28,25 @@ _SHOW_CURSOR = "\x1b[?25h"
 _ending = threading.Event()
 
 
-class LastWords:
-    """What a command says when a signal ends it; it knows its directory better than what watches for signals."""
-
-    say: Callable[[], str] = staticmethod(lambda: "nothing has been done yet")
-    # What waits for other processes to end, such as process 0 of a distributed run, has said it before.
-    said = False
-
-
 def words(number: int) -> str:
     """Returns the sentence with which a command ends on a signal."""
-    return f"{'terminated' if number == signal.SIGTERM else 'interrupted'}; {LastWords.say()}"
+    return f"{'terminated' if number == signal.SIGTERM else 'interrupted'}; {PROCESS.how_to_go_on()}"
 
 
 def leave_the_end_to_the_watcher() -> None:
     """Does not return once a signal is ending the process: what fails by that is not to be said as well."""
     while _ending.is_set():
         time.sleep(_GRACE)
+
+
+def leave(code: int) -> NoReturn:
+    """Ends this process; in a distributed run at once, so that the others see it and nothing waits for them."""
+    if PROCESS.let_go is None:
+        sys.exit(code)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    PROCESS.let_go()
+    os._exit(code)
 
 
 @contextmanager
@@ -128,12 +130,10 @@ def _watch(signals: socket.socket) -> NoReturn:
 def _end(number: int) -> NoReturn:
     # Nothing is torn by this: every file is written whole, and a torn line of a log is healed by --resume.
     _ending.set()
-    if not LastWords.said:
+    if not PROCESS.said:
         cursor = _SHOW_CURSOR if os.isatty(2) else ""
         with suppress(OSError):
             os.write(2, f"{cursor}Error: {words(number)}\n".encode(errors="replace"))
-    # Only a command that trains has it loaded.
-    distributed = sys.modules.get("lrtrain.engine.processes")
-    if distributed is not None:
-        distributed.let_go()
+    if PROCESS.let_go is not None:
+        PROCESS.let_go()
     os._exit(exit_code(number))

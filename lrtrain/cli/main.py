@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from lrtrain.cli.ending import (
-    LastWords,
+    leave,
     leave_the_end_to_the_watcher,
     signals_watched,
     threads_left_behind,
@@ -26,7 +26,7 @@ from lrtrain.cli.streams import guard_streams
 from lrtrain.cli.terminal import printable
 from lrtrain.errors import LrtrainError, nearest
 from lrtrain.plugins.spec import short
-from lrtrain.signals import Terminated, exit_code
+from lrtrain.signals import PROCESS, Terminated, exit_code
 
 # Each command is imported when it is named or listed; none of their modules imports what takes time.
 _COMMANDS = {
@@ -157,14 +157,10 @@ def _fail(message: str, code: int, ctx: click.Context | None) -> None:
     line = printable(" ".join(part.strip() for part in message.splitlines()))
     leave_the_end_to_the_watcher()
     click.echo(click.style("Error: ", fg="red", bold=True) + line, err=True)
-    LastWords.said = True
+    PROCESS.said = True
     if ctx is not None:
         click.echo(f"'{ctx.command_path} --help' lists what can be given.", err=True)
-    # Only a command that trains has it loaded.
-    distributed = sys.modules.get("lrtrain.engine.processes")
-    if distributed is not None:
-        distributed.leave(code)
-    sys.exit(code)
+    leave(code)
 
 
 def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:

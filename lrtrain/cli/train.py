@@ -81,16 +81,15 @@ def command(
     _spare_the_collector()
     # Of Orbax's, when the system has refused it something: that is one sentence, and not these.
     warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
-    from lrtrain.cli.ending import LastWords
     from lrtrain.cli.progress import make_reporter, print_summary
-    from lrtrain.engine.processes import how_to_go_on as how_all_go_on
     from lrtrain.engine.processes import is_main
     from lrtrain.runs.continuing import how_to_go_on
+    from lrtrain.signals import PROCESS
     from lrtrain.training.train import train
 
     with make_reporter(quiet=quiet) as reporter:
         reporter.directory = run_dir if resume else None
-        LastWords.say = how_all_go_on if joined else lambda: how_to_go_on(reporter.shown_directory())
+        PROCESS.how_to_go_on = lambda: how_to_go_on(reporter.shown_directory())
         result = train(
             *plugins,
             settings=settings,

@@ -11,11 +11,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from lrtrain.engine.agreement import Facts, facts_of_refusal, unequal
 from lrtrain.engine.rendezvous import Place, Ties, meet
 from lrtrain.errors import LrtrainError, TrainingError, UsageError, cause
+from lrtrain.signals import PROCESS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -194,12 +195,10 @@ class _Connection:
     Args:
       ties: the connections over which process 0 says that it ends.
       agreed_to_end: whether all processes know that they end.
-      go_on: says how the run is continued.
     """
 
     ties: Ties = field(default_factory=Ties)
     agreed_to_end: bool = False
-    go_on: Callable[[], str] = lambda: "the processes of this run had not come together yet"
 
 
 # There is one in a process, as there is one JAX.
@@ -219,8 +218,13 @@ def connect(options: Distributed, facts: Facts) -> None:
     Raises:
       UsageError: JAX finds no cluster, the address cannot be used, or the processes are not those of one run.
     """
-    if is_connected():
-        return
+    PROCESS.how_to_go_on = lambda: "the processes of this run had not come together yet"
+    if not is_connected():
+        _meet_the_others(options, facts)
+    PROCESS.let_go = _let_go
+
+
+def _meet_the_others(options: Distributed, facts: Facts) -> None:
     place = options.place()
     if place is not None:
         _connection.ties = meet(place, facts)
@@ -277,7 +281,7 @@ def _end_with_the_first() -> None:
     # What ends all of them ends this one in its own words.
     time.sleep(_GRACE)
     if is_connected():
-        said = f"Error: process 0 of this distributed run has ended; {_connection.go_on()}\n"
+        said = f"Error: process 0 of this distributed run has ended; {PROCESS.how_to_go_on()}\n"
         os.write(2, said.encode(errors="replace"))
         os._exit(1)
 
@@ -299,22 +303,7 @@ def is_main() -> bool:
     return not is_connected() or bool(sys.modules["jax"].process_index() == 0)
 
 
-def how_to_go_on() -> str:
-    """Returns how the distributed run of this process is continued."""
-    return _connection.go_on()
-
-
-def leave(code: int) -> NoReturn:
-    """Ends this process; in a distributed run at once, so that the others see it and nothing waits for them."""
-    if is_connected():
-        sys.stdout.flush()
-        sys.stderr.flush()
-        let_go()
-        os._exit(code)
-    sys.exit(code)
-
-
-def let_go() -> None:
+def _let_go() -> None:
     """Lets the others of a distributed run end before this process does: JAX aborts those that lose process 0."""
     if not is_connected():
         return
@@ -336,7 +325,9 @@ def losses_named(processes: Processes, go_on: Callable[[], str]) -> Iterator[Non
     Raises:
       TrainingError: a process has gone.
     """
-    _connection.go_on = go_on
+    # A process that is no part of a distributed run has better words of its own.
+    if PROCESS.let_go is not None:
+        PROCESS.how_to_go_on = go_on
     try:
         yield
     except LrtrainError:

@@ -227,7 +227,7 @@ def all_calls() -> None:
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """Returns what Python writes signals to, as in a command."""
-    monkeypatch.setattr(signals._Work, "wakeup", None)
+    monkeypatch.setattr(signals.PROCESS, "wakeup", None)
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
     with ours, theirs:

@@ -130,10 +130,9 @@ def command(
         return
     joined = as_distributed(distributed, coordinator, num_processes, process_id)
     from lrtrain.cli.compare.progress import reporting, show
-    from lrtrain.cli.ending import LastWords
     from lrtrain.comparison.conduct import compare_plan
     from lrtrain.comparison.merging import merge as merge_comparisons
-    from lrtrain.engine.processes import how_to_go_on, is_main, refusals_told
+    from lrtrain.engine.processes import is_main, refusals_told
 
     given = _given(ctx) - _OF_THE_OUTPUT
     with refusals_told(joined):
@@ -148,8 +147,6 @@ def command(
     if merge:
         run_dir, resume = merge_comparisons(merge, run_dir).path, True
     with reporting(quiet=quiet or as_json, directory=run_dir if resume else None) as reporter:
-        if joined is not None:
-            LastWords.say = how_to_go_on
         comparison = compare_plan(plan, directory=run_dir, resume=resume, reporter=reporter, distributed=joined)
     if is_main():
         show(comparison, sort=sort, as_json=as_json)

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lrtrain.cli.ending import LastWords
 from lrtrain.cli.progress import FRAMES_PER_SECOND
 from lrtrain.cli.streams import results_kept
-from lrtrain.comparison.reporter import Silent
 from lrtrain.cli.terminal import duration, printable, shown_path
+from lrtrain.comparison.reporter import Silent
 from lrtrain.runs.continuing import how_to_go_on
+from lrtrain.signals import PROCESS
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def reporting(*, quiet: bool, directory: Path | None = None) -> Iterator[Any]:
-    """Yields the reporter that suits where the output goes; tells how to go on when the user interrupts.
+    """Yields the reporter that suits where the output goes; whatever ends the process tells how to go on.
 
     Args:
       quiet: whether nothing is said.
@@ -44,7 +44,7 @@ def reporting(*, quiet: bool, directory: Path | None = None) -> Iterator[Any]:
         if not quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
             reporter = OnTerminal(drawn.enter_context(_bar()))
         reporter.directory = directory
-        LastWords.say = lambda: how_to_go_on(reporter.directory and shown_path(reporter.directory), "comparison")
+        PROCESS.how_to_go_on = lambda: how_to_go_on(reporter.directory and shown_path(reporter.directory), "comparison")
         yield reporter
 
 
