@@ -44,8 +44,7 @@ def examine_numbers() -> Iterator[Finding]:
     if problem is None:
         yield Finding("numbers", "ok", "a sum that jaxlib 0.10.2 gets wrong is right")
     else:
-        detail, _, cure = problem.partition("; ")
-        yield Finding("numbers", "fault", detail, cure)
+        yield Finding("numbers", "fault", problem.fault, problem.cure)
 
 
 def examine_cache() -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,21 +32,29 @@ def check_jaxlib(devices: Sequence[jax.Device]) -> None:
         return
     problem = find_problem()
     if problem is not None:
-        raise UsageError(problem)
+        raise UsageError(f"{problem.fault}; {problem.cure}")
     # What cannot be written down is computed again next time.
     with contextlib.suppress(OSError):
         passed.parent.mkdir(parents=True, exist_ok=True)
         passed.touch()
 
 
-def find_problem() -> str | None:
-    """Computes the sum; returns one sentence with the cure when it is wrong, or None."""
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with the jaxlib that is installed, and what to do about it."""
+
+    fault: str
+    cure: str
+
+
+def find_problem() -> Problem | None:
+    """Computes the sum; returns what is wrong if it is not right, else None."""
     got, expected = _sum(), _BATCH * _ROWS * _COLUMNS
     if got == expected:
         return None
-    return (
-        f"jaxlib {_version()} computes wrong numbers on this machine: a sum of {expected} ones is {got:.0f}; "
-        "run `pip install 'jax>=0.10.1,!=0.10.2' 'jaxlib>=0.10.1,!=0.10.2'`, or wait for a jaxlib that is mended"
+    return Problem(
+        f"jaxlib {_version()} computes wrong numbers on this machine: a sum of {expected} ones is {got:.0f}",
+        "run `pip install 'jax>=0.10.1,!=0.10.2' 'jaxlib>=0.10.1,!=0.10.2'`, or wait for a jaxlib that is fixed",
     )
 
 

@@ -130,6 +130,7 @@ def command(
         return
     joined = as_distributed(distributed, coordinator, num_processes, process_id)
     from lrtrain.cli.compare.progress import reporting, show
+    from lrtrain.comparing import write_results
     from lrtrain.comparison.conduct import compare_plan
     from lrtrain.comparison.merging import merge as merge_comparisons
     from lrtrain.engine.processes import is_main, refusals_told
@@ -149,7 +150,7 @@ def command(
     with reporting(quiet=quiet or as_json, directory=run_dir if resume else None) as reporter:
         comparison = compare_plan(plan, directory=run_dir, resume=resume, reporter=reporter, distributed=joined)
     if is_main():
-        show(comparison, sort=sort, as_json=as_json)
+        show(comparison, write_results(comparison), sort=sort, as_json=as_json)
 
 
 def _given(ctx: click.Context) -> set[str]:

@@ -200,11 +200,15 @@ def _tuned_words(tuned: Tuned) -> str:
     return f"best scale {tuned.best:g} of {len(tuned.losses)}{extended}{edge}"
 
 
-def show(comparison: Comparison, *, sort: str, as_json: bool) -> None:
-    """Prints the closing table and the verdict, or all of it as JSON."""
-    from lrtrain.comparing import write_results
+def show(comparison: Comparison, store: Store, *, sort: str, as_json: bool) -> None:
+    """Prints the closing table and the verdict, or all of it as JSON.
 
-    store = write_results(comparison)
+    Args:
+      comparison: the comparison.
+      store: where its results have been written.
+      sort: the order of the rows, one of those of ``--sort``.
+      as_json: whether it is JSON.
+    """
     with results_kept(f"the comparison is complete, and its report is {shown_path(store.report)}"):
         _print(comparison, store, sort=sort, as_json=as_json)
 
