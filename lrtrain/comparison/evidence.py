@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lrtrain.comparison import protocol
 from lrtrain.comparison.plan import Plan
+from lrtrain.comparison.protocol import Tuned
 from lrtrain.comparison.statistics import (
     Difference,
     Summary,
@@ -94,17 +95,22 @@ def _finite(values: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def analyse(plan: Plan, outcomes: Sequence[Outcome]) -> Evidence:
+def analyse(plan: Plan, tuned: Mapping[str, Tuned], measured: Mapping[str, Sequence[Outcome]]) -> Evidence:
     """Returns what the runs of a complete comparison say.
+
+    Args:
+      plan: what is compared.
+      tuned: the result of the tuning of each schedule, see `lrtrain.comparison.protocol.tuned`.
+      measured: the runs of each schedule that are reported, see `lrtrain.comparison.protocol.measured`.
 
     Raises:
       UsageError: a package for the statistics is not installed.
     """
     labels = [row.label for row in plan.rows]
-    records = tuple(_record(plan, label, outcomes) for label in labels)
-    reference = protocol.reference(plan, outcomes)
+    records = tuple(_record(label, measured[label], tuned.get(label)) for label in labels)
+    reference = protocol.reference(plan, tuned)
     pairs = all_pairs(labels) if plan.all_pairs else against(labels, reference)
-    results = {label: _accuracies(protocol.measured(plan, outcomes, label)) for label in labels}
+    results = {label: _accuracies(measured[label]) for label in labels}
     differences = compare_pairs(results, pairs) if plan.protocol == "fair" else []
     seeds = len(protocol.fresh_seeds(plan))
     enough = plan.protocol == "fair" and seeds >= seeds_needed(len(pairs))
@@ -127,9 +133,7 @@ def _accuracies(outcomes: Sequence[Outcome]) -> list[float]:
     return [final_accuracy(outcome) for outcome in outcomes]
 
 
-def _record(plan: Plan, label: str, outcomes: Sequence[Outcome]) -> Record:
-    chosen = protocol.measured(plan, outcomes, label)
-    tuned = protocol.tuned(plan, outcomes)[label] if plan.protocol == "fair" else None
+def _record(label: str, chosen: Sequence[Outcome], tuned: Tuned | None) -> Record:
     bad = next((outcome for outcome in chosen if not outcome.measured), None)
     hopeless = bad is not None and not any(outcome.measured for outcome in chosen)
     times = sorted(outcome.seconds for outcome in chosen)

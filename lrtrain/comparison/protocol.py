@@ -24,7 +24,7 @@ _STEP = 2
 
 @dataclass(frozen=True)
 class Tuned:
-    """What the tuning of one schedule has come to.
+    """The result of the tuning of one schedule.
 
     Args:
       label: the schedule.
@@ -107,7 +107,9 @@ def _extended(grid: tuple[float, ...], tuned: Tuned) -> tuple[float, ...]:
 
 
 def tuned(plan: Plan, done: Sequence[Outcome]) -> dict[str, Tuned]:
-    """Returns, for every schedule, what its tuning has come to; it must be complete."""
+    """Returns, for every schedule, the result of its tuning, which must be complete; empty where nothing is tuned."""
+    if plan.protocol == "as-is":
+        return {}
     grids = list(_grids(plan, done))
     return {row.label: _tuned(row.label, grids[-1][row.label], done, len(grids) - 1) for row in plan.rows}
 
@@ -134,12 +136,9 @@ def _median(losses: Sequence[float]) -> float:
 
 def measuring_trials(plan: Plan, done: Sequence[Outcome]) -> list[Trial]:
     """Returns the runs that the measurement still lacks; the tuning must be complete."""
-    scales = {label: each.best for label, each in tuned(plan, done).items()} if plan.protocol == "fair" else {}
-    found = {outcome.trial for outcome in done}
+    scales, found = _best_scales(plan, tuned(plan, done)), {outcome.trial for outcome in done}
     # Seed by seed: a comparison that is interrupted has complete pairs.
-    wanted = [
-        Trial("measure", row.label, scales.get(row.label, 1.0), seed) for seed in fresh_seeds(plan) for row in plan.rows
-    ]
+    wanted = [Trial("measure", row.label, scales[row.label], seed) for seed in fresh_seeds(plan) for row in plan.rows]
     return [trial for trial in wanted if trial not in found]
 
 
@@ -148,24 +147,31 @@ def missing(plan: Plan, done: Sequence[Outcome]) -> list[Trial]:
     return tuning_trials(plan, done) or measuring_trials(plan, done)
 
 
-def measured(plan: Plan, done: Sequence[Outcome], label: str) -> list[Outcome]:
-    """Returns the runs of a schedule that are reported, seed by seed: those at the scale that its tuning has chosen.
+def measured(plan: Plan, done: Sequence[Outcome], results: Mapping[str, Tuned]) -> dict[str, list[Outcome]]:
+    """Returns, for every schedule, the runs that are reported, seed by seed: those at the scale that was chosen.
 
     A comparison that was merged from others may have more, at what they had chosen.
+
+    Args:
+      plan: what is compared.
+      done: the runs that are done.
+      results: the results of the tuning, as `tuned` returns them.
     """
-    scale = tuned(plan, done)[label].best if plan.protocol == "fair" else 1.0
-    chosen = [
-        each
-        for each in done
-        if (each.trial.stage, each.trial.label, each.trial.scale) == ("measure", label, scale)
-        and each.trial.seed in fresh_seeds(plan)
-    ]
-    return sorted(chosen, key=lambda outcome: outcome.trial.seed)
+    found = {outcome.trial: outcome for outcome in done}
+    trials = {
+        label: [Trial("measure", label, scale, seed) for seed in fresh_seeds(plan)]
+        for label, scale in _best_scales(plan, results).items()
+    }
+    return {label: [found[trial] for trial in wanted if trial in found] for label, wanted in trials.items()}
 
 
-def reference(plan: Plan, done: Sequence[Outcome]) -> str:
+def reference(plan: Plan, results: Mapping[str, Tuned]) -> str:
     """Returns the schedule that the others are measured against: the baseline, or the best of the tuning."""
-    if plan.baseline is not None or plan.protocol == "as-is":
+    if plan.baseline is not None or not results:
         return plan.baseline or plan.rows[0].label
-    results = tuned(plan, done)
     return min(results, key=lambda label: _median(results[label].losses[results[label].best]))
+
+
+def _best_scales(plan: Plan, results: Mapping[str, Tuned]) -> dict[str, float]:
+    """Returns the scale that each schedule is measured at; 1 where nothing is tuned."""
+    return {row.label: results[row.label].best if results else 1.0 for row in plan.rows}

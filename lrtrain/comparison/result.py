@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lrtrain.comparison import protocol
 from lrtrain.comparison.plan import Plan
+from lrtrain.comparison.protocol import Tuned
 from lrtrain.comparison.store import Store
 from lrtrain.comparison.trial import Outcome
 from lrtrain.errors import RunDirError
@@ -40,7 +41,16 @@ class Comparison:
         """What the runs say; see `lrtrain.comparison.evidence.Evidence`."""
         from lrtrain.comparison.evidence import analyse
 
-        return analyse(self.plan, self.outcomes)
+        return analyse(self.plan, self.tuned, self._measured)
+
+    @functools.cached_property
+    def tuned(self) -> Mapping[str, Tuned]:
+        """The result of the tuning of each schedule; empty where nothing was tuned."""
+        return protocol.tuned(self.plan, self.outcomes)
+
+    @functools.cached_property
+    def _measured(self) -> Mapping[str, list[Outcome]]:
+        return protocol.measured(self.plan, self.outcomes, self.tuned)
 
     @property
     def report(self) -> Path:
@@ -49,7 +59,7 @@ class Comparison:
 
     def measured(self, label: str) -> list[Outcome]:
         """Returns the runs of a schedule that are reported, seed by seed."""
-        return protocol.measured(self.plan, self.outcomes, label)
+        return self._measured[label]
 
 
 def read_comparison(directory: str | Path) -> Comparison:

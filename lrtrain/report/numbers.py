@@ -65,20 +65,19 @@ def final_accuracies(comparison: Comparison) -> dict[str, NDArray[np.float64]]:
 def tunings(comparison: Comparison) -> list[Tuning]:
     """Returns what the tuning has seen; nothing where there was none."""
     plan = comparison.plan
-    if plan.protocol == "as-is":
+    if not comparison.tuned:
         return []
-    tuned = protocol.tuned(plan, comparison.outcomes)
     found = {outcome.trial: outcome for outcome in comparison.outcomes if outcome.trial.stage == "tune"}
     seeds = protocol.tuning_seeds(plan)
     results = []
     for row in plan.rows:
-        scales = sorted(tuned[row.label].losses)
+        scales = sorted(comparison.tuned[row.label].losses)
         losses, accuracies = np.full((2, len(scales), len(seeds)), np.nan)
         for trial, outcome in found.items():
             if trial.label == row.label and trial.scale in scales and trial.seed in seeds and outcome.measured:
                 place = scales.index(trial.scale), seeds.index(trial.seed)
                 losses[place], accuracies[place] = outcome.validation_loss, outcome.validation_accuracy
-        results.append(Tuning(row.label, np.array(scales), losses, accuracies, tuned[row.label].best))
+        results.append(Tuning(row.label, np.array(scales), losses, accuracies, comparison.tuned[row.label].best))
     return results
 
 

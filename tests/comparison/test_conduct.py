@@ -16,7 +16,7 @@ from click.testing import CliRunner
 import lrtrain
 from lrtrain.cli import main
 from lrtrain.comparison.conduct import compare_plan
-from lrtrain.comparison.evidence import analyse, verdict
+from lrtrain.comparison.evidence import verdict
 from lrtrain.comparison.holdout import hold_out
 from lrtrain.comparison.merging import merge
 from lrtrain.comparison.plan import Effort, Plan, Row, labelled
@@ -126,7 +126,7 @@ def test_a_fair_comparison_that_was_interrupted_goes_on(tiny: Path, tmp_path: Pa
     tuning = [o for o in whole.outcomes if o.trial.stage == "tune"]
     assert all(o.test_accuracy is None for o in tuning), "the tuning has looked at the test set"
     assert all(o.test_accuracy is not None for o in whole.outcomes if o.trial.stage == "measure")
-    evidence = analyse(plan, whole.outcomes)
+    evidence = whole.evidence
     assert not evidence.enough
     assert "With 2 seeds the test cannot tell any of the 1 pairs apart" in verdict(evidence)[0]
     json.dumps(evidence.to_json(), allow_nan=False)
