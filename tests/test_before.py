@@ -25,6 +25,7 @@ from lrtrain.cli import main
 from lrtrain.comparison.result import read_comparison
 from lrtrain.data import arrays, disk, load_dataset, reader
 from lrtrain.runs import find_runs, read_run
+from lrtrain.runs.epochs import line_of, parse_epochs
 
 ARCHIVE = Path(__file__).parent / "fixtures" / "before.tar.xz"
 # Where a program has the same instructions, it gives the same bits.
@@ -66,6 +67,13 @@ def test_they_are_listed_shown_and_compared(before: Path) -> None:
     shown = call("runs", "show", "finished", "--dir", str(before))
     assert "sgdr" in shown and "reduce-on-plateau" in shown  # noqa: PT018  # one fact
     assert "finished" in call("runs", "compare", "finished", "cut", "--dir", str(before))
+
+
+def test_the_lines_of_their_epochs_are_written_as_they_were(before: Path) -> None:
+    texts = [path.read_text(encoding="utf-8") for path in sorted(before.rglob("metrics.jsonl"))]
+    epochs = [list(parse_epochs(text)) for text in texts]
+    assert ["".join(f"{json.dumps(line_of(epoch))}\n" for epoch in each) for each in epochs] == texts
+    assert {epoch.measured_on for each in epochs for epoch in each} == {"test", "validation"}
 
 
 def test_a_run_goes_on(before: Path) -> None:

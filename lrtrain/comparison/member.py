@@ -17,13 +17,14 @@ from lrtrain.comparison.holdout import Data
 from lrtrain.comparison.plan import Plan
 from lrtrain.comparison.trial import Outcome, State, Trial
 from lrtrain.errors import TrainingError
-from lrtrain.plugins.context import EpochInfo, RunInfo
+from lrtrain.plugins.context import MeasuredOn, RunInfo
 from lrtrain.plugins.discovery import files_below
 from lrtrain.plugins.loading import ActivePlugins, activate
 from lrtrain.plugins.observers import Observers
 from lrtrain.plugins.spec import Spec
 from lrtrain.runs.conditions import model_version
 from lrtrain.runs.directory import RunDir, make_directory, now
+from lrtrain.runs.epochs import from_saved, to_saved
 from lrtrain.runs.lock import writing
 from lrtrain.runs.log_repair import cut_steps, lost_steps, restore_metrics
 from lrtrain.runs.logs import RunLogs, count_epochs
@@ -153,7 +154,7 @@ class Member:
             "state": self._state,
             "reason": self._reason,
             "steps": self._steps,
-            "history": [vars(epoch) for epoch in position.history],
+            "history": to_saved(position.history),
             "measured": self._measured,
         }
 
@@ -171,15 +172,15 @@ class Member:
     def go_on(self, values: Mapping[str, Any]) -> None:
         """Goes on from what `to_json` has returned, before its logs are opened, which are cut to that position."""
         self._state, self._reason, self._steps = values["state"], values["reason"], values["steps"]
-        history = tuple(EpochInfo(**epoch) for epoch in values["history"])
+        history = from_saved(values["history"], self._setting.measured_on)
         # What an earlier lrtrain has saved is measured at the end of its last epoch.
-        before = (history[-1].test_loss, history[-1].test_accuracy) if history else None
+        before = (history[-1].loss, history[-1].accuracy) if history else None
         measured = values.get("measured", before)
         self._measured = None if measured is None else (measured[0], measured[1])
         self._recorder = self._recording(Progress(self._steps, values["factor"], self.trial.seed, history))
         directory = RunDir(self._run.directory)
         cut_steps(directory, self._steps)
-        restore_metrics(directory, history, self._setting.measured_on)
+        restore_metrics(directory, history)
 
     def outcome(self, test: tuple[float, float] | None, seconds: float) -> Outcome:
         """Returns the result of the run, the last epoch's measurement being the one that counts."""
@@ -215,7 +216,7 @@ class Setting:
     examples: int
     batch_size: int
     chunk_steps: int
-    measured_on: str
+    measured_on: MeasuredOn
 
     def examples_of_steps(self, steps: int) -> NDArray[np.int64]:
         """Returns how many examples each step of an epoch has: the last one has what is left."""
@@ -239,7 +240,7 @@ def prepare(  # noqa: PLR0913, PLR0917
     values = table.values * np.float32(trial.scale)
     config = _describe(plan, trial, active, table.spec, values, data, devices)
     run = RunInfo(path, config.to_json(), len(values), steps_per_epoch, plan.train.epochs, values)
-    measured_on = "test" if plan.protocol == "as-is" else "validation"
+    measured_on: MeasuredOn = "test" if plan.protocol == "as-is" else "validation"
     setting = Setting(len(data.train), plan.train.batch_size, chunk_steps, measured_on)
     return Member(trial, run, Observers(active), setting)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from lrtrain.errors import ScheduleError
 from lrtrain.plugins.duration import Duration
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 Schedule: TypeAlias = Callable[[Any], Any]
 """A schedule as optax has it: a callable from the step (a count of optimizer updates, from 0) to a learning rate."""
+
+MeasuredOn: TypeAlias = Literal["test", "validation"]
 
 _BY_HAND = "this context cannot build other schedules: it was made by hand, not by lrtrain"
 
@@ -112,16 +115,19 @@ class StepInfo:
 
 @dataclass(frozen=True)
 class EpochInfo:
-    """One epoch that has been done and evaluated.
+    """One epoch that has been done and evaluated; `lrtrain.runs.Epoch` is another name of it.
 
     Args:
       epoch: the epoch, from 0.
       step: updates done since the run began.
       train_loss: cross-entropy over the epoch's training examples, mean per example, as seen while training.
-      test_loss: cross-entropy over the test set, mean per example.
-      test_accuracy: share of the test set that is classified right, 0 to 1.
+      test_loss: cross-entropy over the examples of ``measured_on`` after the epoch, mean per example.
+      test_accuracy: share of them that is classified right, 0 to 1.
       learning_rate: the learning rate of the epoch's last update.
       seconds: time for training and evaluating the epoch.
+      measured_on: ``"test"``: the test set; ``"validation"``: the images that a comparison holds out.
+      examples_per_second: training examples in a second, without the evaluation; NaN after a resume, for a checkpoint
+        does not hold it.
     """
 
     epoch: int
@@ -131,6 +137,18 @@ class EpochInfo:
     test_accuracy: float
     learning_rate: float
     seconds: float
+    measured_on: MeasuredOn = "test"
+    examples_per_second: float = math.nan
+
+    @property
+    def loss(self) -> float:
+        """``test_loss``, in a word that suits both kinds of examples."""
+        return self.test_loss
+
+    @property
+    def accuracy(self) -> float:
+        """``test_accuracy``, in a word that suits both kinds of examples."""
+        return self.test_accuracy
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,9 @@ from lrtrain.runs.record import Run
 # Two runs that differ in one of these, or in an option that changes results, have not been trained under equal
 # conditions. The others say where data is found and how the work is spread over devices.
 _CONDITIONS = ("total_steps", "comparison.scale", "comparison.holdout", "comparison.split_seed")
+_OF_AN_EPOCH = (
+    "epoch", "step", "train_loss", "loss", "accuracy", "measured_on", "learning_rate", "seconds", "examples_per_second"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -82,5 +84,5 @@ def _unfinished(runs: Sequence[Run], names: Sequence[str]) -> Iterator[str]:
 
 def to_json(run: Run) -> dict[str, Any]:
     """Returns all that is known of a run."""
-    epochs = [dataclasses.asdict(epoch) for epoch in run.epochs]
+    epochs = [{name: getattr(epoch, name) for name in _OF_AN_EPOCH} for epoch in run.epochs]
     return {**run.to_json(), "settings": settings(run), "history": epochs}

@@ -10,7 +10,8 @@ from typing import Any
 from lrtrain.files import write_whole
 from lrtrain.plugins.context import EpochInfo
 from lrtrain.runs.directory import RunDir
-from lrtrain.runs.logs import STEP_COLUMNS, epoch_values, whole_lines
+from lrtrain.runs.epochs import line_of
+from lrtrain.runs.logs import STEP_COLUMNS, whole_lines
 
 _HEADER = ",".join(STEP_COLUMNS) + "\n"
 
@@ -32,7 +33,7 @@ def lost_steps(run_dir: RunDir, step: int) -> int:
     return max(0, step - max(0, len(lines) - 1))
 
 
-def restore_metrics(run_dir: RunDir, history: Sequence[EpochInfo], measured_on: str = "test") -> int:
+def restore_metrics(run_dir: RunDir, history: Sequence[EpochInfo]) -> int:
     """Makes ``metrics.jsonl`` hold the epochs of a checkpoint, and no others.
 
     A line that says what the checkpoint says stays as it is. One that does not is written again from the checkpoint,
@@ -42,7 +43,7 @@ def restore_metrics(run_dir: RunDir, history: Sequence[EpochInfo], measured_on: 
       How many were written again.
     """
     there = whole_lines(run_dir.metrics) if run_dir.metrics.exists() else []
-    lines = [_line(there, epoch_values(epoch, measured_on)) for epoch in history]
+    lines = [_line(there, line_of(epoch)) for epoch in history]
     content = "".join(lines)
     if content != "".join(there) or (run_dir.metrics.exists() and run_dir.metrics.stat().st_size != len(content)):
         write_whole(run_dir.metrics, content)

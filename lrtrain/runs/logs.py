@@ -8,11 +8,12 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Protocol, TextIO
 
 from lrtrain.errors import TrainingError
 from lrtrain.plugins.context import EpochInfo
 from lrtrain.runs.directory import RunDir, refusals_named
+from lrtrain.runs.epochs import line_of
 
 STEP_COLUMNS = ("step", "epoch", "learning_rate", "loss")
 
@@ -23,7 +24,7 @@ class Logs(Protocol):
     def add_steps(self, rows: Iterable[tuple[object, ...]]) -> None:
         """Takes rows of `STEP_COLUMNS`."""
 
-    def add_epoch(self, epoch: EpochInfo, examples_per_second: float, measured_on: str) -> None:
+    def add_epoch(self, epoch: EpochInfo) -> None:
         """Takes an epoch."""
 
     def sync(self) -> None:
@@ -36,7 +37,7 @@ class NoLogs:
     def add_steps(self, rows: Iterable[tuple[object, ...]]) -> None:
         """Writes nothing."""
 
-    def add_epoch(self, epoch: EpochInfo, examples_per_second: float, measured_on: str) -> None:
+    def add_epoch(self, epoch: EpochInfo) -> None:
         """Writes nothing."""
 
     def sync(self) -> None:
@@ -69,11 +70,10 @@ class RunLogs:
             self._steps.writerows(rows)
             self._steps_file.flush()
 
-    def add_epoch(self, epoch: EpochInfo, examples_per_second: float, measured_on: str) -> None:
-        """Appends the line of an epoch, whose loss and accuracy were measured on that split."""
-        values = {**epoch_values(epoch, measured_on), "examples_per_second": round(float(examples_per_second), 1)}
+    def add_epoch(self, epoch: EpochInfo) -> None:
+        """Appends the line of an epoch."""
         with refusals_named(self._run_dir.path):
-            self._metrics.write(json.dumps(values) + "\n")
+            self._metrics.write(json.dumps(line_of(epoch)) + "\n")
             self._metrics.flush()
 
     def sync(self) -> None:
@@ -92,18 +92,6 @@ class RunLogs:
 
     def _open(self, path: Path) -> TextIO:
         return self._files.enter_context(path.open("a", encoding="utf-8", newline=""))
-
-
-def epoch_values(epoch: EpochInfo, measured_on: str) -> dict[str, Any]:
-    """Returns what ``metrics.jsonl`` holds of an epoch, apart from ``examples_per_second``."""
-    # Runs are listed without it.
-    import numpy as np
-
-    values = {name.replace("test_", f"{measured_on}_"): value for name, value in vars(epoch).items()}
-    values["seconds"] = round(epoch.seconds, 3)
-    # As `steps.csv` has it: the shortest decimal that is this float32.
-    values["learning_rate"] = float(str(np.float32(epoch.learning_rate)))
-    return values
 
 
 def whole_lines(path: Path) -> list[str]:

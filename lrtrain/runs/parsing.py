@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from lrtrain.runs.record import Epoch, Head, MeasuredOn
+from lrtrain.runs.record import Head
 from lrtrain.runs.run_config import RunConfig
-from lrtrain.strict_json import InvalidFileError, Whole, decode, parse_json
+from lrtrain.strict_json import InvalidFileError
 
 
 def is_config(values: object) -> bool:
@@ -54,55 +53,6 @@ def _started(noted: str | None, written: datetime.datetime | None) -> datetime.d
         return started if started.tzinfo and started.utctimetuple() else started.astimezone()
     except (ValueError, OverflowError, OSError):
         raise InvalidFileError(f"config.json: started is refused: {noted!r:.60} is no time of day") from None
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Line:
-    """One line of ``metrics.jsonl``; `lrtrain.runs.logs.epoch_values` writes it."""
-
-    epoch: Whole
-    step: Whole
-    train_loss: float
-    test_loss: float | None = None
-    test_accuracy: float | None = None
-    validation_loss: float | None = None
-    validation_accuracy: float | None = None
-    learning_rate: float
-    seconds: float
-    # A line that was restored from a checkpoint has none.
-    examples_per_second: float = math.nan
-
-
-def parse_epochs(text: str) -> Iterator[Epoch]:
-    """Yields the epochs of ``metrics.jsonl``; a torn last line is none.
-
-    Raises:
-      InvalidFileError: at the first line that is no epoch.
-    """
-    for number, line in enumerate(text.split("\n")[:-1], 1):
-        title = f"metrics.jsonl, line {number}"
-        epoch = _epoch(decode(parse_json(line, title), _Line, title), title)
-        if epoch.epoch != number - 1:
-            raise InvalidFileError(f"{title} is of epoch {epoch.epoch + 1}")
-        yield epoch
-
-
-def _epoch(line: _Line, title: str) -> Epoch:
-    measured_on: MeasuredOn = "test" if line.validation_loss is None else "validation"
-    loss, accuracy = getattr(line, f"{measured_on}_loss"), getattr(line, f"{measured_on}_accuracy")
-    if loss is None or accuracy is None:
-        raise InvalidFileError(f"{title} lacks {measured_on}_{'loss' if loss is None else 'accuracy'}")
-    return Epoch(
-        line.epoch,
-        line.step,
-        line.train_loss,
-        loss,
-        accuracy,
-        measured_on,
-        line.learning_rate,
-        line.seconds,
-        line.examples_per_second,
-    )
 
 
 @dataclass(frozen=True)

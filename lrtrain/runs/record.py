@@ -9,39 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from lrtrain.plugins.context import EpochInfo
 from lrtrain.plugins.spec import Spec
 from lrtrain.runs.config import TrainConfig
 
 State: TypeAlias = Literal["finished", "stopped", "diverged", "failed", "interrupted", "running", "damaged"]
-MeasuredOn: TypeAlias = Literal["test", "validation"]
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One line of ``metrics.jsonl``.
-
-    Args:
-      epoch: the epoch, from 0.
-      step: updates done since the run began.
-      train_loss: cross-entropy over the epoch's training examples, mean per example.
-      loss: cross-entropy after the epoch, mean per example.
-      accuracy: share that is classified right after the epoch, 0 to 1.
-      measured_on: the examples that these two come from; ``"validation"`` in a comparison that holds some out.
-      learning_rate: the learning rate of the epoch's last update.
-      seconds: time for training and evaluating the epoch.
-      examples_per_second: training examples in a second, without the evaluation; NaN where a lost line was restored
-        from a checkpoint.
-    """
-
-    epoch: int
-    step: int
-    train_loss: float
-    loss: float
-    accuracy: float
-    measured_on: MeasuredOn
-    learning_rate: float
-    seconds: float
-    examples_per_second: float
+Epoch: TypeAlias = EpochInfo
 
 
 @dataclass(frozen=True)

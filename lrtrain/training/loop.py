@@ -109,7 +109,7 @@ class Loop:
         """Returns mean loss and accuracy on the test set, as the parameters are now."""
         history = self.recorder.history
         if history and history[-1].step == self.step:
-            return history[-1].test_loss, history[-1].test_accuracy
+            return history[-1].loss, history[-1].accuracy
         loss, accuracy = self.engine.evaluate(self.state)
         # The device counts in float32; the share of a whole number of images is given exactly.
         tests = self.sizes[1]

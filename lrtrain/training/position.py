@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lrtrain.plugins.context import EpochInfo
+from lrtrain.runs.epochs import from_saved, to_saved
 
 _OF_THE_FILE = ("version", "fingerprint", "sha256")
 
@@ -35,13 +36,13 @@ class Progress:
 
     def to_json(self) -> dict[str, Any]:
         """Returns all fields as JSON holds them."""
-        return {**vars(self), "history": [vars(epoch) for epoch in self.history]}
+        return {**vars(self), "history": to_saved(self.history)}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Progress:
         """Returns what `to_json` wrote."""
         fields = {name: value for name, value in values.items() if name not in _OF_THE_FILE}
-        history = tuple(EpochInfo(**epoch) for epoch in fields.pop("history"))
+        history = from_saved(fields.pop("history"))
         # Of version 1, which had none.
         asked = tuple((step, factor, stop) for step, factor, stop in fields.pop("asked", ()))
         return cls(**{**fields, "epoch_losses": tuple(fields["epoch_losses"])}, history=history, asked=asked)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from lrtrain.plugins.context import EpochInfo, RunInfo, StepInfo
+from lrtrain.plugins.context import EpochInfo, MeasuredOn, RunInfo, StepInfo
 from lrtrain.plugins.observers import Observers, Requests
 from lrtrain.runs.logs import Logs
 from lrtrain.training.position import Progress
@@ -52,7 +52,7 @@ class Recorder:
         chunk_steps: int,
         progress: Progress,
         *,
-        measured_on: str = "test",
+        measured_on: MeasuredOn = "test",
         agreed: Agreed = lambda ask: ask(),
     ) -> None:
         """Begins at the position of a checkpoint, or at the first step.
@@ -159,10 +159,11 @@ class Recorder:
                 f"the {self._measured_on} loss is {loss} after step {step - 1}", step - 1, self._applied
             )
         mean = float(np.average(np.asarray(self._losses), weights=examples))
-        info = EpochInfo(epoch, step, mean, loss, accuracy, self._applied, seconds)
+        applied, measured_on = self._applied, self._measured_on
+        info = EpochInfo(epoch, step, mean, loss, accuracy, applied, seconds, measured_on, examples_per_second)
         self._history.append(info)
         self._losses.clear()
-        self.logs.add_epoch(info, examples_per_second, self._measured_on)
+        self.logs.add_epoch(info)
         if self._observers.watch_epochs:
             self._apply(self._agreed(lambda: self._observers.epoch_end(self.run, info, self._history)))
         return info

@@ -12,8 +12,10 @@ import pytest
 
 import lrtrain
 from lrtrain.comparison.conduct import compare_plan
-from lrtrain.comparison.plan import Plan, labelled
+from lrtrain.comparison.plan import Effort, Plan, labelled
+from lrtrain.runs import find_runs
 from lrtrain.runs.config import TrainConfig
+from lrtrain.runs.epochs import from_saved, line_of, to_saved
 
 # 36 steps an epoch, in chunks of 16, 16 and 4.
 OPTIONS: dict[str, Any] = {"dataset": "tiny", "batch_size": 2, "epochs": 4, "optimizer": "adam", "shuffle": False}
@@ -59,6 +61,26 @@ class Plugin:
         # A plateau: the rate falls when the loss of training does not.
         worse = len(history) > 1 and history[-1].train_loss > 0.9 * history[-2].train_loss
         return ScaleLearningRate(0.3) if worse or epoch.epoch == self.scale_after else None
+"""
+
+MEASURES = """
+import dataclasses
+import json
+from pathlib import Path
+
+@dataclass(frozen=True)
+class Plugin:
+    "A schedule that notes the epochs that it sees."
+    notes: str = ""
+
+    @hookimpl
+    def build_schedule(self, context):
+        return lambda step: 0.002
+
+    @hookimpl
+    def on_epoch_end(self, epoch):
+        with Path(self.notes).open("a") as file:
+            file.write(json.dumps(dataclasses.asdict(epoch)) + "\\n")
 """
 
 
@@ -169,3 +191,27 @@ def test_the_requests_are_applied_two_chunks_later(
     table = [np.float32(0.002 + 0.00001 * step) for step in range(36)]
     np.testing.assert_allclose(rates[:32], table[:32], rtol=1e-6)
     np.testing.assert_allclose(rates[32:], [0.5 * each for each in table[32:]], rtol=1e-6)
+
+
+def test_a_hook_sees_what_an_epoch_was_measured_on(
+    tiny: Path, tmp_path: Path, install_plugin: Callable[..., str]
+) -> None:
+    """The hook, the files and `lrtrain.runs` have one record; a saved history has lost only the speed."""
+    name = install_plugin("measures", MEASURES)
+    config = TrainConfig(data_dir=str(tiny), **{**OPTIONS, "epochs": 1})
+    rows = labelled([f"{name}(notes={tmp_path / 'notes.txt'})", "constant(value=0.01)"])
+    effort = Effort((1.0,), 1, 2, 1)
+    compare_plan(Plan(rows, config, "fair", effort, holdout=20), directory=tmp_path / "c")
+    seen = [json.loads(line) for line in (tmp_path / "notes.txt").read_text(encoding="utf-8").splitlines()]
+    runs = [run for run in find_runs(tmp_path / "c") if name in str(run.name)]
+    assert {epoch["measured_on"] for epoch in seen} == {"validation"}
+    assert sorted(epoch["test_loss"] for epoch in seen) == sorted(run.epochs[0].loss for run in runs)
+    for run in runs:
+        (line,) = lines(run.path / "metrics.jsonl")
+        assert (line["validation_loss"], line["validation_accuracy"]) == (run.epochs[0].loss, run.epochs[0].accuracy)
+        (saved,) = to_saved(run.epochs)
+        assert saved.keys() == {*line} - {"validation_loss", "validation_accuracy"} | {
+            "test_loss", "test_accuracy", "seconds"
+        }  # fmt: skip
+        assert line_of(from_saved([saved], "validation")[0]).items() < line_of(run.epochs[0]).items()
+    assert lrtrain.runs.Epoch is lrtrain.EpochInfo

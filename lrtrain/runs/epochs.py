@@ -1,0 +1,95 @@
+"""An epoch in the files of a run: the only place that knows the keys of ``metrics.jsonl`` and of a saved history."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from msgspec import Struct, field
+
+from lrtrain.plugins.context import EpochInfo, MeasuredOn
+from lrtrain.strict_json import InvalidFileError, Whole, decode, parse_json
+
+# A saved history has these keys whatever the epochs were measured on: its reader knows that.
+_SAVED = ("epoch", "step", "train_loss", "test_loss", "test_accuracy", "learning_rate", "seconds")
+
+
+class _Line(Struct, kw_only=True):
+    epoch: Whole
+    step: Whole
+    train_loss: float
+    learning_rate: float
+    seconds: float
+    # A line that was restored from a checkpoint has none.
+    examples_per_second: float = math.nan
+
+
+class _OnTest(_Line, kw_only=True):
+    loss: float = field(name="test_loss")
+    accuracy: float = field(name="test_accuracy")
+
+
+class _OnValidation(_Line, kw_only=True):
+    loss: float = field(name="validation_loss")
+    accuracy: float = field(name="validation_accuracy")
+
+
+def line_of(epoch: EpochInfo) -> dict[str, Any]:
+    """Returns the line of an epoch in ``metrics.jsonl``; `parse_epochs` reads it."""
+    # Runs are listed without it.
+    import numpy as np
+
+    line = {
+        "epoch": epoch.epoch,
+        "step": epoch.step,
+        "train_loss": epoch.train_loss,
+        f"{epoch.measured_on}_loss": epoch.loss,
+        f"{epoch.measured_on}_accuracy": epoch.accuracy,
+        # As `steps.csv` has it: the shortest decimal that is this float32.
+        "learning_rate": float(str(np.float32(epoch.learning_rate))),
+        "seconds": round(epoch.seconds, 3),
+    }
+    speed = epoch.examples_per_second
+    return line if math.isnan(speed) else {**line, "examples_per_second": round(float(speed), 1)}
+
+
+def parse_epochs(text: str) -> Iterator[EpochInfo]:
+    """Yields the epochs of ``metrics.jsonl``, without a torn last line.
+
+    Raises:
+      InvalidFileError: at the first line that is no epoch.
+    """
+    for number, line in enumerate(text.split("\n")[:-1], 1):
+        title = f"metrics.jsonl, line {number}"
+        epoch = _epoch(parse_json(line, title), title)
+        if epoch.epoch != number - 1:
+            raise InvalidFileError(f"{title} is of epoch {epoch.epoch + 1}")
+        yield epoch
+
+
+def _epoch(values: Any, title: str) -> EpochInfo:
+    held_out = isinstance(values, dict) and values.get("validation_loss") is not None
+    kind: type[_OnTest | _OnValidation] = _OnValidation if held_out else _OnTest
+    line = decode(values, kind, title)
+    return EpochInfo(
+        line.epoch,
+        line.step,
+        line.train_loss,
+        line.loss,
+        line.accuracy,
+        line.learning_rate,
+        line.seconds,
+        "validation" if held_out else "test",
+        line.examples_per_second,
+    )
+
+
+def to_saved(history: Iterable[EpochInfo]) -> list[dict[str, Any]]:
+    """Returns a history as a checkpoint holds it, and the file of a wave."""
+    return [{name: getattr(epoch, name) for name in _SAVED} for epoch in history]
+
+
+def from_saved(history: Iterable[Mapping[str, Any]], measured_on: MeasuredOn = "test") -> tuple[EpochInfo, ...]:
+    """Returns what `to_saved` was given, but for ``examples_per_second``."""
+    return tuple(EpochInfo(**epoch, measured_on=measured_on) for epoch in history)
