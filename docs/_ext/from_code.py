@@ -1,4 +1,4 @@
-"""The public names and the hooks, from their docstrings."""
+"""The public names and the hooks, from their docstrings; the columns of a comparison's table."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import textwrap
 
 import lrtrain
+from lrtrain.comparison.table import COLUMNS
 from lrtrain.plugins import hookspecs
 from lrtrain.plugins.loading import HOOKS
 
@@ -38,6 +39,12 @@ def _hook(name: str) -> str:
     summary, *rest = re.split(rf"^({'|'.join(_TITLES)}):", inspect.getdoc(function) or "", flags=re.MULTILINE)
     parts = [_part(title, text) for title, text in zip(rest[::2], rest[1::2], strict=True)]
     return f"## {name}\n\n```python\ndef {name}{signature(name)}\n```\n\n{summary}\n" + "\n".join(parts)
+
+
+def columns() -> str:
+    """Returns a table of the columns that a comparison's table has."""
+    rows = "\n".join(f"| {column.title} | {column.help} |" for column in COLUMNS)
+    return f"| column | what it is |\n|---|---|\n{rows}\n"
 
 
 def signature(name: str) -> str:

@@ -20,6 +20,7 @@ _MARK = re.compile(r"<!-- generated: ([a-z-]+) -->")
 _PICTURE = re.compile(r"<!-- picture: (\S+) \| (.*?) -->")
 MAKERS: dict[str, Callable[[], str]] = {
     "api": from_code.api,
+    "columns": from_code.columns,
     "hooks": from_code.hooks,
     "gallery": from_plugins.gallery,
     "plugins": from_plugins.reference,

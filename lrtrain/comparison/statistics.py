@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Verdict: TypeAlias = Literal["better", "worse", "tie"]
+OPPOSITE: Mapping[Verdict, Verdict] = {"better": "worse", "worse": "better", "tie": "tie"}
 ALPHA = 0.05
 # Up to fourteen seeds all sign flips are tried, and the test is exact.
 _RESAMPLES = 2**14

@@ -10,7 +10,7 @@ import numpy as np
 
 from lrtrain.comparison import protocol
 from lrtrain.comparison.evidence import final_accuracy
-from lrtrain.comparison.statistics import Verdict
+from lrtrain.comparison.statistics import OPPOSITE, Verdict
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -91,9 +91,8 @@ def differences(comparison: Comparison, evidence: Evidence) -> Differences:
             both = finals[first] - finals[second]
             if i != j and np.isfinite(both).any():
                 means[i, j] = np.nanmean(both)
-    opposite: dict[Verdict, Verdict] = {"tie": "tie", "better": "worse", "worse": "better"}
     verdicts = {(pair.first, pair.second): pair.verdict for pair in evidence.differences}
-    verdicts |= {(second, first): opposite[verdict] for (first, second), verdict in verdicts.items()}
+    verdicts |= {(second, first): OPPOSITE[verdict] for (first, second), verdict in verdicts.items()}
     return Differences(labels, means, verdicts)
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lrtrain.comparison.table import Cell, Column, Table, number
 from lrtrain.errors import RunDirError, UsageError
 from lrtrain.report.curves import curves_of_runs
 from lrtrain.report.page import charts
-from lrtrain.report.page.content import Cell, Chart, Column, Page, Schedule, Table
+from lrtrain.report.page.content import Chart, Page, Schedule
 from lrtrain.report.plugin_facts import options_in_words, summary_of
 from lrtrain.runs.command import reproduce
 from lrtrain.runs.reading import find_runs
@@ -105,16 +105,12 @@ def _row(named: Named) -> tuple[Cell, ...]:
         Cell(run.state if run.reason is None else f"{run.state}: {run.reason}", run.state),
         Cell(f"{len(run.epochs)}{f' of {head.train.epochs}' if head else ''}", len(run.epochs)),
         Cell(str(head.train.seed), head.train.seed) if head else Cell("-"),
-        _number(last.accuracy if last else None, ".4f"),
-        _number(last.loss if last else None, ".4f"),
+        number(last.accuracy if last else None, ".4f"),
+        number(last.loss if last else None, ".4f"),
         Cell(last.measured_on, last.measured_on) if last else Cell("-"),
-        _number(run.peak_learning_rate, ".3g"),
-        _number(run.seconds, ".1f"),
+        number(run.peak_learning_rate, ".3g"),
+        number(run.seconds, ".1f"),
     )
-
-
-def _number(value: float | None, form: str) -> Cell:
-    return Cell("-") if value is None or not math.isfinite(value) else Cell(format(value, form), value)
 
 
 def _charts(found: Sequence[Named]) -> Iterator[Chart]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import html
+import importlib
 import json
+import math
 import re
 import shutil
 from collections.abc import Iterator
@@ -16,10 +19,12 @@ from click.testing import CliRunner
 
 import lrtrain
 from lrtrain.cli import main
+from lrtrain.cli.compare.progress import show
 from lrtrain.comparing import write_results
 from lrtrain.comparison.conduct import compare_plan
 from lrtrain.comparison.plan import Effort, Plan, Row
 from lrtrain.comparison.result import Comparison, read_comparison
+from lrtrain.comparison.table import COLUMNS, Cell, Column, Table, number
 from lrtrain.figures import look
 from lrtrain.plugins.spec import Spec
 from lrtrain.report.commands import compare_command
@@ -80,6 +85,66 @@ def test_table_of_the_page_says_each_number_as_the_terminal_does(compared: Compa
         if row["schedule"].text != "hot":
             assert row["accuracy"].text == f"{np.mean(values):.4f}"
             assert row["sd"].text == f"{np.std(values, ddof=1):.4f}"
+
+
+def cells_of_page(report: Path) -> list[list[str]]:
+    table = re.search("<table>.*</table>", report.read_text(encoding="utf-8"), re.DOTALL)
+    assert table is not None
+    rows = re.findall("<tr>(.*?)</tr>", table[0], re.DOTALL)
+    return [
+        [html.unescape(re.sub("<[^>]*>", "", cell)) for cell in re.findall("<t[hd].*?</t[hd]>", row)] for row in rows
+    ]
+
+
+def assert_terminal_and_page_agree(comparison: Comparison, capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
+    """Compares their tables cell by cell, and returns the page's rows."""
+    show(comparison, sort="accuracy", as_json=False)
+    page = cells_of_page(comparison.report)
+    # What stands between two columns, a row of the terminal has too, apart from the alignment.
+    printed = capsys.readouterr().out.splitlines()[: len(page)]
+    assert ["".join(line.split()) for line in printed] == ["".join("".join(row).split()) for row in page]
+    return page
+
+
+def test_terminal_and_page_show_the_same_cells(compared: Comparison, capsys: pytest.CaptureFixture[str]) -> None:
+    heads, *rows = assert_terminal_and_page_agree(compared, capsys)
+    assert heads == [column.title for column in COLUMNS] + ["problem"]
+    results = {
+        schedule["label"]: schedule
+        for schedule in json.loads((compared.directory / "results.json").read_text())["schedules"]
+    }
+    for cells in rows:
+        row, result = dict(zip(heads, cells, strict=True)), results[cells[0]]
+        accuracy = result["accuracy"]
+        assert row["scale"] == f"{result['scale']:.3g}{' (edge)' if result['on_edge'] else ''}"
+        assert (row["n"], row["diverged"]) == (str(accuracy["n"]), str(accuracy["diverged"]))
+        assert row["accuracy"] == ("-" if accuracy["mean"] is None else f"{accuracy['mean']:.4f}")
+        assert row["peak lr"] == f"{result['rates'][1]:.3g}"
+        assert row["problem"] == (result["problem"] or "-")
+        points = re.search(r"\(([-+].*) points, p", row["against the reference"])
+        pair = [
+            each for each in map(vars, compared.evidence.differences) if cells[0] in {each["first"], each["second"]}
+        ]
+        if points and points[1] != "+0.00":
+            sign = 1 if pair[0]["first"] == cells[0] else -1
+            assert float(points[1]) == pytest.approx(100 * sign * pair[0]["mean"], abs=0.006)
+
+
+def test_the_documentation_says_what_each_column_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    docs = Path(__file__).parents[1] / "docs"
+    monkeypatch.syspath_prepend(str(docs / "_ext"))
+    made = importlib.import_module("from_code").columns()
+    assert [line.split(" | ")[0].strip("| ") for line in made.splitlines()[2:]] == [each.title for each in COLUMNS]
+    assert "<!-- generated: columns -->" in (docs / "comparing.md").read_text(encoding="utf-8")
+
+
+def test_the_table_sorts_what_has_no_value_last() -> None:
+    columns = (Column("schedule", "", numeric=False), Column("accuracy", ""), Column("loss", ""))
+    rows = [("a", 0.5, 2.0), ("b", math.nan, math.nan), ("c", 0.75, 3.0)]
+    table = Table(columns, tuple((Cell(name, name), number(a, ".2f"), number(b, ".1f")) for name, a, b in rows))
+    assert [row[0].text for row in table.sorted_by("accuracy").rows] == ["c", "a", "b"]
+    assert [row[0].text for row in table.sorted_by("loss").rows] == ["a", "c", "b"]
+    assert [cell.text for cell in table.rows[1]] == ["b", "-", "-"]
 
 
 def test_pictures_are_whole_and_the_same_each_time(compared: Comparison) -> None:
@@ -322,7 +387,7 @@ def test_the_command_on_a_page_makes_the_same_plan(tiny: Path, monkeypatch: pyte
     assert seen == [plan, plan]
 
 
-def test_a_listing_has_a_page_without_intervals(tiny: Path, tmp_path: Path) -> None:
+def test_a_listing_has_a_page_without_intervals(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = tuple(Row(name, Spec.of(spec)) for name, spec in [("A", "constant(value=0.05)"), ("B", "linear")])
     train = TrainConfig(epochs=1, batch_size=16, dataset="tiny", data_dir=tiny, loss_reduction="mean")
     comparison = compare_plan(Plan(rows, train, "as-is", holdout=0), directory=tmp_path / "c")
@@ -332,4 +397,6 @@ def test_a_listing_has_a_page_without_intervals(tiny: Path, tmp_path: Path) -> N
     text = comparison.report.read_text()
     assert "no basis for choosing a schedule" in text
     assert "95% interval</button>" not in text
+    heads, *_ = assert_terminal_and_page_agree(comparison, capsys)
+    assert heads == ["schedule", "accuracy", "loss", "first lr", "peak lr", "last lr", "seconds"]
     assert "test accuracy (percent)" in text

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ import click
 
 from lrtrain.cli.progress import FRAMES_PER_SECOND
 from lrtrain.cli.streams import results_kept
+from lrtrain.cli.tables import print_table
 from lrtrain.cli.terminal import duration, printable, shown_path
 from lrtrain.comparison.reporter import Silent
 from lrtrain.runs.continuing import how_to_go_on
@@ -22,12 +23,12 @@ from lrtrain.signals import PROCESS
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from lrtrain.comparison.evidence import Evidence, Record
     from lrtrain.comparison.plan import Plan
     from lrtrain.comparison.protocol import Tuned
     from lrtrain.comparison.reporter import Forecast
     from lrtrain.comparison.result import Comparison
     from lrtrain.comparison.store import Store
+    from lrtrain.comparison.table import Table
     from lrtrain.comparison.trial import Outcome
 
 
@@ -215,6 +216,7 @@ def show(comparison: Comparison, store: Store, *, sort: str, as_json: bool) -> N
 
 def _print(comparison: Comparison, store: Store, *, sort: str, as_json: bool) -> None:
     from lrtrain.comparison.evidence import verdict
+    from lrtrain.comparison.table import table_of
 
     evidence = comparison.evidence
     if as_json:
@@ -222,9 +224,7 @@ def _print(comparison: Comparison, store: Store, *, sort: str, as_json: bool) ->
             json.dumps({"directory": str(store.path), "report": str(store.report), **evidence.to_json()}, indent=2)
         )
         return
-    fair = comparison.plan.protocol == "fair"
-    header, cells = (_FAIR, _fair_cells) if fair else (_AS_IS, _cells)
-    _print_table(header, [cells(record, evidence) for record in _sorted(evidence.records, sort)])
+    _print_table(table_of(evidence, fair=comparison.plan.protocol == "fair"), sort)
     for sentence in verdict(evidence):
         click.echo(sentence)
     click.echo(f"report: {shown_path(store.report)}")
@@ -232,67 +232,12 @@ def _print(comparison: Comparison, store: Store, *, sort: str, as_json: bool) ->
     click.echo(f"every run, and its configuration: {shown_path(store.path)}")
 
 
-_AS_IS = ("schedule", "accuracy", "loss", "first lr", "peak lr", "last lr", "seconds")
-_FAIR = (
-    "schedule", "n", "accuracy", "95% interval", "median", "sd", "loss", "scale", "good scales", "peak lr", "diverged",
-    "seconds", "against the reference",
-)  # fmt: skip
+# What a terminal too narrow for all of it does without, the first one first; the page has all of it.
+_DISPENSABLE = ("good scales", "median", "first lr", "last lr", "n", "peak lr", "seconds", "loss", "sd")
 
 
-def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(len(row[n]) for row in [header, *rows]) for n in range(len(header))]
-    for row in [header, *rows]:
-        cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=False)]
-        cells[0] = row[0].ljust(widths[0])
-        click.echo("  ".join([*cells, *row[len(header) :]]).rstrip())
-
-
-def _sorted(records: Sequence[Record], sort: str) -> list[Record]:
-    keys: dict[str, Callable[[Record], float]] = {
-        "accuracy": lambda record: -record.accuracy.mean if record.problem is None else 1.0,
-        "loss": lambda record: record.loss.mean if record.problem is None else float("inf"),
-        "seconds": lambda record: record.seconds,
-    }
-    return sorted(records, key=keys[sort]) if sort in keys else list(records)
-
-
-def _cells(record: Record, evidence: Evidence) -> list[str]:
-    rates = ["-"] * 3 if record.rates is None else [f"{rate:.3g}" for rate in record.rates]
-    seconds = f"{record.seconds:.1f}"
-    if record.problem is not None:
-        return [record.label, "-", "-", *rates, seconds, f"({record.problem})"]
-    return [record.label, f"{record.accuracy.mean:.4f}", f"{record.loss.mean:.4f}", *rates, seconds]
-
-
-def _fair_cells(record: Record, evidence: Evidence) -> list[str]:
-    accuracy = record.accuracy
-    if record.problem is not None:
-        return [record.label, str(accuracy.n), *["-"] * 8, str(accuracy.diverged), f"{record.seconds:.1f}",
-                record.problem]  # fmt: skip
-    edge = " (edge)" if record.on_edge else ""
-    return [
-        record.label,
-        str(accuracy.n),
-        f"{accuracy.mean:.4f}",
-        f"{accuracy.low:.4f} to {accuracy.high:.4f}",
-        f"{accuracy.median:.4f}",
-        f"{accuracy.standard_deviation:.4f}",
-        f"{record.loss.mean:.4f}",
-        f"{record.scale:g}{edge}",
-        f"{min(record.basin):g} to {max(record.basin):g}" if record.basin else "-",
-        "-" if record.rates is None else f"{record.rates[1]:.3g}",
-        str(accuracy.diverged),
-        f"{record.seconds:.1f}",
-        _against(record, evidence),
-    ]
-
-
-def _against(record: Record, evidence: Evidence) -> str:
-    if record.label == evidence.reference:
-        return "the reference"
-    pairs = [pair for pair in evidence.differences if {pair.first, pair.second} == {record.label, evidence.reference}]
-    if not pairs:
-        return "-"
-    sign = 1 if pairs[0].first == record.label else -1
-    words = {"tie": "tie", "better": "better" if sign == 1 else "worse", "worse": "worse" if sign == 1 else "better"}
-    return f"{words[pairs[0].verdict]} ({100 * sign * pairs[0].mean:+.2f} points, p {pairs[0].p_adjusted:.2g})"
+def _print_table(table: Table, sort: str) -> None:
+    shown = table if sort == "given" else table.sorted_by(sort)
+    numbers = [column.title for column in table.columns if column.numeric]
+    dispensable = [title for title in _DISPENSABLE if title in table.titles]
+    print_table(table.titles, [[cell.text for cell in row] for row in shown.rows], numbers, dispensable)

@@ -6,36 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-
-@dataclass(frozen=True)
-class Column:
-    """A column of the table.
-
-    Args:
-      title: its heading.
-      help: what it means, for who points at it.
-      numeric: whether it holds numbers.
-    """
-
-    title: str
-    help: str
-    numeric: bool = True
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A cell: what is shown, and what it is sorted by (None comes last)."""
-
-    text: str
-    value: float | str | None = None
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table whose first column holds the schedules."""
-
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+from lrtrain.comparison.table import Table
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from importlib import resources
 from string import Template
 from typing import Any
 
+from lrtrain.comparison.table import Cell, Table
 from lrtrain.extras import check_extra
-from lrtrain.report.page.content import Cell, Chart, Page, Schedule, Table
+from lrtrain.report.page.content import Chart, Page, Schedule
 from lrtrain.runs.record import finite
 
 

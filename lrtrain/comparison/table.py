@@ -1,0 +1,160 @@
+"""The table of a comparison, a row for each schedule: the terminal, the page and the documentation print it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
+
+from lrtrain.comparison.evidence import Evidence, Record
+from lrtrain.comparison.statistics import OPPOSITE
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Args:
+      title: its heading.
+      help: what it means, in a line.
+      numeric: whether it holds numbers, which are aligned on the right.
+    """
+
+    title: str
+    help: str
+    numeric: bool = True
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell: the text that is read, and the value that it is sorted by (None comes last)."""
+
+    text: str
+    value: float | str | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table whose first column holds names."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+    @property
+    def titles(self) -> list[str]:
+        """The headings."""
+        return [column.title for column in self.columns]
+
+    def sorted_by(self, title: str) -> Table:
+        """Returns the table with the best value of a numeric column first: the highest accuracy, else the lowest."""
+        at, sign = self.titles.index(title), -1 if title == "accuracy" else 1
+
+        def rank(row: tuple[Cell, ...]) -> float:
+            value = row[at].value
+            return math.inf if value is None else sign * float(value)
+
+        return Table(self.columns, tuple(sorted(self.rows, key=rank)))
+
+
+def number(value: float | None, form: str) -> Cell:
+    """Returns the cell of a number, written as the format ``form`` says; ``-`` where there is none."""
+    return Cell("-") if value is None or not math.isfinite(value) else Cell(format(value, form), value)
+
+
+_CellOf: TypeAlias = Callable[[Record], Cell]
+_Columns: TypeAlias = tuple[tuple[Column, _CellOf], ...]
+
+
+def _label(record: Record) -> Cell:
+    return Cell(record.label, record.label)
+
+
+def _figure(form: str, figure: Callable[[Record], float | None]) -> _CellOf:
+    return lambda record: number(figure(record), form)
+
+
+def _rate(at: int) -> _CellOf:
+    return _figure(".3g", lambda record: record.rates and record.rates[at])
+
+
+def _interval(record: Record) -> Cell:
+    low, high = record.accuracy.low, record.accuracy.high
+    return Cell(f"{low:.4f} to {high:.4f}", low) if math.isfinite(low) else Cell("-")
+
+
+def _scale(record: Record) -> Cell:
+    return Cell(f"{record.scale:.3g}{' (edge)' if record.on_edge else ''}", record.scale)
+
+
+def _good_scales(record: Record) -> Cell:
+    if not record.basin:
+        return Cell("-")
+    low, high = min(record.basin), max(record.basin)
+    return Cell(f"{low:.3g} to {high:.3g}", high / low)
+
+
+def _against(evidence: Evidence, record: Record) -> Cell:
+    if record.label == evidence.reference:
+        return Cell("the reference", 0.0)
+    for pair in evidence.differences:
+        if {pair.first, pair.second} == {record.label, evidence.reference} and math.isfinite(pair.mean):
+            is_first = pair.first == record.label
+            points = 100 * pair.mean if is_first else -100 * pair.mean
+            verdict = pair.verdict if is_first else OPPOSITE[pair.verdict]
+            return Cell(f"{verdict} ({points:+.2f} points, p {pair.p_adjusted:.2g})", points)
+    return Cell("-")
+
+
+def _problem(record: Record) -> Cell:
+    return Cell(record.problem or "-", record.problem)
+
+
+_ACCURACY = _figure(".4f", lambda record: record.accuracy.mean)
+_LOSS = _figure(".4f", lambda record: record.loss.mean)
+_SECONDS = _figure(".1f", lambda record: record.seconds)
+
+_FAIR: _Columns = (
+    (Column("schedule", "the plugin, or its label in the comparison", numeric=False), _label),
+    (Column("accuracy", "share of the test images classified right at the end, mean over the seeds"), _ACCURACY),
+    (Column("95% interval", "BCa bootstrap interval of that mean: how far other seeds could have moved it"), _interval),
+    (Column("median", "of the accuracy, over the seeds"), _figure(".4f", lambda record: record.accuracy.median)),
+    (
+        Column("sd", "standard deviation of the accuracy over the seeds: how much luck there is in one run"),
+        _figure(".4f", lambda record: record.accuracy.standard_deviation),
+    ),
+    (Column("loss", "mean cross-entropy on the test images, mean over the seeds; lower is better"), _LOSS),
+    (Column("scale", "the factor on its learning rates that the tuning chose; (edge): the last of its grid"), _scale),
+    (Column("good scales", "those next to it whose median loss is within a standard error of its own"), _good_scales),
+    (Column("peak lr", "the highest learning rate, with that factor"), _rate(1)),
+    (Column("n", "runs on fresh seeds that the row is about"), _figure("d", lambda record: record.accuracy.n)),
+    (Column("diverged", "those whose loss was not finite"), _figure("d", lambda record: record.accuracy.diverged)),
+    (Column("seconds", "median time of a run, beside the others that trained at once"), _SECONDS),
+)
+_AS_IS: _Columns = (
+    (Column("schedule", "its label in the comparison", numeric=False), _label),
+    (Column("accuracy", "share of the test images classified right at the end"), _ACCURACY),
+    (Column("loss", "mean cross-entropy on the test images; lower is better"), _LOSS),
+    (Column("first lr", "the learning rate of the first step"), _rate(0)),
+    (Column("peak lr", "the highest learning rate"), _rate(1)),
+    (Column("last lr", "the learning rate of the last step"), _rate(2)),
+    (Column("seconds", "time of the run, beside the others that trained at once"), _SECONDS),
+)
+_AGAINST = Column("against the reference", "the verdict, the mean difference in points of accuracy, the corrected p")
+_PROBLEM = Column("problem", "why the schedule has no result", numeric=False)
+COLUMNS = (*(column for column, _ in _FAIR), _AGAINST)
+
+
+def table_of(evidence: Evidence, *, fair: bool) -> Table:
+    """Returns the table of a comparison, in the order of its plan.
+
+    Args:
+      evidence: what its runs say.
+      fair: whether its protocol is ``"fair"``; with ``"as-is"`` there is one run for each schedule.
+    """
+    columns: _Columns = (*_FAIR, (_AGAINST, partial(_against, evidence))) if fair else _AS_IS
+    if any(record.problem for record in evidence.records):
+        columns += ((_PROBLEM, _problem),)
+    rows = tuple(tuple(cell(record) for _, cell in columns) for record in evidence.records)
+    return Table(tuple(column for column, _ in columns), rows)
