@@ -1,4 +1,4 @@
-"""Expressions as the code of a target: its own functions, short lines, and no detour by way of a zero."""
+"""Expressions as the code of a target: its own functions, short lines, and no term that changes nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from lrtrain.plugins.formula import FUNCTIONS
 
-# What `ruff format` takes without settings; a line of `Lines` is never longer.
+# What black and `ruff format` take without settings.
 WIDTH = 88
 
 
@@ -34,7 +34,7 @@ class Dialect:
 
 @dataclass
 class Writer:
-    """Writes expressions of one dialect; those that are too long are taken apart.
+    """Writes expressions of one dialect; a part of one that is too long becomes a variable.
 
     Args:
       dialect: how the target writes things.
@@ -45,34 +45,19 @@ class Writer:
     lines: list[str] = field(default_factory=list)
 
     def text(self, tree: ast.expr, width: int, indent: int = 4) -> str:
-        """Returns an expression in at most ``width`` characters; its parts may become ``lines`` indented so far."""
+        """Returns an expression in at most ``width`` characters; its parts may become ``lines`` indented by ``indent``.
+
+        It is longer only where names are so long that no part of it fits on a line.
+        """
         tree = _Simple().visit(_Translated(self.dialect).visit(copy.deepcopy(tree)))
-        while len(code(tree)) > width:
-            part = _part(tree, len(code(tree)) - width, WIDTH - indent - len("x99 = "))
+        while len(ast.unparse(tree)) > width:
+            part = _longest_part(tree, WIDTH - indent - len("x99 = "))
+            if part is None:
+                break
             name = f"x{len(self.lines) + 1}"
-            self.lines.append(f"{name} = {code(part)}")
-            tree = _replaced(tree, part, ast.Name(name))
-        return code(tree)
-
-
-def code(tree: ast.expr) -> str:
-    """Returns an expression as `ruff format` has it: as `ast.unparse`, but for ``x**2`` without spaces."""
-    return ast.unparse(_Tight().visit(copy.deepcopy(tree)))
-
-
-def listed(items: list[str], before: str, after: str, indent: int) -> list[str]:
-    """Returns a list as `ruff format` has it: on one line if it fits, else with an item on each and a comma at the end.
-
-    Args:
-      items: what the list holds, in code.
-      before: what stands before the first, its bracket included.
-      after: what stands after the last, its bracket included.
-      indent: spaces before the first line.
-    """
-    line = f"{' ' * indent}{before}{', '.join(items)}{after}"
-    if len(line) <= WIDTH:
-        return [line]
-    return [f"{' ' * indent}{before}", *(f"{' ' * indent}    {item}," for item in items), f"{' ' * indent}{after}"]
+            self.lines.append(f"{name} = {part}")
+            tree = _Replaced(part, name).visit(tree)
+        return ast.unparse(tree)
 
 
 def names(tree: ast.expr) -> set[str]:
@@ -85,18 +70,12 @@ def bounded(tree: ast.expr, bound: Callable[[ast.expr], ast.expr]) -> ast.expr:
     return _Bounded(bound).visit(copy.deepcopy(tree))  # type: ignore[no-any-return]
 
 
-def _part(tree: ast.expr, excess: int, longest: int) -> ast.expr:
-    """Returns the part to take out: the shortest that is enough, else the longest that fits on a line."""
-    inner = [node for node in ast.walk(tree) if node is not tree and isinstance(node, ast.expr)]
-    # Of a call without operations in it, such as maximum(t, 1.7373708634137301), only a number can go.
-    compound: list[ast.expr] = [node for node in inner if isinstance(node, ast.BinOp | ast.Call)]
-    parts = compound or [node for node in inner if isinstance(node, ast.Constant)]
-    lengths = {len(code(part)): part for part in parts}
-    fits = {length: part for length, part in lengths.items() if length <= longest}
-    # What depends on the step says more to a reader than a difference of two options.
-    fitting = [length for length, part in fits.items() if "t" in names(part)] or list(fits)
-    enough = [length for length in fitting if length >= excess + len("(x99)")]
-    return lengths[min(enough) if enough else max(fitting)]
+def _longest_part(tree: ast.expr, longest: int) -> str | None:
+    """Returns the longest part of an expression that fits on a line and is longer than the name of a variable."""
+    functions = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    inner = [node for node in ast.walk(tree) if isinstance(node, ast.expr) and node not in (tree, *functions)]
+    parts = [part for part in map(ast.unparse, inner) if len("(x99)") < len(part) <= longest]
+    return max(parts, key=len, default=None)
 
 
 class _Translated(ast.NodeTransformer):
@@ -136,18 +115,16 @@ def _number(node: ast.expr) -> float | None:
     return node.value if isinstance(node, ast.Constant) else None  # type: ignore[return-value]
 
 
-def _replaced(tree: ast.expr, old: ast.expr, new: ast.expr) -> ast.expr:
-    return _Replaced(old, new).visit(tree)  # type: ignore[no-any-return]  # as ast declares it
-
-
 class _Replaced(ast.NodeTransformer):
-    """Puts one node in the place of another."""
+    """Puts a variable in the place of each part that has this text."""
 
-    def __init__(self, old: ast.expr, new: ast.expr) -> None:
-        self.old, self.new = old, new
+    def __init__(self, part: str, name: str) -> None:
+        self.part, self.name = part, name
 
     def visit(self, node: ast.AST) -> Any:
-        return self.new if node is self.old else super().visit(node)
+        if isinstance(node, ast.expr) and ast.unparse(node) == self.part:
+            return ast.Name(self.name)
+        return super().visit(node)
 
 
 class _Bounded(ast.NodeTransformer):
@@ -156,32 +133,3 @@ class _Bounded(ast.NodeTransformer):
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
         return self.bound(node) if node.id == "t" else node
-
-
-class _Tight(ast.NodeTransformer):
-    """Writes powers of what is short as one word, in parentheses below a sign or another power."""
-
-    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
-        self.generic_visit(node)
-        if isinstance(node.op, ast.Pow):
-            node.left = _enclosed(node.left)
-            if _is_word(node.left) and _is_word(_unsigned(node.right)):
-                return ast.Name(f"{ast.unparse(node.left)}**{ast.unparse(node.right)}")
-        return node
-
-    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
-        self.generic_visit(node)
-        node.operand = _enclosed(node.operand)
-        return node
-
-
-def _enclosed(node: ast.expr) -> ast.expr:
-    return ast.Name(f"({node.id})") if isinstance(node, ast.Name) and "**" in node.id else node
-
-
-def _unsigned(node: ast.expr) -> ast.expr:
-    return node.operand if isinstance(node, ast.UnaryOp) else node
-
-
-def _is_word(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) or (isinstance(node, ast.Name) and "(" not in node.id)

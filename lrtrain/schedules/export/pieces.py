@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 import textwrap
+from collections.abc import Iterable
 
 import numpy as np
 
 from lrtrain.errors import UsageError
-from lrtrain.schedules.export.expressions import WIDTH, Dialect, Writer, bounded, listed, names
+from lrtrain.schedules.export.expressions import WIDTH, Dialect, Writer, bounded, names
 from lrtrain.schedules.export.source import Source, Span
 
 # Some 200 kB of numbers: beyond that nobody wants them in a source file.
@@ -57,23 +58,29 @@ def select(source: Source, dialect: Dialect, function: str, step: str, indent: i
     """
     spans, writer = source.spans or (), Writer(dialect)
     trees = [_defined_everywhere(span, len(source.values)) for span in spans]
-    inner = indent + 8
-    items = [writer.text(tree, WIDTH - inner - len(","), indent) for tree in trees[:-1]]
-    last = writer.text(trees[-1], WIDTH - indent - len("    ,"), indent)
+    width = WIDTH - indent - len("    ,")
+    values = [writer.text(tree, width - len("    "), indent) for tree in trees[:-1]]
+    default = writer.text(trees[-1], width, indent)
     conditions = [f"{step} < {span.until}" for span in spans[:-1]]
     space = " " * indent
     return [
         *(f"{space}{line}" for line in writer.lines),
         f"{space}return {function}(",
-        *listed(conditions, "[", "],", indent + 4),
-        *listed(items, "[", "],", indent + 4),
-        f"{space}    {last},",
+        *listed("[", conditions, "],", indent + 4),
+        *listed("[", values, "],", indent + 4),
+        f"{space}    {default},",
         f"{space})",
     ]
 
 
+def listed(before: str, items: Iterable[str], after: str, indent: int) -> list[str]:
+    """Returns a list in code with each item on a line; the comma after the last one has formatters keep it so."""
+    space = " " * indent
+    return [f"{space}{before}", *(f"{space}    {item}," for item in items), f"{space}{after}"]
+
+
 def uses_step(source: Source) -> bool:
-    """Tells whether any piece depends on the step."""
+    """Returns whether any piece depends on the step."""
     return any("t" in names(span.tree) for span in source.spans or ())
 
 

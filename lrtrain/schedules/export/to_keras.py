@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from lrtrain.plugins.formula import FUNCTIONS
 from lrtrain.schedules.export.expressions import WIDTH, Dialect, Writer
-from lrtrain.schedules.export.pieces import comment, select, table_lines, uses_step
+from lrtrain.schedules.export.pieces import comment, listed, select, table_lines, uses_step
 from lrtrain.schedules.export.source import Source
 
 DIALECT = Dialect(
@@ -55,19 +55,9 @@ def _init(source: Source) -> Iterator[str]:
     if not source.constants:
         return
     arguments = [f"{name.lower()}={value!r}" for name, value in source.constants.items()]
-    yield from _argument_lines(arguments)
+    yield from listed("def __init__(", ["self", *arguments], "):", 4)
     yield from (f"        self.{name.lower()} = {name.lower()}" for name in source.constants)
     yield ""
-
-
-def _argument_lines(arguments: list[str]) -> list[str]:
-    line = f"    def __init__(self, {', '.join(arguments)}):"
-    inner = f"        self, {', '.join(arguments)}"
-    if len(line) <= WIDTH:
-        return [line]
-    if len(inner) <= WIDTH:
-        return ["    def __init__(", inner, "    ):"]
-    return ["    def __init__(", *(f"        {each}," for each in ["self", *arguments]), "    ):"]
 
 
 def _call(source: Source) -> Iterator[str]:
@@ -90,10 +80,5 @@ def _call(source: Source) -> Iterator[str]:
 
 def _config(source: Source) -> Iterator[str]:
     yield "    def get_config(self):"
-    names = [name.lower() for name in source.constants]
-    items = [f'"{name}": self.{name}' for name in names]
-    line = f"        return {{{', '.join(items)}}}"
-    if len(line) <= WIDTH:
-        yield line
-        return
-    yield from ["        return {", *(f"            {item}," for item in items), "        }"]
+    items = [f'"{name.lower()}": self.{name.lower()}' for name in source.constants]
+    yield from listed("return {", items, "}", 8) if items else ["        return {}"]

