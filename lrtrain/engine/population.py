@@ -150,11 +150,6 @@ class Population:
         """Returns what `evaluate` does, on examples that are put on the devices for this once."""
         return self._engine.evaluate_on(state, split)
 
-    def take(self, state: TrainState, run: int) -> TrainState:
-        """Returns the state of one run alone, on the host."""
-        taken: TrainState = jax.tree.map(lambda values: np.asarray(values[run]), state)
-        return taken
-
     def _filled(self, runs: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Repeats the last run in the places that are left: zeros would become NaN there."""
         if len(runs) > self.width:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 import math
 import operator
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from lrtrain.errors import PluginError, cause, nearest
@@ -32,7 +32,10 @@ OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 }
 # Far more than a schedule needs; deeper, Python's own parser and `_value` would run out of stack.
 MAX_LENGTH, MAX_DEPTH = 2000, 100
-_ALLOWED = f"a formula has numbers, t, pi, + - * / // % ** and the functions {', '.join(FUNCTIONS)}"
+_ALLOWED = (
+    "a formula has numbers, t, pi, options that are numbers (of the plugin that the piece is given), + - * / // % ** "
+    f"and the functions {', '.join(FUNCTIONS)}"
+)
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,8 @@ class Piece:
       expression: the learning rate as Python arithmetic over ``t`` (the step, counted from the beginning of the run),
         numbers, ``pi`` and the functions sqrt, cos, exp, log, floor, minimum and maximum. ``t // 235`` counts exactly;
         ``floor(t / 235)``, compiled in float32, may be one step late.
+      plugin: the plugin itself, whose options the expression may then name: code that is exported has them by name,
+        and whoever changes one there changes it wherever the formula names it.
 
     Raises:
       PluginError: ``until`` is no count of steps, or the expression holds anything else.
@@ -56,30 +61,43 @@ class Piece:
 
     until: int | None
     expression: str
+    plugin: Any = field(default=None, repr=False, hash=False)
 
     def __post_init__(self) -> None:
         if self.until is not None and (type(self.until) is not int or self.until < 0):
             raise PluginError(
                 f"a piece of a formula has until={self.until!r}: expected a number of steps, or None for the last"
             )
-        parse(self.expression)
+        self.tree()
+
+    def options(self) -> dict[str, float]:
+        """Returns the options that the expression may name: those of the plugin that are numbers."""
+        names = () if self.plugin is None else (each.name for each in fields(self.plugin))
+        values = {name: getattr(self.plugin, name) for name in names if name not in {*NAMES, *FUNCTIONS}}
+        return {name: value for name, value in values.items() if _is_number(value)}
+
+    def tree(self) -> ast.expr:
+        """Returns the tree of the expression, every node of which is allowed."""
+        return parse(self.expression, self.options())
 
     def values(self, steps: Sequence[float] | NDArray[Any]) -> NDArray[np.float64]:
         """Returns the expression at each of the steps, in float64; what is not defined is NaN or infinite."""
         import numpy as np
 
         t = np.asarray(steps, np.float64)
+        # All numbers are float64, so no power can take long or fill the memory.
+        names = {name: np.float64(value) for name, value in {**self.options(), "pi": math.pi}.items()}
         with np.errstate(all="ignore"):
-            return np.array(np.broadcast_to(_value(parse(self.expression), t), t.shape))
+            return np.array(np.broadcast_to(_value(self.tree(), {**names, "t": t}), t.shape))
 
     def shifted(self, steps: int) -> Piece:
-        """Returns the same piece for a schedule that begins ``steps`` later in the run.
+        """Returns the same piece for a schedule that begins ``steps`` later in the run, with numbers for its options.
 
         Example:
           >>> Piece(until=100, expression="0.1 * t / 100").shifted(50)
           Piece(until=150, expression='0.1 * (t - 50) / 100')
         """
-        tree = _Shift(steps).visit(parse(self.expression)) if steps else parse(self.expression)
+        tree = _Shift(steps, self.options()).visit(self.tree())
         return Piece(None if self.until is None else self.until + steps, ast.unparse(tree))
 
 
@@ -133,8 +151,12 @@ def checked(answer: object) -> tuple[Piece, ...]:
     return tuple(piece for begin, piece in spans(answer) if piece.until is None or piece.until > begin)
 
 
-def parse(expression: str) -> ast.expr:
-    """Returns the tree of an expression, every node of which has been seen to be allowed; nothing is executed.
+def parse(expression: str, options: Collection[str] = ()) -> ast.expr:
+    """Returns the tree of an expression, every node of which is allowed; nothing is executed.
+
+    Args:
+      expression: the text.
+      options: the names of options that it may have.
 
     Raises:
       PluginError: the text is no expression, or has something that a formula has not.
@@ -145,18 +167,18 @@ def parse(expression: str) -> ast.expr:
         tree = ast.parse(expression.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise PluginError(f"'{short(expression)}' is not an expression: {_ALLOWED}") from None
-    _check(tree, expression, 0)
+    _check(tree, (*NAMES, *options), expression, 0)
     return tree
 
 
-def _check(node: ast.expr, expression: str, depth: int) -> None:
+def _check(node: ast.expr, names: Collection[str], expression: str, depth: int) -> None:
     if depth > MAX_DEPTH:
         raise PluginError(f"'{short(expression)}' is nested more than {MAX_DEPTH} levels deep")
-    problem = _problem(node)
+    problem = _problem(node, names)
     if problem:
         raise PluginError(f"'{short(expression)}' has {problem}: {_ALLOWED}")
     for inner in operands(node):
-        _check(inner, expression, depth + 1)
+        _check(inner, names, expression, depth + 1)
 
 
 def operands(node: ast.expr) -> list[ast.expr]:
@@ -168,12 +190,12 @@ def operands(node: ast.expr) -> list[ast.expr]:
     return list(node.args) if isinstance(node, ast.Call) else []
 
 
-def _problem(node: ast.expr) -> str:
+def _problem(node: ast.expr, names: Collection[str]) -> str:
     """Returns what about this node, apart from those below it, a formula may not have."""
     if isinstance(node, ast.Constant):
         return "" if _is_number(node.value) else f"{short(repr(node.value))}, which is no finite number"
     if isinstance(node, ast.Name):
-        return "" if node.id in NAMES else f"the name '{short(node.id)}'{nearest(node.id, NAMES)}"
+        return "" if node.id in names else f"the name '{short(node.id)}'{nearest(node.id, names)}"
     if isinstance(node, ast.Call):
         return _call_problem(node)
     if isinstance(node, ast.BinOp) and type(node.op) in OPERATORS:
@@ -203,15 +225,15 @@ def _is_number(value: object) -> bool:
         return False
 
 
-def _value(node: ast.expr, t: NDArray[np.float64]) -> Any:
-    """Computes a checked tree; all numbers are float64, so no power can take long or fill the memory."""
+def _value(node: ast.expr, names: Mapping[str, Any]) -> Any:
+    """Computes a checked tree from the values of its names."""
     import numpy as np
 
     if isinstance(node, ast.Constant):
         return np.float64(node.value)  # type: ignore[arg-type]  # a number, as has been checked
     if isinstance(node, ast.Name):
-        return t if node.id == "t" else np.float64(math.pi)
-    inner = [_value(each, t) for each in operands(node)]
+        return names[node.id]
+    inner = [_value(each, names) for each in operands(node)]
     if isinstance(node, ast.BinOp):
         return OPERATORS[type(node.op)](*inner)
     if isinstance(node, ast.UnaryOp):
@@ -221,13 +243,15 @@ def _value(node: ast.expr, t: NDArray[np.float64]) -> Any:
 
 
 class _Shift(ast.NodeTransformer):
-    """Puts ``t - steps`` where t stands."""
+    """Puts ``t - steps`` where t stands, and numbers where options stand."""
 
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
+    def __init__(self, steps: int, options: Mapping[str, float]) -> None:
+        self.steps, self.options = steps, options
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
-        return ast.BinOp(node, ast.Sub(), ast.Constant(self.steps)) if node.id == "t" else node
+        if node.id in self.options:
+            return parse(str(self.options[node.id]))
+        return ast.BinOp(node, ast.Sub(), ast.Constant(self.steps)) if node.id == "t" and self.steps else node
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
         """Makes ``t - 10``, shifted by 50, ``t - 60``."""

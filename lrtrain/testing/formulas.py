@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from typing import Any
 
 import numpy as np
 
 from lrtrain.errors import PluginError
+from lrtrain.plugins.formula import ask_formula, evaluate
 from lrtrain.plugins.spec import Spec
 from lrtrain.testing.boundaries import LONGEST, buildable, lengths_of
 from lrtrain.testing.evaluation import exact_values
@@ -18,7 +17,7 @@ from lrtrain.testing.subject import Subject
 
 def formula_agrees(subject: Subject) -> None:
     """Its formula, where it has one, gives its table to a millionth."""
-    if getattr(subject.plugin, "formula", None) is None or importlib.util.find_spec("lrtrain.plugins.formula") is None:
+    if getattr(subject.plugin, "formula", None) is None:
         raise NotApplicable("it has no formula")
     for spec in subject.specs:
         for length in buildable(subject, spec, lengths_of(subject, spec)):
@@ -39,12 +38,11 @@ def _check(subject: Subject, spec: Spec, length: int) -> None:
 def _formula(subject: Subject, spec: Spec, length: int, steps: Any) -> Any:
     from lrtrain.schedules.table import make_context
 
-    formula = importlib.import_module("lrtrain.plugins.formula")
     instance = subject.active(spec).schedule_plugin().instance
     try:
-        pieces = formula.ask_formula(instance, subject.name, make_context(length, min(47, length)))
+        pieces = ask_formula(instance, subject.name, make_context(length, min(47, length)))
     except PluginError as error:
         fail(str(error))
     if pieces is None:
         raise NotApplicable("it has no formula for these options")
-    return formula.evaluate(pieces, steps)
+    return evaluate(pieces, steps)

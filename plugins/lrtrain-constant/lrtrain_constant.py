@@ -39,4 +39,4 @@ class Constant:
 
     def formula(self, context: ScheduleContext) -> Sequence[Piece]:  # noqa: ARG002  # every formula is asked with it
         """Returns the schedule's closed form."""
-        return [Piece(None, f"{self.value}")]
+        return [Piece(None, "value", self)]

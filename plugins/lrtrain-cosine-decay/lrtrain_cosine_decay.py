@@ -67,7 +67,8 @@ class CosineDecay:
 
     def formula(self, context: ScheduleContext) -> Sequence[Piece]:
         """Returns the schedule's closed form."""
-        init, alpha, steps = self.init_value, self.alpha, context.steps(self.decay_steps)
+        steps = context.steps(self.decay_steps)
         # cos(x / 2) ** 2 is (1 + cos(x)) / 2, and keeps its digits near the end, where a power needs them.
         fall = f"cos(pi * t / {2 * steps}) ** {2 * self.exponent}"
-        return [Piece(steps, f"{init} * ({alpha} + (1 - {alpha}) * {fall})"), Piece(None, f"{init} * {alpha}")]
+        decay = Piece(steps, f"init_value * (alpha + (1 - alpha) * {fall})", self)
+        return [decay, Piece(None, "init_value * alpha", self)]

@@ -85,11 +85,12 @@ class CosineOnecycle:
 
     def formula(self, context: ScheduleContext) -> Sequence[Piece]:
         """Returns the schedule's closed form."""
-        steps, peak = context.steps(self.transition_steps), self.peak_value
+        steps = context.steps(self.transition_steps)
         rise = int(exact(self.pct_start) * steps)
-        init, end = f"{peak} / {self.div_factor}", f"{peak} / ({self.div_factor} * {self.final_div_factor})"
+        init, end = "peak_value / div_factor", "peak_value / (div_factor * final_div_factor)"
+        up, down = f"cos(pi * t / {rise})", f"cos(pi * (t - {rise}) / {steps - rise})"
         return [
-            Piece(rise, f"{init} + ({peak} - {init}) * (1 - cos(pi * t / {rise})) / 2"),
-            Piece(steps, f"{end} + ({peak} - {end}) * (1 + cos(pi * (t - {rise}) / {steps - rise})) / 2"),
-            Piece(None, end),
+            Piece(rise, f"{init} + (peak_value - {init}) * (1 - {up}) / 2", self),
+            Piece(steps, f"{end} + (peak_value - {end}) * (1 + {down}) / 2", self),
+            Piece(None, end, self),
         ]

@@ -94,7 +94,7 @@ class Cyclic:
             "triangular2": f" * 0.5 ** (t // {up + down})",
             "exp_range": f" * exp({self._log_gamma(context)} * t)",
         }[self.mode]
-        return [Piece(None, f"{self.init_value} + ({self.peak_value} - {self.init_value}) * {ramp}{height}")]
+        return [Piece(None, f"init_value + (peak_value - init_value) * {ramp}{height}", self)]
 
     def _sizes(self, context: ScheduleContext) -> tuple[int, int]:
         up = context.steps(self.step_size_up)

@@ -75,10 +75,10 @@ class ExponentialDecay:
     def formula(self, context: ScheduleContext) -> Sequence[Piece]:
         """Returns the schedule's closed form."""
         steps, begin = context.steps(self.transition_steps), context.steps(self.transition_begin)
-        fall = f"{self.init_value} * {self.decay_rate} ** ((t - {begin}) {'//' if self.staircase else '/'} {steps})"
+        fall = f"init_value * decay_rate ** ((t - {begin}) {'//' if self.staircase else '/'} {steps})"
         if self.end_value is not None:
-            fall = f"{'maximum' if self.decay_rate < 1 else 'minimum'}({fall}, {self.end_value})"
-        return [Piece(begin, f"{self.init_value}"), Piece(None, fall)]
+            fall = f"{'maximum' if self.decay_rate < 1 else 'minimum'}({fall}, end_value)"
+        return [Piece(begin, "init_value", self), Piece(None, fall, self)]
 
     def _check_end(self) -> None:
         if self.end_value is None:

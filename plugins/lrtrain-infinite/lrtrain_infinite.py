@@ -79,18 +79,22 @@ class Infinite:
 
     def formula(self, context: ScheduleContext) -> Sequence[Piece]:
         """Returns the schedule's closed form."""
-        init, peak, constant, end = self.init_value, self.peak_value, self.constant_value, self.end_value
         warmup, cooldown, annealing = self._phases(context)
         begin = context.total_steps - annealing
         half = f"(1 + cos(pi * (t - {warmup}) / {cooldown})) / 2"
         pieces = [
-            Piece(warmup, f"{init} + ({peak} - {init}) * t / {warmup}"),
-            Piece(warmup + cooldown, f"{constant} + ({peak} - {constant}) * {half}"),
+            Piece(warmup, f"init_value + (peak_value - init_value) * t / {warmup}", self),
+            Piece(warmup + cooldown, f"constant_value + (peak_value - constant_value) * {half}", self),
         ]
         if annealing == 0:
-            return [*pieces, Piece(None, f"{constant}")]
-        fall = f"exp(log({constant}) + (log({end}) - log({constant})) * (t - {begin}) / {annealing})"
-        return [*pieces, Piece(begin, f"{constant}"), Piece(begin + annealing, fall), Piece(None, f"{end}")]
+            return [*pieces, Piece(None, "constant_value", self)]
+        fall = f"exp(log(constant_value) + (log(end_value) - log(constant_value)) * (t - {begin}) / {annealing})"
+        return [
+            *pieces,
+            Piece(begin, "constant_value", self),
+            Piece(begin + annealing, fall, self),
+            Piece(None, "end_value", self),
+        ]
 
     def _phases(self, context: ScheduleContext) -> tuple[int, int, int]:
         return context.steps(self.warmup_steps), context.steps(self.cooldown_steps), context.steps(self.annealing_steps)

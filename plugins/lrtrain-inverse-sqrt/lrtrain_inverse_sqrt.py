@@ -65,14 +65,14 @@ class InverseSqrt:
 
     def formula(self, context: ScheduleContext) -> Sequence[Piece]:
         """Returns the schedule's closed form."""
-        init, peak, total = self.init_value, self.peak_value, context.total_steps
+        total = context.total_steps
         warmup, cooldown = self._warmup(context), context.steps(self.cooldown_steps)
-        rise = Piece(warmup, f"{init} + ({peak} - {init}) * t / {warmup}")
-        fall = f"{peak} * sqrt({self._timescale(context)} / (t - {warmup} + {self._timescale(context)}))"
+        rise = Piece(warmup, f"init_value + (peak_value - init_value) * t / {warmup}", self)
+        fall = f"peak_value * sqrt({self._timescale(context)} / (t - {warmup} + {self._timescale(context)}))"
         if cooldown == 0:
-            return [rise, Piece(None, fall)]
-        ends = [Piece(total, f"{fall} * ({total} - t) / {cooldown}"), Piece(None, "0")]
-        return [rise, Piece(total - cooldown, fall), *ends]
+            return [rise, Piece(None, fall, self)]
+        ends = [Piece(total, f"{fall} * ({total} - t) / {cooldown}", self), Piece(None, "0")]
+        return [rise, Piece(total - cooldown, fall, self), *ends]
 
     def _warmup(self, context: ScheduleContext) -> int:
         return context.steps(self.warmup_steps)

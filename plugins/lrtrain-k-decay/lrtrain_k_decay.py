@@ -72,10 +72,11 @@ class KDecay:
 
     def formula(self, context: ScheduleContext) -> Sequence[Piece]:
         """Returns the schedule's closed form."""
-        init, end, steps = self.init_value, self.end_value, context.steps(self.decay_steps)
-        time = f"(t / {steps}) ** {self.k}"
-        share = f"(1 + cos(pi * {time})) / 2" if self.shape == "cosine" else f"(1 - {time}) ** {self.power}"
-        return [Piece(steps, f"{end} + ({init} - {end}) * {share}"), Piece(None, f"{end}")]
+        steps = context.steps(self.decay_steps)
+        time = f"(t / {steps}) ** k"
+        share = f"(1 + cos(pi * {time})) / 2" if self.shape == "cosine" else f"(1 - {time}) ** power"
+        fall = Piece(steps, f"end_value + (init_value - end_value) * {share}", self)
+        return [fall, Piece(None, "end_value", self)]
 
     def _schedule(self, steps: int) -> Schedule:
         import jax.numpy as jnp

@@ -86,14 +86,14 @@ class LinearOnecycle:
 
     def formula(self, context: ScheduleContext) -> Sequence[Piece]:
         """Returns the schedule's closed form."""
-        steps, peak = context.steps(self.transition_steps), self.peak_value
+        steps = context.steps(self.transition_steps)
         start, final = self._phases(steps)
-        init, end = f"{peak} / {self.div_factor}", f"{peak} / ({self.div_factor} * {self.final_div_factor})"
+        init, end = "peak_value / div_factor", "peak_value / (div_factor * final_div_factor)"
         return [
-            Piece(start, f"{init} + ({peak} - {init}) * t / {start}"),
-            Piece(final, f"{peak} + ({init} - {peak}) * (t - {start}) / {final - start}"),
-            Piece(steps, f"{init} + ({end} - {init}) * (t - {final}) / {steps - final}"),
-            Piece(None, end),
+            Piece(start, f"{init} + (peak_value - {init}) * t / {start}", self),
+            Piece(final, f"peak_value + ({init} - peak_value) * (t - {start}) / {final - start}", self),
+            Piece(steps, f"{init} + ({end} - {init}) * (t - {final}) / {steps - final}", self),
+            Piece(None, end, self),
         ]
 
     def _phases(self, steps: int) -> tuple[int, int]:

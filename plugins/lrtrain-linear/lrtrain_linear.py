@@ -66,14 +66,13 @@ class Linear:
 
     def formula(self, context: ScheduleContext) -> Sequence[Piece]:
         """Returns the schedule's closed form."""
-        init, end = self.init_value, self.end_value
         warmup, begin, steps = self._phases(context)
         top = warmup + begin
         return [
-            Piece(warmup, f"{init} * t / {warmup}"),
-            Piece(top, f"{init}"),
-            Piece(top + steps, f"{init} + ({end} - {init}) * (t - {top}) / {steps}"),
-            Piece(None, f"{end}"),
+            Piece(warmup, f"init_value * t / {warmup}", self),
+            Piece(top, "init_value", self),
+            Piece(top + steps, f"init_value + (end_value - init_value) * (t - {top}) / {steps}", self),
+            Piece(None, "end_value", self),
         ]
 
     def _phases(self, context: ScheduleContext) -> tuple[int, int, int]:

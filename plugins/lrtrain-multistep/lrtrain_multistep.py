@@ -73,7 +73,7 @@ class Multistep:
     def formula(self, context: ScheduleContext) -> Sequence[Piece]:
         """Returns the schedule's closed form."""
         ends = [*self._steps(context), None]
-        return [Piece(end, f"{self.init_value} * {self.gamma} ** {passed}") for passed, end in enumerate(ends)]
+        return [Piece(end, f"init_value * gamma ** {passed}", self) for passed, end in enumerate(ends)]
 
     def _values(self) -> list[float]:
         """Returns the learning rate of each piece; what is too large for a float is infinite, and refused as such."""

@@ -53,8 +53,9 @@ class Noam:
 
     def formula(self, context: ScheduleContext) -> Sequence[Piece]:
         """Returns the schedule's closed form."""
-        warmup, scale = self._warmup(context), f"{self.factor} / sqrt({self.model_size})"
-        return [Piece(warmup, f"{scale} * (t + 1) / {warmup}**1.5"), Piece(None, f"{scale} / sqrt(t + 1)")]
+        warmup, scale = self._warmup(context), f"factor / sqrt({self.model_size})"
+        rise = Piece(warmup, f"{scale} * (t + 1) / {warmup}**1.5", self)
+        return [rise, Piece(None, f"{scale} / sqrt(t + 1)", self)]
 
     def _warmup(self, context: ScheduleContext) -> int:
         # Over one step both curves are equal: that is no warmup.

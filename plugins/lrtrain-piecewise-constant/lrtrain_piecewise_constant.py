@@ -62,11 +62,11 @@ class PiecewiseConstant:
 
     def formula(self, context: ScheduleContext) -> Sequence[Piece]:
         """Returns the schedule's closed form."""
-        pieces, value = [], f"{self.init_value}"
+        pieces, value = [], "init_value"
         for step, scale in self._scales(context).items():
-            pieces.append(Piece(step, value))
+            pieces.append(Piece(step, value, self))
             value = f"{value} * {scale}"
-        return [*pieces, Piece(None, value)]
+        return [*pieces, Piece(None, value, self)]
 
     def _scales(self, context: ScheduleContext) -> dict[int, float]:
         """Returns the factors by step, the steps in rising order."""

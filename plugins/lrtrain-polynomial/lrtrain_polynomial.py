@@ -73,10 +73,10 @@ class Polynomial:
 
     def formula(self, context: ScheduleContext) -> Sequence[Piece]:
         """Returns the schedule's closed form."""
-        init, end = self.init_value, self.end_value
         steps, begin = context.steps(self.transition_steps), context.steps(self.transition_begin)
+        share = f"(({begin + steps} - t) / {steps}) ** power"
         return [
-            Piece(begin, f"{init}"),
-            Piece(begin + steps, f"{end} + ({init} - {end}) * (({begin + steps} - t) / {steps}) ** {self.power}"),
-            Piece(None, f"{end}"),
+            Piece(begin, "init_value", self),
+            Piece(begin + steps, f"end_value + (init_value - end_value) * {share}", self),
+            Piece(None, "end_value", self),
         ]

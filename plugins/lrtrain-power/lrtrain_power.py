@@ -86,21 +86,21 @@ class Power:
     def formula(self, context: ScheduleContext) -> Sequence[Piece]:
         """Returns the schedule's closed form."""
         warmup, decay = context.steps(self.warmup_steps), context.steps(self.decay_steps)
-        total, end = context.total_steps, self.end_value
-        rise = Piece(warmup, f"{self._power(str(max(warmup, 1)))} * t / {warmup}")
+        total = context.total_steps
+        rise = Piece(warmup, f"{self._power(str(max(warmup, 1)))} * t / {warmup}", self)
         if decay == 0:
-            return [rise, Piece(None, self._power("maximum(t, 1)"))]
+            return [rise, Piece(None, self._power("maximum(t, 1)"), self)]
         top = self._power(str(max(total - decay, 1)))
         return [
             rise,
-            Piece(total - decay, self._power("maximum(t, 1)")),
-            Piece(total, f"{end} + ({top} - {end}) * ({total} - t) / {decay}"),
-            Piece(None, f"{end}"),
+            Piece(total - decay, self._power("maximum(t, 1)"), self),
+            Piece(total, f"end_value + ({top} - end_value) * ({total} - t) / {decay}", self),
+            Piece(None, "end_value", self),
         ]
 
     def _power(self, step: str) -> str:
         seen = f"({self.batch_size * self.example_size} * {step})"
-        return f"minimum({self.peak_value}, {self.batch_size} * {self.amplitude} * {seen} ** {self.exponent})"
+        return f"minimum(peak_value, {self.batch_size} * amplitude * {seen} ** exponent)"
 
     def _schedule(self, warmup: int, decay: int, total: int) -> Schedule:
         import jax.numpy as jnp

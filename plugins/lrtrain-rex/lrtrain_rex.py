@@ -71,13 +71,12 @@ class REX:
 
     def formula(self, context: ScheduleContext) -> Sequence[Piece]:
         """Returns the schedule's closed form."""
-        init, peak, end, beta = self.init_value, self.peak_value, self.end_value, self.beta
         warmup, total = context.steps(self.warmup_steps), context.total_steps
-        share = f"({total} - t) / ((1 - {beta}) * {total - warmup} + {beta} * ({total} - t))"
+        share = f"({total} - t) / ((1 - beta) * {total - warmup} + beta * ({total} - t))"
         return [
-            Piece(warmup, f"{init} + ({peak} - {init}) * t / {warmup}"),
-            Piece(total, f"{end} + ({peak} - {end}) * {share}"),
-            Piece(None, f"{end}"),
+            Piece(warmup, f"init_value + (peak_value - init_value) * t / {warmup}", self),
+            Piece(total, f"end_value + (peak_value - end_value) * {share}", self),
+            Piece(None, "end_value", self),
         ]
 
     def _schedule(self, warmup: int, total: int) -> Schedule:

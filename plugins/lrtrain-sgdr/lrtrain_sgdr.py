@@ -121,15 +121,24 @@ class SGDR:
         """Returns the schedule's closed form."""
         lengths = self._lengths(context)
         warmup, start, pieces = self._warmup(context, lengths), 0, []
-        values = zip(lengths, self._each("init_value"), self._peaks(), self._each("end_value"), strict=True)
+        values = zip(lengths, self._terms("init_value"), self._peak_terms(), self._terms("end_value"), strict=True)
         for length, init, peak, end in values:
             top, fall = start + warmup, length - warmup
             pieces += [
-                Piece(top, f"{init} + ({peak} - {init}) * (t - {start}) / {warmup}"),
-                Piece(top + fall, f"{end} + ({peak} - {end}) * (1 + cos(pi * (t - {top}) / {fall})) / 2"),
+                Piece(top, f"{init} + ({peak} - {init}) * (t - {start}) / {warmup}", self),
+                Piece(top + fall, f"{end} + ({peak} - {end}) * (1 + cos(pi * (t - {top}) / {fall})) / 2", self),
             ]
             start += length
-        return [*pieces, Piece(None, f"{end}")]
+        return [*pieces, Piece(None, end, self)]
+
+    def _terms(self, name: str) -> list[str]:
+        """Returns an option in each cycle as the formula has it: by name, if it is one number."""
+        return [str(value) if isinstance(getattr(self, name), tuple) else name for value in self._each(name)]
+
+    def _peak_terms(self) -> list[str]:
+        if self.peak_decay == 1:
+            return self._terms("peak_value")
+        return [f"peak_value * peak_decay ** {cycle}" for cycle in range(self.cycles)]
 
     def _warmup(self, context: ScheduleContext, lengths: Sequence[int]) -> int:
         return min(lengths) // 10 if self.warmup_steps is None else context.steps(self.warmup_steps)

@@ -50,5 +50,6 @@ class WarmupConstant:
 
     def formula(self, context: ScheduleContext) -> Sequence[Piece]:
         """Returns the schedule's closed form."""
-        init, peak, warmup = self.init_value, self.peak_value, context.steps(self.warmup_steps)
-        return [Piece(warmup, f"{init} + ({peak} - {init}) * t / {warmup}"), Piece(None, f"{peak}")]
+        warmup = context.steps(self.warmup_steps)
+        rise = Piece(warmup, f"init_value + (peak_value - init_value) * t / {warmup}", self)
+        return [rise, Piece(None, "peak_value", self)]

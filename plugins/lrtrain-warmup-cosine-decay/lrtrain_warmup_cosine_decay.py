@@ -83,12 +83,11 @@ class WarmupCosineDecay:
 
     def formula(self, context: ScheduleContext) -> Sequence[Piece]:
         """Returns the schedule's closed form."""
-        init, peak, end = self.init_value, self.peak_value, self.end_value
         warmup, steps = context.steps(self.warmup_steps), context.steps(self.decay_steps)
         # cos(x / 2) ** 2 is (1 + cos(x)) / 2, and keeps its digits near the end, where a power needs them.
         fall = f"cos(pi * (t - {warmup}) / {2 * (steps - warmup)}) ** {2 * self.exponent}"
         return [
-            Piece(warmup, f"{init} + ({peak} - {init}) * t / {warmup}"),
-            Piece(steps, f"{end} + ({peak} - {end}) * {fall}"),
-            Piece(None, f"{end}"),
+            Piece(warmup, f"init_value + (peak_value - init_value) * t / {warmup}", self),
+            Piece(steps, f"end_value + (peak_value - end_value) * {fall}", self),
+            Piece(None, "end_value", self),
         ]

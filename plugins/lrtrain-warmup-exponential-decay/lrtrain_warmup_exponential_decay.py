@@ -84,15 +84,15 @@ class WarmupExponentialDecay:
 
     def formula(self, context: ScheduleContext) -> Sequence[Piece]:
         """Returns the schedule's closed form."""
-        init, peak, warmup = self.init_value, self.peak_value, context.steps(self.warmup_steps)
-        steps, begin = context.steps(self.transition_steps), warmup + context.steps(self.transition_begin)
-        fall = f"{peak} * {self.decay_rate} ** ((t - {begin}) {'//' if self.staircase else '/'} {steps})"
+        warmup, steps = context.steps(self.warmup_steps), context.steps(self.transition_steps)
+        begin = warmup + context.steps(self.transition_begin)
+        fall = f"peak_value * decay_rate ** ((t - {begin}) {'//' if self.staircase else '/'} {steps})"
         if self.end_value is not None:
-            fall = f"{'maximum' if self.decay_rate < 1 else 'minimum'}({fall}, {self.end_value})"
+            fall = f"{'maximum' if self.decay_rate < 1 else 'minimum'}({fall}, end_value)"
         return [
-            Piece(warmup, f"{init} + ({peak} - {init}) * t / {warmup}"),
-            Piece(begin, f"{peak}"),
-            Piece(None, fall),
+            Piece(warmup, f"init_value + (peak_value - init_value) * t / {warmup}", self),
+            Piece(begin, "peak_value", self),
+            Piece(None, fall, self),
         ]
 
     def _decay(self, steps: int, begin: int) -> Schedule:

@@ -73,27 +73,26 @@ class WSD:
 
     def formula(self, context: ScheduleContext) -> Sequence[Piece]:
         """Returns the schedule's closed form."""
-        init, peak, end, total = self.init_value, self.peak_value, self.end_value, context.total_steps
+        total = context.total_steps
         warmup, decay = context.steps(self.warmup_steps), context.steps(self.decay_steps)
         return [
-            Piece(warmup, f"{init} + ({peak} - {init}) * t / {warmup}"),
-            Piece(total - decay, f"{peak}"),
-            Piece(total, self._fall(f"((t - {total - decay}) / {decay})")),
-            Piece(None, f"{end}"),
+            Piece(warmup, f"init_value + (peak_value - init_value) * t / {warmup}", self),
+            Piece(total - decay, "peak_value", self),
+            Piece(total, self._fall(f"((t - {total - decay}) / {decay})"), self),
+            Piece(None, "end_value", self),
         ]
 
     def _fall(self, passed: str) -> str:
         """Returns the decay as an expression of the share of it that has passed."""
-        peak, end = self.peak_value, self.end_value
         if self.decay_type == "exponential":
-            return f"{peak} * exp((log({end}) - log({peak})) * {passed})"
+            return f"peak_value * exp((log(end_value) - log(peak_value)) * {passed})"
         fallen = {
             "1-sqrt": f"sqrt({passed})",
             "linear": passed,
             "cosine": f"(1 - cos(pi * {passed})) / 2",
             "square": f"{passed} ** 2",
         }[self.decay_type]
-        return f"{peak} + ({end} - {peak}) * {fallen}"
+        return f"peak_value + (end_value - peak_value) * {fallen}"
 
     def _schedule(self, warmup: int, decay: int, total: int) -> Schedule:
         import jax.numpy as jnp

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -11,10 +12,10 @@ import lrtrain
 from lrtrain import Piece
 from lrtrain.errors import PluginError
 from lrtrain.plugins.discovery import find_plugins
-from lrtrain.plugins.formula import MAX_DEPTH, checked, evaluate
+from lrtrain.plugins.formula import MAX_DEPTH, ask_formula, checked, evaluate
 from lrtrain.plugins.loading import activate, hooks_of, load_class
 from lrtrain.schedules.table import formula, make_context, raw_schedule, tabulate
-from tests.schedule_examples import ALL, EXAMPLES, values_of
+from tests.schedule_examples import ALL, EXAMPLES, source_of, values_of
 
 STEPS = np.arange(12)
 
@@ -85,6 +86,58 @@ def test_an_expression_with_anything_else_is_refused(expression, complaint):
 def test_an_end_that_is_no_count_is_refused(until):
     with pytest.raises(PluginError, match=f"until={until!r}: expected a number of steps"):
         Piece(until, "1")
+
+
+# -------------------------------------------------------------------------------------------------------------- options
+
+
+@dataclass(frozen=True)
+class Options:
+    low: float = -0.5
+    high: float = 2.0
+    count: int = 3
+    mode: str = "up"
+    t: float = 7.0
+    cos: float = 7.0
+
+
+def test_an_expression_names_the_options_of_its_plugin_that_are_numbers():
+    piece = Piece(20, "low ** 2 + (high - low) * cos(t / count)", Options())
+    assert piece.options() == {"low": -0.5, "high": 2.0, "count": 3}
+    np.testing.assert_allclose(piece.values(STEPS), [0.25 + 2.5 * math.cos(t / 3) for t in STEPS.tolist()], rtol=1e-14)
+
+
+def test_a_shifted_piece_has_numbers_for_its_options():
+    piece = Piece(20, "low ** 2 + high * cos(t - 1)", Options())
+    assert piece.shifted(0) == Piece(20, "(-0.5) ** 2 + 2.0 * cos(t - 1)")
+    assert piece.shifted(5) == Piece(25, "(-0.5) ** 2 + 2.0 * cos(t - 6)")
+
+
+@pytest.mark.parametrize(
+    ("expression", "complaint"),
+    [
+        (
+            "hihg * t",
+            "has the name 'hihg' \\(did you mean 'high'\\?\\): a formula has numbers, t, pi, options that are",
+        ),
+        ("mode * t", "has the name 'mode'"),
+    ],
+)
+def test_a_name_that_is_no_option_or_no_number_is_refused(expression, complaint):
+    with pytest.raises(PluginError, match=complaint):
+        Piece(None, expression, Options())
+
+
+@pytest.mark.parametrize("spec", ALL)
+def test_an_option_that_a_formula_names_is_in_it_by_name_only(spec):
+    """Whoever edits it where exported code has it by name changes all that depends on it."""
+    source, plugin = source_of(spec, 235), activate([spec]).schedule_plugin()
+    for name, value in source.constants.items():
+        edited = replace(plugin.instance, **{name: value * (1 + 2**-12) or 2**-12})
+        pieces = ask_formula(edited, plugin.entry.name, make_context(235))
+        assert [(piece.until, piece.expression) for piece in pieces] == [
+            (span.piece.until, span.piece.expression) for span in source.spans
+        ]
 
 
 # --------------------------------------------------------------------------------------------------------------- pieces
@@ -186,7 +239,7 @@ class Plugin:
 
 def test_the_formula_of_another_plugin_is_for_the_length_that_is_asked_for():
     (rising, stays) = make_context(100).formula("warmup-constant(init_value=0, peak_value=1)", total_steps=10)
-    assert (rising.until, stays) == (2, Piece(None, "1.0"))
+    assert (rising.until, stays.shifted(0)) == (2, Piece(None, "1.0"))
     with pytest.raises(lrtrain.ScheduleError, match="a schedule of 0 steps was asked for"):
         make_context(100).formula("linear", total_steps=0)
     with pytest.raises(lrtrain.ScheduleError, match="made by hand"):

@@ -21,12 +21,12 @@ class Dialect:
     Args:
       functions: the target's name of each function of a formula.
       pi: its name of pi.
-      constant: its name of an option, from the option's name in upper case.
+      constant: its name of an option.
     """
 
     functions: Mapping[str, str]
     pi: str
-    constant: Callable[[str], str] = str
+    constant: Callable[[str], str] = str.upper
 
     def __post_init__(self) -> None:
         assert self.functions.keys() == FUNCTIONS.keys()
@@ -87,7 +87,7 @@ class _Translated(ast.NodeTransformer):
     def visit_Name(self, node: ast.Name) -> ast.expr:
         if node.id == "pi":
             return ast.Name(self.dialect.pi)
-        return ast.Name(self.dialect.constant(node.id)) if node.id.isupper() else node
+        return node if node.id == "t" else ast.Name(self.dialect.constant(node.id))
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
         function = self.dialect.functions[node.func.id]  # type: ignore[attr-defined]  # a name, in a formula

@@ -28,7 +28,7 @@ def comment(source: Source) -> list[str]:
 
 def constant_lines(source: Source) -> list[str]:
     """Returns the options that the expressions use, one assignment each."""
-    lines = [f"{name} = {value!r}" for name, value in source.constants.items()]
+    lines = [f"{name.upper()} = {value}" for name, value in source.constants.items()]
     return [*lines, "", ""] if lines else [""]
 
 

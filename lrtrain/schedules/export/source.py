@@ -12,10 +12,10 @@ import numpy as np
 
 from lrtrain.errors import PluginError
 from lrtrain.plugins.context import ScheduleContext
-from lrtrain.plugins.formula import Piece, evaluate, parse, spans
+from lrtrain.plugins.formula import Piece, evaluate, spans
 from lrtrain.plugins.loading import ActivePlugins
 from lrtrain.plugins.spec import Spec
-from lrtrain.schedules.export.constants import name_options
+from lrtrain.schedules.export.expressions import names
 from lrtrain.schedules.table import build_table, formula
 
 if TYPE_CHECKING:
@@ -28,11 +28,15 @@ _PART = 2**20
 
 @dataclass(frozen=True, eq=False)
 class Span:
-    """One piece, the first step that it holds for, and its expression, in which options stand by name."""
+    """One piece, and the first step that it holds for."""
 
     begin: int
     piece: Piece
-    tree: ast.expr
+
+    @property
+    def tree(self) -> ast.expr:
+        """Its expression, in which options stand by name."""
+        return self.piece.tree()
 
     @property
     def until(self) -> int | None:
@@ -47,8 +51,8 @@ class Source:
     Args:
       spec: the plugin with all options resolved.
       values: its table, float32[total_steps].
-      spans: its pieces, in whose expressions some options stand by name; None where there is only the table.
-      constants: those options, by name.
+      spans: its pieces; None where there is only the table.
+      constants: the options that their expressions name.
       has_formula: whether the pieces are the plugin's own formula, not the constant pieces of its table.
     """
 
@@ -79,14 +83,16 @@ def make_source(active: ActivePlugins, context: ScheduleContext) -> Source:
         runs = _constant_runs(values)
         return Source(plugin.spec(), values, _spans(runs) if runs else None, {}, has_formula=False)
     _check(pieces, values, plugin.entry.name)
-    trees = [parse(piece.expression) for piece in pieces]
-    named, constants = name_options(plugin, context, pieces, trees)
-    return Source(plugin.spec(), values, _spans(pieces, named), constants, has_formula=True)
+    # The options of another plugin, which this one has asked for its formula, stand as numbers.
+    own = [piece if piece.plugin is plugin.instance else piece.shifted(0) for piece in pieces]
+    used = {name for piece in own for name in names(piece.tree())}
+    options = Piece(None, "t", plugin.instance).options()
+    constants = {name: value for name, value in options.items() if name in used}
+    return Source(plugin.spec(), values, _spans(own), constants, has_formula=True)
 
 
-def _spans(pieces: Sequence[Piece], trees: Sequence[ast.expr] = ()) -> tuple[Span, ...]:
-    trees = trees or [parse(piece.expression) for piece in pieces]
-    return tuple(Span(begin, piece, tree) for (begin, piece), tree in zip(spans(pieces), trees, strict=True))
+def _spans(pieces: Sequence[Piece]) -> tuple[Span, ...]:
+    return tuple(Span(begin, piece) for begin, piece in spans(pieces))
 
 
 def _check(pieces: Sequence[Piece], values: NDArray[np.float32], name: str) -> None:

@@ -10,9 +10,7 @@ from lrtrain.schedules.export.expressions import WIDTH, Dialect, Writer
 from lrtrain.schedules.export.pieces import comment, listed, select, table_lines, uses_step
 from lrtrain.schedules.export.source import Source
 
-DIALECT = Dialect(
-    {name: f"ops.{name}" for name in FUNCTIONS}, pi="math.pi", constant=lambda name: f"self.{name.lower()}"
-)
+DIALECT = Dialect({name: f"ops.{name}" for name in FUNCTIONS}, pi="math.pi", constant=lambda name: f"self.{name}")
 
 
 def write(source: Source) -> list[str]:
@@ -54,9 +52,9 @@ def _table(source: Source) -> list[str]:
 def _init(source: Source) -> Iterator[str]:
     if not source.constants:
         return
-    arguments = [f"{name.lower()}={value!r}" for name, value in source.constants.items()]
+    arguments = [f"{name}={value}" for name, value in source.constants.items()]
     yield from listed("def __init__(", ["self", *arguments], "):", 4)
-    yield from (f"        self.{name.lower()} = {name.lower()}" for name in source.constants)
+    yield from (f"        self.{name} = {name}" for name in source.constants)
     yield ""
 
 
@@ -80,5 +78,5 @@ def _call(source: Source) -> Iterator[str]:
 
 def _config(source: Source) -> Iterator[str]:
     yield "    def get_config(self):"
-    items = [f'"{name.lower()}": self.{name.lower()}' for name in source.constants]
+    items = [f'"{name}": self.{name}' for name in source.constants]
     yield from listed("return {", items, "}", 8) if items else ["        return {}"]

@@ -66,8 +66,11 @@ class Plugin:
         return lambda step: 0.5 * self.peak * (1 + step * self.share) / 0.25
 
     def formula(self, context):
-        return [Piece(None, f"0.5 * {self.peak} * (1 + t * {self.share}) / 0.25")]
+        return [Piece(None, "0.5 * peak * (1 + t * share) / 0.25", self)]
 """
+WITH_NUMBERS = HALVES.replace(
+    '"0.5 * peak * (1 + t * share) / 0.25", self', 'f"0.5 * {self.peak} * (1 + t * {self.share}) / 0.25"'
+)
 
 
 @pytest.fixture
@@ -177,6 +180,12 @@ def test_a_number_that_only_happens_to_equal_an_option_keeps_its_digits(install_
     text = lrtrain.export(install_plugin("halves", HALVES), to="optax", total_steps=5)
     assert "\nPEAK = 0.5\nSHARE = 0.25\n" in text
     assert "return 0.5 * PEAK * (1 + t * SHARE) / 0.25\n" in text
+
+
+def test_a_formula_of_numbers_alone_keeps_its_digits(install_plugin) -> None:
+    text = lrtrain.export(install_plugin("halves", WITH_NUMBERS), to="optax", total_steps=5)
+    assert "return 0.5 * 0.5 * (1 + t * 0.25) / 0.25\n" in text
+    assert "PEAK" not in text
 
 
 # ---------------------------------------------------------------------------------------------------- without a formula
