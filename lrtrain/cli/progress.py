@@ -14,7 +14,7 @@ import click
 from lrtrain.cli.streams import results_kept
 from lrtrain.cli.terminal import duration, printable, shown_path
 from lrtrain.plugins.context import EpochInfo, StepInfo
-from lrtrain.training.reporter import Begin, Silent
+from lrtrain.training.reporter import Begin, NullReporter
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -64,7 +64,7 @@ def _print_summary(result: RunResult) -> None:
         click.echo(f"{title:12} {os.path.join(directory, name)}  ({meaning})")
 
 
-class Quiet(Silent):
+class Quiet(NullReporter):
     """Says nothing, and remembers where the run is."""
 
     directory: Path | None = None

@@ -1,4 +1,4 @@
-"""What a comparison notes of the conditions that it was begun under, and what of them may not change."""
+"""The conditions of a comparison: what is written down when it begins, and what of it may not change."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def conditions(plan: Plan, trainer: Trainer) -> dict[str, Any]:
-    """Returns the conditions as they are now: data, model, versions, and of each schedule its learning rates."""
+    """Returns the present conditions: data, model, versions, and a digest of each schedule's learning rates."""
     steps, epochs = trainer.steps_per_epoch, plan.train.epochs
     prints: dict[str, str] = {}
     codes: dict[str, str | None] = {}
@@ -28,7 +28,7 @@ def conditions(plan: Plan, trainer: Trainer) -> dict[str, Any]:
                 active = activate([row.spec])
                 prints[row.label] = fingerprint(build_table(active, make_context(steps * epochs, steps)).values)
         except LrtrainError:
-            # Its runs are going to say so.
+            # The outcome of each of its trials will name the problem.
             continue
         codes |= codes_of(active.plugins)
     return {
@@ -42,11 +42,11 @@ def conditions(plan: Plan, trainer: Trainer) -> dict[str, Any]:
 
 
 def check_conditions(stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Raises RunDirError when runs that are still missing would be trained under other conditions than those before.
+    """Raises RunDirError when the missing trials would be trained under other conditions than the finished ones.
 
     Args:
-      stored: what the comparison notes; one of an earlier lrtrain notes less.
-      now: `conditions`, as they are now.
+      stored: the conditions in ``comparison.json``; an earlier lrtrain wrote fewer.
+      now: the conditions at present, from `conditions`.
     """
     check_data(stored.get("data"), now["data"], "comparison")
     for label, after in now["schedules"].items():

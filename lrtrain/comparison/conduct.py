@@ -1,4 +1,4 @@
-"""Conducts a comparison: from its plan to trained runs, in a directory of its own and on all its processes."""
+"""Conducts a comparison: from its plan to trained trials, in its own directory and on all its processes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from lrtrain.comparison.conditions import check_conditions, conditions
 from lrtrain.comparison.facts import facts_of_plan
 from lrtrain.comparison.holdout import load_data
 from lrtrain.comparison.plan import Plan
-from lrtrain.comparison.reporter import CompareReporter, Silent
+from lrtrain.comparison.reporter import CompareReporter, NullReporter
 from lrtrain.comparison.result import Comparison
-from lrtrain.comparison.rounds import Work
+from lrtrain.comparison.rounds import Rounds
 from lrtrain.comparison.store import Store, claimed, new_store
 from lrtrain.comparison.trial import Trial
 from lrtrain.engine.processes import (
@@ -45,22 +45,22 @@ def compare_plan(
     reporter: CompareReporter | None = None,
     distributed: Distributed | None = None,
 ) -> Comparison:
-    """Trains all runs of a plan, or those that an interrupted comparison lacks.
+    """Trains all trials of a plan, or those that an interrupted comparison lacks.
 
     Args:
-      plan: what to compare; None with ``resume``, which takes the plan that it finds.
-      directory: where its files go; new or empty, unless it is resumed. None for ``runs/compare-<date>-<time>``.
-      resume: go on with the comparison in ``directory``.
+      plan: what to compare; None with ``resume``, which reads the plan from the directory.
+      directory: its directory; new or empty, unless it is resumed. None for ``runs/compare-<date>-<time>``.
+      resume: whether to continue the comparison in ``directory``.
       reporter: receives what happens; None for silence.
-      distributed: this process is one of several that share the runs and all make this call; see
-        `lrtrain.Distributed`. All of them must see the directory.
+      distributed: the place of this process among several that share the trials, all of which make this call and see
+        the directory; see `lrtrain.Distributed`.
 
     Raises:
       UsageError: what is asked for cannot be done; nothing has been written.
-      RunDirError: the directory is not empty, cannot be read, or another process works on it.
-      TrainingError: another process of a distributed comparison has failed or gone; runs that are done are kept.
+      RunDirError: the directory is not empty, cannot be read, or another process is working on it.
+      TrainingError: another process of a distributed comparison has failed or ended; finished trials are kept.
     """
-    reporter = reporter or Silent()
+    reporter = reporter or NullReporter()
     if distributed is not None:
         distributed.check()
     with refusals_told(distributed):
@@ -78,11 +78,11 @@ def compare_plan(
     store = Store(Path(processes.from_main(lambda: str(store.path))))
     with losses_named(processes, lambda: _how_to_go_on(store if resume else None)):
         job = _Job(plan, store, resume, directory is not None)
-        return _run(job, processes, reporter if processes.is_main else Silent())
+        return _run(job, processes, reporter if processes.is_main else NullReporter())
 
 
 def _check_plugins(plan: Plan, trials: Sequence[Trial]) -> None:
-    """Raises UsageError for a plugin that is no longer right: it would be noted as the end of all its runs."""
+    """Raises UsageError for a plugin that no longer loads: each of its trials would be recorded as failed."""
     from lrtrain.plugins.loading import activate
 
     labels = {trial.label for trial in trials}
@@ -128,11 +128,11 @@ def _run(job: _Job, processes: Processes, reporter: CompareReporter) -> Comparis
         held.enter_context(losses_named(processes, lambda: _how_to_go_on(store)))
         held.enter_context(refusals_named(store.path))
         with processes.together():
-            # The plan, too, of a new comparison.
+            # A new comparison reads its own file too.
             about = store.read()[1]
             if job.resume:
                 _check_conditions(job, about, trainer, reporter)
-        outcomes = Work(plan, store, trainer, reporter, processes).run()
+        outcomes = Rounds(plan, store, trainer, reporter, processes).run()
         with processes.together():
             if processes.is_main:
                 store.sweep()
@@ -140,7 +140,7 @@ def _run(job: _Job, processes: Processes, reporter: CompareReporter) -> Comparis
 
 
 def _held(job: _Job, trainer: Trainer, processes: int, held: contextlib.ExitStack) -> Store:
-    """Keeps other processes from working on the comparison; makes the directory of a new one and writes its plan."""
+    """Locks the comparison against other processes; makes the directory of a new one and writes its plan."""
     with refusals_named(job.store.path):
         if job.resume:
             held.enter_context(writing(job.store.path))
@@ -163,10 +163,10 @@ def _trainer(plan: Plan, reporter: CompareReporter) -> Trainer:
     reporter.phase(f"loading {plan.train.dataset}")
     data = load_data(plan)
     reporter.phase("starting JAX")
-    return make_trainer(plan, data, _most(plan))
+    return make_trainer(plan, data, _most_at_once(plan))
 
 
-def _most(plan: Plan) -> int:
+def _most_at_once(plan: Plan) -> int:
     if plan.protocol == "as-is":
         return len(plan.rows)
     return len(plan.rows) * max(len(plan.effort.scales) * plan.effort.tuning_seeds, plan.effort.seeds)

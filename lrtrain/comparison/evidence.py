@@ -1,4 +1,4 @@
-"""From the runs of a comparison to what it says: one record for each schedule, the pairs, and a verdict in words."""
+"""The evidence of a comparison: a record of each schedule, the tested pairs, and a verdict in words."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from lrtrain.comparison.trial import Outcome
 
 @dataclass(frozen=True)
 class Record:
-    """What a comparison says of one schedule.
+    """The results of one schedule.
 
     Args:
-      label: the schedule.
-      accuracy: on the test set, over the seeds; 0 to 1.
-      loss: the same of the loss.
+      label: the label of the schedule.
+      accuracy: the accuracy on the test set over the seeds, 0 to 1.
+      loss: the loss on the test set over the seeds.
       scale: the factor on its learning rates that the tuning chose.
-      basin: the scales that are about as good, lowest first.
-      on_edge: whether the chosen scale is the last of its grid.
-      trials: runs that its tuning took.
-      rates: first, highest and last learning rate at that scale.
-      seconds: median time of a run.
-      problem: why it has no result, if it has none.
+      basin: the scales about as good as that one, lowest first; see `basin`.
+      on_edge: whether that scale is the last of its grid.
+      trials: the number of trials of its tuning.
+      rates: the first, highest and last learning rate at that scale.
+      seconds: the median time of a trial.
+      problem: why it has no result; None if it has one.
     """
 
     label: str
@@ -55,14 +55,14 @@ class Record:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a comparison says.
+    """The evidence of a comparison.
 
     Args:
-      reference: the schedule that the others were measured against; fixed before the measurement.
-      records: one for each schedule, in the order of the plan.
-      differences: of the accuracy, for each pair that was tested.
-      leaders: the schedules that nothing tested is better than, best mean first.
-      enough: whether there were seeds enough for any difference to count.
+      reference: the schedule that the others are compared with; fixed before the measurement.
+      records: the results of each schedule, in the order of the plan.
+      differences: the difference in accuracy of each pair that was tested.
+      leaders: the schedules than which no tested schedule is better, best mean first.
+      enough: whether there were enough seeds for the test to find a difference.
     """
 
     reference: str
@@ -72,11 +72,11 @@ class Evidence:
     enough: bool
 
     def record(self, label: str) -> Record:
-        """Returns what is said of a schedule."""
+        """Returns the results of a schedule."""
         return next(record for record in self.records if record.label == label)
 
     def to_json(self) -> dict[str, Any]:
-        """Returns all of it as JSON holds it; what is not a finite number is null."""
+        """Returns all fields as JSON holds them; a number that is not finite is null."""
         return {
             "reference": self.reference,
             "schedules": [
@@ -96,12 +96,12 @@ def _finite(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def analyse(plan: Plan, tuned: Mapping[str, Tuned], measured: Mapping[str, Sequence[Outcome]]) -> Evidence:
-    """Returns what the runs of a complete comparison say.
+    """Returns the evidence of a complete comparison.
 
     Args:
       plan: what is compared.
       tuned: the result of the tuning of each schedule, see `lrtrain.comparison.protocol.tuned`.
-      measured: the runs of each schedule that are reported, see `lrtrain.comparison.protocol.measured`.
+      measured: the trials of each schedule that are reported, see `lrtrain.comparison.protocol.measured`.
 
     Raises:
       UsageError: a package for the statistics is not installed.
@@ -118,13 +118,14 @@ def analyse(plan: Plan, tuned: Mapping[str, Tuned], measured: Mapping[str, Seque
 
 
 def final_accuracy(outcome: Outcome) -> float:
-    """Returns the accuracy that counts: on the test set, or where that is the validation set, there; else NaN."""
+    """Returns the accuracy of a trial that is reported: on the test set; NaN where there is none."""
+    # With the protocol "as-is" the test set is the validation set.
     value = outcome.validation_accuracy if outcome.test_accuracy is None else outcome.test_accuracy
     return math.nan if value is None else value
 
 
 def final_loss(outcome: Outcome) -> float:
-    """Returns the loss that counts, as `final_accuracy` does."""
+    """Returns the loss of a trial that is reported; see `final_accuracy`."""
     value = outcome.validation_loss if outcome.test_loss is None else outcome.test_loss
     return math.nan if value is None else value
 
@@ -159,7 +160,7 @@ def _leaders(records: Sequence[Record], differences: Sequence[Difference]) -> tu
 
 
 def verdict(evidence: Evidence) -> list[str]:
-    """Says in a few sentences what the evidence supports, the most important first."""
+    """Returns what the evidence supports, in sentences, the most important first."""
     if not evidence.differences:
         return [
             "Each schedule was trained once on one seed: this repeats a listing and says nothing of which is better."

@@ -1,4 +1,4 @@
-"""What all processes of a distributed comparison must have been given alike, as facts to compare."""
+"""The facts in which all processes of a distributed comparison must agree."""
 
 from __future__ import annotations
 
@@ -38,5 +38,5 @@ def _found_code(name: str) -> str:
     try:
         return code_fact(find_plugin(name))
     except PluginError:
-        # A comparison notes it as the end of that schedule's runs.
+        # The schedule's trials are recorded as failed, with the reason.
         return "not found"

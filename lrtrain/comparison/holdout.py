@@ -1,4 +1,4 @@
-"""The data of a comparison: what is learned from, what decides, and what is looked at once, at the end."""
+"""The data of a comparison: training examples, validation examples, and a test set that is used once, at the end."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Data:
     """The examples of a comparison.
 
     Args:
-      train: to learn from.
-      validation: what tuning and curves are measured on; the test set itself with the protocol ``"as-is"``.
-      test: looked at once, after the last step of the measured runs.
-      num_classes: how many classes there are.
-      name: of the data set.
-      identity: what distinguishes the whole data set from other data, as `lrtrain.data.Dataset.identity` has it.
+      train: the training examples.
+      validation: what tuning and curves are measured on; with the protocol ``"as-is"`` the test set itself.
+      test: the test set, used once, after the last step of the trials that are reported.
+      num_classes: the number of classes.
+      name: the name of the data set.
+      identity: what distinguishes the whole data set from other data; see `lrtrain.data.Dataset.identity`.
     """
 
     train: Split
@@ -39,11 +39,11 @@ class Data:
 
 
 def load_data(plan: Plan) -> Data:
-    """Loads the data set of a plan, holds out its validation examples, and takes ``train_size`` of the others.
+    """Loads the data set of a plan, holds out the validation examples, and keeps ``train_size`` of the others.
 
     Raises:
       DataError: as `lrtrain.data.load_dataset` does.
-      UsageError: there are too few examples.
+      UsageError: the data set has too few examples.
     """
     from lrtrain.data import load_dataset, subset
 
@@ -57,20 +57,20 @@ def load_data(plan: Plan) -> Data:
 
 
 def hold_out(dataset: Dataset, examples: int, seed: int) -> tuple[Dataset, Split | None]:
-    """Takes some training examples away, for validation.
+    """Splits off training examples for validation.
 
-    Which ones says `lrtrain.data.types.drawn`.
+    Those of `lrtrain.data.types.drawn`.
 
     Args:
       dataset: the whole data set.
-      examples: how many; 0 for none.
-      seed: decides which.
+      examples: the number of examples to hold out; 0 for none.
+      seed: the seed of the split.
 
     Returns:
-      The data set without them, and they.
+      The data set without the held-out examples, and these; None where none are.
 
     Raises:
-      UsageError: nothing would be left to learn from.
+      UsageError: no training examples would be left.
     """
     if examples == 0:
         return dataset, None

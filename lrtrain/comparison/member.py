@@ -1,4 +1,4 @@
-"""One run among those that train at once: its learning rates, its hooks, its logs, and what becomes of it."""
+"""One trial of a wave: its learning rates, its hooks, its logs and its outcome."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ if TYPE_CHECKING:
 
 
 class Member:
-    """A run in a wave; used as a context manager, which holds its logs open.
+    """A trial while its wave is trained; used as a context manager, which keeps its logs open.
 
-    What ends it (a hook, a loss that is not finite, a plugin that raises) leaves the wave going: its learning rate is 0
-    from then on, so its parameters stay as they are.
+    A trial that ends early (by a hook, a loss that is not finite, or a plugin that raises) does not end the wave: its
+    learning rate is 0 from then on, so its parameters stay as they are.
     """
 
     def __init__(self, trial: Trial, run: RunInfo, observers: Observers, setting: Setting) -> None:
@@ -64,7 +64,7 @@ class Member:
         return Recorder(self._run, self._observers, self._logs, chunk, progress, measured_on=measured_on)
 
     def begin(self) -> None:
-        """Writes the head of its directory.
+        """Makes its directory and writes ``config.json``.
 
         Raises:
           RunDirError: the directory cannot be written.
@@ -90,22 +90,22 @@ class Member:
         return self._state != "finished"
 
     def rates(self, begin: int, end: int) -> NDArray[np.float32]:
-        """Returns the learning rates of the steps that are sent next; 0 once the run is over."""
+        """Returns the learning rates of steps that are sent next, float32[end - begin]; 0 once the trial is over."""
         if not self.over:
             self._apply_due(begin)
         rates = self._recorder.rates(begin, end)
         return np.zeros_like(rates) if self.over else rates
 
     def deliver(self, first: int, rates: NDArray[np.float32], losses: NDArray[np.float32]) -> None:
-        """Records steps that are done, up to the one at which the run was over."""
+        """Records finished steps, up to the one at which the trial ended."""
         if self._state in {"diverged", "failed"} or (self.over and first >= self._steps):
             return
-        with self._ends():
+        with self._ending_trial():
             last = self._recorder.steps(first, rates, losses)
             self._steps = max(self._steps, last.step + 1)
 
     def end_epoch(self, epoch: int, loss: float, accuracy: float, seconds: float, trained: float) -> None:
-        """Records the end of an epoch; of one in which the run was over, no more than what was measured."""
+        """Records the end of an epoch; of an epoch in which the trial ended, only what was measured."""
         length = self._run.steps_per_epoch
         first, until = epoch * length, (epoch + 1) * length
         if self._state in {"diverged", "failed"} or (self.over and self._steps <= first):
@@ -115,7 +115,7 @@ class Member:
         if self._steps == until:
             counts = self._setting.examples_of_steps(length)
             speed = float(counts.sum()) / trained
-            with self._ends():
+            with self._ending_trial():
                 self._recorder.epoch(epoch, loss, accuracy, examples=counts, seconds=seconds, examples_per_second=speed)
             self._note_stop(until)
         self._measured = loss, accuracy
@@ -130,8 +130,8 @@ class Member:
             self._steps = step
 
     @contextlib.contextmanager
-    def _ends(self) -> Iterator[None]:
-        """Ends the run, and not the wave, by a loss that is not finite and by a hook that raises."""
+    def _ending_trial(self) -> Iterator[None]:
+        """Ends the trial, and not its wave, when a loss is not finite or a hook raises."""
         try:
             yield
         except DivergedError as error:
@@ -144,7 +144,7 @@ class Member:
         self._state, self._reason = state, reason
 
     def to_json(self) -> dict[str, Any]:
-        """Returns its result at the end of an epoch, and makes its logs as safe as what is written of it."""
+        """Returns its position at the end of an epoch; its logs are on the disk before."""
         self._logs.sync()
         position = self._recorder.position(self._steps)
         return {
@@ -158,8 +158,8 @@ class Member:
             "measured": self._measured,
         }
 
-    def fits(self, values: Mapping[str, Any]) -> bool:
-        """Returns whether it can go on from what `to_json` has returned: rates, versions and logs are those of then."""
+    def can_continue(self, values: Mapping[str, Any]) -> bool:
+        """Returns whether it can continue from a saved position: learning rates, versions and logs are unchanged."""
         directory = RunDir(self._run.directory)
         return (
             values["fingerprint"] == fingerprint(self._run.learning_rates)
@@ -169,11 +169,11 @@ class Member:
             and count_epochs(directory) >= len(values["history"])
         )
 
-    def go_on(self, values: Mapping[str, Any]) -> None:
-        """Goes on from what `to_json` has returned, before its logs are opened, which are cut to that position."""
+    def continue_from(self, values: Mapping[str, Any]) -> None:
+        """Continues from what `to_json` returned: cuts the logs, which are opened afterwards, to that position."""
         self._state, self._reason, self._steps = values["state"], values["reason"], values["steps"]
         history = from_saved(values["history"], self._setting.measured_on)
-        # What an earlier lrtrain has saved is measured at the end of its last epoch.
+        # An earlier lrtrain saved no measurement: it is that of the last epoch.
         before = (history[-1].loss, history[-1].accuracy) if history else None
         measured = values.get("measured", before)
         self._measured = None if measured is None else (measured[0], measured[1])
@@ -183,7 +183,7 @@ class Member:
         restore_metrics(directory, history)
 
     def outcome(self, test: tuple[float, float] | None, seconds: float) -> Outcome:
-        """Returns the result of the run, the last epoch's measurement being the one that counts."""
+        """Returns the result of the trial: what was measured after its last epoch."""
         good = self._state in {"finished", "stopped"}
         loss, accuracy = self._measured if good and self._measured else (None, None)
         test = test if good and test is not None and math.isfinite(test[0]) else None
@@ -204,13 +204,13 @@ class Member:
 
 @dataclass(frozen=True)
 class Setting:
-    """What the runs of a comparison have in common.
+    """The conditions that all trials of a comparison share.
 
     Args:
-      examples: training examples of a run.
+      examples: training examples of a trial.
       batch_size: examples of a step.
       chunk_steps: steps that are sent to the devices at once.
-      measured_on: what the end of an epoch is measured on.
+      measured_on: the examples that loss and accuracy of an epoch are measured on.
     """
 
     examples: int
@@ -219,7 +219,7 @@ class Setting:
     measured_on: MeasuredOn
 
     def examples_of_steps(self, steps: int) -> NDArray[np.int64]:
-        """Returns how many examples each step of an epoch has: the last one has what is left."""
+        """Returns the number of examples of each step of an epoch, int64[steps]; the last step has the remainder."""
         counts: NDArray[np.int64] = np.minimum(self.batch_size, self.examples - self.batch_size * np.arange(steps))
         return counts
 
@@ -227,10 +227,10 @@ class Setting:
 def prepare(  # noqa: PLR0913, PLR0917
     plan: Plan, trial: Trial, path: Path, data: Data, chunk_steps: int, devices: Sequence[jax.Device]
 ) -> Member:
-    """Builds the schedule of a trial.
+    """Builds the schedule of a trial, and returns the trial ready to be trained.
 
     Raises:
-      UsageError: its plugin cannot be loaded, or does not build a schedule that can be used.
+      UsageError: its plugin cannot be loaded, or does not build a valid schedule.
     """
     row = next(row for row in plan.rows if row.label == trial.label)
     steps_per_epoch = plan.train.steps_per_epoch(len(data.train))

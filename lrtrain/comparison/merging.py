@@ -1,4 +1,4 @@
-"""Putting the runs of several comparisons into one."""
+"""Merging comparisons: the trials of several, put into one."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from lrtrain.plugins.spec import short
 
 
 def merge(directories: Sequence[str | Path], into: str | Path | None = None) -> Store:
-    """Puts the runs of several comparisons into one, whose conditions are all equal.
+    """Merges comparisons whose conditions are equal into a new one.
 
     Args:
       directories: the comparisons.
       into: the directory of the new one; None for ``runs/compare-<date>-<time>``.
 
     Returns:
-      The new comparison. What it lacks, such as seeds that only one of them has, is trained when it is resumed.
+      The new comparison. A resume trains the trials that it lacks, such as those on seeds that only one of them has.
 
     Raises:
-      UsageError: conditions differ; the first difference is named.
-      RunDirError: one cannot be read, or the new directory is not empty.
+      UsageError: the conditions differ; the first difference is named.
+      RunDirError: a comparison cannot be read, or the new directory is not empty.
     """
     stores = [Store(Path(directory).expanduser().absolute()) for directory in directories]
     plans, abouts = zip(*(store.read() for store in stores), strict=True)
@@ -60,7 +60,7 @@ def _copy(stores: Sequence[Store], merged: Store, plan: Plan) -> None:
 
 
 def _about(abouts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Returns the conditions of all, with the schedules of each."""
+    """Returns the conditions that they share, with the schedules and the code of each."""
     whole = dict(abouts[0])
     for name in ("schedules", "code"):
         whole[name] = {key: value for about in abouts for key, value in about.get(name, {}).items()}
@@ -68,8 +68,8 @@ def _about(abouts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _check_conditions(first: Mapping[str, Any], second: Mapping[str, Any], where: Path, other: Path) -> None:
-    """Raises UsageError for the first condition that both comparisons note and that is not the same."""
-    for name, ours, theirs in _noted_by_both(first, second):
+    """Raises UsageError for the first condition that both comparisons have written down and that differs."""
+    for name, ours, theirs in _in_both(first, second):
         if ours != theirs:
             raise UsageError(
                 f"{where.name} and {other.name} cannot be merged: {name} is {short(str(ours))} in one and "
@@ -77,7 +77,7 @@ def _check_conditions(first: Mapping[str, Any], second: Mapping[str, Any], where
             )
 
 
-def _noted_by_both(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+def _in_both(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     titles = {
         "versions": "the version of {}",
         "data": "the {} of the data",
@@ -92,7 +92,7 @@ def _noted_by_both(first: Mapping[str, Any], second: Mapping[str, Any]) -> Itera
 
 
 def _check_alike(first: Plan, second: Plan, where: Path, other: Path) -> None:
-    """Raises UsageError for the first condition that is not the same; schedules and seeds may differ."""
+    """Raises UsageError for the first condition of the plans that differs; schedules and seeds may differ."""
     ours, theirs = ({**plan.to_json(), **plan.train.to_json()} for plan in (first, second))
     ours["scales"], theirs["scales"] = first.effort.scales, second.effort.scales
     ours["tuning_seeds"], theirs["tuning_seeds"] = first.effort.tuning_seeds, second.effort.tuning_seeds

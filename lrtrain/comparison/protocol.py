@@ -1,9 +1,9 @@
-"""The fair protocol: which runs come next, given those that are done. It trains nothing and looks at no test set.
+"""The fair protocol: which trials come next, given the outcomes so far. It trains nothing and uses no test set.
 
 Stage "tune" trains every schedule over the same grid of learning-rate scales, each with the same few seeds. The best
 scale is the one whose median validation loss after the last step is lowest; a best scale at the edge of the grid
-extends it by two points, and every other schedule gets as many more trials. Stage "measure" trains each schedule at
-its best scale with fresh seeds, the same for all, so that results are paired.
+extends it by two scales, and every other schedule gets as many more trials. Stage "measure" trains each schedule at
+its best scale with fresh seeds, the same for all schedules, so that results are paired.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from lrtrain.comparison.plan import FRESH, Plan
 from lrtrain.comparison.trial import Outcome, Trial
 
-# A schedule that is better the higher its learning rate has no best scale: stop after so many extensions.
+# The loss of a schedule may fall with every higher scale: its grid is not extended without end.
 MOST_EXTENSIONS = 3
-_STEP = 2
+_SCALES_PER_EXTENSION = 2
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Tuned:
 
     Args:
       label: the schedule.
-      losses: for every scale, in order, the validation losses of its runs; infinity where one diverged.
+      losses: for every scale, lowest first, the validation losses of its trials; infinity for one that diverged.
       best: the scale whose median loss is lowest.
-      extended: how often the grid was extended for it.
+      extended: the number of times that the grid was extended.
     """
 
     label: str
@@ -40,7 +40,7 @@ class Tuned:
 
     @property
     def on_edge(self) -> bool:
-        """Whether the best scale is the lowest or the highest that was tried."""
+        """Whether the best scale is the lowest or the highest of the grid."""
         return len(self.losses) > 1 and self.best in (min(self.losses), max(self.losses))
 
     @property
@@ -55,13 +55,13 @@ def tuning_seeds(plan: Plan) -> range:
 
 
 def fresh_seeds(plan: Plan) -> range:
-    """Returns the seeds of the measurement, none of which the tuning has seen."""
+    """Returns the seeds of the measurement; the tuning uses none of them."""
     first = plan.train.seed + (FRESH if plan.protocol == "fair" else 0)
     return range(first, first + (plan.effort.seeds if plan.protocol == "fair" else 1))
 
 
 def tuning_trials(plan: Plan, done: Iterable[Outcome]) -> list[Trial]:
-    """Returns the runs that the tuning still lacks, those of extended grids included; none when it is complete."""
+    """Returns the trials that the tuning still lacks, those of extended grids included; none when it is complete."""
     if plan.protocol == "as-is":
         return []
     found = {outcome.trial for outcome in done}
@@ -77,7 +77,7 @@ def tuning_trials(plan: Plan, done: Iterable[Outcome]) -> list[Trial]:
 
 
 def _grids(plan: Plan, done: Iterable[Outcome]) -> Iterable[dict[str, tuple[float, ...]]]:
-    """Yields the grid of every schedule, and then its extensions as long as some best scale is on an edge."""
+    """Yields the grid of every schedule, and then its extensions as long as a best scale is on an edge."""
     done = list(done)
     scales = {row.label: tuple(sorted(plan.effort.scales)) for row in plan.rows}
     yield scales
@@ -90,19 +90,18 @@ def _grids(plan: Plan, done: Iterable[Outcome]) -> Iterable[dict[str, tuple[floa
 
 
 def _extended(grid: tuple[float, ...], tuned: Tuned) -> tuple[float, ...]:
-    """Adds two scales, on the side of the best one: where it is on an edge that looks for it, else it is for fairness.
+    """Returns a grid with two more scales: beyond its edge if the best scale is there, else on both sides of the best.
 
-    Every schedule gets the same number of trials; one whose best scale lies inside gets its two where they tell most,
-    beside the best one.
+    A schedule whose best scale is inside needs no extension; it gets one so that all have the same number of trials.
     """
     if tuned.on_edge and not tuned.hopeless:
         factor = grid[1] / grid[0] if tuned.best == grid[0] else grid[-1] / grid[-2]
         if tuned.best == grid[0]:
-            return tuple(grid[0] / factor**n for n in range(_STEP, 0, -1)) + grid
-        return grid + tuple(grid[-1] * factor**n for n in range(1, _STEP + 1))
+            return tuple(grid[0] / factor**n for n in range(_SCALES_PER_EXTENSION, 0, -1)) + grid
+        return grid + tuple(grid[-1] * factor**n for n in range(1, _SCALES_PER_EXTENSION + 1))
     at = grid.index(tuned.best)
     neighbours = [math.sqrt(low * high) for low, high in itertools.pairwise(grid)]
-    nearest = sorted(range(len(neighbours)), key=lambda n: abs(n + 0.5 - at))[:_STEP]
+    nearest = sorted(range(len(neighbours)), key=lambda n: abs(n + 0.5 - at))[:_SCALES_PER_EXTENSION]
     return tuple(sorted({*grid, *(neighbours[n] for n in nearest)}))
 
 
@@ -120,7 +119,7 @@ def _tuned(label: str, grid: Sequence[float], done: Iterable[Outcome], extended:
         scale: tuple(_loss(outcome) for outcome in of_label if outcome.trial.scale == scale) or (math.inf,)
         for scale in grid
     }
-    # Among equals, such as scales that all diverge, the lower one.
+    # Of scales with the same median, such as infinity, the lowest.
     best = min(losses, key=lambda scale: (_median(losses[scale]), scale))
     return Tuned(label, losses, best, extended)
 
@@ -135,26 +134,26 @@ def _median(losses: Sequence[float]) -> float:
 
 
 def measuring_trials(plan: Plan, done: Sequence[Outcome]) -> list[Trial]:
-    """Returns the runs that the measurement still lacks; the tuning must be complete."""
+    """Returns the trials that the measurement still lacks; the tuning must be complete."""
     scales, found = _best_scales(plan, tuned(plan, done)), {outcome.trial for outcome in done}
-    # Seed by seed: a comparison that is interrupted has complete pairs.
+    # Seed by seed: an interrupted comparison has complete pairs.
     wanted = [Trial("measure", row.label, scales[row.label], seed) for seed in fresh_seeds(plan) for row in plan.rows]
     return [trial for trial in wanted if trial not in found]
 
 
 def missing(plan: Plan, done: Sequence[Outcome]) -> list[Trial]:
-    """Returns the runs that come next: those that the tuning lacks or, when it is complete, the measurement."""
+    """Returns the trials that come next: those that the tuning lacks or, when it is complete, the measurement."""
     return tuning_trials(plan, done) or measuring_trials(plan, done)
 
 
 def measured(plan: Plan, done: Sequence[Outcome], results: Mapping[str, Tuned]) -> dict[str, list[Outcome]]:
-    """Returns, for every schedule, the runs that are reported, seed by seed: those at the scale that was chosen.
+    """Returns, for every schedule, the outcomes that are reported, seed by seed: those at the best scale of its tuning.
 
-    A comparison that was merged from others may have more, at what they had chosen.
+    A merged comparison may have others, at the best scales of the comparisons that it was merged from.
 
     Args:
       plan: what is compared.
-      done: the runs that are done.
+      done: the outcomes so far.
       results: the results of the tuning, as `tuned` returns them.
     """
     found = {outcome.trial: outcome for outcome in done}
@@ -166,7 +165,7 @@ def measured(plan: Plan, done: Sequence[Outcome], results: Mapping[str, Tuned]) 
 
 
 def reference(plan: Plan, results: Mapping[str, Tuned]) -> str:
-    """Returns the schedule that the others are measured against: the baseline, or the best of the tuning."""
+    """Returns the schedule that the others are compared with: the baseline, or the best of the tuning."""
     if plan.baseline is not None or not results:
         return plan.baseline or plan.rows[0].label
     return min(results, key=lambda label: _median(results[label].losses[results[label].best]))

@@ -1,4 +1,4 @@
-"""What a comparison tells while it goes on, and to whom."""
+"""The reporter of a comparison: what it is told while trials are trained."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a comparison is about to cost.
+    """What a comparison will cost.
 
     Args:
-      tuning: runs of the tuning, should no grid be extended.
-      measuring: runs of the measurement.
-      done: runs that are done already.
-      width: runs that train at once.
-      seconds: the time that the rest will take, from a measured step.
-      directory: where it is kept.
+      tuning: the number of trials of the tuning, if no grid is extended.
+      measuring: the number of trials of the measurement.
+      done: the number of trials that are done.
+      width: the number of trials that train at once.
+      seconds: the time that the remaining trials will take, estimated from a measured step.
+      directory: the directory of the comparison.
     """
 
     tuning: int
@@ -40,25 +40,25 @@ class CompareReporter(Protocol):
     """Receives what happens in a comparison, in order, on the thread that trains."""
 
     def phase(self, text: str) -> None:
-        """Something that takes a while begins, such as loading data."""
+        """A phase that takes a while begins, such as loading data."""
 
     def planned(self, plan: Plan, forecast: Forecast) -> None:
         """Training begins."""
 
     def noted(self, text: str) -> None:
-        """Something that the user should know of, such as work that was lost."""
+        """There is something that the user should know, such as lost work."""
 
     def stepped(self, steps: int) -> None:
-        """The runs that train at the moment have each done so many steps more."""
+        """Each trial of the wave has done ``steps`` more steps."""
 
     def finished(self, outcome: Outcome, done: int, total: int) -> None:
-        """A run is done."""
+        """A trial is done; it is number ``done`` of ``total``."""
 
     def tuned(self, tuned: Mapping[str, Tuned], reference: str) -> None:
-        """The tuning is complete; ``reference`` is what the others will be measured against."""
+        """The tuning is complete; ``reference`` is the schedule that the others will be compared with."""
 
 
-class Silent(CompareReporter):
+class NullReporter(CompareReporter):
     """A reporter that tells nothing; one that tells something inherits what it does not define."""
 
     phase = planned = noted = stepped = finished = tuned = staticmethod(does_nothing)

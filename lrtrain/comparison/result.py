@@ -1,4 +1,4 @@
-"""The result of a comparison: its plan, all its runs and what they say."""
+"""The result of a comparison: its plan, the outcomes of its trials, and their evidence."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Comparison:
 
     Args:
       plan: what was compared, and how.
-      outcomes: every run.
-      directory: where its files are.
-      about: versions and devices that it was made with.
+      outcomes: the outcome of every trial.
+      directory: its directory.
+      about: the conditions that it was made under, such as versions and devices.
     """
 
     plan: Plan
@@ -38,7 +38,7 @@ class Comparison:
 
     @functools.cached_property
     def evidence(self) -> Evidence:
-        """What the runs say; see `lrtrain.comparison.evidence.Evidence`."""
+        """The evidence of its trials; see `lrtrain.comparison.evidence.Evidence`."""
         from lrtrain.comparison.evidence import analyse
 
         return analyse(self.plan, self.tuned, self._measured)
@@ -58,15 +58,15 @@ class Comparison:
         return Store(self.directory).report
 
     def measured(self, label: str) -> list[Outcome]:
-        """Returns the runs of a schedule that are reported, seed by seed."""
+        """Returns the outcomes of a schedule that are reported, seed by seed."""
         return self._measured[label]
 
 
 def read_comparison(directory: str | Path) -> Comparison:
-    """Returns a comparison that is complete, from its files.
+    """Returns a complete comparison from its files.
 
     Raises:
-      RunDirError: there is none, it cannot be read, or runs are missing.
+      RunDirError: there is no comparison, it cannot be read, or trials are missing.
     """
     store = Store(Path(directory).expanduser().absolute())
     plan, about = store.read()

@@ -1,4 +1,4 @@
-"""Training what a comparison still lacks."""
+"""The rounds of a comparison: in each, the trials that are missing are trained, until none is."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
     from lrtrain.comparison.trainer import Trainer
 
 
-class Work:
-    """Trains what is missing, stage after stage, and notes every run as soon as it is done.
+class Rounds:
+    """Trains the missing trials, stage after stage, and stores each outcome as soon as it is known.
 
-    Of several processes each trains its share, and all come to know all outcomes before the next stage begins.
+    Each of several processes trains its share, and all know all outcomes before the next round begins.
     """
 
     def __init__(
         self, plan: Plan, store: Store, trainer: Trainer, reporter: CompareReporter, processes: Processes
     ) -> None:
-        """Asks the first process which runs are done."""
+        """Asks the first process which trials are done."""
         self._plan, self._store, self._trainer, self._reporter = plan, store, trainer, reporter
         self._processes = processes
-        # All have to plan the same runs, and a file may be seen later by one process than by another.
+        # All processes must plan the same trials, and on a shared disk one may see a file later than another.
         texts = processes.gathered(lambda: list(map(_text, store.outcomes())) if processes.is_main else [])
         self._outcomes = list(map(_outcome, texts))
 
     def run(self) -> list[Outcome]:
-        """Tunes and measures; returns all runs."""
+        """Tunes and measures; returns the outcomes of all trials."""
         plan = self._plan
         tuning = len(protocol.tuning_trials(plan, []))
         measuring = len(plan.rows) * len(protocol.fresh_seeds(plan))
@@ -56,7 +56,7 @@ class Work:
         self._reporter.tuned(tuned, protocol.reference(self._plan, tuned))
 
     def _train(self, trials: Sequence[Trial], later: int) -> None:
-        """Trains this process's share of some runs, and takes note of what has come of all of them."""
+        """Trains this process's share of the trials, and collects the outcomes of all of them."""
         before, total = len(self._outcomes), len(self._outcomes) + len(trials) + later
         mine: list[Outcome] = []
         ours = self._share(trials)
@@ -77,13 +77,13 @@ class Work:
         self._outcomes += [*mine, *theirs]
 
     def _share(self, trials: Sequence[Trial]) -> list[Trial]:
-        """Returns this process's share of some runs, as `share` says."""
+        """Returns this process's share of the trials; see `share`."""
         index = self._processes.index
 
         def begun() -> list[str]:
             return [json.dumps([index, vars(trial)]) for trial in WaveFile(self._store.wave(index)).trials()]
 
-        # What one process cannot read, all of them hear of.
+        # An error of one process is raised in all of them.
         texts = self._processes.gathered(begun)
         claims: dict[Trial, int] = {}
         for text in texts:
@@ -93,13 +93,13 @@ class Work:
 
 
 def share(trials: Sequence[Trial], claims: Mapping[Trial, int], index: int, count: int) -> list[Trial]:
-    """Returns which of some runs a process trains: those that it was training when it was cut off, then others.
+    """Returns the trials that a process trains: those that it was training when it was interrupted, then others.
 
     Args:
-      trials: the runs.
-      claims: which process was training a run.
-      index: the process.
-      count: how many processes there are.
+      trials: the trials to share.
+      claims: the process that was training a trial.
+      index: the number of the process, from 0.
+      count: the number of processes.
     """
     free = [trial for trial in trials if trial not in claims]
     return [trial for trial in trials if claims.get(trial) == index] + free[index::count]

@@ -1,8 +1,9 @@
-"""What the measured runs support: intervals, paired differences, and which schedules cannot be told apart.
+"""The statistics of a comparison: intervals, paired differences, and which schedules differ.
 
-Every schedule has one result for each seed, and seed s means the same initial parameters and the same order of the
-examples for all; so differences are taken seed by seed. "Better" is said only where the bootstrap interval of the mean
-difference leaves out 0 and the sign-flip permutation test, corrected for the number of pairs, is below 5%.
+Every schedule has one result for each seed, and a seed gives all schedules the same initial parameters and the same
+order of the examples; so differences are taken seed by seed. A schedule is "better" only where the bootstrap interval
+of the mean difference excludes 0 and the p of the sign-flip permutation test, corrected for the number of pairs, is
+below 5%.
 """
 
 from __future__ import annotations
@@ -20,21 +21,21 @@ from numpy.typing import NDArray
 Verdict: TypeAlias = Literal["better", "worse", "tie"]
 OPPOSITE: Mapping[Verdict, Verdict] = {"better": "worse", "worse": "better", "tie": "tie"}
 ALPHA = 0.05
-# Up to fourteen seeds all sign flips are tried, and the test is exact.
+# With up to fourteen seeds every sign flip is evaluated, and the test is exact.
 _RESAMPLES = 2**14
 
 
 @dataclass(frozen=True)
 class Summary:
-    """The results of one schedule over its seeds; with a diverged run, what is not defined is NaN.
+    """The results of one schedule over its seeds; a value that is not defined is NaN.
 
     Args:
-      n: runs, those that diverged included.
-      diverged: runs without a result.
-      mean: of those with a result, as are the next two.
-      median: of those with a result.
-      standard_deviation: of those with a result, with n - 1.
-      low: lower end of the 95% bootstrap interval of the mean (BCa).
+      n: the number of trials, diverged ones included.
+      diverged: the number of trials without a result.
+      mean: the mean of the results.
+      median: their median.
+      standard_deviation: their standard deviation, with n - 1.
+      low: the lower end of the 95% bootstrap interval of the mean (BCa).
       high: its upper end.
     """
 
@@ -52,15 +53,15 @@ class Difference:
     """One schedule against another, seed by seed.
 
     Args:
-      first: the one.
-      second: the other.
-      n: seeds on which both have a result.
-      mean: of the differences first - second.
-      low: lower end of the 95% bootstrap interval of that mean (BCa).
+      first: a schedule.
+      second: the schedule that it is compared with.
+      n: the number of seeds on which both have a result.
+      mean: the mean of the differences first - second.
+      low: the lower end of the 95% bootstrap interval of that mean (BCa).
       high: its upper end.
-      p: of the sign-flip permutation test, two-sided.
+      p: the two-sided p of the sign-flip permutation test.
       p_adjusted: the same with Holm's correction for all pairs that are tested.
-      verdict: what may be said of ``first``.
+      verdict: whether ``first`` is better or worse than ``second``.
     """
 
     first: str
@@ -75,10 +76,10 @@ class Difference:
 
 
 def summarise(values: Sequence[float]) -> Summary:
-    """Describes the results of one schedule; NaN stands for a run that diverged.
+    """Returns the summary of the results of one schedule.
 
     Args:
-      values: one for each seed.
+      values: one result for each seed; NaN for a trial that diverged.
     """
     found = np.asarray(values, float)
     good = found[np.isfinite(found)]
@@ -95,13 +96,13 @@ def interval(values: NDArray[np.float64], confidence: float = 0.95) -> tuple[flo
 
     Args:
       values: float64[n].
-      confidence: its level.
+      confidence: the level of the interval.
     """
     from scipy import stats
 
     if len(values) < 2:
         return math.nan, math.nan
-    # Equal values have no spread to resample, and BCa would divide by it.
+    # BCa would divide by the spread of equal values, which is 0.
     if np.ptp(values) <= 1e-12 * max(1.0, float(np.abs(values).max())):
         return float(values[0]), float(values[0])
     with warnings.catch_warnings():
@@ -117,7 +118,7 @@ def interval(values: NDArray[np.float64], confidence: float = 0.95) -> tuple[flo
 
 
 def sign_flip(differences: NDArray[np.float64]) -> float:
-    """Returns the two-sided p of the hypothesis that each difference could as well have the other sign.
+    """Returns the two-sided p of the hypothesis that both signs of each difference are equally likely.
 
     Args:
       differences: float64[n].
@@ -140,12 +141,13 @@ def sign_flip(differences: NDArray[np.float64]) -> float:
 def compare_pairs(results: Mapping[str, Sequence[float]], pairs: Sequence[tuple[str, str]]) -> list[Difference]:
     """Compares schedules pair by pair, with Holm's correction over the pairs.
 
-    A pair on whose seeds a run has diverged is compared on the other seeds, and is a tie unless the schedule without
-    diverged runs is the better one there too: a schedule that diverges is never called better than one that does not.
+    Seeds on which a trial of the pair diverged are left out. A schedule with more diverged trials than the other is
+    never called better, whatever the remaining seeds show.
 
     Args:
-      results: for every schedule one number for each seed, in one order; higher is better, NaN is a run that diverged.
-      pairs: which to compare, ``(first, second)``.
+      results: for every schedule one result for each seed, in the same order; higher is better, NaN for a trial that
+        diverged.
+      pairs: the pairs to compare, each ``(first, second)``.
     """
     raw = [_compare(results, first, second) for first, second in pairs]
     adjusted = holm([each.p for each in raw])
@@ -178,13 +180,13 @@ def _diverges_more(results: Mapping[str, Sequence[float]], first: str, second: s
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    r"""Returns probabilities corrected for their number.
+    r"""Returns the p values of a family of tests, corrected by Holm's method.
 
     .. math::
         \tilde p_{(i)} = \max_{j \le i} \min(1, (n - j + 1) \, p_{(j)})
 
     Args:
-      ps: one for each test of the family.
+      ps: the p of each test of the family.
 
     Source:
       Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of Statistics 6, 1979.
@@ -198,7 +200,7 @@ def holm(ps: Sequence[float]) -> list[float]:
 
 
 def against(labels: Sequence[str], reference: str) -> list[tuple[str, str]]:
-    """Returns the pairs of every schedule with one of them."""
+    """Returns the pairs of each other schedule with the reference."""
     return [(label, reference) for label in labels if label != reference]
 
 
@@ -211,27 +213,27 @@ def smallest_p(n: int, family: int) -> float:
     """Returns the smallest corrected p that the sign-flip test can give.
 
     Args:
-      n: seeds.
-      family: pairs that are tested.
+      n: the number of seeds.
+      family: the number of pairs that are tested.
     """
     return min(1.0, family * 2.0 ** (1 - n))
 
 
 def seeds_needed(family: int, alpha: float = ALPHA) -> int:
-    """Returns the fewest seeds with which any pair of a family can be told apart at all."""
+    """Returns the fewest seeds with which the test can find a difference in a family of that many pairs."""
     return next(n for n in itertools.count(1) if smallest_p(n, family) < alpha)
 
 
 def detectable_difference(standard_deviation: float, n: int, alpha: float = ALPHA, power: float = 0.8) -> float:
     """Returns the difference of means that ``n`` seeds find with probability ``power``.
 
-    It is the rule n = 2 (z + z')^2 (sd / difference)^2 for two independent groups, so paired seeds find no less.
+    The rule n = 2 (z + z')^2 (sd / difference)^2 is that of two independent groups; paired seeds find no less.
 
     Args:
-      standard_deviation: between the seeds of one schedule.
-      n: seeds of each.
-      alpha: level of the two-sided test.
-      power: the probability.
+      standard_deviation: the standard deviation between the seeds of one schedule.
+      n: the number of seeds of each schedule.
+      alpha: the level of the two-sided test.
+      power: the probability of finding the difference.
     """
     from scipy import stats
 
@@ -240,10 +242,10 @@ def detectable_difference(standard_deviation: float, n: int, alpha: float = ALPH
 
 
 def basin(losses: Mapping[float, Sequence[float]]) -> tuple[float, ...]:
-    """Returns the scales about as good as the best: those next to it whose median is within one standard error.
+    """Returns the best scale, and those next to it whose median loss is within one standard error of its own.
 
     Args:
-      losses: for every scale the losses of its runs; infinity is a run that diverged.
+      losses: for every scale the losses of its trials; infinity for a trial that diverged.
     """
     medians = {scale: float(np.median(values)) for scale, values in sorted(losses.items())}
     scales = list(medians)

@@ -1,4 +1,4 @@
-"""The directory of a comparison: its plan, and a directory for each of its runs; nothing finished is ever lost."""
+"""The directory of a comparison: its plan, and a directory for each trial; a finished trial is never removed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lrtrain.runs.run_config import Device
 from lrtrain.strict_json import InvalidFileError, Positive, decode, read_json
 
 _OUTCOME = "outcome.json"
-# What a process leaves that is killed before its plan is written; then `runs` is empty. `.lock` is of earlier versions.
+# The files of a process that was killed before it wrote its plan; then `runs` is empty. `.lock` is of earlier versions.
 _UNFINISHED = re.compile(r"runs|\.lock|\.comparison\.json\.\d+", re.ASCII)
 
 
@@ -38,12 +38,12 @@ class Store:
 
     @property
     def results(self) -> Path:
-        """What it has come to."""
+        """The evidence of its trials."""
         return self.path / "results.json"
 
     @property
     def report(self) -> Path:
-        """The page to look at."""
+        """The page with its results."""
         return self.path / "report.html"
 
     @property
@@ -52,7 +52,7 @@ class Store:
         return self.path / "pictures"
 
     def create(self, plan: Plan, about: dict[str, Any]) -> None:
-        """Makes the directory and writes the plan, and with it versions and devices.
+        """Makes the directory, and writes the plan and the conditions.
 
         Raises:
           RunDirError: the directory cannot be made.
@@ -61,7 +61,7 @@ class Store:
         write_whole(self.plan, json.dumps({**plan.to_json(), "about": about}, indent=2) + "\n")
 
     def read(self) -> tuple[Plan, dict[str, Any]]:
-        """Returns the plan that is there and what was written with it; raises RunDirError when there is none."""
+        """Returns the plan and the conditions in its file; raises RunDirError when there is none."""
         if not self.plan.exists():
             raise RunDirError(f"{self.path} holds no comparison: it has no {self.plan.name}")
         try:
@@ -71,37 +71,37 @@ class Store:
             raise RunDirError(f"the comparison in {self.path} cannot be read: {error}") from error
 
     def wave(self, process: int) -> Path:
-        """The file of the runs that a process is training."""
+        """Returns the path of the file of the wave that a process is training."""
         return self.path / f".wave-{process}.npz"
 
     def sweep(self) -> None:
-        """Removes what only a comparison needs that is not complete, other processes' and killed ones' included."""
+        """Removes the files of waves, which a complete comparison does not need, those of all processes included."""
         for pattern in (".wave-*.npz", "..wave-*.npz.*"):
             for path in self.path.glob(pattern):
                 path.unlink(missing_ok=True)
 
     def place(self, plan: Plan, trial: Trial) -> Path:
-        """Returns where the files of a run are."""
+        """Returns the directory of a trial; nothing is made."""
         labels = [row.label for row in plan.rows]
         if trial.label not in labels:
-            raise RunDirError(f"{self.path} has a run of '{short(trial.label)}', which is none of its schedules")
+            raise RunDirError(f"{self.path} has a run of '{short(trial.label)}', whose schedule is not in its plan")
         index = labels.index(trial.label)
         return self.path / "runs" / trial.directory(index)
 
-    def clear_unfinished(self, plan: Plan, trial: Trial) -> None:
-        """Removes the files of a run that was cut off before it had an outcome; those of a finished one stay."""
+    def remove_unfinished(self, plan: Plan, trial: Trial) -> None:
+        """Removes the directory of a trial that was interrupted; that of a finished one stays."""
         path = self.place(plan, trial)
         if path.is_dir() and not (path / _OUTCOME).exists():
             shutil.rmtree(path)
 
     def add(self, plan: Plan, outcome: Outcome) -> None:
-        """Notes that a run is done."""
+        """Writes the outcome of a trial."""
         path = self.place(plan, outcome.trial)
         path.mkdir(parents=True, exist_ok=True)
         write_whole(path / _OUTCOME, json.dumps(outcome.to_json()) + "\n")
 
     def outcomes(self) -> list[Outcome]:
-        """Returns the runs that are done, in the order of their names.
+        """Returns the outcomes of the finished trials, in the order of their directories.
 
         Raises:
           RunDirError: one cannot be read.
@@ -109,7 +109,7 @@ class Store:
         return [outcome for _, outcome in self.finished()]
 
     def finished(self) -> list[tuple[Path, Outcome]]:
-        """Returns the runs that are done, each with its directory."""
+        """Returns the outcomes of the finished trials, each with its directory."""
         found = [(path.parent, _read(path)) for path in sorted((self.path / "runs").glob(f"*/{_OUTCOME}"))]
         seen: dict[Trial, Path] = {}
         for path, outcome in found:
@@ -119,13 +119,13 @@ class Store:
 
 
 def new_store(requested: Path | None) -> Store:
-    """Returns the place for a new comparison, without making it yet.
+    """Returns the directory for a new comparison, without making it yet.
 
     Args:
-      requested: where the user wants it; None for ``runs/compare-<date>-<time>``.
+      requested: the directory that the user asks for; None for ``runs/compare-<date>-<time>``.
 
     Raises:
-      RunDirError: it is a file, or it is not empty.
+      RunDirError: it is a file, or is not empty.
     """
     if requested is None:
         return Store(dated("compare"))
@@ -138,15 +138,16 @@ def new_store(requested: Path | None) -> Store:
 
 
 def claimed(store: Store, held: contextlib.ExitStack, *, named: bool) -> Store:
-    """Makes the directory of a new comparison, and keeps other processes from working on it.
+    """Makes the directory of a new comparison, and locks it against other processes.
 
     Args:
-      store: what `new_store` has returned.
-      held: what ends with this process's work on it.
-      named: whether it was asked for by its name; else another number is put behind it if it is taken.
+      store: what `new_store` returned.
+      held: what holds the lock, until this process's work ends.
+      named: whether the user chose the name; else a number is added to a name that is taken.
 
     Raises:
-      RunDirError: it is not empty, as when another process has begun one in it meanwhile, or cannot be made.
+      RunDirError: it is not empty, for example because another process has just begun a comparison in it, or it cannot
+        be made.
     """
     if named:
         make_directory(store.path)
@@ -166,16 +167,16 @@ def _check_unused(store: Store, title: Path | None = None) -> None:
 
 @dataclass(frozen=True)
 class About:
-    """What a comparison notes of the conditions that it was begun under; see `lrtrain.comparison.conditions`.
+    """The conditions that a comparison was begun under, as its file has them; see `lrtrain.comparison.conditions`.
 
     Args:
-      versions: of the distributions, and the digest of the model's file.
+      versions: the versions of the distributions, and the digest of the model's file.
       device: the kind and number of the devices.
       data: what distinguishes its data from other data.
-      program: a digest of what the model computes.
-      schedules: digests of the learning rates, by the label.
-      code: digests of plugins that observe.
-      processes: how many shared the runs.
+      program: the digest of what the model computes.
+      schedules: the digest of the learning rates of each label.
+      code: the digest of each plugin that observes.
+      processes: the number of processes that share the trials.
       merged: the directories of the comparisons that it was merged from.
     """
 
@@ -189,7 +190,7 @@ class About:
     merged: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Returns what is noted, as JSON holds it."""
+        """Returns the fields that are known, as JSON holds them."""
         values = {**vars(self), "device": None if self.device is None else vars(self.device)}
         return {name: value for name, value in values.items() if value not in (None, {}, ())}
 

@@ -1,4 +1,4 @@
-"""Training the runs of a comparison, as many at once as there are places; one that fails leaves the others alone."""
+"""Training the trials of a comparison in waves; a trial that fails does not affect the others of its wave."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from lrtrain.engine.population import Population
 
 
-# Short epochs are done again sooner than written down.
+# Short epochs take less time to train again than to save.
 SECONDS_BETWEEN_SAVES = 5.0
 
 
 @dataclass(frozen=True, eq=False)
 class _Sent:
-    """A chunk of steps that is on the devices: the first step, the rates float32[runs, steps], and its losses."""
+    """A chunk of steps on the devices: its first step, its learning rates, float32[trials, steps], and its losses."""
 
     first: int
     rates: NDArray[np.float32]
@@ -44,7 +44,7 @@ class _Sent:
 
 @dataclass(frozen=True, eq=False)
 class _Wave:
-    """Runs that train together: their state, the epochs they have done, and when they began by the clock."""
+    """Trials that train together: their state, the epochs done, and the time of the clock at which they began."""
 
     members: Sequence[Member]
     state: TrainState
@@ -53,7 +53,7 @@ class _Wave:
 
 
 class Trainer:
-    """Trains trials of one plan on one set of data; everything is compiled once."""
+    """Trains the trials of one plan on one data set; everything is compiled once."""
 
     def __init__(self, plan: Plan, data: Data, population: Population, devices: Sequence[jax.Device]) -> None:
         self.plan = plan
@@ -65,17 +65,17 @@ class Trainer:
 
     @property
     def width(self) -> int:
-        """Runs that are trained at once."""
+        """The number of trials that are trained at once."""
         return self._population.width
 
     @property
     def device(self) -> dict[str, Any]:
-        """The kind of the devices, and how many there are."""
+        """The kind and number of the devices."""
         return {"kind": self._devices[0].device_kind, "count": len(self._devices)}
 
     @property
     def program(self) -> str | None:
-        """A digest of what the model computes; None for the default one, which is of the version of lrtrain."""
+        """A digest of what the model computes; None for the default model, which the version of lrtrain determines."""
         from lrtrain.nn.model import load_model
         from lrtrain.runs.conditions import program_of
 
@@ -85,13 +85,13 @@ class Trainer:
         return program_of(load_model(config.model, self.data.num_classes), self.data.train.images.shape[1:])
 
     def seconds_per_wave(self) -> float:
-        """Measures steps and an evaluation of all places at once, on a state that is thrown away."""
+        """Returns the time that a wave will take, estimated from a chunk and an evaluation of a temporary state."""
         seeds = [self.plan.train.seed] * self.width
         steps = min(self._population.chunk_steps, self.steps_per_epoch)
         order, weights = (each[:, :steps] for each in self._orders(seeds, 0))
         state = self._population.init(seeds)
         marks = []
-        # Twice, because the first call compiles.
+        # Twice, since the first call compiles.
         for _ in range(2):
             marks = [time.perf_counter()]
             state, losses = self._population.run_steps(state, order, weights, np.zeros((self.width, steps)))
@@ -108,26 +108,26 @@ class Trainer:
         """Trains trials, wave after wave, and yields the outcomes of each wave.
 
         Args:
-          trials: the runs. Those that were saved together when they were cut off go on together, and come first.
-          store: where their files are.
-          process: this one's number among those that train.
-          reporter: is told the steps that a wave has done, now and then, and which runs begin anew that were saved.
+          trials: the trials. The wave that was interrupted continues, and comes first.
+          store: the directory of the comparison.
+          process: the number of this process among those that train.
+          reporter: is told the steps done, and which trials of the interrupted wave begin again.
         """
         file, left, tick = WaveFile(store.wave(process)), list(trials), reporter.stepped
-        wave = self._taken_up(file, left, store, reporter.noted)
+        wave = self._continued(file, left, store, reporter.noted)
         if wave is not None:
             tick(wave.epochs * self.steps_per_epoch)
-            yield self._to_the_end(wave, file, tick)
+            yield self._finish(wave, file, tick)
             left = [trial for trial in left if trial not in {member.trial for member in wave.members}]
         for begin in range(0, len(left), self.width):
-            # Logs that begin anew are no longer those of what was saved.
+            # The logs begin again, so they are no longer those of the saved wave.
             file.remove()
             wave, outcomes = self._begun(left[begin : begin + self.width], store)
-            yield outcomes + (self._to_the_end(wave, file, tick) if wave.members else [])
+            yield outcomes + (self._finish(wave, file, tick) if wave.members else [])
         file.remove()
 
     def _begun(self, trials: Sequence[Trial], store: Store) -> tuple[_Wave, list[Outcome]]:
-        """Begins some runs; one whose schedule cannot be built has an outcome instead."""
+        """Begins a wave; a trial whose schedule cannot be built has an outcome instead."""
         began, members, outcomes = time.perf_counter(), [], []
         for trial in trials:
             try:
@@ -136,36 +136,36 @@ class Trainer:
                 outcomes.append(Outcome(trial, "failed", str(error), 0, None, None, None, None, None, 0.0))
             else:
                 members.append(member)
-            store.clear_unfinished(self.plan, trial)
+            store.remove_unfinished(self.plan, trial)
         for member in members:
             member.begin()
         state = self._population.init([member.trial.seed for member in members] or [self.plan.train.seed])
         return _Wave(members, state, 0, began), outcomes
 
-    def _taken_up(
+    def _continued(
         self, file: WaveFile, wanted: Sequence[Trial], store: Store, note: Callable[[str], None]
     ) -> _Wave | None:
-        """Takes up those of the runs that were saved together; None if there are none whose files are sound."""
+        """Returns the wave that was interrupted, without the trials that cannot continue; None if there is none."""
         if not file.path.exists():
             return None
         began = time.perf_counter()
         like = self._population.init([self.plan.train.seed])
         saved = file.load(self._population.leaves(like))
         if saved is None:
-            note(f"{file.path} is damaged or of another version: the runs that were being trained begin anew")
+            note(f"{file.path} is damaged or of another version: the runs that were being trained begin again")
             return None
         places = [place for place, trial in enumerate(saved.trials) if trial in wanted]
         found = [(place, self._fitting(saved.trials[place], saved.members[place], store)) for place in places]
         fitting = [(place, member) for place, member in found if member is not None][: self.width]
         if lost := len(places) - len(fitting):
             note(
-                f"{lost} of the {len(places)} runs that were being trained begin anew: their logs, schedules or "
+                f"{lost} of the {len(places)} runs that were being trained begin again: their logs, schedules or "
                 f"versions are no longer those of {file.path}, or fewer than then are trained at once"
             )
         if not fitting:
             return None
         for place, member in fitting:
-            member.go_on(saved.members[place])
+            member.continue_from(saved.members[place])
         state = self._population.from_leaves(saved.arrays, [place for place, _ in fitting], like)
         spent = saved.seconds * len(fitting) / len(saved.trials)
         return _Wave([member for _, member in fitting], state, saved.epochs, began - spent)
@@ -175,13 +175,13 @@ class Trainer:
             member = self._member(trial, store)
         except LrtrainError:
             return None
-        return member if member.fits(values) else None
+        return member if member.can_continue(values) else None
 
     def _member(self, trial: Trial, store: Store) -> Member:
         path = store.place(self.plan, trial)
         return prepare(self.plan, trial, path, self.data, self._population.chunk_steps, self._devices)
 
-    def _to_the_end(self, wave: _Wave, file: WaveFile, tick: Callable[[int], None]) -> list[Outcome]:
+    def _finish(self, wave: _Wave, file: WaveFile, tick: Callable[[int], None]) -> list[Outcome]:
         with ExitStack() as files:
             for member in wave.members:
                 files.enter_context(member)
@@ -190,7 +190,7 @@ class Trainer:
         return [member.outcome(test, seconds) for member, test in zip(wave.members, tests, strict=False)]
 
     def _train(self, wave: _Wave, file: WaveFile, tick: Callable[[int], None]) -> list[tuple[float, float] | None]:
-        """Trains a wave to its end; returns what each member comes to on the test set, where that is looked at."""
+        """Trains a wave to its end; returns loss and accuracy of each on the test set, None where that is not used."""
         members, state, saved = wave.members, wave.state, time.perf_counter()
         for epoch in range(wave.epochs, self.epochs):
             began = time.perf_counter()
@@ -222,7 +222,7 @@ class Trainer:
     def _epoch(
         self, members: Sequence[Member], state: TrainState, epoch: int, tick: Callable[[int], None]
     ) -> TrainState:
-        """Sends chunk after chunk to the devices, and deals with each while the next one runs."""
+        """Sends an epoch to the devices chunk by chunk, and records each chunk while the next one runs."""
         seeds = [member.trial.seed for member in members]
         order, weights = self._orders(seeds, epoch)
         waiting: _Sent | None = None
@@ -252,7 +252,7 @@ class Trainer:
 
 
 def make_trainer(plan: Plan, data: Data, runs: int) -> Trainer:
-    """Puts the data on the devices, ready to train ``runs`` trials.
+    """Puts the data on the devices, ready to train up to ``runs`` trials at once.
 
     Raises:
       UsageError: more devices are asked for than there are.

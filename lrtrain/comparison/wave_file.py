@@ -1,7 +1,7 @@
-"""What the runs that train together have come to, in one file: a comparison that was cut off goes on from there.
+"""The file of a wave: an interrupted comparison continues from the end of the last epoch that is in it.
 
-Run directories of a comparison have no checkpoints: the runs are short, and only their ends count. So there is one file
-for the runs that a process trains together, written anew at the ends of epochs, and removed when they are done.
+The directories of trials have no checkpoints: trials are short, and only their results count. Instead a process has one
+file for the wave that it trains, which it replaces at the ends of epochs and removes when the wave is done.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _VERSION = 1
 
 @dataclass(frozen=True, eq=False)
 class Saved:
-    """Runs at the end of an epoch.
+    """A wave at the end of an epoch.
 
     Args:
-      trials: the runs, in the order of their places.
-      epochs: passes over the training set that they have done.
-      seconds: the time that they have taken.
-      members: what each has come to, as `Member.to_json` gives it.
-      arrays: what is trained: all leaves of the state, on the host, each with a leading axis of places.
+      trials: its trials, in the order of their places.
+      epochs: the number of epochs done.
+      seconds: the time that they took.
+      members: the position of each trial, from `Member.to_json`.
+      arrays: all leaves of the training state, on the host, each with a leading axis of places.
     """
 
     trials: Sequence[Trial]
@@ -45,12 +45,12 @@ class Saved:
 
 @dataclass(frozen=True)
 class WaveFile:
-    """The file of the runs that a process trains."""
+    """The file of the wave that a process trains."""
 
     path: Path
 
     def save(self, saved: Saved) -> None:
-        """Writes what there is, in place of what was there."""
+        """Replaces the file."""
         values = {
             "version": _VERSION,
             "trials": [dict(vars(trial)) for trial in saved.trials],
@@ -65,7 +65,7 @@ class WaveFile:
         write_whole(self.path, buffer.getvalue())
 
     def trials(self) -> list[Trial]:
-        """Returns which runs are in it; none if there is no file, or it is damaged.
+        """Returns the trials in it; none if there is no file, or if it is damaged.
 
         Raises:
           OSError: the system does not let it be read.
@@ -74,10 +74,10 @@ class WaveFile:
         return _trials(head[0]) if head is not None else []
 
     def load(self, like: Sequence[NDArray[Any]]) -> Saved | None:
-        """Returns what is in it; None if there is no file, or none that is sound.
+        """Returns the wave in it; None if there is no file, or if it is damaged.
 
         Args:
-          like: arrays of the types and shapes that the state has, but for the number of places.
+          like: arrays of the types and shapes of the state, except for the number of places.
         """
         read = self._read(len(like))
         if read is None:
@@ -93,7 +93,7 @@ class WaveFile:
         return Saved(trials, values["epochs"], values["seconds"], values["members"], arrays)
 
     def remove(self) -> None:
-        """Removes the file, and what a killed process has left of one."""
+        """Removes the file, and the incomplete files of killed processes."""
         self.path.unlink(missing_ok=True)
         self._sweep()
 
@@ -102,17 +102,17 @@ class WaveFile:
             path.unlink(missing_ok=True)
 
     def _read(self, arrays: int) -> tuple[dict[str, Any], list[NDArray[np.uint8]]] | None:
-        # A disk that cannot be read for the moment has damaged nothing: what it refuses ends the command, not the wave.
+        # A disk that cannot be read at the moment has damaged nothing: the error ends the command, and the file stays.
         try:
             content = self.path.read_bytes()
         except FileNotFoundError:
             return None
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as file:
-                # As NumPy names what it is given without names.
+                # NumPy's names for arrays without names.
                 values = json.loads(file["arr_0"].tobytes())
                 raw = [file[f"arr_{index + 1}"] for index in range(arrays)]
-        except Exception:  # noqa: BLE001  # whatever NumPy makes of a damaged file; these runs begin anew
+        except Exception:  # noqa: BLE001  # whatever NumPy raises for a damaged file; the trials begin again
             return None
         return (values, raw) if isinstance(values, dict) and values.get("version") == _VERSION else None
 
@@ -122,5 +122,5 @@ def _trials(values: dict[str, Any]) -> list[Trial]:
 
 
 def _raw(array: NDArray[Any]) -> NDArray[np.uint8]:
-    # As bytes: NumPy's format does not know every type of JAX.
+    # As bytes, since NumPy's format does not have every type of JAX.
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8)

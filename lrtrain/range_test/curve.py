@@ -1,4 +1,4 @@
-"""The curve of a learning-rate range test: how it is smoothed, where it ends, and what is read from it."""
+"""The curve of a learning-rate range test: its smoothing, its end, and the suggestions that are read from it."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ if TYPE_CHECKING:
 
 DIVERGED = 4.0
 LEAST_CHANGE = 0.1
-# Of the whole sweep, so that the number of steps changes the noise of the curve but not its shape.
+# A share of the whole test: the number of steps changes the noise of the curve, and not its shape.
 _WINDOW = 0.05
 
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """What a range test has measured.
+    """The measurements of a range test.
 
     A smoothed point is the bias-corrected exponential moving average of the losses so far, at the same average of the
     logarithms of their learning rates: averaging the losses alone would move the curve towards higher learning rates.
 
     Args:
-      learning_rates: float64[steps], as applied.
-      losses: float64[steps], of each step's batch before its update, mean per example; the last one that was measured
-        is left out if it is not finite.
+      learning_rates: float64[steps], the applied learning rates.
+      losses: float64[steps], the loss of each step's batch before its update, mean per example; a last loss that is not
+        finite is left out.
       smoothed_learning_rates: float64[steps].
       smoothed_losses: float64[steps].
-      window: steps that the moving average looks back on, its smoothing factor being ``1 / window``.
-      stopped: why the test ended before its last step, if it did.
+      window: the number of steps of the moving average, whose smoothing factor is ``1 / window``.
+      stopped: why the test ended before its last step; None if it did not.
     """
 
     learning_rates: NDArray[np.float64]
@@ -57,8 +57,8 @@ class Suggestion:
     """A learning rate that a rule reads from a curve.
 
     Args:
-      rule: its name.
-      learning_rate: what it comes to.
+      rule: the name of the rule.
+      learning_rate: the learning rate.
       meaning: the rule in words.
     """
 
@@ -68,7 +68,7 @@ class Suggestion:
 
 
 class Recorder:
-    """Collects the steps of a range test, and tells when it has seen enough."""
+    """Collects the steps of a range test, and finds when its loss has diverged."""
 
     def __init__(self, steps: int) -> None:
         self._window = max(1.0, _WINDOW * steps)
@@ -82,11 +82,11 @@ class Recorder:
 
     @property
     def over(self) -> bool:
-        """Whether the loss has diverged; steps after that are not looked at."""
+        """Whether the loss has diverged; later steps are ignored."""
         return self._stopped is not None
 
     def add(self, rate: float, loss: float) -> None:
-        """Takes the learning rate and the loss of the next step."""
+        """Adds the learning rate and the loss of the next step."""
         if self.over:
             return
         if not math.isfinite(loss):
@@ -100,7 +100,7 @@ class Recorder:
             self._stopped = f"the smoothed loss is over {DIVERGED:g} times its lowest"
 
     def curve(self) -> Curve:
-        """Returns the steps so far."""
+        """Returns the curve of the steps so far."""
         return Curve(
             np.array(self._rates),
             np.array(self._losses),
@@ -145,7 +145,7 @@ def suggest(curve: Curve) -> tuple[Suggestion, ...]:
 
 
 def obstacle(curve: Curve) -> str | None:
-    """Returns why nothing can be read from a curve and what to change, or None if it has a minimum inside."""
+    """Returns why nothing can be suggested from a curve and what to change; None if it has a minimum inside."""
     if curve.first + 2 > len(curve.losses):
         return _after(curve, f"the loss diverged within {len(curve.losses)} steps", "lower", "start")
     begin, lowest, end = (curve.smoothed_losses[step] for step in (curve.first, curve.lowest, -1))
@@ -161,7 +161,7 @@ def obstacle(curve: Curve) -> str | None:
 
 
 def _steepest(curve: Curve) -> int:
-    """Returns the step at which the lowest smoothed loss so far falls fastest: a recovery from a rise is no fall."""
+    """Returns the step at which the running minimum of the smoothed loss falls fastest."""
     reached = np.minimum.accumulate(curve.smoothed_losses)
     slopes = np.gradient(reached, np.log(curve.smoothed_learning_rates))
     return curve.first + int(np.argmin(slopes[curve.first : curve.lowest + 1]))

@@ -1,4 +1,4 @@
-"""`find_lr`: a learning-rate range test, on a network of its own that is thrown away."""
+"""`find_lr`: a learning-rate range test, on a temporary network."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from lrtrain.runs.config import TrainConfig, TrainOptions
 from lrtrain.schedules.table import build_table, make_context
 from lrtrain.training.chunks import chunks
 from lrtrain.training.prepare import keep_compiled, load_data, make_engine, stream_of
-from lrtrain.training.reporter import Reporter, Silent
+from lrtrain.training.reporter import NullReporter, Reporter
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,7 +42,7 @@ _LEAST_RATE, _HIGHEST_RATE = 1e-30, 1e30
 
 @dataclass(frozen=True, eq=False)
 class RangeTest:
-    """What a learning-rate range test has come to.
+    """The result of a learning-rate range test.
 
     Args:
       spec: the schedule that the suggestion is for, with all options resolved.
@@ -69,12 +69,12 @@ class RangeTest:
 
     @property
     def suggestions(self) -> tuple[Suggestion, ...]:
-        """What each rule suggests, the one to go by first; none where there is an obstacle."""
+        """The suggestion of each rule, the recommended one first; none where there is an obstacle."""
         return () if self.obstacle else suggest(self.curve)
 
     @property
     def suggestion(self) -> Suggestion:
-        """The one to go by; raises TrainingError where there is an obstacle."""
+        """The recommended suggestion; raises TrainingError where there is an obstacle."""
         if self.obstacle:
             raise TrainingError(self.obstacle)
         return self.suggestions[0]
@@ -84,7 +84,7 @@ class RangeTest:
         return suggestion.learning_rate / self.peak if self.peak > 0 else None
 
     def to_json(self) -> dict[str, Any]:
-        """Returns all of it as JSON holds it; the first of the suggestions is the one to go by."""
+        """Returns all fields as JSON holds them; the first suggestion is the recommended one."""
         curve = self.curve
         return {
             "schedule": {"plugin": str(self.spec), "highest_learning_rate": self.peak},
@@ -149,7 +149,7 @@ def find_lr(
     rates = _rates(start, end, steps)
     active = activate(plugins, settings)
     active.schedule_plugin()
-    reporter = reporter or Silent()
+    reporter = reporter or NullReporter()
 
     reporter.phase("starting JAX")
     keep_compiled()
@@ -165,7 +165,7 @@ def find_lr(
 
 
 def default_range(config: TrainConfig) -> tuple[float, float]:
-    """Returns the learning rates between which a test looks, if it is not told.
+    """Returns the default range of learning rates of a test.
 
     They are 1e-4 and 10 for an optimizer whose update is proportional to the gradient of the mean loss, those divided
     by the batch size where it is that of the sum, and 1e-6 and 1 for an optimizer that divides its update by the size
@@ -203,7 +203,7 @@ def _prepared(config: TrainConfig, reporter: Reporter) -> tuple[Engine, Stream |
 def _batches(
     engine: Engine, stream: Stream | None, config: TrainConfig, num_examples: int, steps: int
 ) -> Generator[tuple[Examples, NDArray[np.float32]], None, None]:
-    """Yields the chunks of a run of so many steps, those of as many epochs as that takes."""
+    """Yields the chunks of the first ``steps`` steps of a run, of as many epochs as they take."""
     for epoch in itertools.count():
         order, weights = epoch_order(config.seed, epoch, num_examples, config.batch_size, shuffle=config.shuffle)
         with contextlib.closing(chunks(engine, stream, order[:steps], weights[:steps])) as parts:
@@ -221,7 +221,7 @@ def _sweep(  # noqa: PLR0913, PLR0917
     steps_per_epoch: int,
     reporter: Reporter,
 ) -> Curve:
-    """Trains fresh parameters at those learning rates, until the loss diverges."""
+    """Trains new parameters at these learning rates, until the loss diverges."""
     recorder, state, step = Recorder(len(rates)), engine.init(config.seed), 0
     for examples, weights in batches:
         began, applied = time.perf_counter(), rates[step : step + len(weights)]

@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from lrtrain.range_test.curve import Curve
     from lrtrain.range_test.find_lr import RangeTest
 
-# A diverging loss would leave no room for the rest.
+# A diverging loss would make the rest of the curve invisible.
 _HEADROOM = 1.25
 
 
 def draw_range_test(test: RangeTest, path: Path) -> None:
-    """Writes a picture of losses over learning rates, with what is suggested and the schedule's own highest rate.
+    """Writes a picture of losses over learning rates, with the suggestions and the schedule's own highest rate.
 
     Args:
-      test: what is drawn.
+      test: the range test.
       path: the file; its suffix (``.png``, ``.svg`` or ``.pdf``) decides the format.
     """
     with canvas(height=5.2) as (figure, axes):
@@ -48,7 +48,7 @@ def _draw_losses(axes: Axes, curve: Curve) -> None:
     axes.set_xscale("log")
     marker = "o" if len(curve.losses) == 1 else None
     if marker:
-        # Before the point is there: matplotlib would warn that it has no width.
+        # Set before the point is drawn: matplotlib warns of an axis without width.
         axes.set_xlim(float(curve.learning_rates[0]) / 2, float(curve.learning_rates[0]) * 2)
     axes.plot(
         curve.learning_rates, curve.losses, color="0.65", linewidth=0.9, marker=marker, label="loss of each batch"

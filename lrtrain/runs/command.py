@@ -1,4 +1,4 @@
-"""The command that trains a run again: what stands in its configuration, in the words of ``lrtrain train``."""
+"""The command that trains a run again: its configuration as options of ``lrtrain train``."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from lrtrain.runs.record import Head, Run
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a run is trained again: the words of the command, or why there is no one command (None: there is)."""
+    """How a run is trained again: the words of the command, or why no single command does (None: one does)."""
 
     words: tuple[str, ...]
     obstacle: str | None = None
 
 
 def reproduce(run: Run) -> Recipe:
-    """Returns the command that gives the same configuration and plugins, without what is at its default."""
+    """Returns the command with the same configuration and plugins, without options at their defaults."""
     head = run.head
     if head is None:
         return Recipe((), f"its configuration cannot be read: {run.reason}")
@@ -38,19 +38,19 @@ def reproduce(run: Run) -> Recipe:
 
 
 def train_options(config: TrainConfig) -> Iterator[str]:
-    """Yields the words of ``lrtrain train`` for all that is not at its default."""
+    """Yields the words of ``lrtrain train`` for all options that are not at their defaults."""
     for field in option_fields(TrainConfig):
         yield from field.words(getattr(config, field.name))
 
 
 def _brief(spec: Spec, head: Head) -> Spec:
-    """Leaves out the options at their defaults, where the plugin is installed in the version that the run had."""
+    """Returns a spec without options at their defaults, if the plugin is installed in the version of the run."""
     from lrtrain.plugins.loading import load_class
     from lrtrain.plugins.options import options_of
 
     try:
         if file_and_class(spec.name) is not None:
-            # No file is imported because a run names it.
+            # A file is not imported only because a run names it.
             return spec
         entry = find_plugin(spec.name)
         if head.versions.get(entry.distribution) != entry.version:

@@ -1,4 +1,4 @@
-"""What a run depends on besides its configuration: its data, its code, and the versions of what computes."""
+"""The conditions of a run besides its configuration: its data, its code, and the versions of the libraries."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
 def code_of(plugin: Plugin) -> str | None:
-    """Returns the beginning of the SHA-256 of the file that a plugin's class is in; None where it has no source."""
+    """Returns the first digits of the SHA-256 of the file of a plugin's class; None where it has no source."""
     if plugin.entry.in_file:
         return plugin.entry.version
     try:
@@ -34,12 +34,12 @@ def code_of(plugin: Plugin) -> str | None:
 
 
 def codes_of(plugins: Sequence[Plugin]) -> dict[str, str | None]:
-    """Returns `code_of` each plugin that observes; of a schedule only the learning rates count, which are compared."""
+    """Returns `code_of` of each plugin that observes; of a schedule the learning rates are compared instead."""
     return {plugin.entry.reference: code_of(plugin) for plugin in plugins if _observes(plugin)}
 
 
 def model_version(model: str | None) -> dict[str, str]:
-    """Returns the beginning of the SHA-256 of a model's file, by the model's name; nothing where it cannot be found."""
+    """Returns the first digits of the SHA-256 of a model's file, by the model's name; empty where it is not found."""
     try:
         found = importlib.util.find_spec(model.partition(":")[0]) if model else None
         return {f"model {model}": _digest(Path(found.origin).read_bytes())} if found and found.origin else {}
@@ -48,7 +48,7 @@ def model_version(model: str | None) -> dict[str, str]:
 
 
 def program_of(model: nn.Module, image_shape: tuple[int, ...]) -> str:
-    """Returns a digest of what a model computes: of its shapes and operations, and of the arrays that it holds."""
+    """Returns a digest of what a model computes: its shapes, its operations and its constant arrays."""
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -63,11 +63,11 @@ def program_of(model: nn.Module, image_shape: tuple[int, ...]) -> str:
 
 
 def check_data(stored: Mapping[str, Any] | None, now: Mapping[str, Any], what: str) -> None:
-    """Raises RunDirError when the data is other data than that of a run or comparison; one of before notes none.
+    """Raises RunDirError when the data differs from that of a run or comparison.
 
     Args:
-      stored: what it notes of its data.
-      now: `lrtrain.data.Dataset.identity` of the data as it is now.
+      stored: the identity of its data; None in a file of an earlier lrtrain.
+      now: the identity of the present data; see `lrtrain.data.Dataset.identity`.
       what: ``"run"`` or ``"comparison"``.
     """
     if stored is None or dict(stored) == dict(now):
@@ -84,9 +84,9 @@ class Code:
     """The code that a run or comparison depends on.
 
     Args:
-      plugins: `codes_of` its plugins.
-      program: `program_of` its model; None for the default one.
-      versions: of the distributions.
+      plugins: the digests of its plugins, from `codes_of`.
+      program: the digest of its model, from `program_of`; None for the default one.
+      versions: the versions of the distributions.
     """
 
     plugins: Mapping[str, str | None]
@@ -95,18 +95,18 @@ class Code:
 
 
 def other_code(then: Code, now: Code) -> str | None:
-    """Returns what is no longer the code that a run or comparison was begun with, as far as it has noted it."""
+    """Returns which code differs from that which a run or comparison was begun with; None if none does."""
     for name, code in now.plugins.items():
         if code != then.plugins.get(name, code):
             return f"the code of plugin '{name}' has changed (SHA-256 {then.plugins[name]} then and {code} now)"
-    # Another version may write the same operations in other words; that the versions differ is said.
+    # Another version of JAX may print the same operations differently; `other_versions` names it.
     same_words = all(then.versions.get(name) == now.versions.get(name) for name in ("jax", "flax"))
     programs = {then.program, now.program} - {None}
     return "the model computes something else than it did" if len(programs) > 1 and same_words else None
 
 
 def other_versions(stored: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
-    """Returns a sentence that says which versions differ; None if none do."""
+    """Returns a sentence with the versions that differ; None if none do."""
     names = [name for name in {**stored, **now} if stored.get(name) != now.get(name)]
     if not names:
         return None

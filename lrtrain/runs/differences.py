@@ -1,4 +1,4 @@
-"""What differs between runs: in their configurations, and in the conditions under which their results came about."""
+"""The differences between runs: in their configurations, and in the conditions of their results."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _OF_AN_EPOCH = (
 
 @dataclass(frozen=True)
 class Difference:
-    """A key of the configuration that differs, with its value in each run; None where a run does not have it."""
+    """A key of the configuration that differs, with its value in each run; None for a run without that key."""
 
     key: str
     values: tuple[Any, ...]
 
 
 def settings(run: Run) -> dict[str, Any]:
-    """Returns a run's configuration as one flat table, values as JSON holds them; empty when it cannot be read."""
+    """Returns the configuration of a run as a flat table of JSON's values; empty if it cannot be read."""
     head = run.head
     if head is None:
         return {}
@@ -53,7 +53,7 @@ def differences(runs: Sequence[Run]) -> list[Difference]:
 
 
 def unequal_conditions(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
-    """Returns a sentence for each thing, other than the plugins, that keeps results from being compared."""
+    """Returns a sentence for each reason, other than the plugins, why the results cannot be compared."""
     return [*_other_conditions(runs, names), *_other_measure(runs, names), *_unfinished(runs, names)]
 
 

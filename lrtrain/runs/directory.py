@@ -1,4 +1,4 @@
-"""The directory of a run: what is in it, and how it is made."""
+"""The directory of a run: the paths of its files, and how it is made."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lrtrain.errors import RunDirError, TrainingError
 
-# What a process leaves that is killed before its run has begun.
+# The file of a process that was killed before its run began.
 _UNFINISHED = re.compile(r"\.config\.json\.\d+", re.ASCII)
 
 
@@ -29,12 +29,12 @@ class RunDir:
 
     @property
     def metrics(self) -> Path:
-        """One JSON object a line, one line an epoch."""
+        """The log of epochs: one line, a JSON object, for each."""
         return self.path / "metrics.jsonl"
 
     @property
     def steps(self) -> Path:
-        """One line for every optimizer update."""
+        """The log of steps: one line for each optimizer update."""
         return self.path / "steps.csv"
 
     @property
@@ -44,7 +44,7 @@ class RunDir:
 
     @property
     def checkpoints(self) -> Path:
-        """What Orbax writes."""
+        """The directory of the checkpoints, which Orbax writes."""
         return self.path / "checkpoints"
 
 
@@ -52,11 +52,11 @@ def new_run_dir(requested: Path | None, plugin: str) -> RunDir:
     """Returns the directory for a new run, without making it yet.
 
     Args:
-      requested: where the user wants it; None for ``runs/<plugin>-<date>-<time>``.
+      requested: the directory that the user asks for; None for ``runs/<plugin>-<date>-<time>``.
       plugin: the name of the plugin that builds the schedule.
 
     Raises:
-      RunDirError: it is a file, or it is not empty.
+      RunDirError: it is a file, or is not empty.
     """
     if requested is None:
         return RunDir(dated(plugin))
@@ -69,9 +69,9 @@ def new_run_dir(requested: Path | None, plugin: str) -> RunDir:
 
 
 def check_unused(run_dir: RunDir, title: Path | None = None) -> None:
-    """Raises RunDirError for a directory that is not empty; ``title`` is what the user calls it.
+    """Raises RunDirError for a directory that is not empty; ``title`` is the user's name of it.
 
-    What holds without the lock of the directory (`lrtrain.runs.lock`) may no longer hold a moment later.
+    Without the lock of the directory (`lrtrain.runs.lock`) another process may use it a moment later.
     """
     if not all(_UNFINISHED.fullmatch(entry.name) for entry in run_dir.path.iterdir()):
         how = "--resume continues the run in it" if run_dir.config.exists() else "nothing in it is overwritten"
@@ -79,12 +79,12 @@ def check_unused(run_dir: RunDir, title: Path | None = None) -> None:
 
 
 def dated(name: str) -> Path:
-    """Returns the path of a directory that is named by the time of day."""
+    """Returns the path of a directory in ``runs`` whose name has the date and the time."""
     return (Path("runs") / f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}").absolute()
 
 
 def make_directory(path: Path) -> None:
-    """Makes a directory, unless it is there; raises RunDirError when the system does not let it."""
+    """Makes a directory, unless it exists; raises RunDirError when the system refuses."""
     with _making(path):
         path.mkdir(parents=True, exist_ok=True)
 
@@ -97,10 +97,10 @@ def numbered(path: Path) -> Iterator[Path]:
 
 
 def make_new_directory(path: Path) -> Path:
-    """Makes a directory that nobody else has made, with a number behind its name if need be; returns its path.
+    """Makes a directory that did not exist, with a number after its name if that is taken; returns its path.
 
     Raises:
-      RunDirError: the system does not let it.
+      RunDirError: the system refuses.
     """
     for candidate in numbered(path):
         with _making(candidate), contextlib.suppress(FileExistsError):
@@ -118,21 +118,21 @@ def _making(path: Path) -> Iterator[None]:
 
 
 def now() -> str:
-    """Returns the time of day, with its offset, as ``config.json`` notes the beginning of a run."""
+    """Returns the date and the time with the offset of the time zone, as ``config.json`` has the beginning of a run."""
     return datetime.datetime.now().astimezone().isoformat(timespec="seconds")
 
 
 @contextlib.contextmanager
 def refusals_named(path: Path) -> Iterator[None]:
-    """Turns what the system refuses while a run is written (disk full, read-only, removed) into one sentence.
+    """Turns errors of the system while a run is written (disk full, read-only, removed) into one sentence.
 
     Raises:
-      TrainingError: it has refused something.
+      TrainingError: the system has refused something.
     """
     try:
         yield
     except OSError as error:
         raise TrainingError(
             f"{path} cannot be written ({error.strerror or error}): what is there is kept, and --resume goes on from "
-            "there once that is mended"
+            "there once that is fixed"
         ) from error

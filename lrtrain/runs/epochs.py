@@ -7,32 +7,31 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from lrtrain.plugins.context import EpochInfo, MeasuredOn
 from lrtrain.strict_json import InvalidFileError, Whole, decode, parse_json
-
-# A saved history has these keys whatever the epochs were measured on: its reader knows that.
-_SAVED = ("epoch", "step", "train_loss", "test_loss", "test_accuracy", "learning_rate", "seconds")
 
 
 class _Line(Struct, kw_only=True):
     epoch: Whole
     step: Whole
     train_loss: float
+    test_loss: float
+    test_accuracy: float
     learning_rate: float
     seconds: float
     # A line that was restored from a checkpoint has none.
     examples_per_second: float = math.nan
 
 
-class _OnTest(_Line, kw_only=True):
-    loss: float = field(name="test_loss")
-    accuracy: float = field(name="test_accuracy")
-
-
 class _OnValidation(_Line, kw_only=True):
-    loss: float = field(name="validation_loss")
-    accuracy: float = field(name="validation_accuracy")
+    test_loss: float = field(name="validation_loss")
+    test_accuracy: float = field(name="validation_accuracy")
+
+
+# A saved history has these keys whatever the epochs were measured on: its reader knows that.
+_SAVED = _Line.__struct_fields__[:-1]
 
 
 def line_of(epoch: EpochInfo) -> dict[str, Any]:
@@ -70,19 +69,8 @@ def parse_epochs(text: str) -> Iterator[EpochInfo]:
 
 def _epoch(values: Any, title: str) -> EpochInfo:
     held_out = isinstance(values, dict) and values.get("validation_loss") is not None
-    kind: type[_OnTest | _OnValidation] = _OnValidation if held_out else _OnTest
-    line = decode(values, kind, title)
-    return EpochInfo(
-        line.epoch,
-        line.step,
-        line.train_loss,
-        line.loss,
-        line.accuracy,
-        line.learning_rate,
-        line.seconds,
-        "validation" if held_out else "test",
-        line.examples_per_second,
-    )
+    line = decode(values, _OnValidation if held_out else _Line, title)
+    return EpochInfo(**asdict(line), measured_on="validation" if held_out else "test")
 
 
 def to_saved(history: Iterable[EpochInfo]) -> list[dict[str, Any]]:

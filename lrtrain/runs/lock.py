@@ -1,7 +1,7 @@
-"""Who writes to a run: a process that trains holds a lock on the run's directory until it ends, however it ends.
+"""The lock of a run: a process that trains holds it on the run's directory until the process ends, in whatever way.
 
-The lock is the system's own (``flock``), on the directory itself, so that it leaves no file and none can go stale. Some
-network file systems have no such locks; there nobody can tell, and nothing is refused.
+It is a lock of the system (``flock``) on the directory itself, so there is no lock file that could become stale. Some
+network file systems have no such locks; a run there counts as not locked.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _TRIES, _PAUSE = 20, 0.05
 
 @contextlib.contextmanager
 def writing(directory: Path) -> Iterator[None]:
-    """Holds the lock of a run's directory, which is there; RunDirError when another process holds it."""
+    """Holds the lock of a run's directory, which exists; raises RunDirError when another process holds it."""
     with contextlib.ExitStack() as opened:
         handle = _open(directory)
         if handle is not None:
@@ -33,7 +33,7 @@ def writing(directory: Path) -> Iterator[None]:
 
 
 def being_written(directory: Path) -> bool:
-    """Tells whether a process is writing to a run; False where that cannot be told."""
+    """Returns whether a process is writing to a run; False where the file system has no locks."""
     handle = _open(directory)
     if handle is None:
         return False
@@ -53,7 +53,7 @@ def _open(directory: Path) -> int | None:
 
 
 def _is_at(handle: int, directory: Path) -> bool:
-    """Returns whether the directory that is open still has its name; its last user may have removed it."""
+    """Returns whether the open directory still has its name; the last process to use it may have removed it."""
     try:
         return os.path.samestat(os.fstat(handle), directory.stat())
     except FileNotFoundError:
@@ -61,7 +61,7 @@ def _is_at(handle: int, directory: Path) -> bool:
 
 
 def _locked(handle: int) -> bool:
-    # Who looks at the run holds its lock for an instant; who writes to it, for long.
+    # A process that reads the run holds the lock for an instant; one that writes, for long.
     for _ in range(_TRIES):
         if _lock(handle, shared=False):
             return True
@@ -70,7 +70,7 @@ def _locked(handle: int) -> bool:
 
 
 def _lock(handle: int, *, shared: bool) -> bool:
-    """Locks it until it is closed; returns False when another process has done so."""
+    """Locks an open directory until it is closed; returns False when another process has locked it."""
     if sys.platform != "win32":
         import fcntl
 

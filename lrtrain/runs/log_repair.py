@@ -1,4 +1,4 @@
-"""Bringing the logs of a run to where its checkpoint is: lines that come later go, lines that are missing come back."""
+"""Repairing the logs of a run to match its checkpoint: later lines are removed, missing lines are restored."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _HEADER = ",".join(STEP_COLUMNS) + "\n"
 
 
 def cut_steps(run_dir: RunDir, step: int) -> None:
-    """Takes away the lines of ``steps.csv`` that come after the first ``step`` updates, and what is no line.
+    """Removes the lines of ``steps.csv`` after the first ``step`` updates, and a torn last line.
 
-    A damaged line before the last one that is kept stays as it is: nothing here could restore it.
+    A damaged line before the last one that is kept stays as it is: a checkpoint cannot restore it.
     """
     if run_dir.steps.exists():
         lines = whole_lines(run_dir.steps)
@@ -28,7 +28,7 @@ def cut_steps(run_dir: RunDir, step: int) -> None:
 
 
 def lost_steps(run_dir: RunDir, step: int) -> int:
-    """Returns how many of the lines of the first ``step`` updates are not in ``steps.csv``."""
+    """Returns the number of lines of the first ``step`` updates that are missing in ``steps.csv``."""
     lines = whole_lines(run_dir.steps) if run_dir.steps.exists() else []
     return max(0, step - max(0, len(lines) - 1))
 
@@ -36,11 +36,11 @@ def lost_steps(run_dir: RunDir, step: int) -> int:
 def restore_metrics(run_dir: RunDir, history: Sequence[EpochInfo]) -> int:
     """Makes ``metrics.jsonl`` hold the epochs of a checkpoint, and no others.
 
-    A line that says what the checkpoint says stays as it is. One that does not is written again from the checkpoint,
-    which has all of it but ``examples_per_second``.
+    A line that agrees with the checkpoint stays as it is. Any other is restored from the checkpoint, which has all of
+    it but ``examples_per_second``.
 
     Returns:
-      How many were written again.
+      The number of lines that were restored.
     """
     there = whole_lines(run_dir.metrics) if run_dir.metrics.exists() else []
     lines = [_line(there, line_of(epoch)) for epoch in history]
@@ -51,7 +51,7 @@ def restore_metrics(run_dir: RunDir, history: Sequence[EpochInfo]) -> int:
 
 
 def _line(there: Sequence[str], values: dict[str, Any]) -> str:
-    """Returns the line that says what is to be said, as it is there or made from the values."""
+    """Returns the line of an epoch: the one that is there, or a new one."""
     return next((line for line in there if values.items() <= _table(line).items()), json.dumps(values) + "\n")
 
 
@@ -64,7 +64,7 @@ def _table(line: str) -> dict[str, Any]:
 
 
 def _rows(lines: Sequence[str], step: int) -> list[int]:
-    """Returns the numbers, from 1, of the lines that are rows of the first ``step`` updates, in their order."""
+    """Returns the numbers, from 1, of the lines that are rows of the first ``step`` updates in ascending order."""
     rows, last = [], -1
     for number, line in enumerate(lines, 1):
         row = _step_of(line)

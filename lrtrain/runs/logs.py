@@ -1,4 +1,4 @@
-"""The two logs of a run, ``metrics.jsonl`` and ``steps.csv``: they grow without ever losing a line."""
+"""The two logs of a run, ``metrics.jsonl`` and ``steps.csv``, which only grow."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol, TextIO
+from typing import TextIO
 
 from lrtrain.errors import TrainingError
 from lrtrain.plugins.context import EpochInfo
@@ -18,33 +18,20 @@ from lrtrain.runs.epochs import line_of
 STEP_COLUMNS = ("step", "epoch", "learning_rate", "loss")
 
 
-class Logs(Protocol):
-    """Takes what a run logs."""
+class Logs:
+    """Receives the steps and epochs of a run; this class itself writes nothing."""
 
     def add_steps(self, rows: Iterable[tuple[object, ...]]) -> None:
-        """Takes rows of `STEP_COLUMNS`."""
+        """Receives rows of `STEP_COLUMNS`."""
 
     def add_epoch(self, epoch: EpochInfo) -> None:
-        """Takes an epoch."""
+        """Receives an epoch."""
 
     def sync(self) -> None:
-        """Sees to it that what was taken survives a power cut; before each checkpoint."""
+        """Writes to the disk what was received, before each checkpoint."""
 
 
-class NoLogs:
-    """Logs of a process that writes none."""
-
-    def add_steps(self, rows: Iterable[tuple[object, ...]]) -> None:
-        """Writes nothing."""
-
-    def add_epoch(self, epoch: EpochInfo) -> None:
-        """Writes nothing."""
-
-    def sync(self) -> None:
-        """Writes nothing."""
-
-
-class RunLogs:
+class RunLogs(Logs):
     """The two logs of a run, open for appending; used as a context manager."""
 
     def __init__(self, run_dir: RunDir) -> None:
@@ -65,7 +52,7 @@ class RunLogs:
             self._files.close()
 
     def add_steps(self, rows: Iterable[tuple[object, ...]]) -> None:
-        """Appends rows of `STEP_COLUMNS`, and hands them to the system."""
+        """Appends rows of `STEP_COLUMNS`."""
         with refusals_named(self._run_dir.path):
             self._steps.writerows(rows)
             self._steps_file.flush()
@@ -77,16 +64,16 @@ class RunLogs:
             self._metrics.flush()
 
     def sync(self) -> None:
-        """Sees to it that the lines are on the disk before the checkpoint that counts on them.
+        """Writes the lines to the disk, before a checkpoint that needs them.
 
         Raises:
-          TrainingError: the directory has been removed meanwhile; the lines would be in no file.
+          TrainingError: the directory has been removed, and the lines with it.
         """
         if not self._run_dir.config.is_file():
             raise TrainingError(f"{self._run_dir.path} has been removed while the run was writing to it")
         with refusals_named(self._run_dir.path):
             for file in (self._metrics, self._steps_file):
-                # A run that an error has ended writes its last checkpoint after its logs are closed.
+                # A run that ended by an error writes its last checkpoint after its logs are closed.
                 if not file.closed:
                     os.fsync(file.fileno())
 
@@ -95,11 +82,11 @@ class RunLogs:
 
 
 def whole_lines(path: Path) -> list[str]:
-    """Returns the lines of a log, each with its end; a torn last one is none."""
+    """Returns the lines of a log, each with its line break, without a torn last one."""
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     return [f"{line}\n" for line in lines[:-1]]
 
 
 def count_epochs(run_dir: RunDir) -> int:
-    """Returns the lines in ``metrics.jsonl``."""
+    """Returns the number of lines in ``metrics.jsonl``."""
     return len(whole_lines(run_dir.metrics)) if run_dir.metrics.exists() else 0

@@ -1,4 +1,4 @@
-"""From the text of a run's files to typed values; whatever is in them, the answer is a value or one sentence."""
+"""From the text of a run's files to typed values; whatever is in a file, the answer is a value or one sentence."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lrtrain.strict_json import InvalidFileError
 
 
 def is_config(values: object) -> bool:
-    """Returns whether a ``config.json`` is one of a run, and not of something else."""
+    """Returns whether the values of a ``config.json`` are those of a run, and not of another tool."""
     return isinstance(values, dict) and {"version", "train", "plugins"} <= values.keys()
 
 
@@ -21,11 +21,12 @@ def parse_head(values: Any, written: datetime.datetime | None) -> Head:
     """Returns what ``config.json`` says.
 
     Args:
-      values: what the file holds.
-      written: when it was written, which is the beginning of a run that notes none and was never continued.
+      values: the values in the file.
+      written: the time at which it was written, which is the beginning of a run that has none in the file and was never
+        resumed.
 
     Raises:
-      InvalidFileError: a part is missing, or of a wrong kind.
+      InvalidFileError: a field is missing, or of a wrong kind.
     """
     config = RunConfig.from_json(values)
     schedule, total = config.schedule, config.total_steps
@@ -49,7 +50,7 @@ def _started(noted: str | None, written: datetime.datetime | None) -> datetime.d
         return written
     try:
         started = datetime.datetime.fromisoformat(noted)
-        # The years 1 and 9999 have no time of day in every zone.
+        # The years 1 and 9999 do not exist in every time zone.
         return started if started.tzinfo and started.utctimetuple() else started.astimezone()
     except (ValueError, OverflowError, OSError):
         raise InvalidFileError(f"config.json: started is refused: {noted!r:.60} is no time of day") from None
@@ -57,7 +58,7 @@ def _started(noted: str | None, written: datetime.datetime | None) -> datetime.d
 
 @dataclass(frozen=True)
 class Steps:
-    """What ``steps.csv`` shows: updates done, the highest learning rate (None before the first), the last loss."""
+    """A summary of ``steps.csv``: updates done, the highest learning rate (None before the first), the last loss."""
 
     count: int
     peak: float | None
@@ -65,13 +66,13 @@ class Steps:
 
 
 def parse_steps(text: str) -> Steps:
-    """Returns what ``steps.csv`` shows, without a torn last line; InvalidFileError at the first bad line."""
+    """Returns the summary of ``steps.csv``, without a torn last line; raises InvalidFileError at the first bad line."""
     rates, last = _rows(text)
     return Steps(len(rates), max(rates, default=None), last)
 
 
 def parse_rates(text: str) -> list[float]:
-    """Returns the learning rates in ``steps.csv``, as `parse_steps` reads it."""
+    """Returns the learning rates in ``steps.csv``; raises as `parse_steps` does."""
     return _rows(text)[0]
 
 

@@ -1,4 +1,4 @@
-"""The runs that are on disk: finding and reading them, without changing anything or importing what trains."""
+"""Finding and reading the runs on disk, without changing anything or importing what trains."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _LOGS = ("metrics.jsonl", "steps.csv")
 def find_runs(directory: str | Path) -> list[Run]:
     """Returns the runs in a directory, in the order of their names; those of comparisons too, two levels further down.
 
-    Directories that hold no run are passed over, and links to directories are not followed. A run that is damaged is
-    one with the state ``"damaged"``.
+    Directories without a run are skipped, and links to directories are not followed. A damaged run has the state
+    ``"damaged"``.
 
     Args:
-      directory: where to look, such as ``runs``; it may also be a run itself.
+      directory: the directory to search, such as ``runs``; it may also be a run itself.
 
     Example:
       ```python
@@ -50,7 +50,7 @@ def read_run(path: str | Path) -> Run:
       path: the run's directory.
 
     Raises:
-      RunDirError: there is no run, not even a damaged one.
+      RunDirError: there is no run, nor a damaged one.
     """
     path = Path(path)
     if not _is_run(path):
@@ -59,7 +59,7 @@ def read_run(path: str | Path) -> Run:
 
 
 def applied_learning_rates(path: Path) -> list[float]:
-    """Returns the learning rates that a run has applied, step by step.
+    """Returns the learning rates that a run applied, step by step.
 
     Raises:
       RunDirError: its ``steps.csv`` cannot be read.
@@ -74,7 +74,7 @@ def pick_run(text: str, directory: Path) -> Run:
     """Returns the run that a user means: by its path, its name in a directory, or the beginning of its name.
 
     Raises:
-      RunDirError: there is none, or more than one.
+      RunDirError: there is no such run, or more than one.
     """
     if text and _is_run(Path(text)):
         return read_run(text)
@@ -90,15 +90,15 @@ def pick_run(text: str, directory: Path) -> Run:
 
 
 def run_paths(directory: Path) -> dict[str, Path]:
-    """Returns the directories of runs, by their names as seen from ``directory``."""
+    """Returns the directories of runs by their names, which are relative to ``directory``."""
     if _is_run(directory):
         return {directory.absolute().name: directory}
     return {path.relative_to(directory).as_posix(): path for path in _below(directory, _DEPTH)}
 
 
 def newest_checkpoint(path: Path) -> int | None:
-    """Returns the step of the newest checkpoint that is complete."""
-    # Orbax gives a checkpoint this name when it is whole; before, it has a suffix.
+    """Returns the step of the newest complete checkpoint; None if there is none."""
+    # Orbax gives a checkpoint this name once it is complete; before, the name has a suffix.
     names = (re.fullmatch(r"step_(\d+)", name, re.ASCII) for name in _names(RunDir(path).checkpoints))
     return max((int(match[1]) for match in names if match), default=None)
 
@@ -108,7 +108,7 @@ def _begins(name: str, text: str) -> bool:
 
 
 def _nearest(text: str, names: Iterable[str]) -> str:
-    """Returns the run whose name, or the beginning of it, is nearest."""
+    """Returns a hint with the run whose name, or its beginning, is nearest; empty if none is near."""
     beginnings = {part[: len(text)]: name for name in names for part in (name, name.rpartition("/")[2])}
     match = difflib.get_close_matches(text, [*names, *beginnings], n=1) if text else []
     return f" (did you mean '{beginnings.get(match[0], match[0])}'?)" if match else ""
@@ -133,7 +133,7 @@ def _names(directory: Path) -> list[str]:
 
 
 def _is_run(path: Path) -> bool:
-    """Tells a run, if damaged, from what else may have a ``config.json``, such as a model of another tool."""
+    """Returns whether a directory is a run, or a damaged one, and not another tool's with a ``config.json``."""
     names = set(_names(path))
     try:
         if "config.json" in names and is_config(read_json(path / "config.json")):
@@ -168,7 +168,7 @@ def _read_head(path: Path, problems: list[str]) -> Head | None:
 
 
 def _read_epochs(path: Path, problems: list[str]) -> list[Epoch]:
-    """Returns the epochs up to the first that cannot be read."""
+    """Returns the epochs before the first that cannot be read."""
     epochs: list[Epoch] = []
     try:
         epochs.extend(parse_epochs(_log(path, "metrics.jsonl")))
@@ -186,7 +186,7 @@ def _read_steps(path: Path, problems: list[str]) -> Steps:
 
 
 def _log(path: Path, name: str) -> str:
-    """Returns the text of a log; nothing where no log has been begun, as in a run that ended before its first step."""
+    """Returns the text of a log; empty where no log exists, as in a run that ended before its first step."""
     begun = any((path / each).exists() for each in (*_LOGS, "checkpoints"))
     return read_text(path / name) if begun else ""
 
@@ -213,7 +213,7 @@ def _state(
 
 
 def _is_done(path: Path, head: Head, epochs: list[Epoch]) -> bool:
-    # Without its checkpoint the last epoch would be trained again; without any, someone has cleared them away.
+    # Without its last checkpoint, a resume trains the last epoch again; without any, the user has removed them.
     done = bool(epochs) and epochs[-1].step == head.total_steps
     return done and newest_checkpoint(path) in (head.total_steps, None)
 
@@ -221,10 +221,10 @@ def _is_done(path: Path, head: Head, epochs: list[Epoch]) -> bool:
 def _cut_off(path: Path, head: Head, steps: Steps) -> tuple[State, str]:
     if steps.count and not math.isfinite(steps.last_loss):
         return "diverged", f"the loss is {steps.last_loss} at step {steps.count - 1}"
-    return "interrupted", _how_to_go_on(path, head)
+    return "interrupted", _how_to_continue(path, head)
 
 
-def _how_to_go_on(path: Path, head: Head) -> str:
+def _how_to_continue(path: Path, head: Head) -> str:
     if head.comparison is not None:
         return "'lrtrain compare --resume' trains it again, with what else its comparison lacks"
     step = newest_checkpoint(path)
@@ -232,7 +232,7 @@ def _how_to_go_on(path: Path, head: Head) -> str:
 
 
 def _outcome(path: Path) -> tuple[State, str] | None:
-    """Returns how a run of a comparison has ended, if before its last step."""
+    """Returns how a run of a comparison ended and why; None if it did not end before its last step."""
     values = read_json(path / "outcome.json") if (path / "outcome.json").exists() else {}
     if not isinstance(values, dict) or (values and "trial" not in values):
         raise InvalidFileError("outcome.json is not that of a run")
@@ -242,9 +242,9 @@ def _outcome(path: Path) -> tuple[State, str] | None:
 
 
 def _stop(path: Path) -> tuple[State, str] | None:
-    """Returns that a plugin has stopped the run, and why, if its newest checkpoint says so."""
+    """Returns the state of a run that a plugin stopped, and why; None if its newest checkpoint does not say so."""
     step = newest_checkpoint(path)
-    # Where Orbax puts the JSON item of a checkpoint; to read it by way of Orbax takes a second.
+    # Orbax writes the JSON item of a checkpoint here; to import Orbax takes a second.
     item = RunDir(path).checkpoints / f"step_{step}" / "progress" / "metadata"
     values = read_json(item) if step is not None and item.exists() else {}
     reason = values.get("stopped") if isinstance(values, dict) else None

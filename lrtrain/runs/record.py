@@ -1,4 +1,4 @@
-"""What is known of a run from its files, as typed values."""
+"""A run as its files show it, as typed values."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ Epoch: TypeAlias = EpochInfo
 
 @dataclass(frozen=True)
 class Head:
-    """What ``config.json`` says.
+    """The configuration of a run, from ``config.json``.
 
     Args:
       plugins: the plugins with all options.
       schedule: the one of them that builds the schedule.
-      whole_schedule: whether that schedule spans the whole run; not after ``--on-schedule-change``.
-      train: everything else that was asked for.
+      whole_schedule: whether that schedule covers the whole run; False after ``--on-schedule-change``.
+      train: the options of training.
       total_steps: optimizer updates in the whole run.
       versions: versions by the name of the distribution.
       devices: the devices in words, such as ``2 x cpu``.
-      resumed: the steps at which the run was continued.
-      comparison: the part that the run has in a comparison; None when it is no part of one.
-      started: when the run began, if that is known.
-      values: the file itself.
+      resumed: the steps at which the run was resumed.
+      comparison: the run's part in a comparison; None for a run outside of one.
+      started: the time at which the run began; None if that is not known.
+      values: all values in the file.
     """
 
     plugins: tuple[Spec, ...]
@@ -54,16 +54,16 @@ class Run:
 
     Args:
       path: its directory.
-      name: its directory as seen from where it was looked for, with ``/`` between parts.
+      name: its directory relative to the one that was searched, with ``/`` between parts.
       state: ``"finished"``: all epochs are done; ``"stopped"`` by a plugin; ``"diverged"``: a loss was not finite;
         ``"failed"``: its plugin raised, in a comparison; ``"interrupted"``: epochs are missing; ``"running"``: a
         process is writing to it; ``"damaged"``: its files cannot be read, or do not agree.
       reason: why it is in that state, and for an interrupted run whether it can be resumed; None when it is finished.
       head: its configuration; None when that cannot be read.
       epochs: the epochs that are done and can be read.
-      steps: optimizer updates that ``steps.csv`` shows.
+      steps: the number of optimizer updates in ``steps.csv``.
       peak_learning_rate: the highest learning rate applied so far.
-      size: bytes in its files.
+      size: the size of its files, in bytes.
     """
 
     path: Path
@@ -83,11 +83,11 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """Time for training and evaluating all epochs, wherever the run was continued."""
+        """Time for training and evaluating all epochs, those before a resume included."""
         return sum(epoch.seconds for epoch in self.epochs)
 
     def to_json(self) -> dict[str, Any]:
-        """Returns what a listing shows; see `finite`."""
+        """Returns the values that a listing shows; `finite` makes them valid JSON."""
         head, last = self.head, self.last
         return {
             "name": self.name,
@@ -109,7 +109,7 @@ class Run:
 
 
 def finite(value: Any) -> Any:
-    """Returns a value as JSON can hold it: null for each number in it that is not finite."""
+    """Returns a value as JSON can hold it: each number in it that is not finite becomes None."""
     if isinstance(value, Mapping):
         return {name: finite(each) for name, each in value.items()}
     if isinstance(value, list | tuple):

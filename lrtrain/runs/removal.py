@@ -1,4 +1,4 @@
-"""Removing a run: the files that are known to be its own go, and everything else in its directory stays."""
+"""Removing a run: its known files are removed, and everything else in its directory stays."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lrtrain.strict_json import InvalidFileError, read_json
 
 _CONFIG = "config.json"
 _FILES = (_CONFIG, "metrics.jsonl", "steps.csv", "learning_rate.png", "outcome.json")
-# A suffix says that a checkpoint, or a part of one, is not whole.
+# An incomplete checkpoint, or part of one, has a suffix.
 _WHOLE_OR_NOT = r"(\.orbax-checkpoint-tmp[^/]*)?"
 _CHECKPOINT = rf"checkpoints/(step_\d+{_WHOLE_OR_NOT}|damaged_step_\d+([-_]\d+)?)"
 _ITEM = rf"{_CHECKPOINT}/(state|progress|learning_rates|metrics|descriptor){_WHOLE_OR_NOT}"
@@ -28,29 +28,29 @@ def _pattern(*alternatives: str) -> re.Pattern[str]:
     return re.compile("|".join(alternatives), re.ASCII)
 
 
-# Both by the path below the run's directory.
+# Both match the path relative to the run's directory.
 _OWN_DIRECTORIES = _pattern(
     "checkpoints", _CHECKPOINT, _ITEM, _DATABASE, rf"{_DATABASE}/d", _ARRAY, rf"{_ITEM}/array_metadatas"
 )
 _OWN_FILES = _pattern(
     *map(re.escape, _FILES),
-    # A file is written under such a name first, which stays when the process is killed.
+    # The temporary name of a file, which remains when the process is killed.
     rf"\.({'|'.join(map(re.escape, _FILES))})\.\d+",
     rf"{_CHECKPOINT}/(_CHECKPOINT_METADATA|commit_success\.txt)",
     rf"{_ITEM}/(_METADATA|_CHECKPOINT_METADATA|_sharding|_strings\.json|metadata|metrics|descriptor\.pbtxt)",
     rf"{_ITEM}/(commit_success\.txt|array_metadatas/process_\d+)",
-    # TensorStore writes under the name of a lock first.
+    # The temporary name of a file of TensorStore.
     rf"({_DATABASE}/(manifest\.ocdbt|d/[0-9a-f]{{32}})|{_ARRAY}/(\.zarray|\d+(\.\d+)*))(\.__lock)?",
 )
 
 
 @dataclass(frozen=True)
 class Removal:
-    """What has come of removing a run.
+    """The result of removing a run.
 
     Args:
-      freed: bytes in the files that are gone.
-      kept: what was in its directory and is not known to be its own, with all that is below.
+      freed: the size of the removed files, in bytes.
+      kept: the files and directories in it that are not known to be the run's, and so stay.
     """
 
     freed: int
@@ -58,7 +58,7 @@ class Removal:
 
 
 def check_removable(path: Path) -> None:
-    """Raises RunDirError when a directory may not be removed as a run; the sentence says why."""
+    """Raises RunDirError, with the reason, when a directory may not be removed as a run."""
     if path.is_symlink():
         raise RunDirError(f"{path} is a symbolic link: name the directory that it points to")
     try:
@@ -72,14 +72,14 @@ def check_removable(path: Path) -> None:
 
 
 def remove_run(path: Path) -> Removal:
-    """Removes a run's own files, and its directory unless something else is in it.
+    """Removes the files of a run, and its directory unless something else is in it.
 
     Raises:
-      RunDirError: it may not be removed, see `check_removable`; nothing has been.
-      TrainingError: the system does not let a part of it be removed.
+      RunDirError: it may not be removed, and nothing was; see `check_removable`.
+      TrainingError: the system refuses to remove a part of it.
     """
     check_removable(path)
-    # No process can begin to resume it meanwhile.
+    # While the lock is held, no process can resume the run.
     with writing(path):
         try:
             found = list(_remove_own(path, ""))
@@ -92,7 +92,7 @@ def remove_run(path: Path) -> Removal:
 
 
 def _remove_own(directory: Path, below: str) -> Iterator[Path | int]:
-    """Removes what is known; yields the size of each file that is gone, and the path of all that stays."""
+    """Removes known files and directories; yields the size of each removed file and the path of each that stays."""
     for entry in sorted(directory.iterdir(), key=_config_last):
         name = f"{below}{entry.name}"
         if entry.is_symlink():
@@ -110,5 +110,5 @@ def _remove_own(directory: Path, below: str) -> Iterator[Path | int]:
 
 
 def _config_last(entry: Path) -> tuple[bool, str]:
-    # What the system refuses in between leaves a run, which can be removed once that is put right.
+    # If the system refuses a file before, the directory is still a run and can be removed later.
     return entry.name == _CONFIG, entry.name

@@ -1,4 +1,4 @@
-"""What ``config.json`` holds: one record, for whoever writes it and whoever reads it."""
+"""The content of ``config.json``: one record, both to write and to read it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from lrtrain.runs.directory import RunDir
 from lrtrain.strict_json import InvalidFileError, Positive, Whole, decode, path_of, read_json
 
 VERSION = 1
-# What is left out where there is nothing to say, as in runs of before it was noted.
+# These are left out of the file where they are empty, and an earlier lrtrain did not write them.
 _OPTIONAL = ("data", "code", "program", "checkpoint_every", "processes", "resumed", "past_stop", "comparison")
 
 
 @dataclass(frozen=True)
 class Device:
-    """The devices of a run: their kind, and how many there are."""
+    """The kind and number of the devices of a run."""
 
     kind: str
     count: Positive
@@ -36,10 +36,10 @@ class StoredSchedule:
     """The learning rates of a run.
 
     Args:
-      plugin: which of the plugins builds the schedule, from 0.
-      start: the step at which that schedule begins; over 0 after a restart.
+      plugin: the index of the plugin that builds the schedule.
+      start: the step at which that schedule begins; above 0 after a restart.
       steps: the length that it was built for.
-      fingerprint: a digest of the learning rates of the whole run.
+      fingerprint: the digest of the learning rates of the whole run.
     """
 
     plugin: Whole
@@ -50,7 +50,7 @@ class StoredSchedule:
 
 @dataclass(frozen=True)
 class Resumed:
-    """A resume: the step that it went on from, and what is no longer the same: versions, device and processes."""
+    """A resume: its step, and the versions, device and processes of before where they changed."""
 
     step: Whole
     before: Mapping[str, Any] = field(default_factory=dict)
@@ -62,10 +62,10 @@ class Part:
 
     Args:
       stage: ``"tune"`` or ``"measure"``.
-      label: the schedule.
-      scale: factor on its learning rates.
-      split_seed: the seed that decides which examples are held out.
-      holdout: how many are.
+      label: the label of the schedule.
+      scale: the factor on its learning rates.
+      split_seed: the seed of the split into training and validation examples.
+      holdout: the number of validation examples.
     """
 
     stage: str
@@ -77,24 +77,24 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """Everything that determines a run, and what it was begun with.
+    """Everything that determines a run, and the conditions that it was begun under.
 
     Args:
-      plugins: the plugins with all options, each as `Spec.table` gives it.
+      plugins: the plugins with all options, each from `Spec.table`.
       schedule: the learning rates.
-      train: everything else that was asked for.
+      train: the options of training.
       steps_per_epoch: optimizer updates in an epoch.
       total_steps: optimizer updates in the whole run.
-      data: what distinguishes its data, as `lrtrain.data.Dataset.identity` has it.
+      data: what distinguishes its data from other data; see `lrtrain.data.Dataset.identity`.
       versions: versions by the name of the distribution, and the digest of the model's file.
-      code: the digests of plugins that observe.
+      code: the digest of each plugin that observes.
       program: the digest of what the model computes.
-      device: what it is trained on.
-      processes: how many train it.
+      device: the devices that it is trained on.
+      processes: the number of processes that train it.
       checkpoint_every: when checkpoints are due.
-      started: the time of day at which it began.
-      resumed: where it was continued.
-      past_stop: the step at which a plugin had stopped it, and past which it was told to train.
+      started: the time at which it began.
+      resumed: its resumes.
+      past_stop: the step at which a plugin stopped it, and past which the user had it trained.
       comparison: its part in a comparison.
     """
 
@@ -126,7 +126,7 @@ class RunConfig:
         return Spec.of(self.plugins[self.schedule.plugin])
 
     def to_json(self) -> dict[str, Any]:
-        """Returns all fields as JSON holds them; those that say nothing are left out."""
+        """Returns all fields as JSON holds them, without empty optional ones."""
         values: dict[str, Any] = {"version": VERSION, **vars(self)}
         values.update(
             plugins=[dict(table) for table in self.plugins],
@@ -140,10 +140,10 @@ class RunConfig:
 
     @classmethod
     def from_json(cls, values: Any, title: str = "config.json") -> RunConfig:
-        """Returns what `to_json` has returned, or an earlier lrtrain.
+        """Returns the configuration that `to_json`, or an earlier lrtrain, wrote.
 
         Raises:
-          InvalidFileError: it is not that.
+          InvalidFileError: the values are not those of a run.
         """
         if not isinstance(values, dict):
             raise InvalidFileError(f"{title} is not that of a run")
@@ -167,7 +167,7 @@ class RunConfig:
 
 
 def read_config(run_dir: RunDir) -> RunConfig:
-    """Returns the configuration of a run that is to go on; raises RunDirError when there is none that can be read."""
+    """Returns the configuration of a run that is resumed; raises RunDirError when it cannot be read."""
     if not run_dir.config.exists():
         raise RunDirError(f"{run_dir.path} holds no run to resume: it has no {run_dir.config.name}")
     try:
@@ -177,7 +177,7 @@ def read_config(run_dir: RunDir) -> RunConfig:
 
 
 def write_config(run_dir: RunDir, config: RunConfig) -> None:
-    """Writes ``config.json``, whole or not at all."""
+    """Writes ``config.json``, atomically."""
     write_whole(run_dir.config, json.dumps(config.to_json(), indent=2) + "\n")
 
 

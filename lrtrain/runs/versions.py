@@ -1,4 +1,4 @@
-"""The versions that a run depends on, read from metadata."""
+"""The versions of the distributions that a run depends on, from their metadata."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ _LIBRARIES = ("lrtrain", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "
 
 
 def versions(*plugins: Entry) -> dict[str, str]:
-    """Returns the versions of Python, of the libraries that compute, and of what brings the plugins."""
+    """Returns the versions of Python, of the libraries, and of the distributions of the plugins."""
     libraries = {name: importlib.metadata.version(name) for name in _LIBRARIES}
     return {"python": platform.python_version(), **libraries, **{each.distribution: each.version for each in plugins}}

@@ -47,7 +47,7 @@ def does_nothing(*_: Any, **__: Any) -> None:
     """Does nothing: any method of a reporter that need not do anything."""
 
 
-class Silent(Reporter):
+class NullReporter(Reporter):
     """A reporter that tells nothing; one that tells something inherits what it does not define."""
 
     phase = begin = stepped = epoch_ended = staticmethod(does_nothing)

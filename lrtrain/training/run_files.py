@@ -16,7 +16,7 @@ from lrtrain.runs.conditions import codes_of, model_version
 from lrtrain.runs.directory import RunDir, check_unused, make_directory, make_new_directory, now, refusals_named
 from lrtrain.runs.lock import writing
 from lrtrain.runs.log_repair import cut_steps, restore_metrics
-from lrtrain.runs.logs import Logs, NoLogs, RunLogs
+from lrtrain.runs.logs import Logs, RunLogs
 from lrtrain.runs.run_config import Device, Resumed, RunConfig, StoredSchedule, read_config, write_config
 from lrtrain.runs.versions import versions
 from lrtrain.schedules.table import fingerprint
@@ -168,7 +168,7 @@ def open_logs(
 ) -> Iterator[tuple[Logs, Callable[[], object]]]:
     """Opens the logs; what is yielded beside them draws the picture, on its own thread, when it is first called."""
     if not processes.is_main:
-        yield NoLogs(), import_orbax
+        yield Logs(), import_orbax
         return
     with RunLogs(run_dir) as logs, ThreadPoolExecutor(1) as pool:
 

@@ -32,7 +32,7 @@ from lrtrain.training.loop import Loop, agreement
 from lrtrain.training.plan import ON_SCHEDULE_CHANGE, OnScheduleChange, Planned
 from lrtrain.training.prepare import Found, found_in, join_processes, keep_compiled, load_data, make_engine, stream_of
 from lrtrain.training.recorder import Recorder
-from lrtrain.training.reporter import Begin, Reporter, Silent
+from lrtrain.training.reporter import Begin, NullReporter, Reporter
 from lrtrain.training.run_files import claim, describe, hold, open_checkpoints, open_logs, write_head
 from lrtrain.training.start import Start, check_found, note_of, start_new, start_resumed
 
@@ -143,11 +143,11 @@ def train(  # noqa: PLR0913
         else:
             job = new_job(plugins, settings, run_dir, options, rule)
         facts = facts_of_job(job, resume, on_schedule_change, run_dir) if distributed is not None else {}
-    reporter = reporter or Silent()
+    reporter = reporter or NullReporter()
     processes = join_processes(distributed, facts, job.config.devices, job.config.batch_size, reporter.phase)
     job = dataclasses.replace(job, run_dir=RunDir(Path(processes.from_main(lambda: str(job.run_dir.path)))))
     with losses_named(processes, lambda: _how_to_go_on(job.run_dir if resume else None)):
-        return _run(job, processes, reporter if processes.is_main else Silent(), began)
+        return _run(job, processes, reporter if processes.is_main else NullReporter(), began)
 
 
 def _how_to_go_on(run_dir: RunDir | None) -> str:

@@ -21,7 +21,7 @@ from lrtrain.comparison.holdout import hold_out
 from lrtrain.comparison.merging import merge
 from lrtrain.comparison.plan import Effort, Plan, Row, labelled
 from lrtrain.comparison.plan_file import parse_plan, preset_text, read_plan, read_preset
-from lrtrain.comparison.reporter import Silent
+from lrtrain.comparison.reporter import NullReporter
 from lrtrain.comparison.store import Store
 from lrtrain.comparison.trial import Outcome
 from lrtrain.data import load_dataset
@@ -79,7 +79,7 @@ def as_is(tiny: Path, *specs: str, **options: Any) -> Plan:
     return Plan(labelled(specs), config(tiny, **options), "as-is", holdout=0)
 
 
-class Stopping(Silent):
+class Stopping(NullReporter):
     """Interrupts after some runs."""
 
     def __init__(self, after: int) -> None:

@@ -20,7 +20,7 @@ from lrtrain.comparison.conduct import compare_plan
 from lrtrain.comparison.holdout import load_data
 from lrtrain.comparison.member import Member
 from lrtrain.comparison.plan import Plan, labelled
-from lrtrain.comparison.reporter import Silent
+from lrtrain.comparison.reporter import NullReporter
 from lrtrain.comparison.result import Comparison
 from lrtrain.comparison.rounds import share
 from lrtrain.comparison.store import Store
@@ -61,7 +61,7 @@ def plan(tiny: Path, install_plugin: Callable[..., str]) -> Plan:
     return Plan(labelled([install_plugin("scales", SCALES), "constant(value=0.01)"]), config, "as-is", holdout=0)
 
 
-class CutOff(Silent):
+class CutOff(NullReporter):
     """Interrupts in the middle of an epoch."""
 
     def __init__(self, steps: int) -> None:
@@ -73,7 +73,7 @@ class CutOff(Silent):
             raise KeyboardInterrupt
 
 
-class Noting(Silent):
+class Noting(NullReporter):
     """Keeps what a user is told."""
 
     def __init__(self) -> None:
@@ -174,7 +174,7 @@ def test_what_is_not_sound_begins_anew(
     delivered.clear()
     reporter = Noting()
     again = compare_plan(None, directory=tmp_path / "torn", resume=True, reporter=reporter)
-    said = f"{file} is damaged or of another version: the runs that were being trained begin anew"
+    said = f"{file} is damaged or of another version: the runs that were being trained begin again"
     assert reporter.notes == ([] if harm is Path.unlink else [said])
     assert min(delivered) == 0
     assert files(again) == files(whole)
@@ -230,7 +230,7 @@ def test_lost_logs_of_one_run_leave_the_others(plan: Plan, tmp_path: Path, deliv
     reporter = Noting()
     again = compare_plan(None, directory=tmp_path / "torn", resume=True, reporter=reporter)
     (note,) = reporter.notes
-    assert note.startswith("1 of the 2 runs that were being trained begin anew: their logs, schedules or versions")
+    assert note.startswith("1 of the 2 runs that were being trained begin again: their logs, schedules or versions")
     assert delivered[0] == 2 * STEPS_PER_EPOCH
     assert 0 in delivered
     assert files(again) == files(whole)

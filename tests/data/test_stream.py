@@ -26,13 +26,13 @@ from lrtrain.engine.order import epoch_order
 from lrtrain.errors import DataError, TrainingError, UsageError
 from lrtrain.nn.model import CNN
 from lrtrain.plugins.context import StepInfo
-from lrtrain.training.reporter import Silent
+from lrtrain.training.reporter import NullReporter
 
 SPEC = "sgdr(cycles=2, init_value=0.002, peak_value=0.01, end_value=0.001)"
 GIB = 2**30
 
 
-class Phases(Silent):
+class Phases(NullReporter):
     def __init__(self) -> None:
         self.phases: list[str] = []
 
@@ -44,7 +44,7 @@ class Killed(BaseException):
     """Stands for a process that dies: nothing catches it."""
 
 
-class KillAt(Silent):
+class KillAt(NullReporter):
     def __init__(self, step: int) -> None:
         self.step = step
 
@@ -279,7 +279,7 @@ def test_damage_found_while_training(options: dict[str, Any], tmp_path: Path) ->
     assert_no_thread_reads()
 
 
-class Cuts(Silent):
+class Cuts(NullReporter):
     """Cuts a file once a step has been done."""
 
     def __init__(self, file: Path, left: int) -> None:

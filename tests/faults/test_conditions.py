@@ -24,7 +24,7 @@ from lrtrain.data.load import find_dataset
 from lrtrain.errors import RunDirError, UsageError
 from lrtrain.runs.config import TrainConfig
 from lrtrain.runs.reading import find_runs
-from lrtrain.training.reporter import Begin, Silent
+from lrtrain.training.reporter import Begin, NullReporter
 from tests.faults.conftest import Tally
 
 LINE = "linear(init_value=0.02, end_value=0, transition_begin=0)"
@@ -61,7 +61,7 @@ def counted(fault: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     return decorate
 
 
-class Heard(Silent):
+class Heard(NullReporter):
     """Keeps what is said when training begins."""
 
     note: str | None = None
@@ -70,7 +70,7 @@ class Heard(Silent):
         self.note = begin.note
 
 
-class KilledAtBegin(Silent):
+class KilledAtBegin(NullReporter):
     """Dies after the configuration has been written, before the first step."""
 
     def begin(self, begin: Begin) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 import lrtrain
 from lrtrain.errors import RunDirError
-from lrtrain.training.reporter import Begin, Silent
+from lrtrain.training.reporter import Begin, NullReporter
 from tests.faults.conftest import Tally
 from tests.faults.lab import SPEC, Lab, dice, how_many, same_run
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(7200)
 LAST = 3 * 36
 
 
-class Listens(Silent):
+class Listens(NullReporter):
     """Keeps what a run says when it begins."""
 
     def begin(self, begin: Begin) -> None:

@@ -32,7 +32,7 @@ from lrtrain.runs.command import reproduce
 from lrtrain.runs.config import DATA_ON_DEVICE, LOSS_REDUCTIONS, TrainConfig
 from lrtrain.runs.lock import being_written, writing
 from lrtrain.runs.reading import Head, Run, find_runs, read_run
-from lrtrain.training.reporter import Silent
+from lrtrain.training.reporter import NullReporter
 
 Train = Callable[..., lrtrain.RunResult]
 Install = Callable[..., str]
@@ -42,7 +42,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "reference" / "runs.md"
 ESCAPE = "\x1b[31mred\x1b]0;title\x07\x9b2J\u202e\n"
 
 
-class StopAfter(Silent):
+class StopAfter(NullReporter):
     """Interrupts a run as a user does, after some epochs."""
 
     def __init__(self, epochs: int, meanwhile: Callable[[], object] = lambda: None) -> None:

@@ -24,7 +24,7 @@ from lrtrain.training.checkpoint_rule import CheckpointRule
 from lrtrain.training.checkpoints import Checkpoints
 from lrtrain.training.pace import Pace
 from lrtrain.training.position import Progress
-from lrtrain.training.reporter import Begin, Silent
+from lrtrain.training.reporter import Begin, NullReporter
 
 SPEC = "sgdr(cycles=2, init_value=0.002, peak_value=0.01, end_value=0.001)"
 # Both hooks ask, at steps that lie anywhere in a chunk; factors whose product depends on the order in the last bit.
@@ -43,7 +43,7 @@ class Plugin:
 """
 
 
-class Signals(Silent):
+class Signals(NullReporter):
     """Sends a signal when a step has been delivered."""
 
     def __init__(self, number: int, step: int) -> None:
@@ -64,7 +64,7 @@ class Killed(BaseException):
     """Stands for a process that dies."""
 
 
-class Kills(Silent):
+class Kills(NullReporter):
     def __init__(self, step: int) -> None:
         self.step = step
 
@@ -292,7 +292,7 @@ def test_pieces_follow_the_clock_and_the_checkpoints() -> None:
 
 
 def test_a_directory_that_is_removed_meanwhile(options: dict[str, Any], tmp_path: Path) -> None:
-    class Removes(Silent):
+    class Removes(NullReporter):
         def stepped(self, step: StepInfo, examples_per_second: float) -> None:
             shutil.rmtree(tmp_path / "run", ignore_errors=True)
 

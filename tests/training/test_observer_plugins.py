@@ -13,7 +13,7 @@ import pytest
 import lrtrain
 from lrtrain.plugins.context import EpochInfo, StepInfo
 from lrtrain.runs.removal import remove_run
-from lrtrain.training.reporter import Silent
+from lrtrain.training.reporter import NullReporter
 
 # With such a threshold every epoch after the first is a bad one, so that what is due can be counted by hand.
 PLUGINS = (
@@ -33,7 +33,7 @@ class Killed(BaseException):
     """Stands for a process that dies: nothing catches it."""
 
 
-class KillAfter(Silent):
+class KillAfter(NullReporter):
     """Dies when an epoch has been evaluated, or in the middle of one."""
 
     def __init__(self, *, epoch: int | None = None, step: int | None = None) -> None:

@@ -15,7 +15,7 @@ import lrtrain
 from lrtrain.errors import RunDirError, ScheduleError, UsageError
 from lrtrain.plugins.context import EpochInfo, StepInfo
 from lrtrain.training.checkpoints import Checkpoints
-from lrtrain.training.reporter import Silent
+from lrtrain.training.reporter import NullReporter
 
 SPEC = "sgdr(cycles=2, init_value=0.002, peak_value=0.01, end_value=0.001)"
 
@@ -24,7 +24,7 @@ class Killed(BaseException):
     """Stands for a process that dies: nothing catches it."""
 
 
-class KillAfter(Silent):
+class KillAfter(NullReporter):
     """Dies when an epoch has been evaluated, or in the middle of one."""
 
     def __init__(self, *, epoch: int | None = None, step: int | None = None) -> None:

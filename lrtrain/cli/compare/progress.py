@@ -16,7 +16,7 @@ from lrtrain.cli.progress import FRAMES_PER_SECOND
 from lrtrain.cli.streams import results_kept
 from lrtrain.cli.tables import print_table
 from lrtrain.cli.terminal import duration, printable, shown_path
-from lrtrain.comparison.reporter import Silent
+from lrtrain.comparison.reporter import NullReporter
 from lrtrain.runs.continuing import how_to_go_on
 from lrtrain.signals import PROCESS
 
@@ -49,7 +49,7 @@ def reporting(*, quiet: bool, directory: Path | None = None) -> Iterator[Any]:
         yield reporter
 
 
-class InLines(Silent):
+class InLines(NullReporter):
     """Plain lines, one for each run, for files and pipes."""
 
     def __init__(self) -> None:
