@@ -13,7 +13,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("[!_]*/*.md"), *ROOT.glob("plugin
 KINDS = {"tutorial", "how-to", "reference", "explanation", "decisions"}
 WORDS = """
     run comparison trial outcome plan row stage scale factor wave baseline held-out split verdict plugin hook observer
-    option setting spec schedule table step epoch chunk checkpoint position
+    option setting spec schedule table step epoch chunk portion checkpoint position
 """
 # Each stands for a plainer word: fixed, apply, again, estimated, distinguished, provides, valid, durability.
 QUAINT = re.compile(
