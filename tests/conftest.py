@@ -12,6 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.faults.lab import Lab
+from tests.lab import announce
+
 # A shell starts what it runs in the background with Ctrl-C ignored, and all that it starts in turn.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -61,14 +64,20 @@ def install_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[
         module = f"{project}_{name}".replace("-", "_")
         header = "from __future__ import annotations\nfrom dataclasses import dataclass\nfrom lrtrain import *\n"
         (site / f"{module}.py").write_text(header + source, encoding="utf-8")
-        info = site / f"{project.replace('-', '_')}-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project}\nVersion: 1.0\nSummary: a test\n")
-        (info / "entry_points.txt").write_text(f"[lrtrain.plugins]\n{name} = {module}:{cls}\n")
+        announce(site, project, f"{name} = {module}:{cls}")
         monkeypatch.delitem(sys.modules, module, raising=False)
         return name
 
     return install
+
+
+@pytest.fixture
+def lab(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    """Returns what starts processes that train a small network on ``tiny``, and ends them."""
+    made = Lab(tmp_path, tiny)
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    yield made
+    made.close()
 
 
 def make_tiny(

@@ -13,21 +13,20 @@ import json
 import tarfile
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 import lrtrain
 from lrtrain.cache import cache_dir, processor_id
-from lrtrain.cli import main
 from lrtrain.comparison.result import read_comparison
 from lrtrain.data import arrays, disk, load_dataset, reader
 from lrtrain.runs import find_runs, read_run
 from lrtrain.runs.epochs import line_of, parse_epochs
+from tests.lab import ROOT, cli, done, without
 
-ARCHIVE = Path(__file__).parent / "fixtures" / "before.tar.xz"
+ARCHIVE = ROOT / "tests" / "fixtures" / "before.tar.xz"
+UNEQUAL = ("seconds", "about")
 # Where a program has the same instructions, it gives the same bits.
 SAME_MACHINE = (processor_id(), version("jaxlib")) == ("0942b6848efe5a3c", "0.10.1")
 
@@ -42,20 +41,8 @@ def before(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def call(*arguments: str) -> str:
-    done = CliRunner().invoke(main, list(arguments))
-    assert done.exit_code == 0, done.output
-    return done.output
-
-
 def rows(path: Path) -> list[list[str]]:
     return list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
-
-
-def without_clock(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: without_clock(each) for key, each in value.items() if key not in {"seconds", "about"}}
-    return [without_clock(each) for each in value] if isinstance(value, list) else value
 
 
 def test_they_are_listed_shown_and_compared(before: Path) -> None:
@@ -64,9 +51,9 @@ def test_they_are_listed_shown_and_compared(before: Path) -> None:
     assert all(run.state == "finished" for run in find_runs(before / "comparison"))
     run = read_run(before / "finished")
     assert [epoch.step for epoch in run.epochs] == [36, 72, 108, 144]
-    shown = call("runs", "show", "finished", "--dir", str(before))
+    shown = done(cli("runs", "show", "finished", "--dir", before))
     assert "sgdr" in shown and "reduce-on-plateau" in shown  # noqa: PT018  # one fact
-    assert "finished" in call("runs", "compare", "finished", "cut", "--dir", str(before))
+    assert "finished" in done(cli("runs", "compare", "finished", "cut", "--dir", before))
 
 
 def test_the_lines_of_their_epochs_are_written_as_they_were(before: Path) -> None:
@@ -99,21 +86,21 @@ def test_a_finished_run_is_trained_for_longer(before: Path) -> None:
 
 def test_a_comparison_is_reported(before: Path) -> None:
     stored = json.loads((before / "comparison" / "results.json").read_text(encoding="utf-8"))
-    call("report", "comparison")
+    assert cli("report", "comparison").exit_code == 0
     again = json.loads((before / "comparison" / "results.json").read_text(encoding="utf-8"))
-    assert without_clock(again) == without_clock(stored)
+    assert without(again, *UNEQUAL) == without(stored, *UNEQUAL)
     assert (before / "comparison" / "report.html").stat().st_size > 10_000
 
 
 def test_a_comparison_goes_on(before: Path) -> None:
     saved = before / "comparison-cut" / ".wave-0.npz"
     assert saved.is_file()
-    call("compare", "--resume", "--quiet", "--run-dir", "comparison-cut")
+    assert cli("compare", "--resume", "--quiet", "--run-dir", "comparison-cut").exit_code == 0
     assert not saved.exists()
     expected = json.loads((before / "expected" / "results.json").read_text(encoding="utf-8"))
     found = json.loads((before / "comparison-cut" / "results.json").read_text(encoding="utf-8"))
     if SAME_MACHINE:
-        assert without_clock(found) == without_clock(expected)
+        assert without(found, *UNEQUAL) == without(expected, *UNEQUAL)
     assert {row["label"] for row in found["schedules"]} == {"constant", "sgdr"}
     assert read_comparison("comparison-cut").evidence.leaders
 

@@ -8,56 +8,26 @@ long. The blocks of a page run in their order in one empty directory; one with a
 from __future__ import annotations
 
 import importlib
-import os
 import re
-import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from lrtrain.comparison.plan_file import read_plan
 from lrtrain.plugins.hookspecs import PROJECT
+from tests import markdown
+from tests.markdown import Block
 
 ROOT = Path(__file__).parent.parent
 # These two have tests of their own, which know what their commands print.
 ELSEWHERE = {"docs/how-to/writing-plugins.md": "test_writing_plugins.py", "docs/reference/runs.md": "runs/test_runs.py"}
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
-BLOCK = re.compile(
-    r"((?:^<!-- test: .*? -->\n)*)^```(console|python|toml)(?: title=\"(.*?)\")?\n(.*?)^```$", re.M | re.S
-)
+LANGUAGES = ("console", "python", "toml")
 TRAINS = re.compile(r"lrtrain (train|compare|find-lr|--plugin|--resume|--model|--dataset)|lrtrain\.(train|compare)\(")
 
 
-@dataclass(frozen=True)
-class Block:
-    """A block of a page, with what its marks make of it."""
-
-    language: str
-    title: str | None
-    text: str
-    reason: str | None
-    status: int
-
-
-def block(marks: str, language: str, title: str | None, text: str) -> Block:
-    reason, status = None, 0
-    for mark in re.findall(r"<!-- test: (.*?) -->", marks):
-        old, arrow, new = mark.partition(" => ")
-        if mark.startswith("not run: "):
-            reason = mark.removeprefix("not run: ")
-        elif mark.startswith("fails with "):
-            status = int(mark.removeprefix("fails with "))
-        else:
-            assert arrow, mark
-            assert old in text, mark
-            text = text.replace(old, new)
-    return Block(language, title or None, text, reason, status)
-
-
 def blocks(page: Path) -> list[Block]:
-    return [block(*found) for found in BLOCK.findall(page.read_text(encoding="utf-8"))]
+    return markdown.blocks(page.read_text(encoding="utf-8"), *LANGUAGES)
 
 
 def name(page: Path) -> str:
@@ -71,20 +41,6 @@ def is_slow(page: Path) -> bool:
 RUN = [page for page in PAGES if name(page) not in ELSEWHERE and any(not each.reason for each in blocks(page))]
 
 
-def arguments(each: Block) -> list[str]:
-    """Returns the command that runs a block; the environment of the test stands for that of ``uv run``."""
-    if each.language == "python":
-        return [sys.executable, each.title] if each.title else [sys.executable, "-c", each.text]
-    return ["bash", "-euo", "pipefail", "-c", each.text.replace("uv run lrtrain", "lrtrain")]
-
-
-def run(each: Block, directory: Path) -> None:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    env = {**os.environ, "PATH": path, "PYTHONPATH": ".", "MPLBACKEND": "agg", "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(arguments(each), cwd=directory, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == each.status, f"{each.text}\n{done.stdout}\n{done.stderr}"
-
-
 def take(each: Block, directory: Path) -> None:
     """Runs a block, or writes the file that it is and reads it as lrtrain does."""
     if each.title:
@@ -92,7 +48,7 @@ def take(each: Block, directory: Path) -> None:
     if each.language == "toml":
         assert read_plan(directory / str(each.title)).rows
     elif not each.title:
-        run(each, directory)
+        markdown.run(each, directory)
     else:
         compile(each.text, each.title, "exec")
 
@@ -109,7 +65,7 @@ def test_page(page: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_every_block_is_seen(page: Path) -> None:
-    fences = re.findall(r"^```(?:console|python|toml)\b", page.read_text(encoding="utf-8"), re.M)
+    fences = re.findall(rf"^```(?:{'|'.join(LANGUAGES)})\b", page.read_text(encoding="utf-8"), re.M)
     assert len(fences) == len(blocks(page))
     assert name(page) not in ELSEWHERE or (ROOT / "tests" / ELSEWHERE[name(page)]).is_file()
 

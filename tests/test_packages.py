@@ -16,6 +16,7 @@ import pytest
 from lrtrain.plugins.discovery import GROUP, find_plugin
 from lrtrain.plugins.loading import activate, hooks_of, load_class
 from lrtrain.plugins.options import options_of
+from tests.markdown import Block, blocks, executed
 
 ROOT = Path(__file__).parent.parent
 MADE = re.compile(r"(^|/)(\.|__pycache__|build/|dist/|[^/]*\.egg-info)")
@@ -65,8 +66,8 @@ def section(folder: Path, title: str) -> str:
     return text.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
 
 
-def code(folder: Path, language: str) -> str:
-    return re.search(rf"```{language}\n(.*?)```", section(folder, "Use"), re.DOTALL)[1]
+def code(folder: Path, language: str) -> Block:
+    return blocks(section(folder, "Use"), language)[0]
 
 
 def test_files(folder):
@@ -152,16 +153,15 @@ def test_readme_has_the_table_of_options(folder):
 
 def test_readme_has_examples_that_run(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    command = shlex.split(code(folder, "bash"))
+    command = shlex.split(code(folder, "bash").text)
     assert command[0] == "lrtrain"
     assert set(command[1::2]) == {"--plugin"}
     # An observer joins a schedule, which comes first.
     specs = command[2::2]
     assert len(specs) == (1 if builds_schedule(folder) else 2)
     activate(specs).schedule_plugin()
-    assert ", ".join(f'"{spec}"' for spec in specs) in code(folder, "python")
-    names: dict = {}
-    exec(code(folder, "python"), names)
+    assert ", ".join(f'"{spec}"' for spec in specs) in code(folder, "python").text
+    names = executed(code(folder, "python"))
     if builds_schedule(folder):
         assert float(names["rate"](100)) > 0
     else:

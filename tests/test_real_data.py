@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -34,14 +33,6 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def start(directory: Path, environment: dict[str, str], *arguments: str, **options: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "lrtrain", *arguments]
     return subprocess.Popen(command, cwd=directory, env=environment, text=True, **options)  # type: ignore[call-overload]
-
-
-@pytest.fixture(autouse=True)
-def _interruptible() -> Iterator[None]:
-    """Lets what a test starts be interrupted: in the background of a shell SIGINT is ignored, and inherited."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 def test_one_epoch_of_all_of_fashion_mnist(tmp_path: Path, environment: dict[str, str]) -> None:

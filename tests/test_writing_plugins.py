@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -16,30 +15,17 @@ import pytest
 from lrtrain import LrtrainError
 from lrtrain.plugins.loading import activate
 from lrtrain.schedules.table import build_table, make_context
+from tests import markdown
+from tests.lab import announce
+from tests.markdown import Block
 
 ROOT = Path(__file__).parent.parent
 GUIDE = ROOT / "docs" / "how-to" / "writing-plugins.md"
 END = "--- end of the command:"
 
 
-@dataclass(frozen=True)
-class Block:
-    """A fenced block of the guide: a file with a title, or commands with what they print."""
-
-    language: str
-    title: str
-    text: str
-
-    def commands(self) -> Iterator[tuple[str, list[str]]]:
-        """Yields each command with the lines that it must print, among others."""
-        for part in re.split(r"^\$ ", self.text, flags=re.MULTILINE)[1:]:
-            command, *expected = part.strip().splitlines()
-            yield command, expected
-
-
 def blocks() -> list[Block]:
-    text = GUIDE.read_text(encoding="utf-8")
-    return [Block(*each) for each in re.findall(r'^```(\w+)(?: title="(.*?)")?\n(.*?)^```$', text, re.M | re.S)]
+    return markdown.blocks(GUIDE.read_text(encoding="utf-8"))
 
 
 class Shell:
@@ -151,13 +137,6 @@ def rows() -> list[str]:
     return re.findall(r"^\| `(.*?)` \|", GUIDE.read_text(encoding="utf-8"), flags=re.MULTILINE)
 
 
-def announce(site: Path, project: str, version: str, point: str) -> None:
-    info = site / f"{project.replace('-', '_')}-{version}.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project}\nVersion: {version}\n", encoding="utf-8")
-    (info / "entry_points.txt").write_text(f"[lrtrain.plugins]\n{point}\n", encoding="utf-8")
-
-
 def test_the_table_has_no_other_rows() -> None:
     assert len(rows()) == len(MISTAKES)
     for row, (fragment, _, _) in zip(rows(), MISTAKES, strict=True):
@@ -177,11 +156,11 @@ def test_what_lrtrain_says(
         assert old in source
         source = source.replace(old, new)
     (tmp_path / "lrtrain_sawtooth.py").write_text(source, encoding="utf-8")
-    announce(tmp_path, "lrtrain-sawtooth", "0.1.0", "sawtooth = lrtrain_sawtooth:Sawtooth")
+    announce(tmp_path, "lrtrain-sawtooth", "sawtooth = lrtrain_sawtooth:Sawtooth", version="0.1.0")
     if "other" in named:
-        announce(tmp_path, "other", "1.0", "other = lrtrain_sawtooth:Sawtooth")
+        announce(tmp_path, "other", "other = lrtrain_sawtooth:Sawtooth")
     if fragment == "is brought by":
-        announce(tmp_path, "other", "1.0", "sawtooth = other:Other")
+        announce(tmp_path, "other", "sawtooth = other:Other")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "lrtrain_sawtooth", raising=False)
     with pytest.raises(LrtrainError) as caught:

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 import lrtrain
+from tests.faults.lab import MODEL
+from tests.lab import SPEC, ended, metrics, until
 
-SPEC = "sgdr(cycles=2, init_value=0.002, peak_value=0.01, end_value=0.001)"
 # Says where it is, and stays there until it is told to go on; a kill that comes meanwhile finds it in the hook.
 OBSERVER = """
 import time
@@ -43,14 +44,6 @@ class Plugin:
 Start = Callable[..., subprocess.Popen[str]]
 
 
-@pytest.fixture(autouse=True)
-def _interruptible() -> Iterator[None]:
-    """In the background of a shell SIGINT is ignored, and inherited."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.fixture
 def start(tmp_path: Path, tiny: Path) -> Iterator[Start]:
     processes: list[subprocess.Popen[str]] = []
@@ -69,20 +62,6 @@ def start(tmp_path: Path, tiny: Path) -> Iterator[Start]:
         process.communicate()
 
 
-def until(process: subprocess.Popen[str], done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
-    while not done():
-        assert time.monotonic() < deadline
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.005)
-
-
-def ended(process: subprocess.Popen[str]) -> tuple[int, list[str]]:
-    _, err = process.communicate(timeout=60)
-    assert "Traceback" not in err, err
-    return process.returncode, err.splitlines()
-
-
 def said_phase(process: subprocess.Popen[str], phase: str) -> None:
     assert process.stderr is not None
     for line in process.stderr:
@@ -91,9 +70,8 @@ def said_phase(process: subprocess.Popen[str], phase: str) -> None:
     raise AssertionError(f"{phase} was not said")
 
 
-def bits(run: Path) -> tuple[bytes, list[str]]:
-    metrics = [line.split('"seconds"')[0] for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return (run / "steps.csv").read_bytes(), metrics
+def bits(run: Path) -> tuple[bytes, list[dict[str, Any]]]:
+    return (run / "steps.csv").read_bytes(), metrics(run)
 
 
 @pytest.mark.slow
@@ -126,7 +104,7 @@ def test_a_signal_in_any_phase_ends_the_run_and_it_goes_on_to_the_same_bits(
     for at, marker, number in [(5, "in_step", signal.SIGTERM), (-2, "in_epoch", signal.SIGINT)]:
         extra = ("--resume", "--run-dir", "run", "--set", f"{blocks}.at={at}")
         process = start(*extra, new=False)
-        until(process, (tmp_path / marker).exists)
+        assert until(process, (tmp_path / marker).exists)
         process.send_signal(number)
         (tmp_path / "go").touch()
         code, err = ended(process)
@@ -137,7 +115,7 @@ def test_a_signal_in_any_phase_ends_the_run_and_it_goes_on_to_the_same_bits(
     steps = len((tmp_path / "run" / "steps.csv").read_text().splitlines())
     process = start("--resume", "--run-dir", "run", "--set", f"{blocks}.at={steps}", new=False)
     (tmp_path / "in_step").unlink()
-    until(process, (tmp_path / "in_step").exists)
+    assert until(process, (tmp_path / "in_step").exists)
     process.send_signal(signal.SIGTERM)
     time.sleep(0.2)
     process.send_signal(signal.SIGTERM)
@@ -156,7 +134,7 @@ def test_a_killed_process_leaves_no_lock_and_a_living_one_keeps_it(
 ) -> None:
     blocks = install_plugin("blocks", OBSERVER)
     process = start("--plugin", SPEC, "--plugin", f"{blocks}(at=40)", "--run-dir", "run", "--checkpoint-every", "10")
-    until(process, (tmp_path / "in_step").exists)
+    assert until(process, (tmp_path / "in_step").exists)
     before = bits(tmp_path / "run")
     code, err = ended(start("--resume", "--run-dir", "run", new=False))
     assert (code, len([line for line in err if line.startswith("Error")])) == (2, 1)
@@ -192,16 +170,6 @@ import resource
 resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))
 from lrtrain.cli import main
 main()
-"""
-MODEL = """
-import flax.linen as nn
-
-class Small(nn.Module):
-    num_classes: int
-
-    @nn.compact
-    def __call__(self, x):
-        return nn.Dense(self.num_classes)(x.reshape(x.shape[0], -1))
 """
 
 # Nothing that is read to resume a run may be able to execute code.

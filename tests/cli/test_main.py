@@ -18,11 +18,13 @@ from typing import Any
 import click
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from lrtrain import EpochInfo, RunResult, UsageError
 from lrtrain.cli import main
 from lrtrain.plugins.spec import parse_spec, parse_value
+from tests import lab
+from tests.lab import cli, completed, process
 
 Install = Callable[..., str]
 
@@ -57,19 +59,8 @@ COMMANDS = ["train", "compare", "report", "plot", "export", "find-lr", "plugins"
 SCRIPTS = Path(sys.executable).parent
 
 
-def run(*arguments: str, **options: Any) -> Result:
-    return CliRunner().invoke(main, arguments, prog_name="lrtrain", **options)
-
-
 def done(*arguments: str) -> str:
-    result = run(*arguments)
-    assert (result.exit_code, result.stderr) == (0, ""), result.output
-    return result.stdout
-
-
-def process(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "lrtrain", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environment})
+    return lab.done(cli(*arguments))
 
 
 @pytest.fixture(autouse=True)
@@ -114,7 +105,7 @@ def test_as_a_module() -> None:
     [("plugin", " (did you mean 'plugins'?)"), ("trian", " (did you mean 'train'?)"), ("sgdr", ""), ("list", "")],
 )
 def test_unknown_command(word: str, nearest: str) -> None:
-    result = run(word, "--plugin", "sgdr")
+    result = cli(word, "--plugin", "sgdr")
     commands = ", ".join(COMMANDS)
     known = f"the commands are {commands}, and a plugin is named with --plugin"
     assert (result.exit_code, result.stdout) == (2, "")
@@ -174,7 +165,7 @@ def test_no_more_files_are_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_unknown_command_of_plugins() -> None:
-    result = run("plugins", "shwo")
+    result = cli("plugins", "shwo")
     assert result.exit_code == 2
     assert result.stderr.startswith("Error: No such command 'shwo'.")
 
@@ -414,13 +405,6 @@ def test_the_example_is_quoted_for_a_shell(install_plugin: Install) -> None:
 # --------------------------------------------------------------------------------------------------------- completion
 
 
-def completed(words: str, at: int) -> list[str]:
-    environment = {"_LRTRAIN_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(at)}
-    result = run(env=environment)
-    assert result.exit_code == 0
-    return [line.partition(",")[2] for line in result.stdout.splitlines()]
-
-
 @pytest.mark.parametrize(
     ("words", "at", "expected"),
     [
@@ -536,7 +520,7 @@ def test_bad_input_is_one_sentence(line: str, install_plugin: Install) -> None:
     install_plugin("watch", GOOD)
     Path("full").mkdir()
     Path("full/kept").write_text("kept")
-    result = run(*shlex.split(line))
+    result = cli(*shlex.split(line))
     beginning, *rest = BAD[line].split(" ...")
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith(f"Error: {beginning}" if rest else f"Error: {beginning}\n")
@@ -559,7 +543,7 @@ def test_bad_input_is_one_sentence(line: str, install_plugin: Install) -> None:
     ],
 )
 def test_a_command_that_is_misused(line: str, message: str) -> None:
-    result = run(*shlex.split(line))
+    result = cli(*shlex.split(line))
     first, second = result.stderr.splitlines()
     assert (result.exit_code, result.stdout) == (2, "")
     assert first.startswith(f"Error: {message}")
@@ -571,7 +555,7 @@ def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ZeroDivisionError("ours")
 
     monkeypatch.setattr("lrtrain.training.train.train", train)
-    result = run("--plugin", "sgdr")
+    result = cli("--plugin", "sgdr")
     assert isinstance(result.exception, ZeroDivisionError)
 
 
@@ -581,7 +565,7 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
         raise error
 
     monkeypatch.setattr("lrtrain.training.train.train", train)
-    result = run("--plugin", "sgdr", "--quiet")
+    result = cli("--plugin", "sgdr", "--quiet")
     assert result.exit_code == 130
     # A terminal shows ^C where the cursor stands.
     assert result.stderr.lstrip("\n").startswith("Error: interrupted")
@@ -593,7 +577,7 @@ def test_a_message_of_several_lines_is_one(monkeypatch: pytest.MonkeyPatch) -> N
         raise UsageError("first\n  second")
 
     monkeypatch.setattr("lrtrain.training.train.train", train)
-    assert run("--plugin", "sgdr").stderr == "Error: first second\n"
+    assert cli("--plugin", "sgdr").stderr == "Error: first second\n"
 
 
 def test_the_traceback_on_request(monkeypatch: pytest.MonkeyPatch) -> None:

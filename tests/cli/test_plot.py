@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from lrtrain.cli import main
+from tests.lab import done
 
 LINE = "linear(init_value=1, end_value=0, transition_begin=0)"
 WSD = "wsd(peak_value=1, init_value=0, warmup_steps=10, decay_steps=20)"
@@ -29,11 +30,6 @@ def plot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Resul
 
 
 Plot = Callable[..., Result]
-
-
-def done(result: Result) -> str:
-    assert (result.exit_code, result.stderr) == (0, ""), result.output
-    return result.stdout
 
 
 def rows(path: str) -> tuple[list[str], np.ndarray]:

@@ -11,10 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 import lrtrain
-from lrtrain.cli import main
 from lrtrain.comparison.conduct import compare_plan
 from lrtrain.comparison.evidence import verdict
 from lrtrain.comparison.holdout import hold_out
@@ -29,6 +27,7 @@ from lrtrain.errors import RunDirError, UsageError
 from lrtrain.plugins.spec import Spec
 from lrtrain.runs.config import TrainConfig
 from lrtrain.runs.lock import writing
+from tests.lab import cli
 
 BREAKS = """
 from dataclasses import dataclass
@@ -333,7 +332,7 @@ def test_a_file_that_is_not_there_is_named_once(tmp_path: Path) -> None:
 
 
 def run(*arguments: str | Path) -> Any:
-    return CliRunner().invoke(main, ["compare", *map(str, arguments)])
+    return cli("compare", *arguments)
 
 
 def test_the_table(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

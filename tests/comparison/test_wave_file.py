@@ -28,6 +28,7 @@ from lrtrain.comparison.trial import Outcome, Trial
 from lrtrain.comparison.wave_file import Saved, WaveFile
 from lrtrain.errors import RunDirError, TrainingError, UsageError
 from lrtrain.runs.config import TrainConfig
+from tests.lab import CLOCK, metrics, without
 
 EPOCHS, STEPS_PER_EPOCH = 5, 9
 SCALES = """
@@ -105,20 +106,15 @@ def cut_off(plan: Plan, directory: Path, epochs: int) -> Path:
     return directory / ".wave-0.npz"
 
 
-def without_clock(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name not in ("seconds", "examples_per_second")}
-
-
 def files(comparison: Comparison) -> dict[str, Any]:
     """Returns what the runs have written, times left out."""
     found: dict[str, Any] = {}
     for path in sorted((comparison.directory / "runs").iterdir()):
-        lines = (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         outcome = json.loads((path / "outcome.json").read_text(encoding="utf-8"))
         found[path.name] = (
             (path / "steps.csv").read_bytes(),
-            [without_clock(json.loads(line)) for line in lines],
-            without_clock(outcome),
+            metrics(path),
+            without(outcome, *CLOCK),
         )
     return found
 

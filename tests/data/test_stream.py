@@ -13,7 +13,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
 import pytest
 
 import lrtrain
@@ -27,8 +26,8 @@ from lrtrain.errors import DataError, TrainingError, UsageError
 from lrtrain.nn.model import CNN
 from lrtrain.plugins.context import StepInfo
 from lrtrain.training.reporter import NullReporter
+from tests.lab import SPEC, Dies, Killed, same_run
 
-SPEC = "sgdr(cycles=2, init_value=0.002, peak_value=0.01, end_value=0.001)"
 GIB = 2**30
 
 
@@ -40,19 +39,6 @@ class Phases(NullReporter):
         self.phases.append(text)
 
 
-class Killed(BaseException):
-    """Stands for a process that dies: nothing catches it."""
-
-
-class KillAt(NullReporter):
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def stepped(self, step: StepInfo, examples_per_second: float) -> None:
-        if step.step >= self.step:
-            raise Killed
-
-
 @pytest.fixture
 def options(tiny: Path) -> dict[str, Any]:
     return {"dataset": "tiny", "data_dir": tiny, "batch_size": 4, "epochs": 2, "optimizer": "adam"}
@@ -60,22 +46,6 @@ def options(tiny: Path) -> dict[str, Any]:
 
 def train(run_dir: Path, where: str, **options: Any) -> lrtrain.training.train.RunResult:
     return lrtrain.train(SPEC, run_dir=run_dir, data_on_device=where, **options)
-
-
-def final_arrays(run_dir: Path) -> dict[str, Any]:
-    """Reads a checkpoint without any code of lrtrain."""
-    newest = max((run_dir / "checkpoints").glob("step_*"), key=lambda path: int(path.name.split("_")[1]))
-    with ocp.StandardCheckpointer() as checkpointer:
-        restored: dict[str, Any] = checkpointer.restore(newest / "state")
-    return restored
-
-
-def assert_same_run(one: Path, other: Path) -> None:
-    assert (one / "steps.csv").read_bytes() == (other / "steps.csv").read_bytes()
-    left, right = jax.tree.flatten(final_arrays(one)), jax.tree.flatten(final_arrays(other))
-    assert str(left[1]) == str(right[1])
-    for a, b in zip(left[0], right[0], strict=True):
-        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
 
 
 def assert_no_thread_reads() -> None:
@@ -102,7 +72,7 @@ def assert_no_thread_reads() -> None:
 )
 def test_streamed_is_the_same_to_the_bit(options: dict[str, Any], tmp_path: Path, more: dict[str, Any]) -> None:
     kept, streamed = (train(tmp_path / where, where, **options | more) for where in ("always", "never"))
-    assert_same_run(kept.run_dir, streamed.run_dir)
+    same_run(kept.run_dir, streamed.run_dir)
     assert (kept.test_loss, kept.test_accuracy) == (streamed.test_loss, streamed.test_accuracy)
     assert_no_thread_reads()
 
@@ -114,10 +84,10 @@ def test_killed_and_resumed_in_the_same_or_the_other_way(
 ) -> None:
     train(tmp_path / "whole", "always", **options)
     with pytest.raises(Killed):
-        train(tmp_path / "torn", first, reporter=KillAt(30), **options)
+        train(tmp_path / "torn", first, reporter=Dies(step=30), **options)
     assert_no_thread_reads()
     lrtrain.train(run_dir=tmp_path / "torn", resume=True, data_on_device=then)
-    assert_same_run(tmp_path / "whole", tmp_path / "torn")
+    same_run(tmp_path / "whole", tmp_path / "torn")
 
 
 def test_stopped_in_an_epoch_and_resumed_while_streaming(
@@ -143,7 +113,7 @@ class Plugin:
     assert torn.steps % 36 != 0, "in the middle of an epoch"
     assert_no_thread_reads()
     lrtrain.train(SPEC, run_dir=tmp_path / "torn", resume=True)
-    assert_same_run(tmp_path / "whole", tmp_path / "torn")
+    same_run(tmp_path / "whole", tmp_path / "torn")
 
 
 def test_the_training_set_is_never_decoded_as_a_whole(
@@ -306,7 +276,7 @@ def test_a_file_that_is_cut_while_training(options: dict[str, Any], tmp_path: Pa
     file.write_bytes(whole)
     lrtrain.train(run_dir=tmp_path / "run", resume=True)
     train(tmp_path / "whole", "never", **options)
-    assert_same_run(tmp_path / "whole", tmp_path / "run")
+    same_run(tmp_path / "whole", tmp_path / "run")
 
 
 def test_a_record_that_cannot_be_read_ends_the_run_in_one_sentence(

@@ -11,16 +11,16 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from lrtrain.cli import main
 from lrtrain.doctor import examination, installation, machine
 from lrtrain.doctor.finding import Finding
 from lrtrain.engine import canary
+from tests.lab import cli
 
 
 def doctor(*arguments: str) -> Result:
-    return CliRunner().invoke(main, ["doctor", *arguments])
+    return cli("doctor", *arguments)
 
 
 def by_subject(findings: object) -> dict[str, Finding]:

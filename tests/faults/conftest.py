@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,22 +40,6 @@ class Tally:
 @pytest.fixture
 def tally() -> Tally:
     return Tally()
-
-
-@pytest.fixture(autouse=True)
-def _interruptible() -> Iterator[None]:
-    """In the background of a shell SIGINT is ignored, and inherited."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.fixture
-def lab(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
-    made = Lab(tmp_path, tiny)
-    monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+
+from tests.lab import SPEC, ended, same_run
 
 # How many faults of each kind; 0 is the short form, which draws always the same few.
 MANY = int(os.environ.get("LRTRAIN_FAULTS", "0"))
 full_only = pytest.mark.skipif(not MANY, reason="takes long: part of `nox --session faults`")
-SPEC = "sgdr(cycles=2, init_value=0.002, peak_value=0.01, end_value=0.001)"
 EPOCHS, STEPS_PER_EPOCH = 8, 36
-_PATIENCE = 240
-_CLOCK = ("seconds", "examples_per_second")
 # The second hook scales the learning rate too, and both stop acting the same if one update is lost or done twice.
 HOOKS = """
 @dataclass(frozen=True)
@@ -119,13 +115,6 @@ class Lab:
         same_run(self.directory / one, self.directory / other)
 
 
-def ended(process: subprocess.Popen[str]) -> tuple[int, list[str]]:
-    """Waits for a process; returns its exit code and what it said on stderr, which is no traceback."""
-    _, err = process.communicate(timeout=_PATIENCE)
-    assert "Traceback" not in err, err
-    return process.returncode, err.splitlines()
-
-
 def kill(process: subprocess.Popen[str], number: int, seconds: float) -> tuple[bool, float, list[str]]:
     """Sends a signal after so many seconds.
 
@@ -142,42 +131,6 @@ def kill(process: subprocess.Popen[str], number: int, seconds: float) -> tuple[b
     # Python itself has to start before anything can answer a SIGTERM; a shell calls that 143 as well.
     assert code in (0, -number, 128 + number), (code, said)
     return code != 0, time.monotonic() - sent, said
-
-
-def until(process: subprocess.Popen[str], done: Callable[[], bool]) -> bool:
-    """Waits until something is so; returns False when the process has ended before."""
-    deadline = time.monotonic() + _PATIENCE
-    while not done():
-        assert time.monotonic() < deadline
-        if process.poll() is not None:
-            return False
-        time.sleep(0.001)
-    return True
-
-
-def metrics(run: Path) -> list[dict[str, Any]]:
-    """Returns the lines of ``metrics.jsonl`` without the times of the clock."""
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    return [{name: value for name, value in line.items() if name not in _CLOCK} for line in lines]
-
-
-def parameters(run: Path) -> list[Any]:
-    """Returns all arrays of the last checkpoint, read without any code of lrtrain."""
-    import jax
-    import orbax.checkpoint as ocp
-
-    newest = max((run / "checkpoints").glob("step_*"), key=lambda path: int(path.name[5:]))
-    with ocp.StandardCheckpointer() as checkpointer:
-        return [np.asarray(leaf) for leaf in jax.tree.leaves(checkpointer.restore(newest / "state"))]
-
-
-def same_run(one: Path, other: Path) -> None:
-    """Compares two complete runs to the last bit."""
-    assert (one / "steps.csv").read_bytes() == (other / "steps.csv").read_bytes()
-    assert metrics(one) == metrics(other)
-    for left, right in zip(parameters(one), parameters(other), strict=True):
-        assert left.dtype == right.dtype
-        assert left.tobytes() == right.tobytes()
 
 
 def signal_name(number: int) -> str:

@@ -7,19 +7,20 @@ import os
 import signal
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from lrtrain.comparison.store import new_store
 from lrtrain.errors import RunDirError
 from tests.faults.conftest import Tally
-from tests.faults.lab import Lab, dice, full_only, how_many, kill, metrics, until
+from tests.faults.lab import Lab, dice, full_only, how_many, kill
 from tests.faults.test_refusals import fill, one_sentence, small_disk
+from tests.lab import CLOCK, metrics, until, without
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 
 
+UNEQUAL = (*CLOCK, "about", "started")
 # Saves at the end of every epoch: these are far too short for the usual pause.
 EAGER = "import lrtrain.comparison.trainer as trainer\ntrainer.SECONDS_BETWEEN_SAVES = 0.0\n"
 
@@ -38,13 +39,6 @@ def complete(lab: Lab, run: str) -> None:
     assert code == 0, said
 
 
-def without_clock(value: Any) -> Any:
-    if isinstance(value, dict):
-        unequal = ("seconds", "about", "started", "examples_per_second")
-        return {key: without_clock(each) for key, each in value.items() if key not in unequal}
-    return [without_clock(each) for each in value] if isinstance(value, list) else value
-
-
 def assert_same(one: Path, other: Path) -> None:
     names = sorted(path.name for path in (one / "runs").iterdir())
     assert names == sorted(path.name for path in (other / "runs").iterdir())
@@ -53,9 +47,9 @@ def assert_same(one: Path, other: Path) -> None:
         assert (left / "steps.csv").read_bytes() == (right / "steps.csv").read_bytes()
         assert metrics(left) == metrics(right)
         outcomes = [json.loads((path / "outcome.json").read_text(encoding="utf-8")) for path in (left, right)]
-        assert without_clock(outcomes[0]) == without_clock(outcomes[1])
+        assert without(outcomes[0], *UNEQUAL) == without(outcomes[1], *UNEQUAL)
     results = [json.loads((path / "results.json").read_text(encoding="utf-8")) for path in (one, other)]
-    assert json.dumps(without_clock(results[0])) == json.dumps(without_clock(results[1]))
+    assert json.dumps(without(results[0], *UNEQUAL)) == json.dumps(without(results[1], *UNEQUAL))
     assert (other / "report.html").stat().st_size > 10_000
 
 

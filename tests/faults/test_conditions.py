@@ -26,6 +26,7 @@ from lrtrain.runs.config import TrainConfig
 from lrtrain.runs.reading import find_runs
 from lrtrain.training.reporter import Begin, NullReporter
 from tests.faults.conftest import Tally
+from tests.lab import contents
 
 LINE = "linear(init_value=0.02, end_value=0, transition_begin=0)"
 MODEL = """
@@ -77,16 +78,12 @@ class KilledAtBegin(NullReporter):
         raise KeyboardInterrupt
 
 
-def files(directory: Path) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
-
-
 def refused(run: Path, **arguments: Any) -> str:
     """Returns the sentence with which a run is not continued; nothing in it has changed."""
-    before = files(run)
+    before = contents(run)
     with pytest.raises(RunDirError) as caught:
         lrtrain.train(run_dir=run, resume=True, **arguments)
-    assert files(run) == before
+    assert contents(run) == before
     return str(caught.value)
 
 
@@ -182,13 +179,13 @@ def test_another_model_is_refused(options: dict[str, Any], tmp_path: Path) -> No
     begun = trained(tmp_path, options, "run", f"--plugin={LINE}")
     assert begun.returncode == 0, begun.stderr
     goes_on = ["--resume", "--epochs=3", "--on-schedule-change=keep"]
-    before = files(tmp_path / "run")
+    before = contents(tmp_path / "run")
     for old, new in [("relu", "gelu"), ("Dense(5)", "Dense(6)")]:
         file.write_text(MODEL.replace(old, new))
         done = trained(tmp_path, options, "run", *goes_on)
         assert done.returncode == 2, done.stderr
         assert "the model computes something else than it did: put it back" in done.stderr
-        assert files(tmp_path / "run") == before
+        assert contents(tmp_path / "run") == before
     # What it computes counts, not how it is written.
     file.write_text(f"# a comment\n{MODEL}")
     assert trained(tmp_path, options, "run", *goes_on).returncode == 0
@@ -408,7 +405,7 @@ def test_a_comparison_goes_on_with_its_own_data_and_code(
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
         compare_plan(plan, directory=tmp_path / "c", reporter=CutOff())  # type: ignore[arg-type]
-    before = files(tmp_path / "c")
+    before = contents(tmp_path / "c")
     (tmp_path / "flat.py").write_text(SCHEDULE.replace("0.01", "0.03"))
     with pytest.raises(RunDirError, match="the learning rates of 'flat' are no longer those of the comparison"):
         compare_plan(None, directory=tmp_path / "c", resume=True)
@@ -419,7 +416,7 @@ def test_a_comparison_goes_on_with_its_own_data_and_code(
     make_tiny(options["data_dir"], seeds=(1, 5))
     with pytest.raises(RunDirError, match="the data is not that of the comparison, which was made with tiny"):
         compare_plan(None, directory=tmp_path / "c", resume=True)
-    assert files(tmp_path / "c").keys() - {str(tmp_path / "c/.lock")} == before.keys() - {str(tmp_path / "c/.lock")}
+    assert contents(tmp_path / "c").keys() - {str(tmp_path / "c/.lock")} == before.keys() - {str(tmp_path / "c/.lock")}
     shutil.rmtree(options["data_dir"])
     shutil.copytree(whole, options["data_dir"])
     assert len(compare_plan(None, directory=tmp_path / "c", resume=True).outcomes) == 6

@@ -14,7 +14,8 @@ import lrtrain
 from lrtrain.errors import RunDirError
 from lrtrain.training.reporter import Begin, NullReporter
 from tests.faults.conftest import Tally
-from tests.faults.lab import SPEC, Lab, dice, how_many, same_run
+from tests.faults.lab import Lab, dice, how_many
+from tests.lab import SPEC, same_run
 
 pytestmark = pytest.mark.timeout(7200)
 LAST = 3 * 36

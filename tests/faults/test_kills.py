@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import Tally
-from tests.faults.lab import Lab, dice, ended, full_only, how_many, kill, signal_name, until
+from tests.faults.lab import Lab, dice, full_only, how_many, kill, signal_name
+from tests.lab import ended, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import Tally
-from tests.faults.lab import Lab, ended, full_only, until
+from tests.faults.lab import Lab, full_only
+from tests.lab import ended, until
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import Tally
-from tests.faults.lab import EPOCHS, STEPS_PER_EPOCH, Lab, dice, ended, full_only, how_many
+from tests.faults.lab import EPOCHS, STEPS_PER_EPOCH, Lab, dice, full_only, how_many
 from tests.faults.test_comparisons import command as compare_command
 from tests.faults.test_comparisons import complete as complete_comparison
+from tests.lab import ended
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 _PLUGIN = "constant(value=0.002)"

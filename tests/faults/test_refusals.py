@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import Tally
-from tests.faults.lab import Lab, dice, ended, full_only, how_many, until
+from tests.faults.lab import Lab, dice, full_only, how_many
+from tests.lab import ended, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 _BLOCK = 4096

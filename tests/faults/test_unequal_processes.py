@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import Tally
-from tests.faults.lab import MANY, SPEC, Lab, ended, full_only
+from tests.faults.lab import MANY, Lab, full_only
+from tests.lab import SPEC, ended
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 _OTHER_PLUGIN = "constant(value=0.01)"

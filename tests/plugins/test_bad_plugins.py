@@ -27,6 +27,7 @@ from lrtrain.plugins.hookspecs import HookDeprecationWarning, deprecated, hooksp
 from lrtrain.plugins.loading import activate
 from lrtrain.plugins.observers import Observers
 from lrtrain.schedules.table import build_table, formula, make_context
+from tests import lab
 
 Install = Callable[..., str]
 
@@ -52,17 +53,7 @@ class Plugin:
 
 
 def process(site: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "lrtrain", *arguments]
-    variables = {**os.environ, "PYTHONPATH": str(site / "site"), **environment}
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=variables, cwd=site, timeout=200)
-
-
-def sentence(done: subprocess.CompletedProcess[str], code: int) -> str:
-    """Returns the one sentence that a command ended with."""
-    assert (done.returncode, done.stdout) == (code, ""), done.stderr
-    assert done.stderr.startswith("Error: ")
-    assert done.stderr.count("\n") == 1, done.stderr
-    return done.stderr.removeprefix("Error: ").rstrip()
+    return lab.process(*arguments, cwd=site, PYTHONPATH=str(site / "site"), **environment)
 
 
 # ----------------------------------------------------------------------------------------------------- build_schedule
@@ -104,7 +95,7 @@ def test_a_schedule_that_no_run_can_use(install_plugin: Install, body: str) -> N
 def test_sys_exit_is_a_sentence_and_no_success(install_plugin: Install, tmp_path: Path, source: str, said: str) -> None:
     install_plugin("bad", source)
     done = process(tmp_path, "plot", "--plugin", "bad", "--steps", "10")
-    assert said in sentence(done, 2)
+    assert said in lab.refusal(done)
 
 
 def test_sys_exit_in_a_hook(install_plugin: Install) -> None:
@@ -294,7 +285,7 @@ def test_a_thread_that_a_plugin_leaves_keeps_no_command_from_its_end(install_plu
     assert (done.returncode, json.loads(done.stdout)["name"]) == (0, "threads")
     assert done.stderr == "lrtrain: ended without threads that were still running: left by a plugin\n"
     refused = process(tmp_path, "plot", "--plugin", "threads(value=no)", "--steps", "10")
-    assert "value" in sentence(refused, 2)
+    assert "value" in lab.refusal(refused)
 
 
 def test_a_thread_that_ends_is_waited_for(install_plugin: Install, tmp_path: Path) -> None:
@@ -361,7 +352,7 @@ def test_an_observer_that_raises_in_a_run(  # noqa: PLR0917
     install_plugin("bad", WATCHING.format(hook=hook, arguments=arguments, body=body))
     data = ["--dataset", "tiny", "--data-dir", str(tiny), "--batch-size", "24", "--devices", "1", "--quiet"]
     done = process(tmp_path, "--plugin", "sgdr", "--plugin", "bad", *data, "--epochs", "3", "--run-dir", "a run")
-    said = sentence(done, 1)
+    said = lab.refusal(done, 1)
     assert said.startswith(f"plugin 'bad' raised in {place}: IndexError: list index out of range; ")
     assert "the checkpoint of step 3 is kept" in said
     command = said[said.index("lrtrain --resume") :].removesuffix(" continues the run")

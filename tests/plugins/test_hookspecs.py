@@ -20,6 +20,7 @@ from lrtrain import EpochInfo, RunInfo, ScaleLearningRate, ScheduleContext, Step
 from lrtrain.plugins import hookspecs
 from lrtrain.plugins.loading import HOOKS, check_class, hooks_of
 from lrtrain.plugins.options import options_of
+from tests.markdown import blocks
 
 GUIDE = Path(__file__).parents[2] / "docs" / "how-to" / "writing-plugins.md"
 PARTS = ["When", "Args", "Returns", "Order", "Example"]
@@ -34,11 +35,10 @@ def parts(hook: str) -> dict[str, str]:
 
 def example(hook: str) -> type:
     """Returns the class that the example of a hook's docstring defines, run as a reader would run it."""
-    code = re.search(r"```python\n(.*?)```", parts(hook)["Example"], flags=re.DOTALL)
-    assert code is not None
+    (code,) = blocks(textwrap.dedent(parts(hook)["Example"]), "python")
     module = types.ModuleType(f"example_of_{hook}")
     sys.modules[module.__name__] = module  # where `dataclass` and the reader of options look names up
-    exec(textwrap.dedent(code[1]), vars(module))
+    exec(code.text, vars(module))
     (defined,) = [each for each in vars(module).values() if getattr(each, "__module__", "") == module.__name__]
     return cast("type", defined)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +19,7 @@ from lrtrain.errors import OptionError, PluginError
 from lrtrain.plugins.discovery import duplicates, find_plugin, find_plugins
 from lrtrain.plugins.loading import activate, check_class, hooks_of, load_class
 from lrtrain.plugins.observers import Observers
+from tests.lab import announce, cli, process, refusal
 
 HEAD = """
 from __future__ import annotations
@@ -121,11 +122,7 @@ class Site:
         module = project.replace("-", "_")
         if source is not None:
             (self.folder / f"{module}.py").write_text(source, encoding="utf-8")
-        info = self.folder / f"{module}-{version}.dist-info"
-        info.mkdir()
-        metadata = f"Metadata-Version: 2.1\nName: {project}\nVersion: {version}\nSummary: about {name}\n"
-        (info / "METADATA").write_text(metadata, encoding="utf-8")
-        (info / "entry_points.txt").write_text(f"[lrtrain.plugins]\n{name} = {module}:Plugin\n", encoding="utf-8")
+        announce(self.folder, project, f"{name} = {module}:Plugin", version=version, summary=f"about {name}")
         return name
 
     def imported(self) -> list[str]:
@@ -136,11 +133,16 @@ class Site:
         """Runs the real command, in a folder of its own, with what is installed here beside the rest."""
         work = self.folder.parent / "work"
         work.mkdir(exist_ok=True)
-        command = [sys.executable, "-m", "lrtrain", *arguments]
-        environment = {**os.environ, "PYTHONPATH": str(self.folder), **variables}
-        return subprocess.run(
-            command, check=False, cwd=work, env=environment, text=True, capture_output=True, timeout=120
-        )
+        return process(*arguments, cwd=work, **{"PYTHONPATH": str(self.folder)} | variables)
+
+    def refused(self, *arguments: str) -> str:
+        """Returns the sentence with which the command refuses, in this process; it leaves no file behind."""
+        work = self.folder.parent / "work"
+        work.mkdir()
+        with contextlib.chdir(work):
+            sentence = refusal(cli(*arguments))
+        assert list(work.iterdir()) == []
+        return sentence
 
 
 @pytest.fixture
@@ -161,14 +163,6 @@ def alone(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
     only = importlib.metadata.Distribution.discover
     monkeypatch.setattr(importlib.metadata, "distributions", lambda: only(path=[str(site.folder)]))
     return site
-
-
-def refusal(done: subprocess.CompletedProcess[str]) -> str:
-    """Returns the one sentence that the command ended with, once it has been seen to be alone."""
-    assert (done.returncode, done.stdout) == (2, ""), done.stderr
-    assert done.stderr.startswith("Error: ")
-    assert done.stderr.count("\n") == 1, done.stderr
-    return done.stderr.removeprefix("Error: ").strip()
 
 
 # -------------------------------------------------------------------------------------------------------- what is found
@@ -251,8 +245,7 @@ def test_broken_and_named_on_the_command_line(site: Site, name: str) -> None:
         name, (None, "fails to import: ModuleNotFoundError: No module named 'test_no_module'")
     )
     site.install(name, source)
-    assert sentence.strip() in refusal(site.lrtrain("--plugin", name))
-    assert list((site.folder.parent / "work").iterdir()) == []
+    assert sentence.strip() in site.refused("--plugin", name)
 
 
 def test_broken_and_not_named(site: Site) -> None:
@@ -291,12 +284,12 @@ def test_what_the_checker_says_of_any_class() -> None:
 )
 def test_options_that_the_plugin_itself_refuses(site: Site, raised: str, sentence: str) -> None:
     site.install("strict", f"{GOOD}\n    def __post_init__(self):\n        raise {raised}\n")
-    assert refusal(site.lrtrain("--plugin", "strict")) == sentence
+    assert site.refused("--plugin", "strict") == sentence
 
 
 def test_an_option_that_must_be_given(site: Site) -> None:
     site.install("needy", GOOD.replace("value: LearningRate = 0.5", "value: float"))
-    assert refusal(site.lrtrain("--plugin", "needy")) == "plugin 'needy' needs its option 'value': give value=..."
+    assert site.refused("--plugin", "needy") == "plugin 'needy' needs its option 'value': give value=..."
 
 
 # ------------------------------------------------------------------------------------------------------ several of them
@@ -305,14 +298,16 @@ def test_an_option_that_must_be_given(site: Site) -> None:
 def test_two_that_build_a_schedule(site: Site) -> None:
     site.install("left", GOOD)
     site.install("right", GOOD)
-    done = site.lrtrain("--plugin", "left", "--plugin", "right")
-    assert refusal(done) == ("plugins left and right both build a schedule, and a run has one: name only one of them")
+    said = site.refused("--plugin", "left", "--plugin", "right")
+    assert said == "plugins left and right both build a schedule, and a run has one: name only one of them"
 
 
 def test_none_that_builds_a_schedule(site: Site) -> None:
     site.install("watcher", OBSERVER)
-    done = site.lrtrain("--plugin", "watcher")
-    assert refusal(done) == "no plugin named builds a schedule (watcher): add one, as in --plugin sgdr"
+    assert (
+        site.refused("--plugin", "watcher")
+        == "no plugin named builds a schedule (watcher): add one, as in --plugin sgdr"
+    )
     with pytest.raises(PluginError, match=r"no plugin named builds a schedule \(none was named\)"):
         activate([]).schedule_plugin()
 

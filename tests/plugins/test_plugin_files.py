@@ -18,6 +18,7 @@ from lrtrain.plugins.loading import activate, load_class
 from lrtrain.plugins.spec import Spec, format_value, normal_name, parse_spec, parse_value
 from lrtrain.runs.command import reproduce
 from lrtrain.runs.reading import read_run
+from tests import lab
 
 SOURCE = '''
 from __future__ import annotations
@@ -46,10 +47,8 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def process(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "lrtrain", *arguments]
     # `-m` puts the current directory on the path of imports, which the command `lrtrain` does not.
-    safe = {**os.environ, "PYTHONSAFEPATH": "1", **environment}
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=safe, timeout=120)
+    return lab.process(*arguments, PYTHONSAFEPATH="1", **environment)
 
 
 # -------------------------------------------------------------------------------------------------------- the grammar

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
-from lrtrain.cli import main
+from tests.lab import cli
 
 Install = Callable[..., str]
 
@@ -25,7 +24,7 @@ class Plugin:
 
 
 def listed(*arguments: str) -> str:
-    result = CliRunner().invoke(main, ["plugins", "list", "--load", *arguments])
+    result = cli("plugins", "list", "--load", *arguments)
     assert (result.exit_code, result.stderr) == (0, "")
     return result.stdout
 

@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 import lrtrain
-from lrtrain.cli import main
 from lrtrain.cli.find_lr import command
 from lrtrain.errors import TrainingError, UsageError
 from lrtrain.plugins.spec import Spec
@@ -25,6 +24,7 @@ from lrtrain.range_test.curve import Curve, Recorder, obstacle, suggest
 from lrtrain.range_test.find_lr import STEPS, RangeTest, default_range
 from lrtrain.range_test.picture import draw_range_test
 from lrtrain.runs.config import TrainConfig
+from tests.lab import cli, contents
 
 RATES = np.geomspace(1e-6, 1, 601)
 CONDITIONS = ["--dataset", "tiny", "--batch-size", "16"]
@@ -193,7 +193,7 @@ def find(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callabl
     (tmp_path / "cwd").mkdir()
     monkeypatch.chdir(tmp_path / "cwd")
     data = ["--data-dir", str(tiny), *CONDITIONS]
-    return lambda *arguments: CliRunner().invoke(main, ["find-lr", *data, *arguments])
+    return lambda *arguments: cli("find-lr", *data, *arguments)
 
 
 Find = Callable[..., Result]
@@ -269,10 +269,6 @@ def test_a_model_that_gives_nan(tiny: Path, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(TrainingError, match=r"^the loss is nan before the first update"):
         lrtrain.find_lr("constant", dataset="tiny", data_dir=tiny, batch_size=16, model="nan_model:Model")
-
-
-def contents(directory: Path) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
 
 def test_no_run_is_touched(find: Find, tiny: Path) -> None:

@@ -33,12 +33,15 @@ from lrtrain.runs.config import DATA_ON_DEVICE, LOSS_REDUCTIONS, TrainConfig
 from lrtrain.runs.lock import being_written, writing
 from lrtrain.runs.reading import Head, Run, find_runs, read_run
 from lrtrain.training.reporter import NullReporter
+from tests import lab, markdown
+from tests.lab import cli, completed, refusal
+from tests.markdown import Block, executed
 
 Train = Callable[..., lrtrain.RunResult]
 Install = Callable[..., str]
 
 SGDR = "sgdr(cycles=2)"
-DOCS = Path(__file__).parents[2] / "docs" / "reference" / "runs.md"
+DOCS = lab.ROOT / "docs" / "reference" / "runs.md"
 ESCAPE = "\x1b[31mred\x1b]0;title\x07\x9b2J\u202e\n"
 
 
@@ -82,21 +85,15 @@ def runs(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 
 def call(*arguments: str, **options: Any) -> Result:
-    return CliRunner().invoke(main, ["runs", *arguments], prog_name="lrtrain", **options)
+    return cli("runs", *arguments, **options)
 
 
 def done(*arguments: str) -> str:
-    result = call(*arguments)
-    assert (result.exit_code, result.stderr) == (0, ""), result.output
-    return result.stdout
+    return lab.done(call(*arguments))
 
 
 def refused(*arguments: str, code: int = 2) -> str:
-    result = call(*arguments)
-    assert (result.exit_code, result.stdout) == (code, ""), result.output
-    assert result.stderr.startswith("Error: ")
-    assert result.stderr.index("\n") == len(result.stderr) - 1, "one line"
-    return result.stderr.removeprefix("Error: ").strip()
+    return refusal(call(*arguments), code)
 
 
 def change(path: Path, **values: Any) -> None:
@@ -1107,11 +1104,6 @@ def test_help(command: list[str]) -> None:
 
 
 def test_completion(runs: Path) -> None:
-    def completed(words: str, at: int) -> list[str]:
-        environment = {"_LRTRAIN_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(at)}
-        result = CliRunner().invoke(main, prog_name="lrtrain", env=environment)
-        return [line.partition(",")[2] for line in result.stdout.splitlines()]
-
     assert completed("lrtrain runs ", 2) == ["compare", "list", "remove", "show"]
     assert completed("lrtrain runs show s", 3) == ["sgdr-1", "sgdr-2"]
     shutil.move(runs, runs.parent / "elsewhere")
@@ -1121,19 +1113,18 @@ def test_completion(runs: Path) -> None:
 # ----------------------------------------------------------------------------------------------- docs/reference/runs.md
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", DOCS.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+def blocks(language: str) -> list[Block]:
+    return markdown.blocks(DOCS.read_text(encoding="utf-8"), language)
 
 
 @pytest.mark.parametrize("number", range(4))
 def test_the_python_of_the_docs(runs: Path, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = blocks("python")[number]
-    for library in set(re.findall(r"^import (pandas|polars)$", source, re.MULTILINE)):
+    block = blocks("python")[number]
+    for library in set(re.findall(r"^import (pandas|polars)$", block.text, re.MULTILINE)):
         pytest.importorskip(library, reason=f"{library} is in the group test")
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
     shutil.copytree(runs / "sgdr-1", runs / "sgdr-20261123-080358")
-    names: dict[str, Any] = {}
-    exec(source, names)
+    names = executed(block)
     run = read_run(runs / "sgdr-1")
     if "epochs" in names:
         assert names["epochs"].shape == (3, 8)
@@ -1156,7 +1147,7 @@ def test_the_commands_of_the_docs(runs: Path) -> None:
     commands, *_ = blocks("console")
     for old, new in (("sgdr-1", "sgdr-20261123-080358"), ("linear-1", "wsd-20261124-080358")):
         shutil.move(runs / old, runs / new)
-    for each in commands.splitlines():
+    for each in commands.text.splitlines():
         _, _, *arguments = shlex.split(each, comments=True)
         assert call(*arguments, *(["--yes"] if "remove" in arguments else [])).exit_code == 0, each
     assert left(runs) == ["sgdr-2", "wsd-20261124-080358"]

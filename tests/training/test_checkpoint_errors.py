@@ -19,18 +19,11 @@ from lrtrain.errors import RunDirError, TrainingError
 from lrtrain.system_refusal import refusal, refusal_to_read
 from lrtrain.training.checkpoints import Checkpoints
 from lrtrain.training.position import Progress
-from tests.faults.lab import SPEC, Lab
+from tests.faults.lab import Lab
 from tests.faults.test_refusals import one_sentence
+from tests.lab import SPEC
 
 resource = pytest.importorskip("resource", reason="the limits of a process are those of a Unix")
-
-
-@pytest.fixture
-def lab(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    made = Lab(tmp_path, tiny)
-    monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    yield made
-    made.close()
 
 
 def names(run: Path) -> set[str]:

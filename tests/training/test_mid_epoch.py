@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import pytest
 from orbax.checkpoint import CheckpointManager
@@ -25,8 +24,8 @@ from lrtrain.training.checkpoints import Checkpoints
 from lrtrain.training.pace import Pace
 from lrtrain.training.position import Progress
 from lrtrain.training.reporter import Begin, NullReporter
+from tests.lab import SPEC, Dies, Killed, same_run
 
-SPEC = "sgdr(cycles=2, init_value=0.002, peak_value=0.01, end_value=0.001)"
 # Both hooks ask, at steps that lie anywhere in a chunk; factors whose product depends on the order in the last bit.
 OBSERVER = """
 @dataclass(frozen=True)
@@ -60,43 +59,10 @@ class Signals(NullReporter):
             signal.raise_signal(self.number)
 
 
-class Killed(BaseException):
-    """Stands for a process that dies."""
-
-
-class Kills(NullReporter):
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def stepped(self, step: StepInfo, examples_per_second: float) -> None:
-        if step.step >= self.step:
-            raise Killed
-
-
-@pytest.fixture
+@pytest.fixture(scope="module")
 def options(tiny: Path) -> dict[str, Any]:
     # 36 steps an epoch: chunks of 16, 16 and 4.
     return {"dataset": "tiny", "data_dir": tiny, "batch_size": 2, "epochs": 4, "optimizer": "adam"}
-
-
-def without_times(run_dir: Path) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k not in ("seconds", "examples_per_second")} for line in lines]
-
-
-def final_arrays(run_dir: Path) -> list[Any]:
-    import orbax.checkpoint as ocp
-
-    newest = max((run_dir / "checkpoints").glob("step_*"), key=lambda path: int(path.name.split("_")[1]))
-    with ocp.StandardCheckpointer() as checkpointer:
-        return [np.asarray(leaf) for leaf in jax.tree.leaves(checkpointer.restore(newest / "state"))]
-
-
-def assert_same_run(one: Path, other: Path) -> None:
-    assert (one / "steps.csv").read_bytes() == (other / "steps.csv").read_bytes()
-    assert without_times(one) == without_times(other)
-    for a, b in zip(final_arrays(one), final_arrays(other), strict=True):
-        np.testing.assert_array_equal(a, b)
 
 
 def test_ended_by_signals_again_and_again_it_is_the_same_to_the_bit(
@@ -118,7 +84,7 @@ def test_ended_by_signals_again_and_again_it_is_the_same_to_the_bit(
         assert number == signal.SIGINT or error.value.code == 143  # type: ignore[attr-defined]
     assert any(step % 36 for step in ends), "within an epoch"
     assert lrtrain.train(run_dir=torn, resume=True).stopped == "often: enough"
-    assert_same_run(tmp_path / "whole", torn)
+    same_run(tmp_path / "whole", torn)
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
@@ -131,13 +97,13 @@ def test_killed_with_a_checkpoint_every_seven_steps(
     lrtrain.train(SPEC, observer, run_dir=tmp_path / "whole", **options)
     torn = tmp_path / "torn"
     with pytest.raises(Killed):
-        lrtrain.train(SPEC, observer, run_dir=torn, checkpoint_every=7, reporter=Kills(52), **options)
+        lrtrain.train(SPEC, observer, run_dir=torn, checkpoint_every=7, reporter=Dies(step=52), **options)
     steps = sorted(int(path.name[5:]) for path in (torn / "checkpoints").glob("step_*"))
     assert steps[-1] in (49, 56), "at a multiple of seven"
     assert 36 in steps, "the best one, or one of the last three"
     lrtrain.train(run_dir=torn, resume=True)
     assert json.loads((torn / "config.json").read_text())["checkpoint_every"] == "7"
-    assert_same_run(tmp_path / "whole", torn)
+    same_run(tmp_path / "whole", torn)
 
 
 def test_the_best_is_kept_across_a_resume_and_partial_epochs(tmp_path: Path) -> None:
@@ -158,10 +124,16 @@ def test_the_best_is_kept_across_a_resume_and_partial_epochs(tmp_path: Path) -> 
     assert {path.name for path in (tmp_path / "checkpoints").glob("step_*")} == {f"step_{n}" for n in (10, 30, 40, 50)}
 
 
+@pytest.fixture(scope="module")
+def trained(options: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("trained") / "run"
+    lrtrain.train(SPEC, run_dir=run, **options)
+    return run
+
+
 @pytest.fixture
-def three(options: dict[str, Any], tmp_path: Path) -> Path:
-    lrtrain.train(SPEC, run_dir=tmp_path / "run", **options)
-    return tmp_path / "run"
+def three(trained: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained, tmp_path / "run"))
 
 
 def largest(directory: Path) -> Path:
@@ -201,7 +173,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_named(three: Path, tmp_path: Pa
             assert "step_144 (" in begin.note
             assert "goes on from step 108" in begin.note
             assert (run / "checkpoints" / "damaged_step_144").is_dir(), "nothing is removed"
-        assert_same_run(three, run)
+        same_run(three, run)
 
 
 def test_when_no_checkpoint_is_sound_it_says_so_and_touches_nothing(three: Path) -> None:
@@ -242,12 +214,12 @@ def test_torn_lines_are_healed(three: Path, tmp_path: Path) -> None:
     lines = (run / "metrics.jsonl").read_text().splitlines()
     (run / "metrics.jsonl").write_text("\n".join([*lines[:3], lines[3][:20], ""]))
     lrtrain.train(run_dir=run, resume=True)
-    assert_same_run(three, run)
+    same_run(three, run)
 
 
 def test_a_run_that_has_no_checkpoint_yet_keeps_its_schedule(options: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(Killed):
-        lrtrain.train(SPEC, run_dir=tmp_path / "run", reporter=Kills(3), **options)
+        lrtrain.train(SPEC, run_dir=tmp_path / "run", reporter=Dies(step=3), **options)
     with pytest.raises(ScheduleError, match="which has no checkpoint yet: leave it as it was"):
         lrtrain.train("constant(value=0.01)", run_dir=tmp_path / "run", resume=True)
 
@@ -337,7 +309,7 @@ def test_a_run_that_fails_right_after_an_epoch_has_its_checkpoint(
     checkpoints = sorted(path.name for path in (tmp_path / "failed" / "checkpoints").glob("step_*"))
     assert checkpoints == ["step_36", "step_72"]
     lrtrain.train(run_dir=tmp_path / "failed", resume=True)
-    assert_same_run(tmp_path / "whole", tmp_path / "failed")
+    same_run(tmp_path / "whole", tmp_path / "failed")
 
 
 def test_a_checkpoint_is_written_beside_the_next_steps(

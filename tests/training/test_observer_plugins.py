@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,8 @@ import numpy as np
 import pytest
 
 import lrtrain
-from lrtrain.plugins.context import EpochInfo, StepInfo
 from lrtrain.runs.removal import remove_run
-from lrtrain.training.reporter import NullReporter
+from tests.lab import Dies, Killed, metrics
 
 # With such a threshold every epoch after the first is a bad one, so that what is due can be counted by hand.
 PLUGINS = (
@@ -23,43 +21,23 @@ PLUGINS = (
     "early-stopping(patience=4, min_delta=5)",
     "tensorboard(interval=1)",
 )
-OPTIONS: dict[str, Any] = {"train_size": 2000, "epochs": 6}
 STEPS = 8
 # Epoch 1: greedy rises after the first epoch; 2: it lowers; 3: it lowers, and the plateau is one of two bad epochs.
 SCALES = [1, 1 / 0.8, 1, 0.8 * 0.5, 0.8 * 0.8 * 0.5]
 
 
-class Killed(BaseException):
-    """Stands for a process that dies: nothing catches it."""
-
-
-class KillAfter(NullReporter):
-    """Dies when an epoch has been evaluated, or in the middle of one."""
-
-    def __init__(self, *, epoch: int | None = None, step: int | None = None) -> None:
-        self.epoch, self.step = epoch, step
-
-    def epoch_ended(self, epoch: EpochInfo, examples_per_second: float) -> None:
-        if epoch.epoch == self.epoch:
-            raise Killed
-
-    def stepped(self, step: StepInfo, examples_per_second: float) -> None:
-        if self.step is not None and step.step >= self.step:
-            raise Killed
+@pytest.fixture(scope="module")
+def options(tiny: Path) -> dict[str, Any]:
+    return {"dataset": "tiny", "data_dir": tiny, "batch_size": 72 // STEPS, "epochs": 6}
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(options: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("whole") / "run"
-    result = lrtrain.train(*PLUGINS, run_dir=directory, **OPTIONS)
+    result = lrtrain.train(*PLUGINS, run_dir=directory, **options)
     assert result.stopped is not None
     assert result.stopped.startswith("early-stopping: test_loss has not improved for 4 epochs, best ")
     return directory
-
-
-def without_times(run_dir: Path) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k not in ("seconds", "examples_per_second")} for line in lines]
 
 
 def rows(run_dir: Path) -> list[dict[str, str]]:
@@ -79,7 +57,7 @@ def shown(run_dir: Path, tag: str) -> list[tuple[int, np.float32]]:
 def assert_shown(run_dir: Path) -> None:
     expected = [(int(row["step"]), np.float32(row["loss"])) for row in rows(run_dir)]
     assert shown(run_dir, "step/loss") == expected
-    tests = [(epoch["step"] - 1, np.float32(epoch["test_loss"])) for epoch in without_times(run_dir)]
+    tests = [(epoch["step"] - 1, np.float32(epoch["test_loss"])) for epoch in metrics(run_dir)]
     assert shown(run_dir, "epoch/test_loss") == tests
 
 
@@ -89,17 +67,17 @@ def test_factors_multiply_and_the_run_ends(whole: Path) -> None:
     assert_shown(whole)
 
 
-@pytest.mark.parametrize("death", [KillAfter(epoch=3), KillAfter(step=20)], ids=["between", "within"])
+@pytest.mark.parametrize("death", [Dies(epoch=3), Dies(step=20)], ids=["between", "within"])
 @pytest.mark.filterwarnings("ignore:.*was never awaited:RuntimeWarning")
-def test_killed_and_resumed_is_the_same(whole: Path, tmp_path: Path, death: KillAfter) -> None:
+def test_killed_and_resumed_is_the_same(whole: Path, tmp_path: Path, options: dict[str, Any], death: Dies) -> None:
     torn = tmp_path / "torn"
     with pytest.raises(Killed):
-        lrtrain.train(*PLUGINS, run_dir=torn, reporter=death, **OPTIONS)
+        lrtrain.train(*PLUGINS, run_dir=torn, reporter=death, **options)
     result = lrtrain.train(run_dir=torn, resume=True)
     assert result.stopped is not None
     assert result.stopped.startswith("early-stopping: ")
     assert (torn / "steps.csv").read_bytes() == (whole / "steps.csv").read_bytes()
-    assert without_times(torn) == without_times(whole)
+    assert metrics(torn) == metrics(whole)
     assert_shown(torn)
 
 

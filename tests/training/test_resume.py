@@ -3,40 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import pytest
 
 import lrtrain
 from lrtrain.errors import RunDirError, ScheduleError, UsageError
-from lrtrain.plugins.context import EpochInfo, StepInfo
 from lrtrain.training.checkpoints import Checkpoints
-from lrtrain.training.reporter import NullReporter
-
-SPEC = "sgdr(cycles=2, init_value=0.002, peak_value=0.01, end_value=0.001)"
-
-
-class Killed(BaseException):
-    """Stands for a process that dies: nothing catches it."""
-
-
-class KillAfter(NullReporter):
-    """Dies when an epoch has been evaluated, or in the middle of one."""
-
-    def __init__(self, *, epoch: int | None = None, step: int | None = None) -> None:
-        self.epoch, self.step = epoch, step
-
-    def epoch_ended(self, epoch: EpochInfo, examples_per_second: float) -> None:
-        if epoch.epoch == self.epoch:
-            raise Killed
-
-    def stepped(self, step: StepInfo, examples_per_second: float) -> None:
-        if self.step is not None and step.step >= self.step:
-            raise Killed
+from tests.lab import SPEC, Dies, Killed, contents, same_run
 
 
 @pytest.fixture
@@ -44,39 +22,15 @@ def options(tiny: Path) -> dict[str, Any]:
     return {"dataset": "tiny", "data_dir": tiny, "batch_size": 4, "epochs": 5, "optimizer": "adam"}
 
 
-def without_times(run_dir: Path) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k not in ("seconds", "examples_per_second")} for line in lines]
-
-
-def final_arrays(run_dir: Path) -> dict[str, Any]:
-    """Reads a checkpoint without any code of lrtrain."""
-    import orbax.checkpoint as ocp
-
-    newest = max((run_dir / "checkpoints").glob("step_*"), key=lambda path: int(path.name.split("_")[1]))
-    with ocp.StandardCheckpointer() as checkpointer:
-        restored: dict[str, Any] = checkpointer.restore(newest / "state")
-    return restored
-
-
-def assert_same_run(one: Path, other: Path) -> None:
-    assert (one / "steps.csv").read_bytes() == (other / "steps.csv").read_bytes()
-    assert without_times(one) == without_times(other)
-    left, right = jax.tree.flatten(final_arrays(one)), jax.tree.flatten(final_arrays(other))
-    assert str(left[1]) == str(right[1])
-    for a, b in zip(left[0], right[0], strict=True):
-        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
-
-
-@pytest.mark.parametrize("death", [KillAfter(epoch=0), KillAfter(epoch=2), KillAfter(step=60)], ids=["0", "2", "mid"])
+@pytest.mark.parametrize("death", [Dies(epoch=0), Dies(epoch=2), Dies(step=60)], ids=["0", "2", "mid"])
 @pytest.mark.filterwarnings("ignore:.*was never awaited:RuntimeWarning")
-def test_killed_and_resumed_is_the_same_to_the_bit(options: dict[str, Any], tmp_path: Path, death: KillAfter) -> None:
+def test_killed_and_resumed_is_the_same_to_the_bit(options: dict[str, Any], tmp_path: Path, death: Dies) -> None:
     lrtrain.train(SPEC, run_dir=tmp_path / "whole", **options)
     with pytest.raises(Killed):
         lrtrain.train(SPEC, run_dir=tmp_path / "torn", reporter=death, **options)
     # The first one died before its first checkpoint: it begins anew.
     lrtrain.train(run_dir=tmp_path / "torn", resume=True)
-    assert_same_run(tmp_path / "whole", tmp_path / "torn")
+    same_run(tmp_path / "whole", tmp_path / "torn")
 
 
 def test_stopped_in_an_epoch_and_resumed_is_the_same_to_the_bit(
@@ -107,7 +61,7 @@ class Plugin:
     assert (again.stopped, again.steps) == ("once: once", torn.steps), "a stop holds"
     resumed = lrtrain.train(SPEC, run_dir=tmp_path / "torn", resume=True)
     assert resumed.stopped is None
-    assert_same_run(tmp_path / "whole", tmp_path / "torn")
+    same_run(tmp_path / "whole", tmp_path / "torn")
 
 
 PLATEAU = """
@@ -124,16 +78,22 @@ def test_scale_and_history_survive(options: dict[str, Any], tmp_path: Path, inst
     observer = install_plugin("plateau", PLATEAU)
     lrtrain.train(SPEC, observer, run_dir=tmp_path / "whole", **options)
     with pytest.raises(Killed):
-        lrtrain.train(SPEC, observer, run_dir=tmp_path / "torn", reporter=KillAfter(epoch=3), **options)
+        lrtrain.train(SPEC, observer, run_dir=tmp_path / "torn", reporter=Dies(epoch=3), **options)
     result = lrtrain.train(run_dir=tmp_path / "torn", resume=True)
-    assert_same_run(tmp_path / "whole", tmp_path / "torn")
+    same_run(tmp_path / "whole", tmp_path / "torn")
     assert [epoch.epoch for epoch in result.history] == [0, 1, 2, 3, 4]
 
 
+@pytest.fixture(scope="module")
+def trained(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("trained") / "run"
+    lrtrain.train(SPEC, run_dir=run, dataset="tiny", data_dir=tiny, batch_size=4, epochs=2, optimizer="adam")
+    return run
+
+
 @pytest.fixture
-def two_epochs(options: dict[str, Any], tmp_path: Path) -> Path:
-    lrtrain.train(SPEC, run_dir=tmp_path / "run", **(options | {"epochs": 2}))
-    return tmp_path / "run"
+def two_epochs(trained: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained, tmp_path / "run"))
 
 
 def test_a_complete_run_is_left_as_it_is(two_epochs: Path) -> None:
@@ -144,7 +104,7 @@ def test_a_complete_run_is_left_as_it_is(two_epochs: Path) -> None:
 
 
 def test_another_schedule_is_refused_and_nothing_changes(two_epochs: Path) -> None:
-    files = {path: path.read_bytes() for path in two_epochs.rglob("*") if path.is_file()}
+    files = contents(two_epochs)
     for arguments, message in [
         ({"epochs": 3}, "36 steps in the run and 54 now"),
         ({"settings": ["peak_value=0.02"]}, r"peak_value=0\.01 in the run and peak_value=0\.02 now"),
@@ -154,7 +114,7 @@ def test_another_schedule_is_refused_and_nothing_changes(two_epochs: Path) -> No
         assert "keep goes on with the run's own, restart begins the new one there" in str(error.value)
     with pytest.raises(ScheduleError, match="plugin sgdr in the run and constant now"):
         lrtrain.train("constant", run_dir=two_epochs, resume=True)
-    assert {path: path.read_bytes() for path in two_epochs.rglob("*") if path.is_file()} == files
+    assert contents(two_epochs) == files
 
 
 def rates(run_dir: Path) -> list[np.float32]:

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from lrtrain.cli import main
 from lrtrain.plugins import installer as environment
+from tests.lab import cli
 
 Install = Callable[..., str]
 
@@ -44,7 +44,7 @@ include = ["*.py"]
 
 
 def run(*arguments: str, **options: str) -> Result:
-    return CliRunner().invoke(main, ["plugins", *arguments], **options)
+    return cli("plugins", *arguments, **options)
 
 
 def project(folder: Path, name: str, plugins: tuple[str, ...], version: str = "1.0") -> Path:

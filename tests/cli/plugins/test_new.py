@@ -13,14 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 import lrtrain
-from lrtrain.cli import main
 from lrtrain.plugins.discovery import find_plugin
 from lrtrain.plugins.loading import load_class
 from lrtrain.plugins.options import options_of
 from lrtrain.plugins.scaffold.package import NOBODY, author_from_git
+from tests.lab import cli
 
 ROOT = Path(__file__).parents[3]
 
@@ -31,7 +31,7 @@ def _empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def new(*arguments: str) -> Result:
-    return CliRunner().invoke(main, ["plugins", "new", *arguments])
+    return cli("plugins", "new", *arguments)
 
 
 def made(name: str, *arguments: str) -> Path:

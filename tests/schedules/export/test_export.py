@@ -13,16 +13,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import lrtrain
-from lrtrain.cli import main
 from lrtrain.plugins.formula import FUNCTIONS, Piece, parse
 from lrtrain.schedules.export.api import write
 from lrtrain.schedules.export.expressions import WIDTH, Dialect, Writer
 from lrtrain.schedules.export.pieces import MAX_TABLE
+from tests.lab import cli
 from tests.schedule_examples import ALL, source_of, values_of
 
 STEPS = 235
@@ -78,7 +78,7 @@ def export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Res
     """Runs ``lrtrain export`` in an empty directory."""
     (tmp_path / "cwd").mkdir()
     monkeypatch.chdir(tmp_path / "cwd")
-    return lambda *arguments: CliRunner().invoke(main, ["export", *arguments])
+    return lambda *arguments: cli("export", *arguments)
 
 
 def executed(text: str) -> dict:
