@@ -8,7 +8,8 @@ import numpy as np
 
 from lrtrain.plugins.loading import activate
 from lrtrain.schedules.export.source import Source, make_source
-from lrtrain.schedules.table import build_table, make_context
+from lrtrain.schedules.table import make_context
+from lrtrain.testing import table
 
 WARMUP = "init_value=0.1, peak_value=2"
 
@@ -142,7 +143,7 @@ ALL = [spec for specs in EXAMPLES.values() for spec in specs]
 @cache
 def values_of(spec: str, total_steps: int) -> np.ndarray:
     """Returns the table of a spec, float32[total_steps]."""
-    return build_table(activate([spec]), make_context(total_steps)).values
+    return table(spec, total_steps)
 
 
 @cache

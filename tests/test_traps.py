@@ -13,14 +13,10 @@ import pytest
 
 import lrtrain
 from lrtrain.plugins.discovery import find_plugin
-from lrtrain.plugins.loading import activate, load_class
-from lrtrain.schedules.table import build_table, make_context
+from lrtrain.plugins.loading import load_class
+from lrtrain.testing import table
 
 ROOT = Path(__file__).parent.parent
-
-
-def table(spec: str, total_steps: int = 100) -> np.ndarray:
-    return build_table(activate([spec]), make_context(total_steps, 10)).values
 
 
 def states(plugin: str, statement: str) -> bool:

@@ -1,7 +1,7 @@
-"""What the authors of plugins test with: a class to inherit from, and the checks that it runs.
+"""What the authors of plugins test with: a class to inherit from, the checks that it runs, and `table`.
 
 `PluginSuite` and `SchedulePluginSuite` need pytest and hypothesis (``pip install 'lrtrain[testing]'``); the checks
-themselves, which ``lrtrain plugins check NAME`` runs too, need neither.
+themselves, which ``lrtrain plugins check NAME`` runs too, need neither, and nor does `table`.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lrtrain.testing.failure import CheckFailed
+from lrtrain.testing.rates import table
 
 if TYPE_CHECKING:
     from lrtrain.testing.suite import PluginSuite, SchedulePluginSuite
 
-__all__ = ["CheckFailed", "PluginSuite", "SchedulePluginSuite"]
+__all__ = ["CheckFailed", "PluginSuite", "SchedulePluginSuite", "table"]
 
 
 def __getattr__(name: str) -> Any:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 
 import jax
 import numpy as np
 import optax
 import pytest
 
-from lrtrain.plugins.loading import activate
-from lrtrain.schedules.table import build_table, make_context
+from tests.schedule_examples import values_of
 
 T = 2350
 QUARTERS = {587: 0.5, 1175: 0.5, 1762: 0.5}
@@ -108,11 +106,6 @@ RUNS: dict[int, tuple[str, Callable[[], optax.Schedule]]] = {
 }
 
 
-@cache
-def table(spec: str) -> np.ndarray:
-    return build_table(activate([spec]), make_context(T, 235)).values
-
-
 def evaluated(schedule: optax.Schedule, kind: type[np.integer]) -> np.ndarray:
     return np.broadcast_to(np.asarray(jax.vmap(schedule)(np.arange(T, dtype=kind))), T)
 
@@ -121,7 +114,7 @@ def evaluated(schedule: optax.Schedule, kind: type[np.integer]) -> np.ndarray:
 def test_all_values_are_those_of_optax(run):
     """In float32, where optax is off by up to 8e-6 itself; then in float64, rounded to float32 once."""
     spec, raw = RUNS[run]
-    values = table(spec)
+    values = values_of(spec, T)
     assert values.shape == (T,)
     # One-cycle ends at a three-thousandth of its peak, so its rounding errors are small against the peak only.
     np.testing.assert_allclose(values, evaluated(raw(), np.int32), rtol=1e-5, atol=1e-11)
@@ -134,8 +127,8 @@ def test_all_values_are_those_of_optax(run):
 @pytest.mark.parametrize("run", [1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12])
 def test_the_default_is_the_run_of_the_tutorial(run):
     spec, _ = RUNS[run]
-    np.testing.assert_array_equal(table(spec.partition("(")[0]), table(spec))
+    np.testing.assert_array_equal(values_of(spec.partition("(")[0], T), values_of(spec, T))
 
 
 def test_the_runs_differ():
-    assert len({table(spec).tobytes() for spec, _ in RUNS.values()}) == 14
+    assert len({values_of(spec, T).tobytes() for spec, _ in RUNS.values()}) == 14

@@ -7,16 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from lrtrain.cli.main import main
+from lrtrain.errors import LrtrainError
 from lrtrain.plugins.discovery import find_plugins
 from lrtrain.plugins.loading import hooks_of, load_class
-from lrtrain.testing import CheckFailed, PluginSuite, SchedulePluginSuite
+from lrtrain.testing import CheckFailed, PluginSuite, SchedulePluginSuite, table
 from lrtrain.testing.boundaries import boundaries_are_exact
 from lrtrain.testing.checks import CHECKS, FIRST, OF_ANY, OF_SCHEDULES, outcomes, run
 from lrtrain.testing.subject import Subject
+from tests.lab import cli
 
 BROKEN_PLUGINS = Path(__file__).parents[1] / "broken_plugins"
 BROKEN = [
@@ -141,7 +142,7 @@ def test_specs_of_another_plugin_are_refused() -> None:
 
 
 def check(*arguments: str) -> tuple[int, str]:
-    done = CliRunner().invoke(main, ["plugins", "check", *arguments])
+    done = cli("plugins", "check", *arguments)
     return done.exit_code, done.output
 
 
@@ -205,3 +206,30 @@ def schedules() -> list[str]:
 @pytest.mark.parametrize("name", schedules())
 def test_boundaries_for_every_length(name: str) -> None:
     run(boundaries_are_exact, Subject(name, every_length=True))
+
+
+# --------------------------------------------------------------------------------------------------------- the values
+
+
+def test_the_table_is_what_a_run_applies() -> None:
+    """A straight line by NumPy, in a run of the usual 100 steps and in one whose epochs count."""
+    spec = "linear(init_value=1, end_value=0, transition_begin=0, transition_steps={})"
+    values = table(spec.format("50%"))
+    assert (values.dtype, values.shape) == (np.float32, (100,))
+    np.testing.assert_array_equal(values, np.interp(np.arange(100), [0, 50], [1, 0]).astype(np.float32))
+    np.testing.assert_array_equal(table(spec.format("2ep"), 30, steps_per_epoch=5), table(spec.format(10), 30))
+
+
+@pytest.mark.parametrize(
+    ("spec", "total_steps", "said"),
+    [
+        ("linear(", 10, "linear"),
+        ("nosuch", 10, "no plugin 'nosuch' is installed"),
+        ("linear(init=1)", 10, "has no option 'init'"),
+        ("linear(transition_steps=3ep)", 10, "3ep counts epochs, and the run has none"),
+        ("linear", 0, "total_steps=0 is refused"),
+    ],
+)
+def test_a_table_that_cannot_be_is_refused_in_a_sentence(spec: str, total_steps: int, said: str) -> None:
+    with pytest.raises(LrtrainError, match=said):
+        table(spec, total_steps)

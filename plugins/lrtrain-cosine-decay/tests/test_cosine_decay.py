@@ -6,18 +6,12 @@ import optax
 import pytest
 
 import lrtrain
-from lrtrain.plugins.loading import activate
-from lrtrain.schedules.table import build_table, make_context
-from lrtrain.testing import SchedulePluginSuite
+from lrtrain.testing import SchedulePluginSuite, table
 
 
 class TestCosineDecay(SchedulePluginSuite):
     plugin = "cosine-decay"
     specs = ("cosine-decay(init_value=1, alpha=0, decay_steps=50%)",)
-
-
-def table(options: str, total_steps: int = 100) -> np.ndarray:
-    return build_table(activate([f"cosine-decay({options})"]), make_context(total_steps, 10)).values
 
 
 def closed_form(init: float, steps: int, alpha: float, exponent: float, total_steps: int) -> np.ndarray:
@@ -28,17 +22,17 @@ def closed_form(init: float, steps: int, alpha: float, exponent: float, total_st
 @pytest.mark.parametrize("steps", [1, 7, 300])
 @pytest.mark.parametrize(("alpha", "exponent"), [(0, 1), (0.95, 0.5), (0.1, 2.5)])
 def test_closed_form(steps, alpha, exponent):
-    got = table(f"init_value=0.2, decay_steps={steps}, alpha={alpha}, exponent={exponent}")
+    got = table(f"cosine-decay(init_value=0.2, decay_steps={steps}, alpha={alpha}, exponent={exponent})")
     np.testing.assert_allclose(got, closed_form(0.2, steps, alpha, exponent, 100), rtol=2e-7, atol=1e-10)
 
 
 def test_default_is_the_run_of_the_tutorial():
     raw = jax.vmap(optax.cosine_decay_schedule(1e-4, decay_steps=2350, alpha=0.95))(np.arange(2350))
-    np.testing.assert_allclose(table("", 2350), raw, rtol=1e-5)
+    np.testing.assert_allclose(table("cosine-decay", 2350), raw, rtol=1e-5)
 
 
 def test_the_end_is_one_step_after_the_run():
-    values = table("init_value=1, alpha=0")
+    values = table("cosine-decay(init_value=1, alpha=0)")
     rate = lrtrain.schedule("cosine-decay(init_value=1, alpha=0)", total_steps=100)
     assert values[0] == 1
     assert values[-1] > 0
@@ -46,11 +40,13 @@ def test_the_end_is_one_step_after_the_run():
 
 
 def test_alpha_may_be_a_percentage():
-    np.testing.assert_array_equal(table("alpha=10%"), table("alpha=0.1"))
+    np.testing.assert_array_equal(table("cosine-decay(alpha=10%)"), table("cosine-decay(alpha=0.1)"))
 
 
 def test_a_shorter_run_is_the_beginning_of_a_longer_one():
-    np.testing.assert_array_equal(table("decay_steps=80", 30), table("decay_steps=80", 100)[:30])
+    np.testing.assert_array_equal(
+        table("cosine-decay(decay_steps=80)", 30), table("cosine-decay(decay_steps=80)", 100)[:30]
+    )
 
 
 @pytest.mark.parametrize(("options", "message"), [
@@ -65,4 +61,4 @@ def test_a_shorter_run_is_the_beginning_of_a_longer_one():
 ])  # fmt: skip
 def test_refused(options, message):
     with pytest.raises(lrtrain.UsageError, match=message):
-        table(options)
+        table(f"cosine-decay({options})")

@@ -6,18 +6,12 @@ import optax
 import pytest
 
 import lrtrain
-from lrtrain.plugins.loading import activate
-from lrtrain.schedules.table import build_table, make_context
-from lrtrain.testing import SchedulePluginSuite
+from lrtrain.testing import SchedulePluginSuite, table
 
 
 class TestCosineOnecycle(SchedulePluginSuite):
     plugin = "cosine-onecycle"
     specs = ("cosine-onecycle(pct_start=29%, peak_value=0.1)",)
-
-
-def table(options: str, total_steps: int = 100) -> np.ndarray:
-    return build_table(activate([f"cosine-onecycle({options})"]), make_context(total_steps, 10)).values
 
 
 def closed_form(steps: int, rise: int, div: float, final: float, total_steps: int) -> np.ndarray:
@@ -34,14 +28,14 @@ def closed_form(steps: int, rise: int, div: float, final: float, total_steps: in
 ])  # fmt: skip
 def test_closed_form(steps, pct_start, rise):
     options = f"transition_steps={steps}, pct_start={pct_start}, peak_value=1, div_factor=20, final_div_factor=50"
-    np.testing.assert_allclose(table(options), closed_form(steps, rise, 20, 50, 100), rtol=1e-6)
+    np.testing.assert_allclose(table(f"cosine-onecycle({options})"), closed_form(steps, rise, 20, 50, 100), rtol=1e-6)
 
 
 def test_default_is_the_run_of_the_tutorial():
     raw = optax.cosine_onecycle_schedule(
         transition_steps=2350, peak_value=1e-4, pct_start=0.2, div_factor=30, final_div_factor=100
     )
-    np.testing.assert_allclose(table("", 2350), jax.vmap(raw)(np.arange(2350)), rtol=1e-5, atol=1e-11)
+    np.testing.assert_allclose(table("cosine-onecycle", 2350), jax.vmap(raw)(np.arange(2350)), rtol=1e-5, atol=1e-11)
 
 
 @pytest.mark.parametrize("hundredths", [1, 50, 99, *(n for n in range(1, 99) if int(n / 100 * 100) != n)])
@@ -64,7 +58,7 @@ def test_the_end_is_divided_by_both_factors():
 
 @pytest.mark.parametrize("total_steps", [1, 2, 3, 4])
 def test_a_rise_of_no_step_begins_at_the_peak(total_steps):
-    assert table("peak_value=1", total_steps)[0] == 1
+    assert table("cosine-onecycle(peak_value=1)", total_steps)[0] == 1
 
 
 @pytest.mark.parametrize(("options", "message"), [
@@ -79,4 +73,4 @@ def test_a_rise_of_no_step_begins_at_the_peak(total_steps):
 ])  # fmt: skip
 def test_refused(options, message):
     with pytest.raises(lrtrain.UsageError, match=message):
-        table(options)
+        table(f"cosine-onecycle({options})")

@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 
 import lrtrain
-from lrtrain.plugins.loading import activate
-from lrtrain.schedules.table import build_table, make_context
-from lrtrain.testing import SchedulePluginSuite
+from lrtrain.testing import SchedulePluginSuite, table
 
 STEPS = (0, 5, 10, 25, 50, 79, 80, 81, 90, 99)
 
@@ -20,10 +18,6 @@ class TestCyclic(SchedulePluginSuite):
         "cyclic(mode=exp_range, step_size_up=29%)",
         "cyclic(mode=exp_range, gamma=0.99, step_size_up=3, step_size_down=20%)",
     )
-
-
-def table(options: str, total_steps: int = 100) -> np.ndarray:
-    return build_table(activate([f"cyclic({options})"]), make_context(total_steps, 10)).values
 
 
 @pytest.mark.parametrize(
@@ -44,7 +38,7 @@ def table(options: str, total_steps: int = 100) -> np.ndarray:
     ],
 )
 def test_reference_values(options, values):
-    np.testing.assert_allclose(table(options)[list(STEPS)], values, rtol=0, atol=6e-6)
+    np.testing.assert_allclose(table(f"cyclic({options})")[list(STEPS)], values, rtol=0, atol=6e-6)
 
 
 def cycles(up: int, down: int, total: int, height) -> list[float]:
@@ -68,23 +62,23 @@ def test_every_step(total, up, down):
         "mode=exp_range, gamma=0.98": lambda cycle, step: 0.98**step,
     }
     for mode, height in heights.items():
-        got = table(f"{options}, {mode}", total)
+        got = table(f"cyclic({options}, {mode})", total)
         np.testing.assert_allclose(got, cycles(up, down, total, height), rtol=3e-7)
 
 
 def test_the_height_falls_to_a_tenth_where_no_gamma_is_given():
-    got = table("init_value=0, peak_value=1, step_size_up=1, mode=exp_range", 1000)
+    got = table("cyclic(init_value=0, peak_value=1, step_size_up=1, mode=exp_range)", 1000)
     assert math.isclose(got[999], 10**-0.999, rel_tol=1e-6)
 
 
 def test_down_takes_as_long_as_up():
-    np.testing.assert_array_equal(table("step_size_up=7"), table("step_size_up=7, step_size_down=7"))
+    np.testing.assert_array_equal(table("cyclic(step_size_up=7)"), table("cyclic(step_size_up=7, step_size_down=7)"))
 
 
 @pytest.mark.parametrize("total", [1, 9])
 def test_a_run_too_short_for_the_default_is_refused(total):
     with pytest.raises(lrtrain.UsageError, match=f"step_size_up=10% is 0 steps in a run of {total}: give at least 1"):
-        table("", total)
+        table("cyclic", total)
 
 
 @pytest.mark.parametrize(
@@ -100,4 +94,4 @@ def test_a_run_too_short_for_the_default_is_refused(total):
 )
 def test_refused(options, message):
     with pytest.raises(lrtrain.UsageError, match=message):
-        table(options)
+        table(f"cyclic({options})")

@@ -7,9 +7,8 @@ import pytest
 from lrtrain_exponential_decay import ExponentialDecay
 
 import lrtrain
-from lrtrain.plugins.loading import activate
-from lrtrain.schedules.table import build_table, make_context
-from lrtrain.testing import SchedulePluginSuite
+from lrtrain.schedules.table import make_context
+from lrtrain.testing import SchedulePluginSuite, table
 
 CHUNK = 64
 
@@ -30,10 +29,6 @@ def late(kind: type) -> list[int]:
 LATE = sorted({*late(np.float32), *late(np.float64)})
 
 
-def table(options: str, total_steps: int = 100) -> np.ndarray:
-    return build_table(activate([f"exponential-decay({options})"]), make_context(total_steps, 10)).values
-
-
 def stairs(steps: int, begin: int):
     plugin = ExponentialDecay(
         init_value=1.0,
@@ -48,14 +43,16 @@ def stairs(steps: int, begin: int):
 @pytest.mark.parametrize("steps", [1, 7, 300])
 @pytest.mark.parametrize(("begin", "rate"), [(0, 0.5), (25, 0.98), (25, 1.01), (99, 1.0)])
 def test_closed_form(steps, begin, rate):
-    got = table(f"init_value=0.2, transition_steps={steps}, decay_rate={rate}, transition_begin={begin}")
+    got = table(
+        f"exponential-decay(init_value=0.2, transition_steps={steps}, decay_rate={rate}, transition_begin={begin})"
+    )
     exponent = np.maximum(np.arange(100) - begin, 0) / steps
     np.testing.assert_allclose(got, 0.2 * rate**exponent, rtol=2e-7)
 
 
 def test_default_is_the_run_of_the_tutorial():
     raw = optax.exponential_decay(1e-4, transition_steps=2350, decay_rate=0.98, transition_begin=587, staircase=False)
-    np.testing.assert_allclose(table("", 2350), jax.vmap(raw)(np.arange(2350)), rtol=1e-5)
+    np.testing.assert_allclose(table("exponential-decay", 2350), jax.vmap(raw)(np.arange(2350)), rtol=1e-5)
 
 
 @pytest.mark.parametrize("first", range(1, 513, CHUNK))
@@ -82,9 +79,8 @@ def check_stairs(sizes, kind: type) -> None:
 @pytest.mark.parametrize("begin", [0, 587])
 @pytest.mark.parametrize("steps", [1, 47, 235])
 def test_stairs_drop_on_time_in_the_table(steps, begin):
-    got = table(
-        f"init_value=1, transition_steps={steps}, decay_rate=0.5, transition_begin={begin}, staircase=true", 2350
-    )
+    options = f"transition_steps={steps}, transition_begin={begin}, staircase=true"
+    got = table(f"exponential-decay(init_value=1, decay_rate=0.5, {options})", 2350)
     np.testing.assert_array_equal(got, np.float32(0.5 ** (np.maximum(np.arange(2350) - begin, 0) // steps)))
 
 
@@ -99,8 +95,8 @@ def test_stairs_of_one_epoch():
 @pytest.mark.parametrize("staircase", ["true", "false"])
 def test_end_value_stops_it(rate, end, bound, staircase):
     got = table(
-        f"init_value=1, transition_steps=10, decay_rate={rate}, transition_begin=0, end_value={end}, "
-        f"staircase={staircase}"
+        f"exponential-decay(init_value=1, transition_steps=10, decay_rate={rate}, transition_begin=0, end_value={end}, "
+        f"staircase={staircase})"
     )
     exponent = np.arange(100) // 10 if staircase == "true" else np.arange(100) / 10
     np.testing.assert_allclose(got, bound(float(rate) ** exponent, end), rtol=2e-7)
@@ -120,4 +116,4 @@ def test_end_value_stops_it(rate, end, bound, staircase):
 ])  # fmt: skip
 def test_refused(options, message):
     with pytest.raises(lrtrain.UsageError, match=message):
-        table(options)
+        table(f"exponential-decay({options})", steps_per_epoch=10)

@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 
 import lrtrain
-from lrtrain.plugins.loading import activate
-from lrtrain.schedules.table import build_table, make_context
-from lrtrain.testing import SchedulePluginSuite
+from lrtrain.testing import SchedulePluginSuite, table
 
 STEPS = (0, 5, 10, 25, 50, 79, 80, 81, 90, 99)
 
@@ -21,10 +19,6 @@ class TestInfinite(SchedulePluginSuite):
     )
 
 
-def table(options: str, total_steps: int = 100) -> np.ndarray:
-    return build_table(activate([f"infinite({options})"]), make_context(total_steps, 10)).values
-
-
 @pytest.mark.parametrize(
     ("options", "values"),
     [
@@ -35,15 +29,15 @@ def table(options: str, total_steps: int = 100) -> np.ndarray:
     ],
 )
 def test_reference_values(options, values):
-    np.testing.assert_allclose(table(options)[list(STEPS)], values, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(table(f"infinite({options})")[list(STEPS)], values, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("total", [1, 2, 7, 100, 235, 1001])
 @pytest.mark.parametrize("phases", [(10, 30, 15), (0, 50, 50), (20, 0, 20), (20, 30, 0), (0, 0, 0)])
 def test_every_step(total, phases):
     got = table(
-        "init_value=0.1, peak_value=2, constant_value=1, end_value=0.2, "
-        "warmup_steps={}%, cooldown_steps={}%, annealing_steps={}%".format(*phases),
+        "infinite(init_value=0.1, peak_value=2, constant_value=1, end_value=0.2, "
+        "warmup_steps={}%, cooldown_steps={}%, annealing_steps={}%)".format(*phases),
         total,
     )
     warmup, cooldown, annealing = (percent * total // 100 for percent in phases)
@@ -57,7 +51,7 @@ def test_every_step(total, phases):
 
 def test_the_beginning_does_not_depend_on_the_length_of_the_run():
     options = "warmup_steps=10, cooldown_steps=30, annealing_steps=20"
-    np.testing.assert_array_equal(table(options, 100)[:80], table(options, 500)[:80])
+    np.testing.assert_array_equal(table(f"infinite({options})", 100)[:80], table(f"infinite({options})", 500)[:80])
 
 
 def test_the_end_is_one_step_after_the_run():
@@ -80,4 +74,4 @@ def test_the_end_is_one_step_after_the_run():
 )
 def test_refused(options, message):
     with pytest.raises(lrtrain.UsageError, match=message):
-        table(options)
+        table(f"infinite({options})")

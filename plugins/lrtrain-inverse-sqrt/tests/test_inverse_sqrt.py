@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 
 import lrtrain
-from lrtrain.plugins.loading import activate
-from lrtrain.schedules.table import build_table, make_context
-from lrtrain.testing import SchedulePluginSuite
+from lrtrain.testing import SchedulePluginSuite, table
 
 STEPS = (0, 5, 10, 25, 50, 79, 80, 81, 90, 99)
 
@@ -19,10 +17,6 @@ class TestInverseSqrt(SchedulePluginSuite):
         "inverse-sqrt(warmup_steps=0, timescale=20%)",
         "inverse-sqrt(peak_value=1, warmup_steps=5%, timescale=10000, cooldown_steps=29%)",
     )
-
-
-def table(options: str, total_steps: int = 100) -> np.ndarray:
-    return build_table(activate([f"inverse-sqrt({options})"]), make_context(total_steps, 10)).values
 
 
 @pytest.mark.parametrize(
@@ -36,7 +30,7 @@ def table(options: str, total_steps: int = 100) -> np.ndarray:
     ],
 )
 def test_reference_values(options, values):
-    np.testing.assert_allclose(table(options)[list(STEPS)], values, rtol=0, atol=6e-6)
+    np.testing.assert_allclose(table(f"inverse-sqrt({options})")[list(STEPS)], values, rtol=0, atol=6e-6)
 
 
 @pytest.mark.parametrize("total", [1, 2, 7, 100, 235, 1001])
@@ -45,7 +39,8 @@ def test_reference_values(options, values):
 def test_every_step(total, warmup, timescale, cooldown):
     warmup, cooldown = warmup * total // 100, cooldown * total // 100
     got = table(
-        f"peak_value=2, warmup_steps={warmup}, timescale={timescale}, cooldown_steps={cooldown}", total_steps=total
+        f"inverse-sqrt(peak_value=2, warmup_steps={warmup}, timescale={timescale}, cooldown_steps={cooldown})",
+        total_steps=total,
     )
     expected = []
     for step in range(total):
@@ -56,12 +51,18 @@ def test_every_step(total, warmup, timescale, cooldown):
 
 
 def test_the_timescale_is_the_warmup_or_10000():
-    np.testing.assert_array_equal(table("warmup_steps=20"), table("warmup_steps=20, timescale=20"))
-    np.testing.assert_array_equal(table("warmup_steps=0"), table("warmup_steps=0, timescale=10000"))
+    np.testing.assert_array_equal(
+        table("inverse-sqrt(warmup_steps=20)"), table("inverse-sqrt(warmup_steps=20, timescale=20)")
+    )
+    np.testing.assert_array_equal(
+        table("inverse-sqrt(warmup_steps=0)"), table("inverse-sqrt(warmup_steps=0, timescale=10000)")
+    )
 
 
 def test_the_beginning_does_not_depend_on_the_length_of_the_run():
-    np.testing.assert_array_equal(table("warmup_steps=10"), table("warmup_steps=10", 500)[:100])
+    np.testing.assert_array_equal(
+        table("inverse-sqrt(warmup_steps=10)"), table("inverse-sqrt(warmup_steps=10)", 500)[:100]
+    )
 
 
 def test_the_cooldown_ends_at_zero_just_after_the_run():
@@ -71,7 +72,7 @@ def test_the_cooldown_ends_at_zero_just_after_the_run():
 
 
 def test_the_warmup_begins_at_init_value():
-    assert table("init_value=0.25, peak_value=1")[0] == 0.25
+    assert table("inverse-sqrt(init_value=0.25, peak_value=1)")[0] == 0.25
 
 
 @pytest.mark.parametrize(
@@ -88,4 +89,4 @@ def test_the_warmup_begins_at_init_value():
 )
 def test_refused(options, message):
     with pytest.raises(lrtrain.UsageError, match=message):
-        table(options)
+        table(f"inverse-sqrt({options})")

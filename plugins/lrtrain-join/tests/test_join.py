@@ -10,9 +10,7 @@ import pytest
 from lrtrain_join import _joined
 
 import lrtrain
-from lrtrain.plugins.loading import activate
-from lrtrain.schedules.table import build_table, make_context
-from lrtrain.testing import SchedulePluginSuite
+from lrtrain.testing import SchedulePluginSuite, table
 
 PARTS = '''
 from dataclasses import dataclass
@@ -76,28 +74,25 @@ class TestJoin(SchedulePluginSuite):
         super().test_examples_run()
 
 
-def table(options: str, total_steps: int = 10) -> np.ndarray:
-    return build_table(activate([f"join({options})"]), make_context(total_steps, 5)).values
-
-
 def test_each_counts_from_its_own_beginning_to_its_own_end():
-    got = table("schedules=[ramp, level(value=7), ramp], boundaries=[4, 60%]")
+    got = table("join(schedules=[ramp, level(value=7), ramp], boundaries=[4, 60%])", 10)
     np.testing.assert_allclose(got, [0, 1 / 4, 2 / 4, 3 / 4, 7, 7, 0, 1 / 4, 2 / 4, 3 / 4])
 
 
 def test_boundaries_in_epochs():
     np.testing.assert_array_equal(
-        table("schedules=[ramp, level], boundaries=[1ep]"), table("schedules=[ramp, level], boundaries=[5]")
+        table("join(schedules=[ramp, level], boundaries=[1ep])", 10, 5),
+        table("join(schedules=[ramp, level], boundaries=[5])", 10),
     )
 
 
 def test_one_schedule_alone():
-    np.testing.assert_allclose(table("schedules=[ramp], boundaries=[]"), np.arange(10) / 10)
+    np.testing.assert_allclose(table("join(schedules=[ramp], boundaries=[])", 10), np.arange(10) / 10)
 
 
 def test_a_boundary_after_the_end_makes_the_run_the_beginning_of_a_longer_one():
     options = "schedules=[ramp, level(value=3), ramp], boundaries=[8, 20]"
-    np.testing.assert_array_equal(table(options), table(options, 30)[:10])
+    np.testing.assert_array_equal(table(f"join({options})", 10), table(f"join({options})", 30)[:10])
 
 
 def test_plain_python_parts_and_arrays_of_counts():
@@ -121,7 +116,7 @@ def test_no_part_is_asked_for_a_step_before_its_beginning():
 
 def test_join_in_join():
     inner = "join(schedules=[level(value=1), level(value=2)], boundaries=[50%])"
-    got = table(f"schedules=[{inner}, level(value=3)], boundaries=[8]")
+    got = table(f"join(schedules=[{inner}, level(value=3)], boundaries=[8])", 10)
     np.testing.assert_array_equal(got, [1, 1, 1, 1, 2, 2, 2, 2, 3, 3])
 
 
@@ -140,4 +135,4 @@ def test_join_in_join():
 ])  # fmt: skip
 def test_refused(options, message):
     with pytest.raises(lrtrain.UsageError, match=message):
-        table(options)
+        table(f"join({options})", 10)

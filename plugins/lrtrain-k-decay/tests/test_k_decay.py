@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 
 import lrtrain
-from lrtrain.plugins.loading import activate
-from lrtrain.schedules.table import build_table, make_context
-from lrtrain.testing import SchedulePluginSuite
+from lrtrain.testing import SchedulePluginSuite, table
 
 STEPS = (0, 5, 10, 25, 50, 79, 80, 81, 90, 99)
 
@@ -22,10 +20,6 @@ class TestKDecay(SchedulePluginSuite):
     )
 
 
-def table(options: str, total_steps: int = 100) -> np.ndarray:
-    return build_table(activate([f"k-decay({options})"]), make_context(total_steps, 10)).values
-
-
 @pytest.mark.parametrize(
     ("options", "values"),
     [
@@ -37,21 +31,21 @@ def table(options: str, total_steps: int = 100) -> np.ndarray:
     ],
 )
 def test_reference_values(options, values):
-    np.testing.assert_allclose(table(options)[list(STEPS)], values, rtol=0, atol=6e-6)
+    np.testing.assert_allclose(table(f"k-decay({options})")[list(STEPS)], values, rtol=0, atol=6e-6)
 
 
 @pytest.mark.parametrize("total", [1, 2, 7, 100, 235, 1001])
 @pytest.mark.parametrize("k", [0.5, 1, 3])
 def test_every_step(total, k):
-    got = table(f"init_value=2, end_value=0.5, k={k}", total)
-    curved = table(f"init_value=2, end_value=0.5, k={k}, shape=polynomial, power=1.5", total)
+    got = table(f"k-decay(init_value=2, end_value=0.5, k={k})", total)
+    curved = table(f"k-decay(init_value=2, end_value=0.5, k={k}, shape=polynomial, power=1.5)", total)
     time = [(step / total) ** k for step in range(total)]
     np.testing.assert_allclose(got, [0.5 + 1.5 * (1 + math.cos(math.pi * x)) / 2 for x in time], rtol=2e-7)
     np.testing.assert_allclose(curved, [0.5 + 1.5 * math.sqrt(1 - x) ** 3 for x in time], rtol=2e-7)
 
 
 def test_from_decay_steps_on_it_stays():
-    got = table("init_value=1, end_value=0.25, decay_steps=40")
+    got = table("k-decay(init_value=1, end_value=0.25, decay_steps=40)")
     assert got[39] > 0.25
     assert (got[40:] == 0.25).all()
 
@@ -68,4 +62,4 @@ def test_from_decay_steps_on_it_stays():
 )
 def test_refused(options, message):
     with pytest.raises(lrtrain.UsageError, match=message):
-        table(options)
+        table(f"k-decay({options})")

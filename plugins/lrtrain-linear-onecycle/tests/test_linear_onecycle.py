@@ -6,9 +6,7 @@ import optax
 import pytest
 
 import lrtrain
-from lrtrain.plugins.loading import activate
-from lrtrain.schedules.table import build_table, make_context
-from lrtrain.testing import SchedulePluginSuite
+from lrtrain.testing import SchedulePluginSuite, table
 
 
 class TestLinearOnecycle(SchedulePluginSuite):
@@ -16,16 +14,14 @@ class TestLinearOnecycle(SchedulePluginSuite):
     specs = ("linear-onecycle(pct_start=29%, pct_final=58%)",)
 
 
-def table(options: str, total_steps: int = 100) -> np.ndarray:
-    return build_table(activate([f"linear-onecycle({options})"]), make_context(total_steps, 10)).values
-
-
 @pytest.mark.parametrize(("steps", "start", "final", "at"), [
     (100, "0.25", "0.7", (25, 70)), (100, "1%", "99%", (1, 99)), (60, "0.5", "0.6", (30, 36)),
     (300, "0.1", "0.2", (30, 60)), (3, "0.4", "0.9", (1, 2)),
 ])  # fmt: skip
 def test_straight_lines(steps, start, final, at):
-    got = table(f"transition_steps={steps}, peak_value=1, pct_start={start}, pct_final={final}, div_factor=20")
+    got = table(
+        f"linear-onecycle(transition_steps={steps}, peak_value=1, pct_start={start}, pct_final={final}, div_factor=20)"
+    )
     points = np.interp(np.arange(100), [0, *at, steps], [1 / 20, 1, 1 / 20, 1 / 2000])
     np.testing.assert_allclose(got, points, rtol=1e-6)
 
@@ -34,7 +30,7 @@ def test_default_is_the_run_of_the_tutorial():
     raw = optax.linear_onecycle_schedule(
         transition_steps=2350, peak_value=1e-4, pct_start=0.25, pct_final=0.7, div_factor=10, final_div_factor=100
     )
-    np.testing.assert_allclose(table("", 2350), jax.vmap(raw)(np.arange(2350)), rtol=1e-5)
+    np.testing.assert_allclose(table("linear-onecycle", 2350), jax.vmap(raw)(np.arange(2350)), rtol=1e-5)
 
 
 @pytest.mark.parametrize("hundredths", [1, 50, *(n for n in range(1, 99) if int(n / 100 * 100) != n)])
@@ -59,7 +55,7 @@ def test_equal_shares_would_lose_the_peak_in_optax():
 
 @pytest.mark.parametrize("total_steps", [2, 3])
 def test_a_rise_of_no_step_begins_at_the_peak(total_steps):
-    assert table("peak_value=1", total_steps)[0] == 1
+    assert table("linear-onecycle(peak_value=1)", total_steps)[0] == 1
 
 
 @pytest.mark.parametrize(("options", "message"), [
@@ -75,11 +71,11 @@ def test_a_rise_of_no_step_begins_at_the_peak(total_steps):
 ])  # fmt: skip
 def test_refused(options, message):
     with pytest.raises(lrtrain.UsageError, match=message):
-        table(options)
+        table(f"linear-onecycle({options})")
 
 
 def test_a_run_of_one_step_is_refused():
     with pytest.raises(
         lrtrain.UsageError, match="are both step 0 of a cycle of 1: give them further apart, or a longer"
     ):
-        table("", 1)
+        table("linear-onecycle", 1)

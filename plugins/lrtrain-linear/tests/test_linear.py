@@ -6,9 +6,7 @@ import optax
 import pytest
 
 import lrtrain
-from lrtrain.plugins.loading import activate
-from lrtrain.schedules.table import build_table, make_context
-from lrtrain.testing import SchedulePluginSuite
+from lrtrain.testing import SchedulePluginSuite, table
 
 
 class TestLinear(SchedulePluginSuite):
@@ -20,14 +18,10 @@ class TestLinear(SchedulePluginSuite):
     )
 
 
-def table(options: str, total_steps: int = 100) -> np.ndarray:
-    return build_table(activate([f"linear({options})"]), make_context(total_steps, 10)).values
-
-
 @pytest.mark.parametrize(("steps", "begin"), [(1, 99), (50, 0), (50, 20), (300, 20)])
 @pytest.mark.parametrize("end", [0, 0.3, 2])
 def test_straight_line(steps, begin, end):
-    got = table(f"init_value=1, end_value={end}, transition_steps={steps}, transition_begin={begin}")
+    got = table(f"linear(init_value=1, end_value={end}, transition_steps={steps}, transition_begin={begin})")
     np.testing.assert_allclose(got, np.interp(np.arange(100), [begin, begin + steps], [1, end]), rtol=2e-7, atol=1e-12)
 
 
@@ -45,18 +39,18 @@ def test_a_line_to_the_end_of_the_run_after_a_warmup(warmup, begin, end):
     options = f"warmup_steps={warmup}, transition_begin={begin}, transition_steps=none"
     corners = {0: 1, **({0: 0, warmup: 1} if warmup else {}), warmup + begin: 1, 100: end}
     expected = np.interp(np.arange(100), list(corners), list(corners.values()))
-    got = table(f"init_value=1, end_value={end}, {options}")
+    got = table(f"linear(init_value=1, end_value={end}, {options})")
     np.testing.assert_allclose(got, expected, rtol=2e-7, atol=1e-12)
 
 
 def test_the_line_begins_and_ends_later_by_the_warmup():
     options = "init_value=1, transition_steps=30, transition_begin=20"
-    np.testing.assert_array_equal(table(f"{options}, warmup_steps=10")[10:], table(options)[:90])
+    np.testing.assert_array_equal(table(f"linear({options}, warmup_steps=10)")[10:], table(f"linear({options})")[:90])
 
 
 def test_default_is_the_run_of_the_tutorial():
     raw = optax.linear_schedule(1e-4, 1e-5, transition_steps=2350, transition_begin=587)
-    np.testing.assert_allclose(table("", 2350), jax.vmap(raw)(np.arange(2350)), rtol=1e-5)
+    np.testing.assert_allclose(table("linear", 2350), jax.vmap(raw)(np.arange(2350)), rtol=1e-5)
 
 
 def test_a_line_of_75_percent_ends_with_the_run():
@@ -73,7 +67,8 @@ def test_the_end_is_no_rounding_error_below_zero(steps):
 
 def test_durations_in_epochs():
     np.testing.assert_array_equal(
-        table("transition_begin=2ep, transition_steps=3ep"), table("transition_begin=20, transition_steps=30")
+        table("linear(transition_begin=2ep, transition_steps=3ep)", steps_per_epoch=10),
+        table("linear(transition_begin=20, transition_steps=30)"),
     )
 
 
@@ -91,4 +86,4 @@ def test_durations_in_epochs():
 ])  # fmt: skip
 def test_refused(options, message):
     with pytest.raises(lrtrain.UsageError, match=message):
-        table(options)
+        table(f"linear({options})")

@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 
 import lrtrain
-from lrtrain.plugins.loading import activate
-from lrtrain.schedules.table import build_table, make_context
-from lrtrain.testing import SchedulePluginSuite
+from lrtrain.testing import SchedulePluginSuite, table
 
 STEPS = (0, 5, 10, 25, 50, 79, 80, 81, 90, 99)
 
@@ -21,10 +19,6 @@ class TestMultistep(SchedulePluginSuite):
     )
 
 
-def table(options: str, total_steps: int = 100) -> np.ndarray:
-    return build_table(activate([f"multistep({options})"]), make_context(total_steps, 10)).values
-
-
 @pytest.mark.parametrize(
     ("options", "values"),
     [
@@ -33,13 +27,13 @@ def table(options: str, total_steps: int = 100) -> np.ndarray:
     ],
 )
 def test_reference_values(options, values):
-    np.testing.assert_allclose(table(options)[list(STEPS)], values, rtol=0, atol=6e-6)
+    np.testing.assert_allclose(table(f"multistep({options})")[list(STEPS)], values, rtol=0, atol=6e-6)
 
 
 @pytest.mark.parametrize("total", [4, 7, 100, 235, 1001])
 @pytest.mark.parametrize("gamma", [0.1, 0.316, 2])
 def test_every_step(total, gamma):
-    got = table(f"init_value=0.5, gamma={gamma}", total)
+    got = table(f"multistep(init_value=0.5, gamma={gamma})", total)
     first, second, third = (3 * total // 10, 6 * total // 10, 9 * total // 10)
     lengths = (first, second - first, third - second, total - third)
     expected = [0.5 * math.prod([gamma] * passed) for passed, length in enumerate(lengths) for _ in range(length)]
@@ -47,17 +41,19 @@ def test_every_step(total, gamma):
 
 
 def test_a_run_of_one_step_with_a_milestone_after_it():
-    assert table("init_value=0.5, milestones=[1000]", 1).tolist() == [0.5]
+    assert table("multistep(init_value=0.5, milestones=[1000])", 1).tolist() == [0.5]
 
 
 def test_milestones_in_epochs():
-    np.testing.assert_array_equal(table("milestones=[2ep, 3ep]"), table("milestones=[20, 30]"))
+    np.testing.assert_array_equal(
+        table("multistep(milestones=[2ep, 3ep])", 100, 10), table("multistep(milestones=[20, 30])")
+    )
 
 
 @pytest.mark.parametrize("total", [1, 3])
 def test_a_run_too_short_for_the_default_is_refused(total):
     with pytest.raises(lrtrain.UsageError, match="30% is step 0, not after step 0"):
-        table("", total)
+        table("multistep", total)
 
 
 @pytest.mark.parametrize(
@@ -73,4 +69,4 @@ def test_a_run_too_short_for_the_default_is_refused(total):
 )
 def test_refused(options, message):
     with pytest.raises(lrtrain.UsageError, match=message):
-        table(options)
+        table(f"multistep({options})")

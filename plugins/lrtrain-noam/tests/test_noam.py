@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 
 import lrtrain
-from lrtrain.plugins.loading import activate
-from lrtrain.schedules.table import build_table, make_context
-from lrtrain.testing import SchedulePluginSuite
+from lrtrain.testing import SchedulePluginSuite, table
 
 STEPS = (0, 5, 10, 25, 50, 79, 80, 81, 90, 99)
 
@@ -21,10 +19,6 @@ class TestNoam(SchedulePluginSuite):
     )
 
 
-def table(options: str, total_steps: int = 100) -> np.ndarray:
-    return build_table(activate([f"noam({options})"]), make_context(total_steps, 10)).values
-
-
 @pytest.mark.parametrize(
     ("options", "values"),
     [
@@ -35,13 +29,13 @@ def table(options: str, total_steps: int = 100) -> np.ndarray:
     ],
 )
 def test_reference_values(options, values):
-    np.testing.assert_allclose(table(options)[list(STEPS)], values, rtol=0, atol=6e-6)
+    np.testing.assert_allclose(table(f"noam({options})")[list(STEPS)], values, rtol=0, atol=6e-6)
 
 
 @pytest.mark.parametrize("total", [1, 2, 7, 100, 235, 1001])
 @pytest.mark.parametrize("warmup", [0, 1, 10, 400])
 def test_every_step(total, warmup):
-    got = table(f"factor=2, model_size=64, warmup_steps={warmup}", total)
+    got = table(f"noam(factor=2, model_size=64, warmup_steps={warmup})", total)
     # Two branches instead of a minimum, the powers by logarithms.
     expected = [
         math.exp(math.log(0.25) + (math.log(step) - 1.5 * math.log(warmup) if step < warmup else -0.5 * math.log(step)))
@@ -51,7 +45,7 @@ def test_every_step(total, warmup):
 
 
 def test_the_peak_is_at_the_last_step_of_the_warmup():
-    got = table("factor=1, model_size=512, warmup_steps=40")
+    got = table("noam(factor=1, model_size=512, warmup_steps=40)")
     assert int(np.argmax(got)) == 39
     assert math.isclose(got[39], (512 * 40) ** -0.5, rel_tol=1e-6)
 
@@ -66,4 +60,4 @@ def test_the_peak_is_at_the_last_step_of_the_warmup():
 )
 def test_refused(options, message):
     with pytest.raises(lrtrain.UsageError, match=message):
-        table(options)
+        table(f"noam({options})")

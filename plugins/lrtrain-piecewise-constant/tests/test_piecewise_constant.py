@@ -7,9 +7,7 @@ import optax
 import pytest
 
 import lrtrain
-from lrtrain.plugins.loading import activate
-from lrtrain.schedules.table import build_table, make_context
-from lrtrain.testing import SchedulePluginSuite
+from lrtrain.testing import SchedulePluginSuite, table
 
 
 class TestPiecewiseConstant(SchedulePluginSuite):
@@ -17,20 +15,16 @@ class TestPiecewiseConstant(SchedulePluginSuite):
     specs = ("piecewise-constant(boundaries_and_scales={29%: 0.5, 57%: 2})",)
 
 
-def table(options: str, total_steps: int = 100) -> np.ndarray:
-    return build_table(activate([f"piecewise-constant({options})"]), make_context(total_steps, 10)).values
-
-
 @pytest.mark.parametrize("scales", [{50: 0.5}, {1: 0.1, 2: 10}, {10: 0.5, 20: 0.5, 99: 3}, {40: 0.5, 500: 0.1}])
 def test_factors_are_cumulative_and_act_at_their_boundary(scales):
     expected = [0.2 * np.prod([scale for step, scale in scales.items() if step <= count]) for count in range(100)]
-    got = table(f"init_value=0.2, boundaries_and_scales={scales}")
+    got = table(f"piecewise-constant(init_value=0.2, boundaries_and_scales={scales})")
     np.testing.assert_allclose(got, expected, rtol=2e-7)
 
 
 def test_default_is_the_run_of_the_tutorial():
     raw = optax.piecewise_constant_schedule(3e-4, {587: 0.5, 1175: 0.5, 1762: 0.5})
-    np.testing.assert_allclose(table("", 2350), jax.vmap(raw)(np.arange(2350)), rtol=1e-5)
+    np.testing.assert_allclose(table("piecewise-constant", 2350), jax.vmap(raw)(np.arange(2350)), rtol=1e-5)
 
 
 def test_unsigned_counts_drop_too():
@@ -57,10 +51,10 @@ def test_unsigned_counts_drop_too():
 ])  # fmt: skip
 def test_refused(options, message):
     with pytest.raises(lrtrain.UsageError, match=message):
-        table(options)
+        table(f"piecewise-constant({options})")
 
 
 @pytest.mark.parametrize("total_steps", [1, 2, 3])
 def test_a_run_too_short_for_the_default_is_refused(total_steps):
     with pytest.raises(lrtrain.UsageError, match=r"25% is step 0, not after step 0: .* a run long enough"):
-        table("", total_steps)
+        table("piecewise-constant", total_steps)

@@ -6,9 +6,7 @@ import optax
 import pytest
 
 import lrtrain
-from lrtrain.plugins.loading import activate
-from lrtrain.schedules.table import build_table, make_context
-from lrtrain.testing import SchedulePluginSuite
+from lrtrain.testing import SchedulePluginSuite, table
 
 SCALES = [{50: 0.5}, {1: 0.1, 2: 10}, {10: 0.5, 20: 3, 99: 0.5}, {40: 0.5, 500: 0.1}]
 
@@ -18,17 +16,13 @@ class TestPiecewiseInterpolate(SchedulePluginSuite):
     specs = ("piecewise-interpolate(interpolate_type=cosine)",)
 
 
-def table(options: str, total_steps: int = 100) -> np.ndarray:
-    return build_table(activate([f"piecewise-interpolate({options})"]), make_context(total_steps, 10)).values
-
-
 def points(scales: dict[int, float]) -> tuple[list[int], np.ndarray]:
     return [0, *scales], 0.2 * np.cumprod([1, *scales.values()])
 
 
 @pytest.mark.parametrize("scales", SCALES)
 def test_straight_lines_through_the_cumulative_products(scales):
-    got = table(f"init_value=0.2, boundaries_and_scales={scales}")
+    got = table(f"piecewise-interpolate(init_value=0.2, boundaries_and_scales={scales})")
     np.testing.assert_allclose(got, np.interp(np.arange(100), *points(scales)), rtol=2e-7)
 
 
@@ -38,7 +32,7 @@ def test_half_cosines_through_the_cumulative_products(scales):
     # Along a half cosine, share x of the way counts as (1 - cos(pi x)) / 2 of it.
     place = np.interp(np.arange(100), at, np.arange(len(at)))
     bent = np.floor(place) + (1 - np.cos(np.pi * (place % 1))) / 2
-    got = table(f"interpolate_type=cosine, init_value=0.2, boundaries_and_scales={scales}")
+    got = table(f"piecewise-interpolate(interpolate_type=cosine, init_value=0.2, boundaries_and_scales={scales})")
     np.testing.assert_allclose(got, np.interp(bent, np.arange(len(at)), values), rtol=2e-6)
 
 
@@ -46,11 +40,13 @@ def test_half_cosines_through_the_cumulative_products(scales):
 def test_with_the_factors_of_the_tutorial(kind):
     raw = optax.piecewise_interpolate_schedule(kind, 3e-4, {587: 0.5, 1175: 0.5, 1762: 0.5})
     expected = jax.vmap(raw)(np.arange(2350))
-    np.testing.assert_allclose(table(f"interpolate_type={kind}", 2350), expected, rtol=1e-5)
+    np.testing.assert_allclose(table(f"piecewise-interpolate(interpolate_type={kind})", 2350), expected, rtol=1e-5)
 
 
 def test_default_is_straight_lines():
-    np.testing.assert_array_equal(table(""), table("interpolate_type=linear"))
+    np.testing.assert_array_equal(
+        table("piecewise-interpolate"), table("piecewise-interpolate(interpolate_type=linear)")
+    )
 
 
 def test_arrays_of_counts():
@@ -74,10 +70,10 @@ def test_arrays_of_counts():
 ])  # fmt: skip
 def test_refused(options, message):
     with pytest.raises(lrtrain.UsageError, match=message):
-        table(options)
+        table(f"piecewise-interpolate({options})")
 
 
 @pytest.mark.parametrize("total_steps", [1, 2, 3])
 def test_a_run_too_short_for_the_default_is_refused(total_steps):
     with pytest.raises(lrtrain.UsageError, match=r"25% is step 0, not after step 0: .* a run long enough"):
-        table("", total_steps)
+        table("piecewise-interpolate", total_steps)

@@ -6,9 +6,7 @@ import optax
 import pytest
 
 import lrtrain
-from lrtrain.plugins.loading import activate
-from lrtrain.schedules.table import build_table, make_context
-from lrtrain.testing import SchedulePluginSuite
+from lrtrain.testing import SchedulePluginSuite, table
 
 
 class TestPolynomial(SchedulePluginSuite):
@@ -16,21 +14,19 @@ class TestPolynomial(SchedulePluginSuite):
     specs = ("polynomial(power=2, end_value=0, transition_begin=0)",)
 
 
-def table(options: str, total_steps: int = 100) -> np.ndarray:
-    return build_table(activate([f"polynomial({options})"]), make_context(total_steps, 10)).values
-
-
 @pytest.mark.parametrize(("steps", "begin"), [(1, 99), (50, 0), (50, 20), (300, 20)])
 @pytest.mark.parametrize(("end", "power"), [(0, 0.5), (0.3, 1), (2, 3)])
 def test_closed_form(steps, begin, end, power):
-    got = table(f"init_value=1, end_value={end}, power={power}, transition_steps={steps}, transition_begin={begin}")
+    got = table(
+        f"polynomial(init_value=1, end_value={end}, power={power}, transition_steps={steps}, transition_begin={begin})"
+    )
     left = 1 - np.clip(np.arange(100) - begin, 0, steps) / steps
     np.testing.assert_allclose(got, end + (1 - end) * left**power, rtol=2e-7, atol=1e-12)
 
 
 def test_default_is_the_run_of_the_tutorial():
     raw = optax.polynomial_schedule(1e-4, 1e-5, power=0.5, transition_steps=2350, transition_begin=470)
-    np.testing.assert_allclose(table("", 2350), jax.vmap(raw)(np.arange(2350)), rtol=1e-5)
+    np.testing.assert_allclose(table("polynomial", 2350), jax.vmap(raw)(np.arange(2350)), rtol=1e-5)
 
 
 def test_the_end_is_reached_at_begin_and_length_together():
@@ -57,4 +53,4 @@ def test_the_end_is_exact_where_compiled_optax_gives_nan(steps):
 ])  # fmt: skip
 def test_refused(options, message):
     with pytest.raises(lrtrain.UsageError, match=message):
-        table(options)
+        table(f"polynomial({options})")

@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 
 import lrtrain
-from lrtrain.plugins.loading import activate
-from lrtrain.schedules.table import build_table, make_context
-from lrtrain.testing import SchedulePluginSuite
+from lrtrain.testing import SchedulePluginSuite, table
 
 STEPS = (0, 5, 10, 25, 50, 79, 80, 81, 90, 99)
 
@@ -21,10 +19,6 @@ class TestPower(SchedulePluginSuite):
     )
 
 
-def table(options: str, total_steps: int = 100) -> np.ndarray:
-    return build_table(activate([f"power({options})"]), make_context(total_steps, 10)).values
-
-
 @pytest.mark.parametrize(
     ("options", "values"),
     [
@@ -35,7 +29,7 @@ def table(options: str, total_steps: int = 100) -> np.ndarray:
     ],
 )
 def test_reference_values(options, values):
-    np.testing.assert_allclose(table(options)[list(STEPS)], values, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(table(f"power({options})")[list(STEPS)], values, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("total", [1, 2, 7, 100, 235, 1001])
@@ -43,8 +37,8 @@ def test_reference_values(options, values):
 @pytest.mark.parametrize("percent", [0, 20])
 def test_every_step(total, batch, percent):
     got = table(
-        f"peak_value=0.02, amplitude=1e-3, batch_size={batch}, example_size=3, end_value=1e-5, "
-        f"warmup_steps={percent}%, decay_steps={percent}%",
+        f"power(peak_value=0.02, amplitude=1e-3, batch_size={batch}, example_size=3, end_value=1e-5, "
+        f"warmup_steps={percent}%, decay_steps={percent}%)",
         total,
     )
     phase = percent * total // 100
@@ -65,18 +59,18 @@ def test_it_predicts_the_papers_example():
     """Section 3: 10 trillion tokens and a batch of 1,024 give 0.0011, with a = 4.6 and b = -0.51."""
     options = "peak_value=0.02, amplitude=4.6, batch_size=1024, example_size=976562500, warmup_steps=0, decay_steps=0"
     step = 10  # 1024 * 976,562,500 * 10 is 10 trillion
-    assert round(float(table(options, 100)[step]), 4) == 0.0011
+    assert round(float(table(f"power({options})", 100)[step]), 4) == 0.0011
 
 
 def test_at_the_same_amount_of_data_the_rate_is_proportional_to_the_batch():
     options = "peak_value=10, warmup_steps=0, decay_steps=0"
-    small, large = table(f"{options}, batch_size=16"), table(f"{options}, batch_size=64")
+    small, large = table(f"power({options}, batch_size=16)"), table(f"power({options}, batch_size=64)")
     np.testing.assert_allclose(4 * small[4::4], large[1:25], rtol=1e-6)
 
 
 def test_the_beginning_does_not_depend_on_the_length_of_the_run():
     options = "peak_value=1, warmup_steps=10, decay_steps=20"
-    np.testing.assert_array_equal(table(options, 100)[:81], table(options, 500)[:81])
+    np.testing.assert_array_equal(table(f"power({options})", 100)[:81], table(f"power({options})", 500)[:81])
 
 
 def test_the_end_is_one_step_after_the_run():
@@ -99,4 +93,4 @@ def test_the_end_is_one_step_after_the_run():
 )
 def test_refused(options, message):
     with pytest.raises(lrtrain.UsageError, match=message):
-        table(options)
+        table(f"power({options})")

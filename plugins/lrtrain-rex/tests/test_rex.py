@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 
 import lrtrain
-from lrtrain.plugins.loading import activate
-from lrtrain.schedules.table import build_table, make_context
-from lrtrain.testing import SchedulePluginSuite
+from lrtrain.testing import SchedulePluginSuite, table
 
 STEPS = (0, 5, 10, 25, 50, 79, 80, 81, 90, 99)
 
@@ -19,10 +17,6 @@ class TestREX(SchedulePluginSuite):
         "rex(beta=0.9, warmup_steps=29%)",
         "rex(init_value=0.1, peak_value=1, end_value=0.2, beta=0, warmup_steps=5)",
     )
-
-
-def table(options: str, total_steps: int = 100) -> np.ndarray:
-    return build_table(activate([f"rex({options})"]), make_context(total_steps, 10)).values
 
 
 @pytest.mark.parametrize(
@@ -36,7 +30,7 @@ def table(options: str, total_steps: int = 100) -> np.ndarray:
     ],
 )
 def test_reference_values(options, values):
-    np.testing.assert_allclose(table(options)[list(STEPS)], values, rtol=0, atol=6e-6)
+    np.testing.assert_allclose(table(f"rex({options})")[list(STEPS)], values, rtol=0, atol=6e-6)
 
 
 @pytest.mark.parametrize("total", [1, 2, 7, 100, 235, 1001])
@@ -44,7 +38,7 @@ def test_reference_values(options, values):
 @pytest.mark.parametrize("percent", [0, 20])
 def test_every_step(total, beta, percent):
     warmup = percent * total // 100
-    got = table(f"init_value=0.1, peak_value=2, end_value=0.5, beta={beta}, warmup_steps={percent}%", total)
+    got = table(f"rex(init_value=0.1, peak_value=2, end_value=0.5, beta={beta}, warmup_steps={percent}%)", total)
     expected = [0.1 + 1.9 * step / warmup for step in range(warmup)]
     for step in range(warmup, total):
         # The paper's form with 1 / (1 - x) split off: 1 / (beta + (1 - beta) / (1 - x)).
@@ -53,7 +47,7 @@ def test_every_step(total, beta, percent):
 
 
 def test_without_beta_it_is_a_straight_line():
-    np.testing.assert_allclose(table("peak_value=1, beta=0"), 1 - np.arange(100) / 100, rtol=2e-7)
+    np.testing.assert_allclose(table("rex(peak_value=1, beta=0)"), 1 - np.arange(100) / 100, rtol=2e-7)
 
 
 def test_the_end_is_one_step_after_the_run():
@@ -63,7 +57,7 @@ def test_the_end_is_one_step_after_the_run():
 
 
 def test_a_run_of_one_step_has_the_peak():
-    assert math.isclose(table("peak_value=0.5", 1)[0], 0.5)
+    assert math.isclose(table("rex(peak_value=0.5)", 1)[0], 0.5)
 
 
 @pytest.mark.parametrize(
@@ -77,4 +71,4 @@ def test_a_run_of_one_step_has_the_peak():
 )
 def test_refused(options, message):
     with pytest.raises(lrtrain.UsageError, match=message):
-        table(options)
+        table(f"rex({options})")

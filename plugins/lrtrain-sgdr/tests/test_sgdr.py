@@ -8,7 +8,7 @@ import pytest
 import lrtrain
 from lrtrain.plugins.loading import activate
 from lrtrain.schedules.table import build_table, make_context
-from lrtrain.testing import SchedulePluginSuite
+from lrtrain.testing import SchedulePluginSuite, table
 
 
 class TestSGDR(SchedulePluginSuite):
@@ -20,10 +20,6 @@ class TestSGDR(SchedulePluginSuite):
     )
 
 
-def table(options: str, total_steps: int = 100) -> np.ndarray:
-    return build_table(activate([f"sgdr({options})"]), make_context(total_steps, 10)).values
-
-
 def cycle(length: int, warmup: int, init: float, peak: float, end: float) -> np.ndarray:
     count = np.arange(length)
     falling = end + (peak - end) * (1 + np.cos(np.pi * (count - warmup) / (length - warmup))) / 2
@@ -33,7 +29,7 @@ def cycle(length: int, warmup: int, init: float, peak: float, end: float) -> np.
 @pytest.mark.parametrize(("cycles", "lengths"), [(1, [100]), (3, [33, 33, 34]), (7, [14, 14, 14, 15, 14, 14, 15])])
 @pytest.mark.parametrize("warmup", [0, 5])
 def test_equal_parts(cycles, lengths, warmup):
-    got = table(f"cycles={cycles}, init_value=0.1, peak_value=1, end_value=0.2, warmup_steps={warmup}")
+    got = table(f"sgdr(cycles={cycles}, init_value=0.1, peak_value=1, end_value=0.2, warmup_steps={warmup})")
     expected = np.concatenate([cycle(length, warmup, 0.1, 1, 0.2) for length in lengths])
     np.testing.assert_allclose(got, expected, rtol=2e-7, atol=1e-8)
 
@@ -42,7 +38,7 @@ RESTARTS = "peak_value=1, end_value=0, warmup_steps=0"
 
 
 def test_reference_values_of_growing_cycles():
-    got = table(f"{RESTARTS}, decay_steps=20, cycle_mult=2")
+    got = table(f"sgdr({RESTARTS}, decay_steps=20, cycle_mult=2)")
     values = [1, 0.85355, 0.5, 0.96194, 0.14645, 0.86716, 0.85355, 0.83940, 0.69134, 0.51963]
     np.testing.assert_allclose(got[[0, 5, 10, 25, 50, 79, 80, 81, 90, 99]], values, rtol=0, atol=6e-6)
 
@@ -58,31 +54,32 @@ def warm_restarts(count: np.ndarray, first: int, mult: int, decay: float) -> np.
 @pytest.mark.parametrize("total", [10, 100, 2350])
 @pytest.mark.parametrize(("first", "mult", "decay"), [(7, 2, 1), (1, 3, 0.5), (10, 5, 0.9)])
 def test_closed_form_of_growing_cycles(total, first, mult, decay):
-    got = table(f"{RESTARTS}, cycles=9, decay_steps={first}, cycle_mult={mult}, peak_decay={decay}", total)
+    got = table(f"sgdr({RESTARTS}, cycles=9, decay_steps={first}, cycle_mult={mult}, peak_decay={decay})", total)
     np.testing.assert_allclose(got, warm_restarts(np.arange(total), first, mult, decay), rtol=2e-7, atol=1e-8)
 
 
 def test_growing_cycles_share_the_run():
     np.testing.assert_array_equal(
-        table("cycles=3, cycle_mult=2", 70), table("cycles=3, cycle_mult=2, decay_steps=10, warmup_steps=1", 70)
+        table("sgdr(cycles=3, cycle_mult=2)", 70),
+        table("sgdr(cycles=3, cycle_mult=2, decay_steps=10, warmup_steps=1)", 70),
     )
 
 
 def test_each_peak_is_a_factor_of_the_one_before():
     np.testing.assert_array_equal(
-        table("cycles=4, peak_value=1, peak_decay=0.5"), table("cycles=4, peak_value=[1, 0.5, 0.25, 0.125]")
+        table("sgdr(cycles=4, peak_value=1, peak_decay=0.5)"), table("sgdr(cycles=4, peak_value=[1, 0.5, 0.25, 0.125])")
     )
 
 
 def test_as_many_cycles_as_steps():
-    np.testing.assert_array_equal(table("cycles=5, peak_value=1", 5), np.ones(5))
+    np.testing.assert_array_equal(table("sgdr(cycles=5, peak_value=1)", 5), np.ones(5))
 
 
 def test_one_learning_rate_for_each_cycle_the_last_one_stays():
     options = "cycles=4, decay_steps=25, warmup_steps=5, init_value=[0, 0.5], peak_value=[1, 2, 3], end_value=0"
     arguments = [(0, 1), (0.5, 2), (0.5, 3), (0.5, 3)]
     expected = np.concatenate([cycle(25, 5, init, peak, 0) for init, peak in arguments])
-    np.testing.assert_allclose(table(options), expected, rtol=2e-7, atol=1e-8)
+    np.testing.assert_allclose(table(f"sgdr({options})"), expected, rtol=2e-7, atol=1e-8)
 
 
 def test_the_tutorial():
@@ -93,12 +90,12 @@ def test_the_tutorial():
             for init, peak, end in cycles
         ]
     )
-    got = table("decay_steps=1000, warmup_steps=100", 2350)
+    got = table("sgdr(decay_steps=1000, warmup_steps=100)", 2350)
     np.testing.assert_allclose(got, jax.vmap(raw)(np.arange(2350)), rtol=1e-5)
 
 
 def test_cycles_that_do_not_fit_are_cut_off():
-    np.testing.assert_array_equal(table("decay_steps=40"), table("decay_steps=40", 120)[:100])
+    np.testing.assert_array_equal(table("sgdr(decay_steps=40)"), table("sgdr(decay_steps=40)", 120)[:100])
 
 
 def test_the_end_is_reached_only_after_the_last_cycle():
@@ -137,10 +134,10 @@ def test_its_own_resolved_options_are_taken_back():
 ])  # fmt: skip
 def test_refused(options, message):
     with pytest.raises(lrtrain.UsageError, match=message):
-        table(options)
+        table(f"sgdr({options})")
 
 
 @pytest.mark.parametrize("total_steps", [1, 2])
 def test_a_run_too_short_for_the_default_is_refused(total_steps):
     with pytest.raises(lrtrain.UsageError, match=f"cycles=3 do not fit in {total_steps} steps"):
-        table("", total_steps)
+        table("sgdr", total_steps)

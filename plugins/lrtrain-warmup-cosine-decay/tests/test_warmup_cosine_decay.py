@@ -6,18 +6,12 @@ import optax
 import pytest
 
 import lrtrain
-from lrtrain.plugins.loading import activate
-from lrtrain.schedules.table import build_table, make_context
-from lrtrain.testing import SchedulePluginSuite
+from lrtrain.testing import SchedulePluginSuite, table
 
 
 class TestWarmupCosineDecay(SchedulePluginSuite):
     plugin = "warmup-cosine-decay"
     specs = ("warmup-cosine-decay(warmup_steps=29%, exponent=2)",)
-
-
-def table(options: str, total_steps: int = 100) -> np.ndarray:
-    return build_table(activate([f"warmup-cosine-decay({options})"]), make_context(total_steps, 10)).values
 
 
 def closed_form(init: float, warmup: int, steps: int, end: float, exponent: float) -> np.ndarray:
@@ -31,15 +25,15 @@ def closed_form(init: float, warmup: int, steps: int, end: float, exponent: floa
 @pytest.mark.parametrize(("init", "end", "exponent"), [(0, 0, 1), (1.5, 0.5, 0.5)])
 def test_closed_form(warmup, steps, init, end, exponent):
     got = table(
-        f"init_value={init}, peak_value=1, warmup_steps={warmup}, decay_steps={steps}, end_value={end}, "
-        f"exponent={exponent}"
+        f"warmup-cosine-decay(init_value={init}, peak_value=1, warmup_steps={warmup}, decay_steps={steps}, "
+        f"end_value={end}, exponent={exponent})"
     )
     np.testing.assert_allclose(got, closed_form(init, warmup, steps, end, exponent), rtol=2e-7, atol=1e-8)
 
 
 def test_default_is_the_run_of_the_tutorial():
     raw = optax.warmup_cosine_decay_schedule(1e-4, 3e-4, warmup_steps=470, decay_steps=2350, end_value=1e-5)
-    np.testing.assert_allclose(table("", 2350), jax.vmap(raw)(np.arange(2350)), rtol=1e-5)
+    np.testing.assert_allclose(table("warmup-cosine-decay", 2350), jax.vmap(raw)(np.arange(2350)), rtol=1e-5)
 
 
 def test_decay_steps_includes_the_warmup():
@@ -52,13 +46,13 @@ def test_decay_steps_includes_the_warmup():
 
 
 def test_a_warmup_of_no_step_begins_at_the_peak():
-    assert table("init_value=0, peak_value=1, warmup_steps=0")[0] == 1
-    assert table("init_value=0, peak_value=1", 4)[0] == 1
+    assert table("warmup-cosine-decay(init_value=0, peak_value=1, warmup_steps=0)")[0] == 1
+    assert table("warmup-cosine-decay(init_value=0, peak_value=1)", 4)[0] == 1
 
 
 def test_a_peak_of_zero():
-    assert not table("init_value=0, peak_value=0, end_value=0").any()
-    assert not table("warmup_steps=0, peak_value=0, end_value=0").any()
+    assert not table("warmup-cosine-decay(init_value=0, peak_value=0, end_value=0)").any()
+    assert not table("warmup-cosine-decay(warmup_steps=0, peak_value=0, end_value=0)").any()
 
 
 @pytest.mark.parametrize(("options", "message"), [
@@ -71,4 +65,4 @@ def test_a_peak_of_zero():
 ])  # fmt: skip
 def test_refused(options, message):
     with pytest.raises(lrtrain.UsageError, match=message):
-        table(options)
+        table(f"warmup-cosine-decay({options})")

@@ -6,9 +6,7 @@ import optax
 import pytest
 
 import lrtrain
-from lrtrain.plugins.loading import activate
-from lrtrain.schedules.table import build_table, make_context
-from lrtrain.testing import SchedulePluginSuite
+from lrtrain.testing import SchedulePluginSuite, table
 
 LATE = [41, 47, 55, 61, 82, 83, 94, 97, 235, 237, 470]
 """Lengths of a stair at which optax, compiled, is a step late."""
@@ -19,16 +17,12 @@ class TestWarmupExponentialDecay(SchedulePluginSuite):
     specs = ("warmup-exponential-decay(transition_steps=20%, warmup_steps=0, transition_begin=0, staircase=true)",)
 
 
-def table(options: str, total_steps: int = 100) -> np.ndarray:
-    return build_table(activate([f"warmup-exponential-decay({options})"]), make_context(total_steps, 10)).values
-
-
 @pytest.mark.parametrize("warmup", [0, 1, 20, 300])
 @pytest.mark.parametrize(("steps", "begin", "rate"), [(1, 0, 0.9), (30, 10, 0.5), (300, 0, 1.2)])
 def test_closed_form(warmup, steps, begin, rate):
     got = table(
-        f"init_value=0.1, peak_value=1, warmup_steps={warmup}, transition_steps={steps}, decay_rate={rate}, "
-        f"transition_begin={begin}, end_value=none"
+        f"warmup-exponential-decay(init_value=0.1, peak_value=1, warmup_steps={warmup}, transition_steps={steps}, "
+        f"decay_rate={rate}, transition_begin={begin}, end_value=none)"
     )
     count = np.arange(100)
     decay = rate ** (np.maximum(count - warmup - begin, 0) / steps)
@@ -39,7 +33,7 @@ def test_default_is_the_run_of_the_tutorial():
     raw = optax.warmup_exponential_decay_schedule(
         1e-4, 3e-4, warmup_steps=470, transition_steps=2350, decay_rate=0.8, transition_begin=235, end_value=1e-5
     )
-    np.testing.assert_allclose(table("", 2350), jax.vmap(raw)(np.arange(2350)), rtol=1e-5)
+    np.testing.assert_allclose(table("warmup-exponential-decay", 2350), jax.vmap(raw)(np.arange(2350)), rtol=1e-5)
 
 
 @pytest.mark.parametrize("warmup", [0, 13])
@@ -59,20 +53,20 @@ def test_stairs_drop_on_time_when_compiled(warmup):
 
 def test_stairs_drop_on_time_in_the_table():
     options = "init_value=0.5, peak_value=1, warmup_steps=100, transition_steps=235, decay_rate=0.5"
-    got = table(f"{options}, transition_begin=50, staircase=true, end_value=0.2", 2350)
+    got = table(f"warmup-exponential-decay({options}, transition_begin=50, staircase=true, end_value=0.2)", 2350)
     count = np.arange(2350)
     stairs = np.maximum(0.5 ** (np.maximum(count - 150, 0) // 235), 0.2)
     np.testing.assert_allclose(got, np.where(count < 100, 0.5 + count / 200, stairs), rtol=2e-7)
 
 
 def test_the_begin_counts_from_the_end_of_the_warmup():
-    values = table("peak_value=1, warmup_steps=20, transition_begin=30")
+    values = table("warmup-exponential-decay(peak_value=1, warmup_steps=20, transition_begin=30)")
     assert values[50] == 1 > values[51]
 
 
 def test_a_warmup_of_no_step_begins_at_the_peak():
-    assert table("init_value=0, peak_value=1, warmup_steps=0")[0] == 1
-    assert table("init_value=0, peak_value=1", 4)[0] == 1
+    assert table("warmup-exponential-decay(init_value=0, peak_value=1, warmup_steps=0)")[0] == 1
+    assert table("warmup-exponential-decay(init_value=0, peak_value=1)", 4)[0] == 1
 
 
 @pytest.mark.parametrize(("options", "message"), [
@@ -85,4 +79,4 @@ def test_a_warmup_of_no_step_begins_at_the_peak():
 ])  # fmt: skip
 def test_refused(options, message):
     with pytest.raises(lrtrain.UsageError, match=message):
-        table(options)
+        table(f"warmup-exponential-decay({options})")

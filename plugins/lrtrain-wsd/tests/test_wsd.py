@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 
 import lrtrain
-from lrtrain.plugins.loading import activate
-from lrtrain.schedules.table import build_table, make_context
-from lrtrain.testing import SchedulePluginSuite
+from lrtrain.testing import SchedulePluginSuite, table
 
 
 class TestWSD(SchedulePluginSuite):
@@ -20,14 +18,10 @@ class TestWSD(SchedulePluginSuite):
     )
 
 
-def table(options: str, total_steps: int = 100) -> np.ndarray:
-    return build_table(activate([f"wsd({options})"]), make_context(total_steps, 10)).values
-
-
 @pytest.mark.parametrize(("warmup", "decay"), [(0, 0), (0, 100), (100, 0), (50, 50), (10, 20)])
 @pytest.mark.parametrize(("init", "end"), [(0, 0), (2, 0.5)])
 def test_closed_form(warmup, decay, init, end):
-    got = table(f"init_value={init}, peak_value=1, end_value={end}, warmup_steps={warmup}, decay_steps={decay}")
+    got = table(f"wsd(init_value={init}, peak_value=1, end_value={end}, warmup_steps={warmup}, decay_steps={decay})")
     count = np.arange(100)
     falling = end + (1 - end) * (1 - np.sqrt(np.clip(count - (100 - decay), 0, None) / max(decay, 1)))
     rising = init + (1 - init) * count / max(warmup, 1)
@@ -49,7 +43,7 @@ def test_reference_values_of_the_shapes(shape, values):
 
 @pytest.mark.parametrize("total", [1, 2, 7, 100, 235])
 def test_an_exponential_decay_loses_the_same_share_at_each_step(total):
-    got = table("peak_value=2, end_value=0.5, warmup_steps=0, decay_steps=100%, decay_type=exponential", total)
+    got = table("wsd(peak_value=2, end_value=0.5, warmup_steps=0, decay_steps=100%, decay_type=exponential)", total)
     np.testing.assert_allclose(got, 2 * np.cumprod([1, *[0.25 ** (1 / total)] * (total - 1)]), rtol=3e-6)
 
 
@@ -61,11 +55,11 @@ def test_the_end_is_one_step_after_the_run():
 
 def test_the_beginning_does_not_depend_on_the_length_of_the_run():
     options = "warmup_steps=10, decay_steps=20"
-    np.testing.assert_array_equal(table(options, 100)[:80], table(options, 500)[:80])
+    np.testing.assert_array_equal(table(f"wsd({options})", 100)[:80], table(f"wsd({options})", 500)[:80])
 
 
 def test_a_warmup_of_no_step_begins_at_the_peak():
-    assert table("peak_value=1", 9)[0] == 1
+    assert table("wsd(peak_value=1)", 9)[0] == 1
 
 
 @pytest.mark.parametrize(("options", "message"), [
@@ -79,4 +73,4 @@ def test_a_warmup_of_no_step_begins_at_the_peak():
 ])  # fmt: skip
 def test_refused(options, message):
     with pytest.raises(lrtrain.UsageError, match=message):
-        table(options)
+        table(f"wsd({options})")
