@@ -291,6 +291,20 @@ def test_a_module_that_is_no_room_lies_on_the_ground_or_above_all() -> None:
     assert flat | rooms | {"lrtrain"} == set(FLOORS)
 
 
+def folders(root: Path) -> set[str]:
+    """Returns the folders below a directory that have Python in them, but for the directory itself."""
+    return {path.parent.relative_to(root).as_posix() for path in root.rglob("*.py")} - {"."}
+
+
+def test_the_tests_lie_in_the_rooms_that_they_test() -> None:
+    rooms, tests = folders(PACKAGE), folders(ROOT / "tests")
+    # What belongs to no one room.
+    apart = {"broken_plugins", "faults", "fixtures", "parity", "third_party"}
+    assert {each for each in tests if each.partition("/")[0] not in apart} <= rooms
+    assert {each.partition("/")[0] for each in rooms} <= tests
+    assert not apart & rooms
+
+
 @pytest.mark.parametrize("path", PLUGINS, ids=lambda path: path.stem)
 def test_plugins_import_only_public_names(path: Path) -> None:
     assert begins(set(imports(path)), "lrtrain") <= {f"lrtrain.{name}" for name in lrtrain.__all__}
