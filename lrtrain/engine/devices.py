@@ -24,16 +24,16 @@ def select_devices(requested: int | None, batch_size: int | None, *, distributed
     JAX has started already (in a notebook, say), the devices that are there are taken.
 
     Args:
-        requested: Number of devices that the user asked for, or None for the best number; in a distributed run, of each
-            process.
-        batch_size: Examples in a step that the devices share; None when each does steps of its own.
-        distributed: Whether the devices of all processes are wanted, not only those of this one.
+      requested: number of devices that the user asked for, or None for the best number; in a distributed run, of each
+        process.
+      batch_size: examples in a step that the devices share; None when each does steps of its own.
+      distributed: whether the devices of all processes are wanted, not only those of this one.
 
     Returns:
-        The devices, at least one, all of one kind.
+      The devices, at least one, all of one kind.
 
     Raises:
-        UsageError: More devices are requested than there are.
+      UsageError: more devices are requested than there are.
     """
     import jax
 
@@ -103,7 +103,7 @@ def enable_compilation_cache(path: str | os.PathLike[str]) -> None:
     Best called before JAX is imported: later, XLA:CPU can no longer be kept from writing long lines to stderr.
 
     Args:
-        path: The directory; JAX makes it.
+      path: the directory; JAX makes it.
     """
     # XLA:CPU calls its own tuning hints (+prefer-no-gather) features that this machine lacks, in long lines on stderr,
     # whenever it loads what it has compiled on the same machine. Python still gets what really fails as an exception.

@@ -1,6 +1,6 @@
-"""Training and evaluation of one network, compiled, over a mesh of devices; it knows arrays and nothing else.
+"""Compiled training and evaluation of one network over a mesh of devices; it knows arrays and nothing else.
 
-The data lives on the devices, or each call brings its own. One call runs a chunk of steps in a loop on the device;
+The data is kept on the devices, or each call provides its own. One call runs a chunk of steps in a loop on the device;
 each step splits its batch over the devices, goes through each device's share in micro-batches that fit a core's cache,
 sums the gradients and applies the optimizer's update times the learning rate, which is an argument. So one compilation
 serves every schedule.
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Engine", "Losses", "Split", "Streamed", "TrainState"]
 
-# Measured with the default network; what the stages of a convolution hand on should stay in a core's caches.
+# Measured with the default network: the results between the stages of a convolution should stay in a core's caches.
 _CPU_MICRO_BATCH = 8
 _CPU_TEST_BATCH = 32
 _ACCELERATOR_TEST_BATCH = 4096
@@ -48,17 +48,18 @@ class Split(Protocol):
 
 
 class Streamed(NamedTuple):
-    """Training examples that are not kept on the devices: every call of ``run_steps`` brings those that it needs."""
+    """Training examples that are not kept on the devices: every call of ``run_steps`` is given those that it needs."""
 
     image_shape: tuple[int, ...]
     """``(height, width, channels)``."""
 
 
 Examples: TypeAlias = "npt.NDArray[Any] | tuple[npt.NDArray[Any], npt.NDArray[Any]]"
+"""Indices of training examples, ``[steps, batch]``; or, if those are streamed, their images and labels."""
 
 
 class Losses:
-    """The losses of one call of ``run_steps``, still on the devices; ``numpy.asarray`` waits for them."""
+    """The losses of one call of ``run_steps``, still on the devices; ``numpy.asarray`` waits for the steps."""
 
     def __init__(self, buffer: jax.Array, shape: tuple[int, ...]) -> None:
         self._buffer = buffer
@@ -67,7 +68,7 @@ class Losses:
     def __len__(self) -> int:
         return self._shape[0]
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
         """Waits for the steps and returns float32[steps]: the mean loss of an example in each step's batch.
 
         Those of a population are float32[runs, steps].
@@ -103,17 +104,17 @@ class Engine:
         """Puts the data on the devices.
 
         Args:
-            model: Maps float32 images ``[batch, height, width, channels]`` in [0, 1] to logits ``[batch, classes]``.
-            optimizer: Its updates are multiplied by the learning rate and subtracted from the parameters.
-            train: The examples that the order of ``run_steps`` refers to; or that each call brings its own.
-            test: The examples of ``evaluate``.
-            batch_size: Examples in a step.
-            loss_reduction: ``"sum"`` or ``"mean"``: which of a batch's losses the gradient is taken of.
-            devices: Devices of one kind, of one process or several; None for all local ones.
-            micro_batch: Largest number of examples that a device takes at once; None for 8 on CPU and all elsewhere.
-                It changes nothing but the last bits, and is not heeded on CPU for a model that is slow in a loop.
-            chunk_steps: Largest number of steps in a call of ``run_steps``.
-            group: Runs that each device trains by itself, for `lrtrain.engine.population`; 0 for one run on all.
+          model: maps float32 images ``[batch, height, width, channels]`` in [0, 1] to logits ``[batch, classes]``.
+          optimizer: its updates are multiplied by the learning rate and subtracted from the parameters.
+          train: the examples whose indices ``run_steps`` is given; `Streamed` if each call provides its own.
+          test: the examples of ``evaluate``.
+          batch_size: examples in a step.
+          loss_reduction: ``"sum"`` or ``"mean"``: which of a batch's losses the gradient is taken of.
+          devices: devices of one kind, of one process or several; None for all local ones.
+          micro_batch: largest number of examples that a device takes at once; None for 8 on CPU and all elsewhere.
+            It changes nothing but the last bits, and is ignored on CPU for a model that is slow in a loop.
+          chunk_steps: largest number of steps in a call of ``run_steps``.
+          group: runs that each device trains by itself, for `lrtrain.engine.population`; 0 for one run on all.
         """
         if loss_reduction not in ("sum", "mean"):
             raise ValueError(f"loss_reduction is 'sum' or 'mean', got {loss_reduction!r}")
@@ -136,10 +137,10 @@ class Engine:
             compiled.MicroBatches.of(len(test.labels), share, test_batch),
             group,
         )
-        self._other: tuple[Split, Any] | None = None
+        self._other: tuple[Split, compiled.TestSet] | None = None
         held = () if isinstance(train, Streamed) else (train.images, np.asarray(train.labels, np.int32))
-        self._train = self._put(held, compiled.REPLICATED)
-        self._test = self._put(_padded(test, share, self._program.test), self._program.of_test)
+        self._train: compiled.TrainSet = self._put(held, compiled.REPLICATED)
+        self._test: compiled.TestSet = self._put(_padded(test, share, self._program.test), self._program.of_test)
 
     @property
     def num_devices(self) -> int:
@@ -150,12 +151,12 @@ class Engine:
         """Returns fresh parameters and optimizer state, on every device.
 
         Args:
-            seed: Seed of the parameters, as in ``jax.random.PRNGKey(seed)``.
+          seed: seed of the parameters, as in ``jax.random.PRNGKey(seed)``.
         """
         return self.place(self.init_alone(seed))
 
     def init_alone(self, seed: int) -> TrainState:
-        """Returns what ``init`` does, on one device."""
+        """Returns fresh parameters and optimizer state, as ``init`` does, on one device."""
         init = compiled.initializer(self._program.platform)
         state: TrainState = init(
             self._program.model, self._program.optimizer, self._image_shape, jax.random.PRNGKey(seed)
@@ -163,12 +164,12 @@ class Engine:
         return state
 
     def place(self, state: TrainState) -> TrainState:
-        """Puts a state, such as a restored one, on the devices, so that ``run_steps`` takes it as it is."""
+        """Puts a state, such as a restored one, on the devices, so that ``run_steps`` takes it without a copy."""
         placed: TrainState = self._put(state, self._program.of_run)
         return placed
 
     def compile(self) -> None:
-        """Compiles ``run_steps``, unless an engine made alike has; otherwise its first call does it."""
+        """Compiles ``run_steps`` now, not in its first call, unless an engine made alike has compiled it."""
         steps = 0 if self.looped else 1
         labels = np.zeros((steps, self.batch_size), np.int32)
         images = np.zeros((*labels.shape, *self._image_shape), np.uint8)
@@ -176,10 +177,10 @@ class Engine:
         self.run_steps(self.init(0), examples, np.ones(labels.shape), np.zeros(steps))[1].block_until_ready()
 
     def compile_evaluation(self, state: TrainState) -> None:
-        """Compiles ``evaluate``, which its first call does otherwise.
+        """Compiles ``evaluate`` now, not in its first call.
 
         Args:
-            state: Only its shapes and places are read; it may be used up meanwhile, by steps that another thread runs.
+          state: only its shapes and sharding are read; another thread may run steps meanwhile, which use it up.
         """
         compiled.evaluation(self._program).lower(self._program, state.params, self._test).compile()
 
@@ -193,32 +194,37 @@ class Engine:
         """Starts some training steps on the devices and returns without waiting for them.
 
         Args:
-            state: The state before; it is used up.
-            examples: Integers ``[steps, batch_size]``, indices of training examples; at most ``chunk_steps`` steps. If
-                they are streamed, the images uint8``[steps, batch_size, height, width, channels]`` and the labels
-                ``[steps, batch_size]``.
-            weights: ``[steps, batch_size]``: 1 for an example that counts, 0 for one that fills up the batch.
-            learning_rates: ``[steps]``, the factor of each update.
+          state: the state before; it is used up.
+          examples: integers ``[steps, batch_size]``, indices of training examples; at most ``chunk_steps`` steps. If
+            they are streamed, the images uint8``[steps, batch_size, height, width, channels]`` and the labels
+            ``[steps, batch_size]``.
+          weights: ``[steps, batch_size]``: 1 for an example that counts, 0 for one that fills up the batch.
+          learning_rates: ``[steps]``, the factor of each update.
 
         Returns:
-            The state after, and the steps' losses: the mean cross-entropy of an example before each update.
+          The state after, and the steps' losses: the mean cross-entropy of an example before each update.
         """
         steps = len(learning_rates)
-        return self.run_chunk(state, compiled.Chunk(examples, weights, learning_rates), np.int32(steps), (steps,))
+        chunk: compiled.Chunk[npt.NDArray[Any]] = compiled.Chunk(examples, weights, learning_rates)
+        return self.run_chunk(state, chunk, np.full((), steps, np.int32), (steps,))
 
     def run_chunk(
-        self, state: TrainState, chunk: compiled.Chunk, numbers: Any, shape: tuple[int, ...]
+        self,
+        state: TrainState,
+        chunk: compiled.Chunk[npt.NDArray[Any]],
+        numbers: npt.NDArray[np.int32],
+        shape: tuple[int, ...],
     ) -> tuple[TrainState, Losses]:
-        """Does what ``run_steps`` says, for one run or for those of a population.
+        """Starts some steps of one run, as ``run_steps`` does, or of the runs of a population.
 
         Args:
-            state: The state before; it is used up.
-            chunk: The steps, as arrays of the host; those of a population have a leading axis ``[runs]``.
-            numbers: int32[] or int32[runs], how many of the steps to run.
-            shape: ``(steps,)`` or ``(runs, steps)``: the losses that are wanted.
+          state: the state before; it is used up.
+          chunk: the steps, as arrays of the host; those of a population have a leading axis ``[runs]``.
+          numbers: int32[] or int32[runs], how many of the steps to run.
+          shape: ``(steps,)`` or ``(runs, steps)``: the losses that are wanted.
 
         Returns:
-            The state after, and the losses.
+          The state after, and the losses.
         """
         *runs, steps = np.shape(chunk.learning_rates)
         if steps > self.chunk_steps:
@@ -227,13 +233,15 @@ class Engine:
         share = 1 if program.group else self.num_devices
         padded = (*runs, self.chunk_steps, share * program.train.parts * program.train.size)
         values = (
-            _filled(chunk.examples, padded, np.int32) if self._train else _padded_steps(chunk.examples, padded),
+            _padded_steps(chunk.examples, padded)
+            if isinstance(chunk.examples, tuple)
+            else _filled(chunk.examples, padded, np.int32),
             _filled(chunk.weights, padded, np.float32),
             _filled(chunk.learning_rates, padded[:-1], np.float32),
         )
         losses = self._put(np.zeros(padded[:-1], np.float32), program.of_run)
         carry = (state, losses)
-        placed = compiled.Chunk(*map(self._put, values, program.of_chunk))
+        placed: compiled.Chunk[jax.Array] = compiled.Chunk(*map(self._put, values, program.of_chunk))
         if self.looped:
             carry = compiled.run_chunk(program, carry, self._train, placed, self._put(numbers, program.of_run))
         else:
@@ -244,18 +252,19 @@ class Engine:
 
     def evaluate(self, state: TrainState) -> tuple[jax.Array, jax.Array]:
         """Returns the mean loss and the accuracy on the test set, float32[] each, still on the devices."""
-        mean_loss, accuracy = compiled.evaluate(self._program, state.params, self._test)
-        return mean_loss, accuracy
+        return compiled.evaluate(self._program, state.params, self._test)
 
     def evaluate_on(self, state: TrainState, split: Split) -> tuple[jax.Array, jax.Array]:
-        """Returns what ``evaluate`` does, on other examples; those of the last such call stay on the devices."""
+        """Returns mean loss and accuracy, as ``evaluate`` does, on other examples.
+
+        The examples of the last such call stay on the devices.
+        """
         share = 1 if self._program.group else self.num_devices
         largest = self._program.test.size
         program = dataclasses.replace(self._program, test=compiled.MicroBatches.of(len(split.labels), share, largest))
         if self._other is None or self._other[0] is not split:
             self._other = (split, self._put(_padded(split, share, program.test), program.of_test))
-        mean_loss, accuracy = compiled.evaluate(program, state.params, self._other[1])
-        return mean_loss, accuracy
+        return compiled.evaluate(program, state.params, self._other[1])
 
     def _put(self, values: Any, spec: PartitionSpec) -> Any:
         sharding = NamedSharding(self._program.mesh, spec)
@@ -267,17 +276,17 @@ class Engine:
 def _padded_steps(
     examples: tuple[npt.NDArray[Any], npt.NDArray[Any]], shape: tuple[int, ...]
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Returns the images and labels of a chunk, filled up to its shape ``(steps, padded batch)``."""
+    """Returns the images and labels of a chunk, padded to its shape ``(steps, padded batch)``."""
     images, labels = examples
     steps, batch = labels.shape
     filled = _filled(images, (*shape, *images.shape[2:]), np.uint8)
-    # A real image, as where the data is on the devices: a model may make NaN of a blank one.
+    # A real image, as where the data is on the devices: a model may return NaN for a blank one.
     filled[:steps, batch:] = images[:, :1]
     return filled, _filled(labels, shape, np.int32)
 
 
 def _padded(split: Split, share: int, parts: compiled.MicroBatches) -> tuple[npt.NDArray[Any], ...]:
-    """Returns images, labels and weights of a split, filled up so that it divides evenly."""
+    """Returns images, labels and weights of a split, padded so that it divides evenly."""
     size = share * parts.parts * parts.size
     images = _filled(split.images, (size, *split.images.shape[1:]), split.images.dtype)
     weights = np.ones(len(split.labels), np.float32)
@@ -285,14 +294,14 @@ def _padded(split: Split, share: int, parts: compiled.MicroBatches) -> tuple[npt
 
 
 def _put_own_shards(values: Any, sharding: NamedSharding) -> jax.Array:
-    """Puts on the devices of this process what they hold of an array that every process has whole."""
+    """Puts the shards of this process's devices there, from an array that every process has whole."""
     if isinstance(values, jax.Array) and not values.is_fully_addressable:
         return values
     whole = np.asarray(values)
     return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])
 
 
-def _filled(values: npt.NDArray[Any], shape: tuple[int, ...], dtype: Any) -> npt.NDArray[Any]:
+def _filled(values: npt.NDArray[Any], shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """Copies an array into a larger one of zeros; a copy, because a CPU device may go on using the memory."""
     result = np.zeros(shape, dtype)
     result[tuple(slice(n) for n in np.shape(values))] = values
@@ -300,7 +309,7 @@ def _filled(values: npt.NDArray[Any], shape: tuple[int, ...], dtype: Any) -> npt
 
 
 def _is_slow_in_loop(model: nn.Module, image_shape: tuple[int, ...]) -> bool:
-    def total(params: Any, images: jax.Array) -> jax.Array:
+    def total(params: compiled.Params, images: jax.Array) -> jax.Array:
         return jnp.sum(jnp.asarray(model.apply({"params": params}, images)))
 
     images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)

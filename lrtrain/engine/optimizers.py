@@ -25,13 +25,13 @@ def optimizer(name: str) -> optax.GradientTransformation:
     defaults, momentum is 0.9. Weight decay is part of the update and so is multiplied by the learning rate.
 
     Args:
-        name: One of ``OPTIMIZERS``.
+      name: one of ``OPTIMIZERS``.
 
     Returns:
-        The optax transformation from gradients to updates.
+      The optax transformation from gradients to updates.
 
     Raises:
-        UsageError: The name is unknown.
+      UsageError: the name is unknown.
     """
     if name not in OPTIMIZERS:
         raise UsageError(f"unknown optimizer '{name}'{nearest(name, OPTIMIZERS)}; known are {', '.join(OPTIMIZERS)}")

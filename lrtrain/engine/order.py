@@ -17,15 +17,15 @@ def epoch_order(
     of ``Generator.permutation``. So the order is that of sorted raw Philox numbers, the same in every version.
 
     Args:
-        seed: Seed of the run, at least 0.
-        epoch: Epoch, from 0.
-        num_examples: Size of the training set.
-        batch_size: Examples in a step.
-        shuffle: Whether to shuffle; otherwise every epoch goes through the examples in the order of the data.
+      seed: seed of the run, at least 0.
+      epoch: epoch, from 0.
+      num_examples: size of the training set.
+      batch_size: examples in a step.
+      shuffle: whether to shuffle; otherwise every epoch goes through the examples in the order of the data.
 
     Returns:
-        ``order`` int32[steps, batch_size], indices of examples, and ``weights`` float32[steps, batch_size], 1 or 0,
-        where steps = ceil(num_examples / batch_size).
+      ``order`` int32[steps, batch_size], indices of examples, and ``weights`` float32[steps, batch_size], 1 or 0,
+      where steps = ceil(num_examples / batch_size).
     """
     steps = -(-num_examples // batch_size)
     order = np.zeros(steps * batch_size, np.int32)

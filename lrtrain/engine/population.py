@@ -1,4 +1,4 @@
-"""Several runs that train together in one compiled program: other schedules, scales and seeds, the same network.
+"""Several runs that train together in one compiled program: the same network, other schedules, factors and seeds.
 
 On CPU every core trains a run of its own, so no core waits for another; an accelerator trains a group of runs side by
 side, vmapped, as many as its memory holds.
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
     from lrtrain.engine.program import TrainState
 
-# Of the memory that is free; what a step needs is estimated, and an allocator wastes some.
+# Of the free memory: the need of a step is an estimate, and an allocator wastes some.
 _SHARE_OF_MEMORY = 0.8
 
 
 class Population:
     """Trains up to ``width`` runs at once; each has the losses that it would have alone, up to rounding.
 
-    Populations that are made alike share what is compiled.
+    Populations that are made alike share the compiled program.
     """
 
     def __init__(  # noqa: PLR0913
@@ -54,17 +54,17 @@ class Population:
         """Puts the data on the devices.
 
         Args:
-            model: As for `lrtrain.engine.engine.Engine`; so are the next seven.
-            optimizer: See there.
-            train: See there.
-            test: See there.
-            batch_size: See there.
-            loss_reduction: See there.
-            devices: Devices of one kind; None for all local ones.
-            micro_batch: See there.
-            chunk_steps: See there.
-            runs: How many runs there are to train altogether, if known: no more places are made.
-            group: Runs that a device trains side by side; None for 1 on CPU, elsewhere for what its memory holds.
+          model: as for `lrtrain.engine.engine.Engine`; so are the next seven.
+          optimizer: see there.
+          train: see there.
+          test: see there.
+          batch_size: see there.
+          loss_reduction: see there.
+          devices: devices of one kind; None for all local ones.
+          micro_batch: see there.
+          chunk_steps: see there.
+          runs: the number of runs to train altogether, if known: there are no more places than that.
+          group: runs that a device trains side by side; None for 1 on CPU, elsewhere for as many as its memory holds.
         """
         devices = list(devices or jax.local_devices())
         if group is None:
@@ -92,7 +92,7 @@ class Population:
         """Returns fresh parameters and optimizer state of some runs, in one state with a leading axis ``[width]``.
 
         Args:
-            seeds: A seed for each run, at most ``width``; places that are left repeat the last.
+          seeds: a seed for each run, at most ``width``; places that are left repeat the last.
         """
         alone = {seed: self._engine.init_alone(seed) for seed in seeds}
         return self.place([alone[seed] for seed in seeds])
@@ -108,12 +108,12 @@ class Population:
         return [np.asarray(leaf) for leaf in jax.tree.leaves(jax.device_get(state))]
 
     def from_leaves(self, arrays: Sequence[npt.NDArray[Any]], places: Sequence[int], like: TrainState) -> TrainState:
-        """Puts the runs at some places of what `leaves` has returned on the devices, each on the one that trains it.
+        """Puts some of the runs that `leaves` has returned on the devices, each on the one that trains it.
 
         Args:
-            arrays: All arrays, each with a leading axis of places.
-            places: Those that are wanted, at most ``width``.
-            like: A state of the same structure.
+          arrays: all arrays, each with a leading axis of places.
+          places: the places of the runs that are wanted, at most ``width``.
+          like: a state of the same structure.
         """
         structure = jax.tree.structure(like)
         return self.place([jax.tree.unflatten(structure, [array[place] for array in arrays]) for place in places])
@@ -128,18 +128,18 @@ class Population:
         """Starts some steps of every run and returns without waiting for them.
 
         Args:
-            state: The state before; it is used up.
-            order: Integers ``[runs, steps, batch_size]``; at most ``width`` runs and ``chunk_steps`` steps.
-            weights: ``[runs, steps, batch_size]``: 1 for an example that counts, 0 for one that fills up the batch.
-            learning_rates: ``[runs, steps]``, the factor of each update.
+          state: the state before; it is used up.
+          order: integers ``[runs, steps, batch_size]``; at most ``width`` runs and ``chunk_steps`` steps.
+          weights: ``[runs, steps, batch_size]``: 1 for an example that counts, 0 for one that fills up the batch.
+          learning_rates: ``[runs, steps]``, the factor of each update.
 
         Returns:
-            The state after, and the losses float32[runs, steps].
+          The state after, and the losses float32[runs, steps].
         """
         runs, steps = np.shape(learning_rates)
         numbers = np.zeros(self.width, np.int32)
         numbers[:runs] = steps
-        chunk = compiled.Chunk(*map(self._filled, (order, weights, learning_rates)))
+        chunk: compiled.Chunk[npt.NDArray[Any]] = compiled.Chunk(*map(self._filled, (order, weights, learning_rates)))
         return self._engine.run_chunk(state, chunk, numbers, (runs, steps))
 
     def evaluate(self, state: TrainState) -> tuple[jax.Array, jax.Array]:
@@ -147,22 +147,22 @@ class Population:
         return self._engine.evaluate(state)
 
     def evaluate_on(self, state: TrainState, split: Split) -> tuple[jax.Array, jax.Array]:
-        """Returns what `evaluate` does, on examples that are put on the devices for this once."""
+        """Returns mean loss and accuracy, as `evaluate` does, on other examples."""
         return self._engine.evaluate_on(state, split)
 
     def _filled(self, runs: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Repeats the last run in the places that are left: zeros would become NaN there."""
+        """Repeats the last run in the places that are left: zeros there would become NaN."""
         if len(runs) > self.width:
             raise ValueError(f"at most {self.width} runs at once, got {len(runs)}")
         return np.concatenate([runs, *[runs[-1:]] * (self.width - len(runs))])
 
 
 def group_size(device: jax.Device, bytes_per_run: int) -> int:
-    """Returns how many runs a device trains side by side: 1 on CPU, elsewhere what its free memory holds.
+    """Returns how many runs a device trains side by side: 1 on CPU, elsewhere as many as its free memory holds.
 
     Args:
-        device: Where they train.
-        bytes_per_run: What one of them needs, as `bytes_of_run` says.
+      device: the device that trains them.
+      bytes_per_run: the memory of one of them, as `bytes_of_run` estimates it.
     """
     memory = device.memory_stats() if device.platform != "cpu" else None
     if not memory or "bytes_limit" not in memory:
@@ -175,12 +175,12 @@ def bytes_of_run(model: nn.Module, optimizer: optax.GradientTransformation, imag
     """Estimates the memory of one run's training step, from above: as if nothing were fused or freed.
 
     Args:
-        model: The network.
-        optimizer: Its state counts too.
-        images: Shape and type of a batch, ``[batch, height, width, channels]``.
+      model: the network.
+      optimizer: its state counts too.
+      images: shape and type of a batch, ``[batch, height, width, channels]``.
     """
 
-    def total(params: Any, images: jax.Array) -> jax.Array:
+    def total(params: compiled.Params, images: jax.Array) -> jax.Array:
         return jnp.sum(jnp.asarray(model.apply({"params": params}, images)))
 
     params = jax.eval_shape(model.init, jax.random.key(0), images)["params"]
@@ -190,7 +190,7 @@ def bytes_of_run(model: nn.Module, optimizer: optax.GradientTransformation, imag
 
 
 def _bytes_within(jaxpr: Any) -> int:
-    """Adds up the results of all operations, those of inner programs once."""
+    """Returns the bytes of the results of all operations, those of inner programs counted once."""
     inner = [getattr(part, "jaxpr", part) for equation in jaxpr.eqns for part in inner_programs(equation.params)]
     own = sum(_bytes(out.aval) for equation in jaxpr.eqns for out in equation.outvars)
     return own + sum(map(_bytes_within, inner))

@@ -21,8 +21,8 @@ def fits(size: int, devices: Sequence[jax.Device]) -> bool:
     """Tells whether a training set can be kept on the devices.
 
     Args:
-        size: Bytes of its decoded images. Every device holds a copy, and the host holds some while it loads them.
-        devices: Devices of one kind. Those of a CPU share the memory of the host.
+      size: bytes of its decoded images. Every device holds a copy, and the host holds some while it loads them.
+      devices: devices of one kind. Those of a CPU share the memory of the host.
     """
     on_cpu = devices[0].platform == "cpu"
     copies = _COPIES_OF_THE_HOST + (len(devices) if on_cpu else 0)

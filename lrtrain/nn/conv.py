@@ -52,26 +52,26 @@ def conv_general_dilated(  # noqa: PLR0913, PLR0917 - the signature of the funct
     ``jax.lax.conv_general_dilated`` as it is. The fast one supports reverse-mode differentiation only.
 
     Args:
-        lhs: Images ``[batch, height, width, in_features]``.
-        rhs: Kernel ``[kernel_height, kernel_width, in_features, features]``.
-        window_strides: Strides, in pixels.
-        padding: ``"SAME"``, ``"VALID"`` or ``(low, high)`` pairs, in pixels.
-        lhs_dilation: As in ``jax.lax``.
-        rhs_dilation: As in ``jax.lax``.
-        dimension_numbers: As in ``jax.lax``.
-        **others: As in ``jax.lax``: ``feature_group_count``, ``precision`` and so on.
+      lhs: images ``[batch, height, width, in_features]``.
+      rhs: kernel ``[kernel_height, kernel_width, in_features, features]``.
+      window_strides: strides, in pixels.
+      padding: ``"SAME"``, ``"VALID"`` or ``(low, high)`` pairs, in pixels.
+      lhs_dilation: as in ``jax.lax``.
+      rhs_dilation: as in ``jax.lax``.
+      dimension_numbers: as in ``jax.lax``.
+      **others: as in ``jax.lax``: ``feature_group_count``, ``precision`` and so on.
 
     Returns:
-        ``[batch, out_height, out_width, features]``.
+      ``[batch, out_height, out_width, features]``.
 
     Raises:
-        TypeError: What ``jax.lax.conv_general_dilated`` does not take.
-        ValueError: Likewise.
+      TypeError: what ``jax.lax.conv_general_dilated`` does not take.
+      ValueError: likewise.
 
     Example:
-        >>> import flax.linen as nn
-        >>> import lrtrain
-        >>> layer = nn.Conv(32, (3, 3), conv_general_dilated=lrtrain.conv_general_dilated)
+      >>> import flax.linen as nn
+      >>> import lrtrain
+      >>> layer = nn.Conv(32, (3, 3), conv_general_dilated=lrtrain.conv_general_dilated)
     """
     plain = (
         all(n == 1 for n in (*window_strides, *(lhs_dilation or ()), *(rhs_dilation or ())))
@@ -210,10 +210,10 @@ def is_slow_in_loop(jaxpr: Any) -> bool:
     """Says whether a program holds a convolution that XLA:CPU would run element by element inside a loop.
 
     Args:
-        jaxpr: The program, as ``jax.make_jaxpr`` gives it or a part of it.
+      jaxpr: the program, as ``jax.make_jaxpr`` gives it or a part of it.
 
     Returns:
-        True if some convolution is dilated on the left, grouped, or not in the order batch, space, features.
+      True if some convolution is dilated on the left, grouped, or not in the order batch, space, features.
     """
     jaxpr = getattr(jaxpr, "jaxpr", jaxpr)
     for equation in jaxpr.eqns:

@@ -17,13 +17,13 @@ def dot_general(lhs: jax.Array, rhs: jax.Array, dimension_numbers: Any, **others
     """Multiplies like ``jax.lax.dot_general``; made for ``flax.linen.Dense(dot_general=...)``.
 
     Args:
-        lhs: ``[examples, in_features]`` for the fast gradient; anything else is passed on.
-        rhs: ``[in_features, features]``.
-        dimension_numbers: As in ``jax.lax``.
-        **others: As in ``jax.lax``.
+      lhs: ``[examples, in_features]`` for the fast gradient; anything else is passed on.
+      rhs: ``[in_features, features]``.
+      dimension_numbers: as in ``jax.lax``.
+      **others: as in ``jax.lax``.
 
     Returns:
-        ``[examples, features]``.
+      ``[examples, features]``.
     """
     plain = lhs.ndim == rhs.ndim == 2 and dimension_numbers == _PLAIN
     if plain and lhs.shape[0] <= _FEW_EXAMPLES and lhs.dtype == rhs.dtype and not any(others.values()):

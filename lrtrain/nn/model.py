@@ -35,14 +35,14 @@ def load_model(spec: str | None, num_classes: int) -> nn.Module:
     """Makes the network to train.
 
     Args:
-        spec: ``package.module:Class`` of a Flax Linen module, or None for the tutorial's ``CNN``.
-        num_classes: Number of classes; passed on to a class that has a field of that name.
+      spec: ``package.module:Class`` of a Flax Linen module, or None for the tutorial's ``CNN``.
+      num_classes: number of classes; passed on to a class that has a field of that name.
 
     Returns:
-        The module, not yet initialised.
+      The module, not yet initialised.
 
     Raises:
-        ModelError: The class cannot be imported, is no Flax module or cannot be made without further arguments.
+      ModelError: the class cannot be imported, is no Flax module or cannot be made without further arguments.
     """
     if spec is None:
         return CNN(num_classes)
@@ -75,12 +75,12 @@ def check_model(model: nn.Module, image_shape: tuple[int, ...], num_classes: int
     """Checks, without computing anything, that a model maps images to logits and has nothing but parameters.
 
     Args:
-        model: The module.
-        image_shape: Height, width and channels of an image.
-        num_classes: Number of classes.
+      model: the module.
+      image_shape: height, width and channels of an image.
+      num_classes: number of classes.
 
     Raises:
-        ModelError: It does not take such images, returns another shape or type, or keeps state of its own.
+      ModelError: it does not take such images, returns another shape or type, or keeps state of its own.
     """
     name = type(model).__name__
     images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)

@@ -55,11 +55,11 @@ def applies(x: jax.Array, w: jax.Array, pads: _Pads, precision: Any) -> bool:
     """Says whether a convolution of ``x[N, H, W, C]`` with ``w[h, w, C, O]`` can be done so, and gains by it.
 
     Args:
-        x: The images.
-        w: The kernel.
-        pads: ``(low, high)`` of height and width.
-        precision: As in ``jax.lax``; None is what ``jax_default_matmul_precision`` says. Any other than the default
-            asks for the plain sum of products, whose rounding error is a fifth of this one's.
+      x: the images.
+      w: the kernel.
+      pads: ``(low, high)`` of height and width.
+      precision: as in ``jax.lax``; None is what ``jax_default_matmul_precision`` says. Any other than the default
+        asks for the plain sum of products, whose rounding error is a fifth of this one's.
     """
     return (
         w.shape[:2] == (_KERNEL, _KERNEL)
