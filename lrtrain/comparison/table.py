@@ -150,8 +150,8 @@ def table_of(evidence: Evidence, *, fair: bool) -> Table:
     """Returns the table of a comparison, in the order of its plan.
 
     Args:
-      evidence: what its runs say.
-      fair: whether its protocol is ``"fair"``; with ``"as-is"`` there is one run for each schedule.
+      evidence: its evidence.
+      fair: whether its protocol is ``"fair"``; with ``"as-is"`` each schedule has one trial.
     """
     columns: _Columns = (*_FAIR, (_AGAINST, partial(_against, evidence))) if fair else _AS_IS
     if any(record.problem for record in evidence.records):

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 
 import lrtrain
 from lrtrain.cli import main
-from lrtrain.cli.compare.progress import show
+from lrtrain.cli.compare import progress
 from lrtrain.comparing import write_results
 from lrtrain.comparison.conduct import compare_plan
 from lrtrain.comparison.plan import Effort, Plan, Row
@@ -98,7 +98,7 @@ def cells_of_page(report: Path) -> list[list[str]]:
 
 def assert_terminal_and_page_agree(comparison: Comparison, capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
     """Compares their tables cell by cell, and returns the page's rows."""
-    show(comparison, sort="accuracy", as_json=False)
+    progress.show(comparison, sort="accuracy", as_json=False)
     page = cells_of_page(comparison.report)
     # What stands between two columns, a row of the terminal has too, apart from the alignment.
     printed = capsys.readouterr().out.splitlines()[: len(page)]
@@ -136,6 +136,10 @@ def test_the_documentation_says_what_each_column_is(monkeypatch: pytest.MonkeyPa
     made = importlib.import_module("from_code").columns()
     assert [line.split(" | ")[0].strip("| ") for line in made.splitlines()[2:]] == [each.title for each in COLUMNS]
     assert "<!-- generated: columns -->" in (docs / "comparing.md").read_text(encoding="utf-8")
+
+
+def test_what_a_narrow_terminal_leaves_out_are_columns() -> None:
+    assert {*progress._DISPENSABLE} <= {column.title for column in COLUMNS} | {"first lr", "last lr"}
 
 
 def test_the_table_sorts_what_has_no_value_last() -> None:

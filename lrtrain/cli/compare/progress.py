@@ -233,7 +233,9 @@ def _print(comparison: Comparison, store: Store, *, sort: str, as_json: bool) ->
 
 
 # What a terminal too narrow for all of it does without, the first one first; the page has all of it.
-_DISPENSABLE = ("good scales", "median", "first lr", "last lr", "n", "peak lr", "seconds", "loss", "sd")
+_DISPENSABLE = (
+    "good scales", "median", "first lr", "last lr", "n", "peak lr", "seconds", "loss", "sd", "scale", "95% interval"
+)  # fmt: skip
 
 
 def _print_table(table: Table, sort: str) -> None:
