@@ -22,10 +22,10 @@ def check_jaxlib(devices: Sequence[jax.Device]) -> None:
     """Computes a sum whose value is known, once for each version of jaxlib and each kind of processor.
 
     Args:
-      devices: those that a run has been given; of others than CPUs nothing of the kind is known.
+      devices: the devices of a run; no such fault is known of others than CPUs.
 
     Raises:
-      UsageError: the sum is wrong, and so would be everything that is trained.
+      UsageError: the sum is wrong, and so would be all numbers of a run.
     """
     passed = passed_file()
     if devices[0].platform != "cpu" or passed.is_file():
@@ -33,7 +33,7 @@ def check_jaxlib(devices: Sequence[jax.Device]) -> None:
     problem = find_problem()
     if problem is not None:
         raise UsageError(f"{problem.fault}; {problem.cure}")
-    # What cannot be written down is computed again next time.
+    # If the note cannot be written, the sum is computed again next time.
     with contextlib.suppress(OSError):
         passed.parent.mkdir(parents=True, exist_ok=True)
         passed.touch()
@@ -59,7 +59,7 @@ def find_problem() -> Problem | None:
 
 
 def passed_file() -> Path:
-    """Returns the file that is there when this version has computed the right sum on such a processor."""
+    """Returns the file that exists if this version has computed the right sum on such a processor."""
     return cache_dir() / "canary" / f"jaxlib-{_version()}-{processor_id()}"
 
 

@@ -21,7 +21,7 @@ def select_devices(requested: int | None, batch_size: int | None, *, distributed
     """Chooses the devices of a run; call it before JAX is used for anything else.
 
     On CPU, JAX is told to present one device for each usable core, but no more than one for 16 examples of a batch. If
-    JAX has started already (in a notebook, say), the devices that are there are taken.
+    JAX has started already (in a notebook, say), its devices are used.
 
     Args:
       requested: number of devices that the user asked for, or None for the best number; in a distributed run, of each
@@ -47,7 +47,7 @@ def select_devices(requested: int | None, batch_size: int | None, *, distributed
     on_cpu = devices[0].platform == "cpu"
     chosen = devices[: requested or (wanted if on_cpu else len(devices))]
     if too_late and on_cpu and len(chosen) < (requested or min(cores, wanted)):
-        _say_that_jax_had_started(len(chosen))
+        _warn_that_jax_had_started(len(chosen))
     return chosen
 
 
@@ -67,7 +67,7 @@ def _of_each_process(devices: list[jax.Device], requested: int | None) -> list[j
         by_process.setdefault(device.process_index, []).append(device)
     counts = sorted({len(own) for own in by_process.values()})
     if len(counts) > 1:
-        # Orbax synchronises by JAX's multihost_utils, which wants them so.
+        # Orbax synchronises by JAX's multihost_utils, which needs that.
         raise UsageError(
             f"the processes have from {counts[0]} to {counts[-1]} devices, and a distributed run needs equally many in "
             "each: give --devices N"
@@ -76,7 +76,7 @@ def _of_each_process(devices: list[jax.Device], requested: int | None) -> list[j
 
 
 @functools.cache
-def _say_that_jax_had_started(count: int) -> None:
+def _warn_that_jax_had_started(count: int) -> None:
     _LOG.warning(
         "JAX was in use before lrtrain, which therefore trains on its %d CPU device(s) and not on every core",
         count,
@@ -98,21 +98,21 @@ def _present_cpu_devices(count: int) -> bool:
 
 
 def enable_compilation_cache(path: str | os.PathLike[str]) -> None:
-    """Lets JAX keep what it compiles in a directory, for the next process to find.
+    """Has JAX keep compiled programs in a directory, for the next process.
 
     Best called before JAX is imported: later, XLA:CPU can no longer be kept from writing long lines to stderr.
 
     Args:
       path: the directory; JAX makes it.
     """
-    # XLA:CPU calls its own tuning hints (+prefer-no-gather) features that this machine lacks, in long lines on stderr,
-    # whenever it loads what it has compiled on the same machine. Python still gets what really fails as an exception.
-    # "1" is what JAX sets when it is imported; a user's own setting stands.
+    # XLA:CPU takes its own tuning hints (+prefer-no-gather) for features that this machine lacks, and says so in long
+    # lines on stderr whenever it loads a program that it compiled on the same machine. Real failures still reach Python
+    # as exceptions. JAX sets "1" when it is imported; another value is the user's own, and stays.
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1") == "1":
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     import jax
 
     jax.config.update("jax_compilation_cache_dir", os.fspath(path))
-    # The small programs are worth keeping too: compiling them one by one takes most of a warm start.
+    # Small programs are kept too: compiling them one by one takes most of a warm start.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

@@ -35,7 +35,7 @@ def optimizer(name: str) -> optax.GradientTransformation:
     """
     if name not in OPTIMIZERS:
         raise UsageError(f"unknown optimizer '{name}'{nearest(name, OPTIMIZERS)}; known are {', '.join(OPTIMIZERS)}")
-    # Optax multiplies by minus the learning rate at the end, so -1 leaves the update as it is.
+    # Optax multiplies by minus the learning rate at the end: -1 leaves the update unchanged.
     return _constructor(name)(-1.0)
 
 

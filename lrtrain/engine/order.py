@@ -11,10 +11,10 @@ def epoch_order(
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
     """Returns which examples each step of an epoch takes, and the weight of each.
 
-    The last batch, if it is not full, is filled up with example 0 at weight 0, so that every batch has one shape.
+    The last batch, if it is not full, is padded with example 0 at weight 0, so that all batches have one shape.
 
-    NumPy promises that the raw output of a bit generator and of ``SeedSequence`` never changes; it does not promise it
-    of ``Generator.permutation``. So the order is that of sorted raw Philox numbers, the same in every version.
+    NumPy promises that the raw output of a bit generator and of ``SeedSequence`` never changes; for
+    ``Generator.permutation`` there is no such promise. So the order is that of sorted raw Philox numbers.
 
     Args:
       seed: seed of the run, at least 0.

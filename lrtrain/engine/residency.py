@@ -1,4 +1,4 @@
-"""Whether a training set is kept on the devices, or streamed to them because it does not fit."""
+"""Whether a training set fits on the devices, or is streamed to them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from lrtrain.host import host_memory
 if TYPE_CHECKING:
     import jax
 
-# The rest is for the network, its activations, the test set, and whatever else runs.
+# The rest is for the network, its activations, the test set, and other programs.
 _SHARE = 0.5
-# While arrays are loaded there are the bytes of the file and the array.
+# While a data set is loaded, the host has the bytes of the file and the array.
 _COPIES_OF_THE_HOST = 2
 
 
 def fits(size: int, devices: Sequence[jax.Device]) -> bool:
-    """Tells whether a training set can be kept on the devices.
+    """Returns whether a training set can be kept on the devices.
 
     Args:
       size: bytes of its decoded images. Every device holds a copy, and the host holds some while it loads them.

@@ -1,10 +1,10 @@
 """A convolution that is fast on CPU inside a loop, gradients included, and on a GPU for images of one channel.
 
 XLA:CPU rewrites a convolution to its fast kernel only in the entry computation of a program. The gradients that
-autodiff makes of a convolution have permuted dimensions; inside a loop body they stay so and run element by element,
-about forty times slower (jax-ml/jax#12868). Here both gradients are convolutions that need no rewriting; or, where
-`lrtrain.nn.winograd` applies, none of them is a convolution at all. benchmarks/NOTES.md has the measurements. Other
-backends get autodiff's own, but for images of one channel on a GPU.
+autodiff makes of a convolution have permuted dimensions; inside a loop body they are not rewritten and run element by
+element, about forty times slower (jax-ml/jax#12868). Here both gradients are convolutions that need no rewriting; where
+`lrtrain.nn.winograd` applies, neither is a convolution at all. benchmarks/NOTES.md has the measurements. On other
+backends the gradients are autodiff's own, except for images of one channel on a GPU.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 _Pads = tuple[tuple[int, int], ...]
 _CANONICAL = ("NHWC", "HWIO", "NHWC")
-# Up to so many products for an output value, adding them up in one fused loop beats a convolution.
+# Up to this number of products for an output, adding them up in one fused loop is faster than a convolution.
 _FEW_PRODUCTS = 9
-# Examples in one convolution for a kernel's gradient, and at most so many of them one after another.
+# Examples in one convolution for a kernel's gradient, and the most such convolutions one after another.
 _GROUP = 8
 _MOST_GROUPS = 8
 
@@ -48,8 +48,8 @@ def conv_general_dilated(  # noqa: PLR0913, PLR0917 - the signature of the funct
 
     A two-dimensional NHWC/HWIO/NHWC convolution with stride 1, no dilation and no groups gets the fast gradients; one
     with a 3x3 kernel, eight channels or more in and out and the default precision is Winograd's (Lavin and Gray 2015,
-    arXiv:1509.09308), whose rounding error is some five times that of the sum above. Any other is passed on to
-    ``jax.lax.conv_general_dilated`` as it is. The fast one supports reverse-mode differentiation only.
+    arXiv:1509.09308), whose rounding error is some five times that of the sum above. Any other is passed to
+    ``jax.lax.conv_general_dilated`` unchanged. The fast one supports reverse-mode differentiation only.
 
     Args:
       lhs: images ``[batch, height, width, in_features]``.
@@ -65,7 +65,7 @@ def conv_general_dilated(  # noqa: PLR0913, PLR0917 - the signature of the funct
       ``[batch, out_height, out_width, features]``.
 
     Raises:
-      TypeError: what ``jax.lax.conv_general_dilated`` does not take.
+      TypeError: an argument is one that ``jax.lax.conv_general_dilated`` refuses.
       ValueError: likewise.
 
     Example:
@@ -87,7 +87,7 @@ def conv_general_dilated(  # noqa: PLR0913, PLR0917 - the signature of the funct
 
 
 def _is_canonical(lhs: jax.Array, rhs: jax.Array, dimension_numbers: Any) -> bool:
-    """Says whether the operands are NHWC images and an HWIO kernel of the same floating-point type."""
+    """Returns whether the operands are NHWC images and an HWIO kernel of the same floating-point type."""
     if lhs.ndim != 4 or rhs.ndim != 4 or lhs.dtype != rhs.dtype or not jnp.issubdtype(lhs.dtype, jnp.floating):
         return False
     numbers = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
@@ -96,8 +96,8 @@ def _is_canonical(lhs: jax.Array, rhs: jax.Array, dimension_numbers: Any) -> boo
 
 def _conv(x: jax.Array, w: jax.Array, pads: _Pads, precision: Any) -> jax.Array:
     if any(not 0 <= width < size for size, pad in zip(w.shape, pads, strict=False) for width in pad):
-        # XLA:CPU reads memory that nobody has written where padding is negative (openxla/xla#48713), here or in the
-        # gradient of one that is wider than the kernel reaches.
+        # XLA:CPU reads uninitialised memory where padding is negative (openxla/xla#48713): here, or in the gradient of
+        # a convolution whose padding is wider than the kernel reaches.
         x, pads = _pad(x, ((0, 0), *pads, (0, 0))), ((0, 0),) * len(pads)
     return lax.conv_general_dilated(x, w, (1, 1), pads, dimension_numbers=_CANONICAL, precision=precision)
 
@@ -144,7 +144,7 @@ def _gradients_on_cpu(x: jax.Array, w: jax.Array, g: jax.Array, pads: _Pads, pre
 def _gradients_on_cuda(x: jax.Array, w: jax.Array, g: jax.Array, pads: _Pads, precision: Any) -> Any:
     for_images, for_kernel = _gradients_by_autodiff(x, w, g, pads, precision)
     if _has_few_products(x, w):
-        # XLA does not compute what is replaced here.
+        # XLA does not compute autodiff's gradient of the kernel, which is replaced here.
         for_kernel = _kernel_gradient_of_views(x, w, g, pads, precision)
     return for_images, for_kernel
 
@@ -157,18 +157,18 @@ _convolve.defvjp(_forward, _backward)
 
 
 def _sum_of_products(x: jax.Array, w: jax.Array, *, pads: _Pads) -> jax.Array:
-    """Convolves images of one channel, one product for each place of the kernel."""
+    """Convolves images of one channel: the sum of one product for each place of the kernel."""
     return sum((view * w[*place, 0] for place, view in _views(x, w, pads)), start=jnp.zeros((), x.dtype))
 
 
 def _kernel_gradient_of_views(x: jax.Array, w: jax.Array, g: jax.Array, pads: _Pads, precision: Any) -> jax.Array:
-    """Returns the gradient ``[h, w, 1, O]`` for images of one channel: one product of all that the kernel sees."""
+    """Returns the gradient ``[h, w, 1, O]`` for images of one channel, as one matrix product of all views."""
     seen = jnp.concatenate([view for _, view in _views(x, w, pads)], axis=-1)
     return jnp.einsum("nhwk,nhwo->ko", seen, g, precision=precision).reshape(w.shape)
 
 
 def _views(x: jax.Array, w: jax.Array, pads: _Pads) -> list[tuple[tuple[int, int], jax.Array]]:
-    """Returns what each place of the kernel sees of the padded images, ``[N, H', W', C]``."""
+    """Returns each place of the kernel with its view: what it sees of the padded images, ``[N, H', W', C]``."""
     height, width = (n + sum(pad) - k + 1 for n, pad, k in zip(x.shape[1:3], pads, w.shape, strict=False))
     padded = _pad(x, ((0, 0), *pads, (0, 0)))
     places = [(i, j) for i in range(w.shape[0]) for j in range(w.shape[1])]
@@ -180,7 +180,7 @@ def _kernel_gradient(  # noqa: PLR0913, PLR0917
 ) -> jax.Array:
     """Returns the gradient ``[h, w, C, O]``; of images and cotangent, the one with more channels slides over the other.
 
-    The fast kernel takes what slides as one operand of a matrix product, and likes it wide.
+    XLA's fast kernel has the one that slides as an operand of a matrix product, and is faster if that is wide.
     """
     if shape[2] <= shape[3]:
         return _correlate(x, g, pads, precision).transpose(1, 2, 0, 3)
@@ -207,7 +207,7 @@ def _pad(x: jax.Array, pads: Sequence[tuple[int, int]]) -> jax.Array:
 
 
 def is_slow_in_loop(jaxpr: Any) -> bool:
-    """Says whether a program holds a convolution that XLA:CPU would run element by element inside a loop.
+    """Returns whether a program has a convolution that XLA:CPU would run element by element inside a loop.
 
     Args:
       jaxpr: the program, as ``jax.make_jaxpr`` gives it or a part of it.
@@ -225,9 +225,9 @@ def is_slow_in_loop(jaxpr: Any) -> bool:
 
 
 def inner_programs(params: dict[str, Any]) -> list[Any]:
-    """Lists the programs within an operation, given its parameters.
+    """Returns the programs within an operation, given its parameters.
 
-    Of those of ``platform_dependent`` it takes only the one that runs on CPU.
+    Of the programs of ``platform_dependent`` it is only the one that runs on CPU.
     """
     if platforms := params.get("branches_platforms"):
         return [next(b for b, p in zip(params["branches"], platforms, strict=True) if p is None or "cpu" in p)]

@@ -1,4 +1,4 @@
-"""The matrix product of a dense layer, with a kernel gradient that is fast on CPU for a handful of examples."""
+"""The matrix product of a dense layer, with a kernel gradient that is fast on CPU for few examples."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 _PLAIN = (((1,), (0,)), ((), ()))
-# Up to so many examples, a sum of outer products, fused with what it is added to, beats a matrix product.
+# Up to this number, a sum of outer products, fused with the addition that follows, is faster than a matrix product.
 _FEW_EXAMPLES = 32
 
 
@@ -17,7 +17,7 @@ def dot_general(lhs: jax.Array, rhs: jax.Array, dimension_numbers: Any, **others
     """Multiplies like ``jax.lax.dot_general``; made for ``flax.linen.Dense(dot_general=...)``.
 
     Args:
-      lhs: ``[examples, in_features]`` for the fast gradient; anything else is passed on.
+      lhs: ``[examples, in_features]`` for the fast gradient; any other shape is passed to ``jax.lax``.
       rhs: ``[in_features, features]``.
       dimension_numbers: as in ``jax.lax``.
       **others: as in ``jax.lax``.

@@ -1,4 +1,4 @@
-"""The tutorial's network, and how a user's own is found and checked."""
+"""The tutorial's network, and the search and the check of a user's own network."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class CNN(nn.Module):
 
 
 def load_model(spec: str | None, num_classes: int) -> nn.Module:
-    """Makes the network to train.
+    """Returns the network to train.
 
     Args:
       spec: ``package.module:Class`` of a Flax Linen module, or None for the tutorial's ``CNN``.
-      num_classes: number of classes; passed on to a class that has a field of that name.
+      num_classes: number of classes; passed to a class that has a field of that name.
 
     Returns:
       The module, not yet initialised.
@@ -72,7 +72,7 @@ def _find(spec: str) -> type[nn.Module]:
 
 
 def check_model(model: nn.Module, image_shape: tuple[int, ...], num_classes: int) -> None:
-    """Checks, without computing anything, that a model maps images to logits and has nothing but parameters.
+    """Checks, without computing anything, that a model maps images to logits and has parameters only.
 
     Args:
       model: the module.

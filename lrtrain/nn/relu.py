@@ -1,6 +1,6 @@
-"""``max(x, 0)`` where XLA:CPU makes fast loops of it: before a convolution, and before a dense layer.
+"""``max(x, 0)`` in two forms that XLA:CPU compiles to fast loops: before a convolution, and before a dense layer.
 
-Values and gradients are those of ``flax.linen.relu``; benchmarks/NOTES.md has what each of the two gains.
+Values and gradients are those of ``flax.linen.relu``; benchmarks/NOTES.md has the gain of each.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ def relu_before_conv(x: jax.Array) -> jax.Array:
 
 
 def _forward_before_conv(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    # Not the result: XLA:CPU computes it again from the few images, which is cheaper than to write and read it.
+    # The input is saved, not the result: XLA:CPU computes that again, which is cheaper than writing and reading it.
     return jnp.maximum(x, 0), x
 
 
 def _backward_before_conv(x: jax.Array, g: jax.Array) -> tuple[jax.Array]:
-    return (lax.platform_dependent(x, g, cpu=_masked_by_places, default=_masked),)
+    return (lax.platform_dependent(x, g, cpu=_masked_by_pixels, default=_masked),)
 
 
 relu_before_conv.defvjp(_forward_before_conv, _backward_before_conv)
@@ -30,9 +30,9 @@ relu_before_conv.defvjp(_forward_before_conv, _backward_before_conv)
 
 @jax.custom_vjp
 def relu_before_dense(x: jax.Array) -> jax.Array:
-    """Returns ``max(x, 0)`` of images ``[N, H, W, C]`` whose places and channels become the rows of a dense layer."""
-    # Without a barrier XLA:CPU computes this, bias and all, once for each use; with one after the reshape it finds
-    # the place and channel of every element of a row by division, and makes no vectors.
+    """Returns ``max(x, 0)`` of images ``[N, H, W, C]`` whose pixels and channels become the rows of a dense layer."""
+    # Without a barrier XLA:CPU computes this and the bias again for each use. With a barrier after the reshape it finds
+    # the pixel and channel of every element of a row by division, and makes no vectors.
     kept: jax.Array = lax.optimization_barrier(jnp.maximum(x, 0))
     return kept
 
@@ -53,15 +53,15 @@ def _masked(x: jax.Array, g: jax.Array) -> jax.Array:
     return jnp.where(x > 0, g, 0)
 
 
-def _masked_by_places(x: jax.Array, g: jax.Array) -> jax.Array:
-    """Computes it as ``[H, W, N, C]``, the order in which `lrtrain.nn.conv` and `lrtrain.nn.winograd` go on with it."""
-    by_places = (1, 2, 0, 3)
-    masked: jax.Array = lax.optimization_barrier(_masked(x.transpose(by_places), g.transpose(by_places)))
+def _masked_by_pixels(x: jax.Array, g: jax.Array) -> jax.Array:
+    """Computes the mask as ``[H, W, N, C]``, the order that `lrtrain.nn.conv` and `lrtrain.nn.winograd` need next."""
+    by_pixels = (1, 2, 0, 3)
+    masked: jax.Array = lax.optimization_barrier(_masked(x.transpose(by_pixels), g.transpose(by_pixels)))
     return masked.transpose(2, 0, 1, 3)
 
 
 def _masked_by_rows(out: jax.Array, g: jax.Array) -> jax.Array:
-    """Computes it as ``[N, H * W * C]``, in which ``out`` and ``g`` lie already: one long loop."""
+    """Computes the mask as ``[N, H * W * C]``, the order that ``out`` and ``g`` have already: one long loop."""
     rows = (out.shape[0], -1)
     masked: jax.Array = lax.optimization_barrier(_masked(out.reshape(rows), g.reshape(rows)))
     return masked.reshape(out.shape)
