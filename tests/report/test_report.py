@@ -31,6 +31,7 @@ from lrtrain.report.commands import compare_command
 from lrtrain.report.comparison_page import page_of_comparison
 from lrtrain.report.numbers import differences, final_accuracies, tunings
 from lrtrain.runs.config import TrainConfig
+from tests.lab import ROOT
 
 EVIL = "<img src=x onerror=alert(1)>$x_1$ </script><script>alert(2)</script>"
 ROWS = {"constant": "constant(value=0.05)", EVIL: "linear(init_value=0.1)", "hot": "constant(value=1e30)"}
@@ -98,7 +99,7 @@ def cells_of_page(report: Path) -> list[list[str]]:
 
 def assert_terminal_and_page_agree(comparison: Comparison, capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
     """Compares their tables cell by cell, and returns the page's rows."""
-    progress.show(comparison, sort="accuracy", as_json=False)
+    progress.show(comparison, write_results(comparison), sort="accuracy", as_json=False)
     page = cells_of_page(comparison.report)
     # What stands between two columns, a row of the terminal has too, apart from the alignment.
     printed = capsys.readouterr().out.splitlines()[: len(page)]
@@ -131,11 +132,11 @@ def test_terminal_and_page_show_the_same_cells(compared: Comparison, capsys: pyt
 
 
 def test_the_documentation_says_what_each_column_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    docs = Path(__file__).parents[1] / "docs"
+    docs = ROOT / "docs"
     monkeypatch.syspath_prepend(str(docs / "_ext"))
     made = importlib.import_module("from_code").columns()
     assert [line.split(" | ")[0].strip("| ") for line in made.splitlines()[2:]] == [each.title for each in COLUMNS]
-    assert "<!-- generated: columns -->" in (docs / "comparing.md").read_text(encoding="utf-8")
+    assert "<!-- generated: columns -->" in (docs / "how-to" / "comparing.md").read_text(encoding="utf-8")
 
 
 def test_what_a_narrow_terminal_leaves_out_are_columns() -> None:

@@ -793,8 +793,8 @@ def test_compare(runs: Path) -> None:
         for each in (
             "epochs is 3 in sgdr-1, 2 in linear-1",
             "optimizer is sgd in sgdr-1, adam in linear-1",
-            "shuffle is true in sgdr-1, false in linear-1",
             "seed is 0 in sgdr-1, 7 in linear-1",
+            "shuffle is true in sgdr-1, false in linear-1",
         )
     ]
 
