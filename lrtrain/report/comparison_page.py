@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lrtrain.comparison.evidence import Evidence, verdict
@@ -11,25 +11,26 @@ from lrtrain.comparison.plan import Plan, Row
 from lrtrain.comparison.store import Store
 from lrtrain.comparison.table import table_of
 from lrtrain.report.commands import compare_command, train_command
-from lrtrain.report.curves import curves_of_comparison
+from lrtrain.report.curves import curves_of_runs
 from lrtrain.report.explanation import explained
 from lrtrain.report.numbers import by_accuracy, differences, final_accuracies, tunings
 from lrtrain.report.page import charts
 from lrtrain.report.page.content import Chart, Page, Schedule
 from lrtrain.report.plugin_facts import options_in_words, summary_of
-from lrtrain.runs.reading import read_run
+from lrtrain.runs.reading import Logged, read_run
 
 if TYPE_CHECKING:
     from lrtrain.comparison.result import Comparison
     from lrtrain.runs.record import Head
 
 
-def page_of_comparison(comparison: Comparison, evidence: Evidence) -> Page:
+def page_of_comparison(comparison: Comparison, evidence: Evidence, runs: Mapping[str, Sequence[Logged]]) -> Page:
     """Returns what stands on the page of a comparison.
 
     Args:
       comparison: the comparison.
       evidence: what it says.
+      runs: those that are reported, as `lrtrain.report.curves.measured_runs` reads them.
     """
     plan = comparison.plan
     return Page(
@@ -37,20 +38,19 @@ def page_of_comparison(comparison: Comparison, evidence: Evidence) -> Page:
         verdict=tuple(verdict(evidence)),
         explanation=tuple(explained(comparison.plan, evidence.reference)),
         table=table_of(evidence, fair=plan.protocol == "fair").sorted_by("accuracy"),
-        charts=tuple(_charts(comparison, evidence)),
-        schedules=tuple(_schedules(comparison, evidence)),
+        charts=tuple(_charts(comparison, evidence, runs)),
+        schedules=tuple(_schedules(comparison, evidence, runs)),
         facts=_facts(comparison),
     )
 
 
-def _charts(comparison: Comparison, evidence: Evidence) -> Iterator[Chart]:
+def _charts(comparison: Comparison, evidence: Evidence, runs: Mapping[str, Sequence[Logged]]) -> Iterator[Chart]:
     numbers = {row.label: index for index, row in enumerate(comparison.plan.rows)}
     finals = final_accuracies(comparison)
     if any(math.isfinite(record.accuracy.mean) for record in evidence.records):
         yield charts.accuracies_chart(by_accuracy(evidence), finals, numbers)
-    curves = curves_of_comparison(comparison)
-    if curves:
-        ordered = [(numbers[each.label], each) for each in curves]
+    if runs:
+        ordered = [(numbers[label], curves_of_runs(label, each)) for label, each in runs.items()]
         yield charts.rates_chart(ordered)
         yield from charts.training_charts(ordered)
     tuned = tunings(comparison)
@@ -61,10 +61,10 @@ def _charts(comparison: Comparison, evidence: Evidence) -> Iterator[Chart]:
         yield charts.differences_chart(pairs)
 
 
-def _schedules(comparison: Comparison, evidence: Evidence) -> Iterator[Schedule]:
+def _schedules(comparison: Comparison, evidence: Evidence, runs: Mapping[str, Sequence[Logged]]) -> Iterator[Schedule]:
     for index, row in enumerate(comparison.plan.rows):
         scale = evidence.record(row.label).scale
-        options = options_in_words(row.spec, _head(comparison, index, row))
+        options = options_in_words(row.spec, _head(comparison, row, runs.get(row.label, ())))
         if comparison.plan.protocol == "fair":
             options["(scale)"] = f"{scale:g} times all of its learning rates"
         yield Schedule(
@@ -77,9 +77,11 @@ def _schedules(comparison: Comparison, evidence: Evidence) -> Iterator[Schedule]
         )
 
 
-def _head(comparison: Comparison, index: int, row: Row) -> Head | None:
+def _head(comparison: Comparison, row: Row, runs: Sequence[Logged]) -> Head | None:
+    if runs:
+        return runs[0].run.head
     for outcome in comparison.measured(row.label):
-        path = Store(comparison.directory).path / "runs" / outcome.trial.directory(index)
+        path = Store(comparison.directory).place(comparison.plan, outcome.trial)
         if (path / "config.json").exists():
             return read_run(path).head
     return None

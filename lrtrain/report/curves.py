@@ -12,8 +12,7 @@ import numpy as np
 
 from lrtrain.comparison.store import Store
 from lrtrain.errors import RunDirError
-from lrtrain.runs.reading import applied_learning_rates, read_run
-from lrtrain.runs.record import Run
+from lrtrain.runs.reading import Logged, read_logged
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,35 +43,37 @@ class Curves:
     steps_per_epoch: int
 
 
-def curves_of_comparison(comparison: Comparison) -> list[Curves]:
-    """Returns the curves of the runs that are reported, for every schedule that has any, in the order of the plan."""
-    store, found = Store(comparison.directory), []
-    for index, row in enumerate(comparison.plan.rows):
-        places = [
-            store.path / "runs" / outcome.trial.directory(index)
-            for outcome in comparison.measured(row.label)
-            if outcome.measured
-        ]
-        if places:
-            found.append(curves_of_runs(row.label, [_measured(path) for path in places]))
-    return found
+def measured_runs(comparison: Comparison) -> dict[str, list[Logged]]:
+    """Reads the runs that are reported, those of each schedule that has any, in the order of the plan.
+
+    Raises:
+      RunDirError: one of them is damaged.
+    """
+    store, plan = Store(comparison.directory), comparison.plan
+    places = {
+        row.label: [store.place(plan, each.trial) for each in comparison.measured(row.label) if each.measured]
+        for row in plan.rows
+    }
+    return {label: [_measured(path) for path in paths] for label, paths in places.items() if paths}
 
 
-def _measured(path: Path) -> Run:
-    run = read_run(path)
-    if not run.epochs or run.state == "damaged":
-        raise RunDirError(f"the run in {path} is damaged: {run.reason or 'it has no epoch'}")
-    return run
+def _measured(path: Path) -> Logged:
+    read = read_logged(path, path.name)
+    if not read.run.epochs or read.run.state == "damaged":
+        raise RunDirError(f"the run in {path} is damaged: {read.run.reason or 'it has no epoch'}")
+    return read
 
 
-def curves_of_runs(label: str, runs: Sequence[Run]) -> Curves:
+def curves_of_runs(label: str, read: Sequence[Logged]) -> Curves:
     """Returns the curves of runs that belong together; each has at least one epoch.
 
     Args:
       label: what they are called.
-      runs: runs of equal length, or that ended early.
+      read: runs of equal length, or that ended early.
     """
-    longest = max(runs, key=lambda run: len(run.epochs))
+    runs = [each.run for each in read]
+    at = max(range(len(runs)), key=lambda index: len(runs[index].epochs))
+    longest = runs[at]
     epochs = len(longest.epochs)
     losses, accuracies = np.full((2, len(runs), epochs), np.nan)
     for row, run in enumerate(runs):
@@ -84,7 +85,7 @@ def curves_of_runs(label: str, runs: Sequence[Run]) -> Curves:
         np.array([epoch.step for epoch in longest.epochs]),
         losses,
         accuracies,
-        np.array(applied_learning_rates(longest.path)),
+        np.array(read[at].learning_rates),
         longest.epochs[0].step,
     )
 

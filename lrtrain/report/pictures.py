@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import starmap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lrtrain.figures import draw_curves, save, sheet
-from lrtrain.report.curves import Curves, curves_of_comparison
+from lrtrain.report.curves import Curves, curves_of_runs
 from lrtrain.report.numbers import by_accuracy, differences, final_accuracies, tunings
 from lrtrain.report.plots_curves import plot_basins, plot_training
 from lrtrain.report.plots_results import plot_accuracies, plot_differences
@@ -19,17 +20,21 @@ if TYPE_CHECKING:
 
     from lrtrain.comparison.evidence import Evidence
     from lrtrain.comparison.result import Comparison
+    from lrtrain.runs.reading import Logged
 
 SUFFIXES = (".png", ".svg")
 _LINE_OF_LEGEND = 0.19
 
 
-def write_pictures(comparison: Comparison, evidence: Evidence, directory: Path) -> list[Path]:
+def write_pictures(
+    comparison: Comparison, evidence: Evidence, runs: Mapping[str, Sequence[Logged]], directory: Path
+) -> list[Path]:
     """Writes all pictures of a comparison that there is something to draw for, each as PNG and SVG.
 
     Args:
       comparison: the comparison.
       evidence: what it says.
+      runs: those that are reported, as `lrtrain.report.curves.measured_runs` reads them.
       directory: where to; it is made.
 
     Returns:
@@ -37,7 +42,7 @@ def write_pictures(comparison: Comparison, evidence: Evidence, directory: Path) 
     """
     directory.mkdir(parents=True, exist_ok=True)
     written = []
-    curves = curves_of_comparison(comparison)
+    curves = list(starmap(curves_of_runs, runs.items()))
     if curves:
         rates = {each.label: each.learning_rates.astype(np.float32) for each in curves}
         for path in _files(directory, "learning-rates"):

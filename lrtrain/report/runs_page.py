@@ -14,7 +14,7 @@ from lrtrain.report.page import charts
 from lrtrain.report.page.content import Chart, Page, Schedule
 from lrtrain.report.plugin_facts import options_in_words, summary_of
 from lrtrain.runs.command import reproduce
-from lrtrain.runs.reading import find_runs
+from lrtrain.runs.reading import Logged, read_logged, run_paths
 from lrtrain.runs.record import Run
 
 _COLUMNS = (
@@ -36,7 +36,12 @@ class Named:
     """A run, and what it is called on the page."""
 
     label: str
-    run: Run
+    read: Logged
+
+    @property
+    def run(self) -> Run:
+        """What is known of it."""
+        return self.read.run
 
 
 def runs_in(paths: Sequence[Path]) -> list[Named]:
@@ -48,11 +53,11 @@ def runs_in(paths: Sequence[Path]) -> list[Named]:
     """
     found: list[Named] = []
     for path in paths:
-        runs = find_runs(path)
+        runs = [read_logged(each, name) for name, each in sorted(run_paths(path).items())]
         if not runs:
             raise RunDirError(f"{path} holds neither a run nor a comparison: give the directory of one")
         within = "" if len(paths) == 1 or len(runs) == 1 else f"{path.name}/"
-        found += [Named(within + run.name, run) for run in runs]
+        found += [Named(within + each.run.name, each) for each in runs]
     if not any(named.run.epochs for named in found):
         raise UsageError("no run has finished an epoch, so there is nothing to show: train for an epoch first")
     return _told_apart(found)
@@ -61,7 +66,7 @@ def runs_in(paths: Sequence[Path]) -> list[Named]:
 def _told_apart(found: list[Named]) -> list[Named]:
     labels = [named.label for named in found]
     return [
-        named if labels.count(named.label) == 1 else Named(str(named.run.path), named.run)
+        named if labels.count(named.label) == 1 else Named(str(named.run.path), named.read)
         for named in {named.run.path.absolute(): named for named in found}.values()
     ]
 
@@ -115,7 +120,7 @@ def _row(named: Named) -> tuple[Cell, ...]:
 
 def _charts(found: Sequence[Named]) -> Iterator[Chart]:
     shown = [(index, named) for index, named in enumerate(found) if named.run.epochs and named.run.steps]
-    curves = [(index, curves_of_runs(named.label, [named.run])) for index, named in shown]
+    curves = [(index, curves_of_runs(named.label, [named.read])) for index, named in shown]
     yield charts.rates_chart(curves)
     yield from charts.training_charts(curves)
 

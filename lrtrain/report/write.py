@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lrtrain.comparison.store import Store
 from lrtrain.files import write_whole
 from lrtrain.report.comparison_page import page_of_comparison
+from lrtrain.report.curves import measured_runs
 from lrtrain.report.page.render import render
 from lrtrain.report.pictures import write_pictures
 
@@ -26,6 +27,7 @@ def write_files(comparison: Comparison) -> Store:
     """
     store, evidence = Store(comparison.directory), comparison.evidence
     write_whole(store.results, json.dumps({"about": dict(comparison.about), **evidence.to_json()}, indent=2) + "\n")
-    write_pictures(comparison, evidence, store.pictures)
-    write_whole(store.report, render(page_of_comparison(comparison, evidence)))
+    runs = measured_runs(comparison)
+    write_pictures(comparison, evidence, runs, store.pictures)
+    write_whole(store.report, render(page_of_comparison(comparison, evidence, runs)))
     return store

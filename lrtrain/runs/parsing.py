@@ -58,29 +58,18 @@ def _started(noted: str | None, written: datetime.datetime | None) -> datetime.d
 
 @dataclass(frozen=True)
 class Steps:
-    """A summary of ``steps.csv``: updates done, the highest learning rate (None before the first), the last loss."""
+    """A summary of ``steps.csv``: the learning rate of each update that is done, and the last loss."""
 
-    count: int
-    peak: float | None
+    rates: list[float]
     last_loss: float
 
 
 def parse_steps(text: str) -> Steps:
     """Returns the summary of ``steps.csv``, without a torn last line; raises InvalidFileError at the first bad line."""
-    rates, last = _rows(text)
-    return Steps(len(rates), max(rates, default=None), last)
-
-
-def parse_rates(text: str) -> list[float]:
-    """Returns the learning rates in ``steps.csv``; raises as `parse_steps` does."""
-    return _rows(text)[0]
-
-
-def _rows(text: str) -> tuple[list[float], float]:
-    """Returns the learning rates and the last loss."""
     rows = text.split("\n")[1:-1]
     try:
-        return [float(row.split(",")[2]) for row in rows], float(rows[-1].split(",")[3]) if rows else math.nan
+        rates, last = [float(row.split(",")[2]) for row in rows], float(rows[-1].split(",")[3]) if rows else math.nan
+        return Steps(rates, last)
     except (IndexError, ValueError):
         number = next((at for at, row in enumerate(rows, 2) if not _is_step(row)), len(rows) + 1)
         raise InvalidFileError(f"steps.csv, line {number} is no step") from None

@@ -8,6 +8,7 @@ import math
 import os
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from lrtrain.errors import RunDirError
@@ -15,7 +16,7 @@ from lrtrain.plugins.spec import short
 from lrtrain.runs.directory import RunDir
 from lrtrain.runs.epochs import parse_epochs
 from lrtrain.runs.lock import being_written
-from lrtrain.runs.parsing import Steps, is_config, parse_head, parse_rates, parse_steps
+from lrtrain.runs.parsing import Steps, is_config, parse_head, parse_steps
 from lrtrain.runs.record import Epoch, Head, Run, State
 from lrtrain.strict_json import InvalidFileError, read_json, read_text
 
@@ -40,7 +41,7 @@ def find_runs(directory: str | Path) -> list[Run]:
       best = max((run for run in find_runs("runs") if run.last), key=lambda run: run.last.accuracy)
       ```
     """
-    return [_read(path, name) for name, path in sorted(run_paths(Path(directory)).items())]
+    return [read_logged(path, name).run for name, path in sorted(run_paths(Path(directory)).items())]
 
 
 def read_run(path: str | Path) -> Run:
@@ -55,19 +56,15 @@ def read_run(path: str | Path) -> Run:
     path = Path(path)
     if not _is_run(path):
         raise RunDirError(f"{path} holds no run: it has no config.json of one")
-    return _read(path, path.absolute().name)
+    return read_logged(path, path.absolute().name).run
 
 
-def applied_learning_rates(path: Path) -> list[float]:
-    """Returns the learning rates that a run applied, step by step.
+@dataclass(frozen=True)
+class Logged:
+    """A run with what `Run` leaves out, because it is long: the learning rates that it has applied, step by step."""
 
-    Raises:
-      RunDirError: its ``steps.csv`` cannot be read.
-    """
-    try:
-        return parse_rates(read_text(RunDir(path).steps))
-    except InvalidFileError as error:
-        raise RunDirError(f"the run in {path} is damaged: {error}") from error
+    run: Run
+    learning_rates: list[float]
 
 
 def pick_run(text: str, directory: Path) -> Run:
@@ -82,7 +79,7 @@ def pick_run(text: str, directory: Path) -> Run:
     names = [name for name in paths if text in (name, name.rpartition("/")[2])]
     names = names or [name for name in paths if text and _begins(name, text)]
     if len(names) == 1:
-        return _read(paths[names[0]], names[0])
+        return read_logged(paths[names[0]], names[0]).run
     if names:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         raise RunDirError(f"'{text}' may be {', '.join(sorted(names)[:3])}{more}: give more of the name, or the path")
@@ -145,12 +142,15 @@ def _is_run(path: Path) -> bool:
     return names.issuperset(_LOGS)
 
 
-def _read(path: Path, name: str) -> Run:
+def read_logged(path: Path, name: str) -> Logged:
+    """Returns the run in a directory, which holds one, under a name; each of its files is parsed once."""
     problems: list[str] = []
     head, epochs = _read_head(path, problems), _read_epochs(path, problems)
     steps = _read_steps(path, problems)
     state, reason = _state(path, head, epochs, steps, problems)
-    return Run(path, name, state, reason, head, tuple(epochs), steps.count, steps.peak, _size(path))
+    peak = max(steps.rates, default=None)
+    run = Run(path, name, state, reason, head, tuple(epochs), len(steps.rates), peak, _size(path))
+    return Logged(run, steps.rates)
 
 
 def _read_head(path: Path, problems: list[str]) -> Head | None:
@@ -219,8 +219,8 @@ def _is_done(path: Path, head: Head, epochs: list[Epoch]) -> bool:
 
 
 def _cut_off(path: Path, head: Head, steps: Steps) -> tuple[State, str]:
-    if steps.count and not math.isfinite(steps.last_loss):
-        return "diverged", f"the loss is {steps.last_loss} at step {steps.count - 1}"
+    if steps.rates and not math.isfinite(steps.last_loss):
+        return "diverged", f"the loss is {steps.last_loss} at step {len(steps.rates) - 1}"
     return "interrupted", _how_to_continue(path, head)
 
 

@@ -29,6 +29,7 @@ from lrtrain.figures import look
 from lrtrain.plugins.spec import Spec
 from lrtrain.report.commands import compare_command
 from lrtrain.report.comparison_page import page_of_comparison
+from lrtrain.report.curves import measured_runs
 from lrtrain.report.numbers import differences, final_accuracies, tunings
 from lrtrain.runs.config import TrainConfig
 from tests.lab import ROOT
@@ -77,7 +78,7 @@ def test_tables_behind_the_pictures(compared: Comparison) -> None:
 
 
 def test_table_of_the_page_says_each_number_as_the_terminal_does(compared: Comparison) -> None:
-    table = page_of_comparison(compared, compared.evidence).table
+    table = page_of_comparison(compared, compared.evidence, measured_runs(compared)).table
     heads = [column.title for column in table.columns]
     for cells in table.rows:
         row = dict(zip(heads, cells, strict=True))
