@@ -15,6 +15,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+def has_utf8_name(path: str | Path) -> bool:
+    """Returns whether a path can be written as UTF-8, as in JSON; on Linux a name may be any bytes."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def write_whole(path: Path, content: str | bytes) -> None:
     """Writes a file so that a reader finds the old content or the new, even after a power cut."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")

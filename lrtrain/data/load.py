@@ -35,6 +35,7 @@ from lrtrain.data.arrays import cached, cached_digests, cached_train_bytes, keep
 from lrtrain.data.disk import Reference
 from lrtrain.data.types import Dataset, Split, drawn
 from lrtrain.errors import DataError, nearest
+from lrtrain.files import has_utf8_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,6 +82,8 @@ def find_dataset(name: str, *, data_dir: Path | None = None) -> Source:
     """
     reference = Reference.parse(name)
     root = data_dir.expanduser().absolute() if data_dir else None
+    if root is not None and not has_utf8_name(root):
+        raise DataError(f"the data directory {root} is refused: its path is not UTF-8, so rename it")
     entry = provider.find_provider(reference.name) if str(reference) == reference.name else None
     return _Provided(entry, root) if entry else _Prepared(reference, root or disk.tfds_dir())
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lrtrain.errors import PluginError, nearest
+from lrtrain.files import has_utf8_name
 from lrtrain.plugins.spec import file_and_class, normal_name
 
 GROUP = "lrtrain.plugins"
@@ -104,6 +105,8 @@ def find_plugin(name: str) -> Entry:
 def _in_file(name: str, path: str, cls: str) -> Entry:
     """Returns a class in a file; its path is absolute, so that a run finds it again from anywhere."""
     file = Path(_folder.get(), Path(path).expanduser()).absolute()
+    if not has_utf8_name(file):
+        raise PluginError(f"the plugin's file {file} is refused: its path is not UTF-8, so rename it")
     try:
         content = file.read_bytes()
     except OSError as error:

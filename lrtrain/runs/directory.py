@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lrtrain.errors import RunDirError, TrainingError
+from lrtrain.files import has_utf8_name
 
 # The file of a process that was killed before its run began.
 _UNFINISHED = re.compile(r"\.config\.json\.\d+", re.ASCII)
@@ -61,11 +62,18 @@ def new_run_dir(requested: Path | None, plugin: str) -> RunDir:
     if requested is None:
         return RunDir(dated(plugin))
     path = requested.expanduser().absolute()
+    check_name(path)
     if path.exists() and not path.is_dir():
         raise RunDirError(f"{requested} is a file: give a directory that is empty or does not exist")
     if path.is_dir():
         check_unused(RunDir(path), requested)
     return RunDir(path)
+
+
+def check_name(path: Path) -> None:
+    """Raises RunDirError for a directory in which no checkpoint can be written, because its path is not UTF-8."""
+    if not has_utf8_name(path):
+        raise RunDirError(f"{path} is refused as the directory of a run: its path is not UTF-8, so take another name")
 
 
 def check_unused(run_dir: RunDir, title: Path | None = None) -> None:

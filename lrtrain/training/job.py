@@ -11,7 +11,7 @@ from lrtrain.errors import UsageError
 from lrtrain.plugins.loading import ActivePlugins, activate
 from lrtrain.plugins.spec import Spec
 from lrtrain.runs.config import TrainConfig, TrainOptions
-from lrtrain.runs.directory import RunDir, new_run_dir
+from lrtrain.runs.directory import RunDir, check_name, new_run_dir
 from lrtrain.runs.run_config import RunConfig, read_config
 from lrtrain.training.checkpoint_rule import EVERY_EPOCH, CheckpointRule
 from lrtrain.training.plan import OnScheduleChange, merge_config
@@ -82,6 +82,7 @@ def resumed_job(  # noqa: PLR0913
     if run_dir is None:
         raise UsageError("--resume needs --run-dir DIR: the directory of the run to continue")
     directory = RunDir(Path(run_dir).expanduser().absolute())
+    check_name(directory.path)
     stored = read_config(directory)
     config = merge_config(stored.train, options)
     config.check()

@@ -21,7 +21,7 @@ def render(page: Page) -> str:
     Raises:
       UsageError: plotly is not installed.
     """
-    return Template(_file("page.html")).substitute(
+    filled = Template(_file("page.html")).substitute(
         title=_escaped(page.title),
         style=_file("page.css"),
         verdict=_tags("p", page.verdict),
@@ -35,6 +35,8 @@ def render(page: Page) -> str:
         plotly=_plotly(),
         script=_file("page.js"),
     )
+    # The name of a directory may be any bytes, and a page is UTF-8.
+    return filled.encode(errors="backslashreplace").decode()
 
 
 def _plotly() -> str:
