@@ -1,4 +1,4 @@
-"""What can go wrong and be told to a user in one sentence; anything else that is raised is a bug of ours."""
+"""Errors that a user is told in one sentence; anything else that is raised is a bug of lrtrain."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ScheduleError(UsageError):
 
 
 class DataError(UsageError):
-    """A data set is unknown, not prepared, damaged or not fit for image classification."""
+    """A data set is unknown, not prepared, damaged or not made for image classification."""
 
 
 class ModelError(UsageError):
@@ -60,7 +60,7 @@ class TrainingError(LrtrainError):
 
 
 def cause(error: BaseException) -> str:
-    """Returns the kind of an error that is not ours and the first line of what it says."""
+    """Returns the type of an error that is not ours and the first line of its message."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 

@@ -1,4 +1,4 @@
-"""Curves of learning rates as files, and what all pictures of ours share."""
+"""Pictures of learning rates, and what all pictures of lrtrain share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
     from numpy.typing import NDArray
 
-# Okabe and Ito's colours, told apart by colour-blind readers; line styles tell them apart in grey.
+# Okabe and Ito's colours, which colour-blind readers can distinguish; in grey the line styles do.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _STYLES = ("-", "--", "-.", ":")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -48,7 +48,7 @@ def draw_curves(curves: Mapping[str, NDArray[np.float32]], path: Path, steps_per
 
 @dataclass(frozen=True)
 class Look:
-    """How a line is drawn; style and marker alone tell the first 28 apart, in grey too."""
+    """How a line is drawn; style and marker alone distinguish the first 28, in grey too."""
 
     colour: str
     style: str

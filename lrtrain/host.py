@@ -14,10 +14,10 @@ def usable_cores(cgroup: Path = _CGROUP) -> int:
     """Counts the cores that this process may use: those of its affinity mask, but no more than its cgroup's quota.
 
     Args:
-        cgroup: Where the control groups are mounted.
+      cgroup: where the control groups are mounted.
 
     Returns:
-        The number of cores, at least 1.
+      The number of cores, at least 1.
     """
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, math.ceil(min(allowed, _quota(cgroup))))
@@ -42,8 +42,8 @@ def host_memory(meminfo: Path = _MEMINFO, cgroup: Path = _CGROUP) -> float:
     """Returns the bytes of memory that this process may still take, infinity where the system does not say.
 
     Args:
-        meminfo: Where Linux says how much is available.
-        cgroup: Where the control groups are mounted; their limit holds too.
+      meminfo: where Linux says how much is available.
+      cgroup: where the control groups are mounted; their limit holds too.
     """
     return min(_available(meminfo), _limit(cgroup / "memory.max"), _limit(cgroup / "memory" / "memory.limit_in_bytes"))
 

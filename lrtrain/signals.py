@@ -1,4 +1,4 @@
-"""Signals that ask a process to end (Ctrl-C, SIGTERM): noted for the next moment at which nothing is torn."""
+"""Signals that ask a process to end (Ctrl-C, SIGTERM): noted until the process can end without an incomplete file."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Ending:
         return self.signal is not None
 
     def error(self) -> BaseException:
-        """Returns what is to be raised when all is safe."""
+        """Returns the exception to raise once the work is safe."""
         return error_of(self.signal or signal.SIGINT)
 
 

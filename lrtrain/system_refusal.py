@@ -1,4 +1,4 @@
-"""What the system refuses for the moment (files, rights, memory, a disk), found in whatever a library makes of it."""
+"""What the system refuses at the moment (files, rights, memory, a disk), found in the error of a library."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def refusal(error: BaseException) -> str | None:
     """Returns what the system has refused, in its own words, if that is why something was raised.
 
     Args:
-      error: what was raised; the errors that it was raised for are looked at too.
+      error: what was raised; the errors that caused it are searched too.
     """
     said = _said(error)
     earlier = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

@@ -51,7 +51,7 @@ def leave(code: int) -> NoReturn:
 
 @contextmanager
 def signals_watched() -> Iterator[None]:
-    """Lets SIGTERM raise, as Ctrl-C does, and a thread see to it that the process ends.
+    """Lets SIGTERM raise an exception, as Ctrl-C does, and starts a thread that ends the process if nothing else does.
 
     Python runs handlers between two of its own instructions, and the compiler or an import may take seconds in between.
     """
@@ -81,7 +81,7 @@ def _leave_swallowed_ones_to_the_thread() -> None:
 
 @contextmanager
 def threads_left_behind() -> Iterator[None]:
-    """Sees to it that the process ends soon after what is done here, whatever threads have been left running."""
+    """Ends the process soon after the block, even if threads are still running."""
     code: object = 1
     try:
         yield
@@ -128,7 +128,7 @@ def _watch(signals: socket.socket) -> NoReturn:
 
 
 def _end(number: int) -> NoReturn:
-    # Nothing is torn by this: every file is written whole, and a torn line of a log is healed by --resume.
+    # Every file is written whole, and --resume repairs a log whose last line is incomplete.
     _ending.set()
     if not PROCESS.said:
         cursor = _SHOW_CURSOR if os.isatty(2) else ""

@@ -59,7 +59,7 @@ def command(
     """Train a fresh network at a learning rate that grows until the loss diverges, and suggest one for a schedule.
 
     Nothing is written but --output, and no run is touched. The schedule of the plugin is not applied: what is printed
-    is the factor that brings its highest learning rate to the suggestion.
+    is the factor that makes its highest learning rate equal to the suggestion.
 
     The test goes from 1e-4 to 10, with --loss-reduction sum both divided by --batch-size; with an optimizer that
     divides by the size of the gradient, such as adam, from 1e-6 to 1.

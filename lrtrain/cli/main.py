@@ -1,4 +1,4 @@
-"""The group of all commands: which there are, that ``train`` is the default, and what becomes of errors."""
+"""The group of all commands: their names, ``train`` as the default, and how errors are shown."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class _Group(click.Group):
             return self.main(*args, **kwargs)
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Runs a command; what the user can mend is one sentence, and only a bug of ours shows a traceback."""
+        """Runs a command; an error that the user can fix is one sentence, and only a bug of ours shows a traceback."""
         _prepare_streams(*args, **kwargs)
         try:
             with _watched(*args, **kwargs):

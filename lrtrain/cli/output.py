@@ -1,4 +1,4 @@
-"""``--output FILE``: a picture or a table, which is never written over another file unasked."""
+"""``--output FILE``: a picture or a table; an existing file is overwritten with ``--force`` only."""
 
 from __future__ import annotations
 

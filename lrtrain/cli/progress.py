@@ -39,7 +39,7 @@ def make_reporter(*, quiet: bool) -> Iterator[Quiet]:
 
 
 def print_summary(result: RunResult) -> None:
-    """Prints what has become of a run, and where its files are."""
+    """Prints the result of a run, and where its files are."""
     with results_kept(f"the run is complete, and its files are in {shown_path(result.run_dir)}"):
         _print_summary(result)
 

@@ -1,4 +1,4 @@
-"""Standard streams that are closed, full or gone: progress is lost in silence, and lost results are an error."""
+"""Standard streams that are closed, full or gone: lost progress is not reported, and lost results are an error."""
 
 from __future__ import annotations
 

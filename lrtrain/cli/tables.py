@@ -67,7 +67,7 @@ def _draw(columns: Sequence[Sequence[str]], right: Sequence[bool], dispensable: 
 
 
 def _that_fit(widths: Sequence[int], dispensable: Sequence[int], room: int) -> list[int]:
-    """Returns the columns that are shown; those that are not dispensable are, whether they fit or not."""
+    """Returns the columns that are shown; a column that is not dispensable is always shown."""
     shown = list(range(len(widths)))
     for at in dispensable:
         if sum(widths[each] for each in shown) + len(_BETWEEN) * (len(shown) - 1) <= room:

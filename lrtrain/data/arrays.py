@@ -1,7 +1,7 @@
 """Decoded arrays on the disk: the second start reads them in a fraction of a second, and trusts nothing unverified.
 
 A folder holds four ``.npy`` files and ``manifest.json``, which has their sha256 and the fingerprint of the prepared
-data that they were read from. Anything that does not fit is as good as nothing: the arrays are read from the source.
+data that they were read from. If anything does not match, the arrays are read from the source again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from lrtrain.files import write_whole
 
 _FORMAT = 2
 _MANIFEST = "manifest.json"
-# Everything that a damaged manifest or array can raise while it is looked at.
+# Everything that reading a damaged manifest or array can raise.
 _NOT_VALID = (OSError, ValueError, KeyError, TypeError, AttributeError)
 
 
@@ -36,12 +36,12 @@ def cached(name: str, key: str, read: Callable[[], tuple[dict[str, object], Data
     """Returns the data set that was kept under ``key``; calls ``read`` and keeps its result if there is none.
 
     Args:
-        name: a readable part of the folder's name.
-        key: everything that tells one data set from another.
-        read: gives the fingerprint of the source and the data set.
+      name: a readable part of the folder's name.
+      key: everything that tells one data set from another.
+      read: gives the fingerprint of the source and the data set.
 
     Raises:
-        DataError: the cache directory cannot be written; and whatever ``read`` raises.
+      DataError: the cache directory cannot be written; and whatever ``read`` raises.
     """
     folder = _folder(name, key)
     dataset = _load(folder, key)
@@ -75,7 +75,7 @@ def cached_digests(name: str, key: str) -> dict[str, str] | None:
     folder = _folder(name, key)
     for path in (folder / _MANIFEST, _digests_file(folder)):
         with contextlib.suppress(*_NOT_VALID):
-            manifest = _fitting(path, key)
+            manifest = _manifest_if_current(path, key)
             if manifest is not None:
                 return dict(manifest["about"]["digests"])
     return None
@@ -85,10 +85,10 @@ def keep_digests(name: str, key: str, source: dict[str, object], digests: Mappin
     """Keeps the digests of a data set whose arrays are not kept.
 
     Args:
-        name: a readable part of the file's name.
-        key: everything that distinguishes one data set from another.
-        source: the fingerprint of the files, taken before they were read.
-        digests: those of its examples.
+      name: a readable part of the file's name.
+      key: everything that distinguishes one data set from another.
+      source: the fingerprint of the files, taken before they were read.
+      digests: those of its examples.
     """
     file = _digests_file(_folder(name, key))
     with contextlib.suppress(OSError):
@@ -137,10 +137,10 @@ def _load(folder: Path, key: str) -> Dataset | None:
 
 
 def _manifest(folder: Path, key: str) -> dict[str, Any] | None:
-    return _fitting(folder / _MANIFEST, key)
+    return _manifest_if_current(folder / _MANIFEST, key)
 
 
-def _fitting(path: Path, key: str) -> dict[str, Any] | None:
+def _manifest_if_current(path: Path, key: str) -> dict[str, Any] | None:
     manifest: dict[str, Any] = json.loads(path.read_bytes())
     fits = (manifest["format"], manifest["key"]) == (_FORMAT, key) and not _is_stale(manifest["source"])
     return manifest if fits else None

@@ -27,7 +27,7 @@ class Reference:
         """Reads the name of a data set; ``-`` and ``_`` are equal in the part before the config.
 
         Raises:
-            DataError: the text is no such name.
+          DataError: the text is no such name.
         """
         name, separator, rest = text.partition("/")
         match = _REFERENCE.fullmatch(name.replace("-", "_") + separator + rest)
@@ -52,7 +52,7 @@ def find(reference: Reference, root: Path) -> Path | None:
     """Returns the directory of the newest prepared version that fits ``reference`` in ``root``, if there is one.
 
     Raises:
-        DataError: several configs are prepared and ``reference`` names none of them.
+      DataError: several configs are prepared and ``reference`` names none of them.
     """
     folder = root / reference.name
     if reference.config:
@@ -80,12 +80,12 @@ def _newest(folder: Path, version: str | None) -> Path | None:
 
 
 def is_prepared(directory: Path) -> bool:
-    """Tells whether ``directory`` is a finished one: tensorflow-datasets writes both files before it renames it."""
+    """Returns whether ``directory`` is complete: tensorflow-datasets writes both files before it renames it."""
     return (directory / "dataset_info.json").is_file() and (directory / "features.json").is_file()
 
 
 def prepared_names(root: Path) -> list[str]:
-    """Lists the data sets that are prepared in ``root``, with their configs."""
+    """Returns the data sets that are prepared in ``root``, with their configs."""
     names = [folder.name for folder in _folders(root) if _newest(folder, None)]
     configs = [
         f"{folder.name}/{config.name}"
@@ -109,7 +109,7 @@ def fingerprint(directory: Path) -> dict[str, object]:
     It costs no reading, and differs as soon as a file is replaced, cut short or rewritten.
 
     Raises:
-        OSError: the directory is not there.
+      OSError: the directory is not there.
     """
     found = {path.name: path.stat() for path in sorted(directory.iterdir()) if path.is_file()}
     files = {name: [status.st_size, status.st_mtime_ns] for name, status in found.items()}
@@ -120,8 +120,8 @@ def file_formats(directory: Path) -> list[str]:
     """Returns the formats that the prepared data is stored in, the usual one first.
 
     Raises:
-        OSError: ``dataset_info.json`` cannot be read.
-        ValueError: it is damaged.
+      OSError: ``dataset_info.json`` cannot be read.
+      ValueError: it is damaged.
     """
     info = json.loads((directory / "dataset_info.json").read_bytes())
     if not isinstance(info, dict):

@@ -20,7 +20,7 @@ _CHUNK = 4096
 
 @dataclass(frozen=True, eq=False)
 class OpenedData:
-    """A prepared data set and the names of its two features that are of use."""
+    """A prepared data set and the names of the two features that are used."""
 
     builder: Any
     directory: Path
@@ -118,9 +118,9 @@ class Examples:
         """Returns the images and labels of some examples; the images must have one shape. Threads may share it.
 
         Raises:
-            DamagedError: they are missing, cut short or altered.
-            TrainingError: the system does not let them be read at the moment.
-            DataError: an image has another shape, or a label is no class.
+          DamagedError: they are missing, cut short or altered.
+          TrainingError: the system does not let them be read at the moment.
+          DataError: an image has another shape, or a label is no class.
         """
         images, labels = self._arrays(indices, shape)
         _check_labels(labels, self._num_classes, self.where)

@@ -2,7 +2,7 @@
 
 Two kinds of names work:
 
-* **Data sets that an installed package brings**, through the entry-point group ``lrtrain.datasets``. They are prepared
+* **Data sets that an installed package provides**, by the entry-point group ``lrtrain.datasets``. They are prepared
   when they are first used. The contract: the entry point's name is the data set's name, its object is a builder
   class of tensorflow-datasets (usually a ``GeneratorBasedBuilder``, defined with ``skip_registration=True``) that
   prepares its data without TensorFlow and without a network. The class is imported only when its data is to be
@@ -55,19 +55,19 @@ def load_dataset(
     """Loads a data set into memory; nothing is ever downloaded.
 
     Args:
-        name: ``name``, ``name/config`` or ``name:1.0.0``. A plain name that an installed package brings means that one.
-        data_dir: the directory in which data sets of tensorflow-datasets are prepared. By default it is
-            ``datasets`` in lrtrain's cache directory for those that packages bring, and ``$TFDS_DATA_DIR`` or
-            ``~/tensorflow_datasets`` for all others.
-        train_size: take this many training examples, see `subset`.
-        seed: decides which examples `train_size` takes, and nothing else.
+      name: ``name``, ``name/config`` or ``name:1.0.0``. A plain name that an installed package provides means that one.
+      data_dir: the directory in which data sets of tensorflow-datasets are prepared. By default it is
+        ``datasets`` in lrtrain's cache directory for those that packages provide, and ``$TFDS_DATA_DIR`` or
+        ``~/tensorflow_datasets`` for all others.
+      train_size: take this many training examples, see `subset`.
+      seed: decides which examples `train_size` takes, and nothing else.
 
     Returns:
-        The data set, its examples in the order of the prepared files.
+      The data set, its examples in the order of the prepared files.
 
     Raises:
-        DataError: the name is unknown, the data is not prepared, damaged, or not for image classification, or
-            ``train_size`` is not from 1 to the number of training examples.
+      DataError: the name is unknown, the data is not prepared, damaged, or not for image classification, or
+        ``train_size`` is not from 1 to the number of training examples.
     """
     if train_size is not None and train_size < 1:
         raise DataError(f"the number of training examples must be at least 1, not {train_size}")
@@ -78,7 +78,7 @@ def find_dataset(name: str, *, data_dir: Path | None = None) -> Source:
     """Finds a data set, to be loaded or streamed; see `load_dataset`.
 
     Raises:
-        DataError: the name is unknown, or the data is not prepared.
+      DataError: the name is unknown, or the data is not prepared.
     """
     reference = Reference.parse(name)
     root = data_dir.expanduser().absolute() if data_dir else None
@@ -94,12 +94,12 @@ def subset(dataset: Dataset, train_size: int, seed: int = 0) -> Dataset:
     Which ones says `lrtrain.data.types.drawn`.
 
     Args:
-        dataset: the whole data set.
-        train_size: from 1 to the number of training examples.
-        seed: a non-negative integer.
+      dataset: the whole data set.
+      train_size: from 1 to the number of training examples.
+      seed: a non-negative integer.
 
     Raises:
-        DataError: ``train_size`` is out of range.
+      DataError: ``train_size`` is out of range.
     """
     kept = _drawn(dataset.name, len(dataset.train), train_size, seed)
     return dataclasses.replace(dataset, train=dataset.train.part(kept))
@@ -154,7 +154,7 @@ class Source(ABC):
 
 
 class _Provided(Source):
-    """A data set that an installed package brings."""
+    """A data set that an installed package provides."""
 
     def __init__(self, entry: EntryPoint, data_dir: Path | None) -> None:
         self._entry, self._own = entry, data_dir is None

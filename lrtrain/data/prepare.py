@@ -30,12 +30,12 @@ def unreadable(directory: Path, error: Exception) -> LrtrainError:
     """Returns the error for prepared data that a library could not read.
 
     Args:
-        directory: where the data is; all its files are tried, because a library may have hidden the reason.
-        error: what the library raised.
+      directory: where the data is; all its files are tried, because a library may have hidden the reason.
+      error: what the library raised.
 
     Returns:
-        TrainingError where the system refuses to read it at the moment, so that the data may be sound; else
-        `DamagedError`.
+      TrainingError where the system refuses to read it at the moment, so that the data may be valid; else
+      `DamagedError`.
     """
     refused = refusal(error) or refusal_to_read(directory)
     if refused is None:
@@ -66,7 +66,7 @@ def quiet() -> Iterator[None]:
 
 
 def is_known(name: str) -> bool:
-    """Tells whether tensorflow-datasets has code for the data set ``name``; asks no network."""
+    """Returns whether tensorflow-datasets has code for the data set ``name``; uses no network."""
     with quiet():
         return name in tfds().list_builders(with_community_datasets=False)
 
@@ -78,8 +78,8 @@ def prepare(builder_class: Any, root: Path) -> Path:
     it is complete.
 
     Raises:
-        DamagedError: the directory is there and is not complete.
-        DataError: the builder cannot prepare its data, or ``root`` cannot be written.
+      DamagedError: the directory is there and is not complete.
+      DataError: the builder cannot prepare its data, or ``root`` cannot be written.
     """
     import filelock
 

@@ -1,4 +1,4 @@
-"""The data sets that installed packages bring: the entry-point group ``lrtrain.datasets``."""
+"""The data sets that installed packages provide: the entry-point group ``lrtrain.datasets``."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ GROUP = "lrtrain.datasets"
 
 
 def provided_names() -> list[str]:
-    """Lists the names of the data sets that installed packages bring; imports nothing."""
+    """Returns the names of the data sets that installed packages provide; imports nothing."""
     return sorted({entry.name for entry in entry_points(group=GROUP)})
 
 
 def find_provider(name: str) -> EntryPoint | None:
-    """Returns the entry point of the package that brings the data set ``name``, if there is one; imports nothing.
+    """Returns the entry point of the package that provides the data set ``name``, if there is one; imports nothing.
 
     Raises:
-        DataError: two packages bring a data set of that name.
+      DataError: two packages provide a data set of that name.
     """
     found = [entry for entry in entry_points(group=GROUP) if entry.name.replace("-", "_") == name]
     owners = sorted({owner(entry) for entry in found})
@@ -39,7 +39,7 @@ def builder_class(entry: EntryPoint) -> Any:
     """Imports the builder class that ``entry`` names.
 
     Raises:
-        DataError: it cannot be imported, or is no builder of tensorflow-datasets.
+      DataError: it cannot be imported, or is no builder of tensorflow-datasets.
     """
     try:
         loaded = entry.load()

@@ -20,9 +20,9 @@ def read(directory: Path) -> Dataset:
     """Reads the data set that is prepared in ``directory``.
 
     Raises:
-        DamagedError: a file is missing, cut short or altered.
-        TrainingError: the system does not let a file be read at the moment.
-        DataError: it is not stored as ArrayRecord, or it is not for image classification.
+      DamagedError: a file is missing, cut short or altered.
+      TrainingError: the system does not let a file be read at the moment.
+      DataError: it is not stored as ArrayRecord, or it is not for image classification.
     """
     with _opened(directory) as source:
         train, test = source.split("train"), source.split(source.test_name())
@@ -37,13 +37,13 @@ def stream(directory: Path, digests: Mapping[str, str] | None = None) -> Streame
     """Reads the test examples of the data set that is prepared in ``directory``, and opens the training examples.
 
     Args:
-        directory: where it is.
-        digests: those of its examples, if they are known; else all training examples are read once for theirs.
+      directory: where it is.
+      digests: those of its examples, if they are known; else all training examples are read once for theirs.
 
     Raises:
-        DamagedError: a file is missing, cut short or altered.
-        TrainingError: the system does not let a file be read at the moment.
-        DataError: as for `read`, as far as it shows in the first training example.
+      DamagedError: a file is missing, cut short or altered.
+      TrainingError: the system does not let a file be read at the moment.
+      DataError: as for `read`, as far as it shows in the first training example.
     """
     with _opened(directory) as source:
         examples = source.examples("train")
@@ -59,9 +59,9 @@ def train_bytes(directory: Path) -> int:
     """Returns the size of the decoded training images of the data set that is prepared in ``directory``.
 
     Raises:
-        DamagedError: a file is missing, cut short or altered.
-        TrainingError: the system does not let a file be read at the moment.
-        DataError: as for `stream`.
+      DamagedError: a file is missing, cut short or altered.
+      TrainingError: the system does not let a file be read at the moment.
+      DataError: as for `stream`.
     """
     with _opened(directory) as source:
         examples = source.examples("train")

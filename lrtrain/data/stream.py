@@ -25,7 +25,7 @@ def grain() -> Any:
     """Imports Grain: it takes a second, and only streaming needs it.
 
     Raises:
-        UsageError: it is not installed.
+      UsageError: it is not installed.
     """
     otherwise = ", or keep it on the devices with --data-on-device always"
     check_extra("stream", "a training set that is streamed", otherwise)
@@ -37,9 +37,9 @@ class Stream:
     """The training examples, on the disk.
 
     Args:
-        examples: reads those of the whole split.
-        image_shape: ``(height, width, channels)``, equal for all.
-        kept: which examples of the split there are to train on, in file order; None for all.
+      examples: reads those of the whole split.
+      image_shape: ``(height, width, channels)``, equal for all.
+      kept: which examples of the split there are to train on, in file order; None for all.
     """
 
     examples: Examples
@@ -53,14 +53,14 @@ class Stream:
         """Reads one batch.
 
         Args:
-            order: int32[batch], which examples.
-            weights: float32[batch]; examples of weight 0, at the end, are not read but repeat the first one.
+          order: int32[batch], which examples.
+          weights: float32[batch]; examples of weight 0, at the end, are not read but repeat the first one.
 
         Returns:
-            The images uint8[batch, height, width, channels] and the labels int32[batch].
+          The images uint8[batch, height, width, channels] and the labels int32[batch].
 
         Raises:
-            DataError: they cannot be read, or do not have the size or the classes that the data set should have.
+          DataError: they cannot be read, or do not have the size or the classes that the data set should have.
         """
         real = order[weights > 0]
         read = self.examples.arrays((real if self.kept is None else self.kept[real]).tolist(), self.image_shape)
@@ -73,16 +73,16 @@ class Stream:
         """Reads batches in the order of training, a chunk ahead of what has been taken; closing it ends the reading.
 
         Args:
-            order: int32[steps, batch], which examples, as `lrtrain.engine.order.epoch_order` has them.
-            weights: float32[steps, batch].
-            steps: batches in a chunk; the last one may have fewer.
+          order: int32[steps, batch], which examples, as `lrtrain.engine.order.epoch_order` has them.
+          weights: float32[steps, batch].
+          steps: batches in a chunk; the last one may have fewer.
 
         Yields:
-            The images uint8[steps, batch, height, width, channels] and the labels int32[steps, batch].
+          The images uint8[steps, batch, height, width, channels] and the labels int32[steps, batch].
 
         Raises:
-            UsageError: Grain is not installed.
-            TrainingError: the data is damaged.
+          UsageError: Grain is not installed.
+          TrainingError: the data is damaged.
         """
         library = grain()
         batches = library.MapDataset.source(_Batches(self, order, weights))

@@ -16,8 +16,8 @@ class Split:
     """The examples of one split, in file order.
 
     Attributes:
-        images: ``uint8[N, H, W, C]``, values 0 to 255.
-        labels: ``int32[N]``, values 0 to ``num_classes - 1``.
+      images: ``uint8[N, H, W, C]``, values 0 to 255.
+      labels: ``int32[N]``, values 0 to ``num_classes - 1``.
     """
 
     images: NDArray[np.uint8]
@@ -46,13 +46,13 @@ class Dataset:
     """An image-classification data set: ``train`` to learn from, ``test`` to measure with.
 
     Attributes:
-        name: the name in tensorflow-datasets, with the config if there is one (``fashion_mnist``, ``name/config``).
-        version: the version of the data, as ``1.0.0``.
-        train: the training examples.
-        test: the examples of the split ``test``, or of ``validation`` where there is no ``test``.
-        num_classes: how many classes there are, whether or not all occur.
-        class_names: a name for each class, in the order of the labels.
-        digests: `digest_of` the whole ``train`` and ``test``; a subset keeps those of the data set that it is part of.
+      name: the name in tensorflow-datasets, with the config if there is one (``fashion_mnist``, ``name/config``).
+      version: the version of the data, as ``1.0.0``.
+      train: the training examples.
+      test: the examples of the split ``test``, or of ``validation`` where there is no ``test``.
+      num_classes: how many classes there are, whether or not all occur.
+      class_names: a name for each class, in the order of the labels.
+      digests: `digest_of` the whole ``train`` and ``test``; a subset keeps those of the data set that it is part of.
     """
 
     name: str
@@ -77,7 +77,7 @@ def digest_of(parts: Iterable[tuple[NDArray[np.uint8], NDArray[np.int32]]]) -> s
     """Returns the SHA-256 of the examples of a split, in file order, however they are cut into parts.
 
     Args:
-        parts: images ``uint8[n, H, W, C]`` and labels ``int32[n]``.
+      parts: images ``uint8[n, H, W, C]`` and labels ``int32[n]``.
     """
     images, labels, shape = hashlib.sha256(), hashlib.sha256(), b""
     for some_images, some_labels in parts:

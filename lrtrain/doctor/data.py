@@ -9,7 +9,7 @@ from lrtrain.errors import LrtrainError
 
 
 def examine_data() -> Iterator[Finding]:
-    """Looks for data sets that packages bring, and for those that tensorflow-datasets has prepared."""
+    """Looks for data sets that packages provide, and for those that tensorflow-datasets has prepared."""
     from lrtrain.data import disk, provider
 
     names = provider.provided_names()
@@ -33,6 +33,6 @@ def _provided(name: str) -> Finding:
         origin = provider.owner(entry) if entry else "a package"
         is_ready = cached_train_bytes(source.name, source.key) is not None
     except LrtrainError as error:
-        return Finding(f"data {name}", "fault", str(error), "uninstall the package that brings it, or mend it")
+        return Finding(f"data {name}", "fault", str(error), "uninstall the package that provides it, or fix it")
     when = "ready" if is_ready else "will be prepared when it is first used"
     return Finding(f"data {name}", "ok", f"of {origin}, {when}")

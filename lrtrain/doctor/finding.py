@@ -14,9 +14,9 @@ class Finding:
     """One line of the examination.
 
     Args:
-      subject: what was looked at.
+      subject: what was examined.
       health: how it is.
-      detail: what was seen, on one line.
+      detail: what was found, on one line.
       cure: what to do about it; None when there is nothing to do.
     """
 

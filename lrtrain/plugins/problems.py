@@ -46,7 +46,7 @@ def problems_of(entry: Entry, installed: Sequence[Entry]) -> Iterator[Problem]:
     try:
         load_class(entry)
     except LrtrainError as error:
-        yield Problem("broken", str(error), f"mend it, or {away}")
+        yield Problem("broken", str(error), f"fix it, or {away}")
     others = [each for each in installed if each.name == entry.name and each.distribution != entry.distribution]
     if others:
         text = f"plugin '{entry.name}' is also brought by {' and '.join(each.origin() for each in others)}"

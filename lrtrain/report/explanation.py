@@ -20,7 +20,7 @@ def explained(plan: Plan, reference: str) -> Iterator[str]:
     )
     if plan.protocol == "as-is":
         yield (
-            "Each schedule was trained once, as it stands, and the test set was looked at after every epoch. That "
+            "Each schedule was trained once, as it stands, and tested on the test set after every epoch. That "
             "repeats a listing; it is no basis for choosing a schedule, because another seed may give another order."
         )
         return
@@ -41,7 +41,7 @@ def _measuring(plan: Plan) -> str:
     return (
         f"Measuring: with that factor each schedule was trained on {plan.effort.seeds} seeds that the tuning has not "
         "seen. One seed means the same initial weights and the same order of images for every schedule, so results "
-        "are compared seed by seed. The test set was looked at once, after the last step."
+        "are compared seed by seed. The test set was used once, after the last step."
     )
 
 
@@ -50,5 +50,5 @@ def _deciding(plan: Plan, reference: str) -> str:
     return (
         f"Deciding: each schedule was compared with {against}. Better is said only where the 95% interval of the "
         "paired difference leaves out 0 and a sign-flip permutation test, corrected after Holm for the number of "
-        "pairs, gives p below 0.05. All else is a tie: this evidence does not tell the two apart."
+        "pairs, gives p below 0.05. All else is a tie: this evidence does not distinguish the two."
     )

@@ -67,7 +67,7 @@ def plot_differences(figure: Figure, differences: Differences) -> None:
     points, labels = 100 * differences.means, differences.labels
     axes = figure.subplots()
     largest = max(_FINE, float(np.nanmax(np.abs(points), initial=0.0, where=np.isfinite(points))))
-    # Orange against violet: told apart by colour-blind readers; the number's sign tells them apart in grey.
+    # Colour-blind readers can distinguish orange and violet; in grey the sign of the number does.
     image = axes.imshow(points, cmap="PuOr", vmin=-largest, vmax=largest)
     small = "small" if len(labels) <= 8 else "xx-small"
     for (i, j), value in np.ndenumerate(points):

@@ -60,10 +60,10 @@ def runs_in(paths: Sequence[Path]) -> list[Named]:
         found += [Named(within + each.run.name, each) for each in runs]
     if not any(named.run.epochs for named in found):
         raise UsageError("no run has finished an epoch, so there is nothing to show: train for an epoch first")
-    return _told_apart(found)
+    return _with_unique_labels(found)
 
 
-def _told_apart(found: list[Named]) -> list[Named]:
+def _with_unique_labels(found: list[Named]) -> list[Named]:
     labels = [named.label for named in found]
     return [
         named if labels.count(named.label) == 1 else Named(str(named.run.path), named.read)
@@ -129,7 +129,7 @@ def _schedules(found: Sequence[Named]) -> Iterator[Schedule]:
     for index, named in enumerate(found):
         head, recipe = named.run.head, reproduce(named.run)
         command = (
-            (f"No one command trains it again: {recipe.obstacle}.", str(named.run.path))
+            (f"No single command trains it again: {recipe.obstacle}.", str(named.run.path))
             if recipe.obstacle
             else ("Trains it again:", shlex.join(recipe.words))
         )

@@ -1,4 +1,4 @@
-"""The files in which a comparison says what it has come to."""
+"""The files that show the result of a comparison."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def test_broken_and_duplicate(install_plugin: Install) -> None:
     install_plugin("watch", "raise ValueError('no')")
     install_plugin("watch", WATCHING, distribution="another")
     broken, twice = row("test-watch")["problems"]
-    assert (broken["kind"], broken["cure"]) == ("broken", "mend it, or lrtrain plugins uninstall test-watch")
+    assert (broken["kind"], broken["cure"]) == ("broken", "fix it, or lrtrain plugins uninstall test-watch")
     assert twice == {
         "kind": "duplicate",
         "text": "plugin 'watch' is also brought by another 1.0",

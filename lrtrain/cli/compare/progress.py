@@ -78,7 +78,7 @@ class InLines(NullReporter):
         self.say(f"[{done}/{total}] {outcome_line(outcome)}")
 
     def tuned(self, tuned: Mapping[str, Tuned], reference: str) -> None:
-        """Prints what the tuning has come to."""
+        """Prints the result of the tuning."""
         for label, each in tuned.items():
             self.say(f"{label}: {_tuned_words(each)}")
         self.say(f"measured against: {reference}")
@@ -181,7 +181,7 @@ def _power_lines(plan: Plan) -> Iterator[str]:
 
 
 def outcome_line(outcome: Outcome) -> str:
-    """Says what has come of a run."""
+    """Returns the result of a run in words."""
     trial = outcome.trial
     where = f"{trial.label}  scale {trial.scale:g}  seed {trial.seed}"
     if outcome.validation_accuracy is None:

@@ -92,7 +92,7 @@ def _confirmed(question: str) -> bool:
 def _refuse_names_that_are_taken(
     installer: Installer, before: Mapping[str, Distribution], after: Mapping[str, Distribution]
 ) -> None:
-    """Uninstalls what has come if one of its plugins has the name of another: neither of them could be used."""
+    """Uninstalls a new package if one of its plugins has the name of an installed one: neither could be used."""
     from lrtrain.plugins.installer import brought_twice
 
     known = brought_twice(before.values())

@@ -45,7 +45,7 @@ def show_run(run: Run) -> None:
     if recipe.obstacle is None:
         click.echo(f"Train it again\n  {printable(shlex.join(recipe.words))}")
     else:
-        click.echo(f"No one command trains it again: {printable(recipe.obstacle)}")
+        click.echo(f"No single command trains it again: {printable(recipe.obstacle)}")
 
 
 def show_comparison(runs: Sequence[Run], names: Sequence[str], *, epochs: bool) -> None:

@@ -16,7 +16,7 @@ from lrtrain.runs.record import finite
 
 
 def render(page: Page) -> str:
-    """Returns a page as HTML that brings everything it needs and lets nothing out.
+    """Returns a page as HTML that contains all that it needs, and loads nothing.
 
     Raises:
       UsageError: plotly is not installed.
