@@ -765,8 +765,8 @@ def inspect_builds() -> set[str]:
 def test_a_run_under_two_schedules_has_no_command(runs: Path, train: Train) -> None:
     train(run_dir=runs / "sgdr-1", resume=True, epochs=4, on_schedule_change="keep")
     assert done("show", "sgdr-1").splitlines()[-1] == (
-        "No single command trains it again: it was resumed under another schedule or for another number of epochs than it "
-        "began with"
+        "No single command trains it again: it was resumed under another schedule or for another number of epochs "
+        "than it began with"
     )
     shown = json.loads(done("show", "sgdr-1", "--json"))
     assert shown["command"] is None
