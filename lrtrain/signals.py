@@ -17,7 +17,7 @@ _FREE = (signal.SIG_DFL, signal.default_int_handler)
 
 
 class Terminated(SystemExit):
-    """SIGTERM has ended the run; a program that does not catch it ends with the exit code of one that was killed so."""
+    """SIGTERM has ended the run; a program that does not catch it ends with the exit code 143, as if it was killed."""
 
     def __init__(self) -> None:
         super().__init__(exit_code(signal.SIGTERM))
@@ -31,7 +31,7 @@ class Ending:
 
     @property
     def asked(self) -> bool:
-        """Whether one has."""
+        """Whether a signal has come."""
         return self.signal is not None
 
     def error(self) -> BaseException:
@@ -85,7 +85,7 @@ def work_in_progress() -> bool:
 
 @contextlib.contextmanager
 def endings_noted() -> Iterator[Ending]:
-    """Yields what notes the first signal; a second one acts at once. Handlers of the program's own stay as they are."""
+    """Yields an `Ending` that notes the first signal; a second one acts at once. The program's own handlers stay."""
     ending = Ending()
 
     def note(number: int, frame: FrameType | None) -> None:
@@ -102,7 +102,7 @@ def endings_noted() -> Iterator[Ending]:
 
 
 class handlers_put_back:  # noqa: N801  # a context manager; a generator would take longer than its work, which is done at every step
-    """Puts the handlers of the signals, and what `wakes_up` was given, back to what they were: for others' code."""
+    """Restores the handlers of the signals and the descriptor of `wakes_up` after code of others has run."""
 
     __slots__ = ("_before",)
 
@@ -130,7 +130,7 @@ def _is_main_thread() -> bool:
 
 @contextlib.contextmanager
 def interrupts_held_back() -> Iterator[None]:
-    """Lets a signal that comes meanwhile act at the end, and not in the middle of a library's own work."""
+    """Delays a signal until the end of the block, so that it does not interrupt the work of a library."""
     came: list[tuple[int, FrameType | None]] = []
     before = {number: signal.getsignal(number) for number in SIGNALS}
     try:
@@ -145,7 +145,7 @@ def interrupts_held_back() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _handled(handler: Callable[[int, FrameType | None], object], replaces: Callable[[object], bool]) -> Iterator[None]:
-    """Installs a handler in the place of those that it replaces, for a while."""
+    """Replaces some handlers of signals for the time of the block."""
     # Python runs handlers on the main thread alone; None is a handler that Python has not installed.
     before = {number: signal.getsignal(number) for number in SIGNALS} if _is_main_thread() else {}
     replaced = {number: old for number, old in before.items() if old is not None and replaces(old)}

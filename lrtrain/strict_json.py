@@ -45,7 +45,7 @@ def read_text(path: Path) -> str:
       InvalidFileError: it is missing, no file, too large, not UTF-8, or cannot be read.
     """
     try:
-        # A pipe in the place of a file would be waited for without end.
+        # Reading a pipe instead of a file could wait for ever.
         if not path.is_file():
             raise InvalidFileError(f"{path.name} is missing" if not path.exists() else f"{path.name} is not a file")
         if path.stat().st_size > MAX_BYTES:
@@ -84,7 +84,7 @@ def read_json(path: Path) -> Any:
 
 
 def decode(values: Any, kind: type[T], title: str, others: Callable[[type, Any], Any] | None = None) -> T:
-    """Returns a record of the dataclass ``kind``; fields that it does not have are passed over.
+    """Returns a record of the dataclass ``kind``; fields that it does not have are ignored.
 
     Args:
       values: as `parse_json` returns them.
@@ -104,7 +104,7 @@ def decode(values: Any, kind: type[T], title: str, others: Callable[[type, Any],
 
 
 def path_of(kind: type, value: Any) -> Any:
-    """Makes a path of a text, for `decode`."""
+    """Returns a text as a path, for `decode`."""
     if kind is Path and isinstance(value, str) and "\0" not in value:
         return Path(value)
     raise ValueError("expected a path")

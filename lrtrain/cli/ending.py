@@ -1,4 +1,4 @@
-"""How a signal ends a command: in order if that is quick, at once if a second one comes or nothing happens."""
+"""How a signal ends a command: in order if that is quick; at once after a second signal or too long a wait."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def words(number: int) -> str:
 
 
 def leave_the_end_to_the_watcher() -> None:
-    """Does not return once a signal is ending the process: what fails by that is not to be said as well."""
+    """Waits for ever once a signal is ending the process, so that errors that follow from it are not printed."""
     while _ending.is_set():
         time.sleep(_GRACE)
 
@@ -61,7 +61,7 @@ def signals_watched() -> Iterator[None]:
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
     signal.signal(signal.SIGTERM, raise_for)
-    # By its number alone, so that it stays open to the end of the process.
+    # Only its number is kept, so that it stays open until the process ends.
     wakes_up(theirs.detach())
     threading.Thread(target=_watch, args=(ours,), name="signals", daemon=True).start()
     _leave_swallowed_ones_to_the_thread()
@@ -69,7 +69,7 @@ def signals_watched() -> Iterator[None]:
 
 
 def _leave_swallowed_ones_to_the_thread() -> None:
-    """Says nothing of a signal that came within a destructor or a callback of the collector, which cannot raise."""
+    """Prints nothing about a signal that came in a destructor or a callback of the collector, which cannot raise."""
     told = sys.unraisablehook
 
     def hook(swallowed: sys.UnraisableHookArgs) -> None:
@@ -92,17 +92,17 @@ def threads_left_behind() -> Iterator[None]:
     finally:
         if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
             over = threading.Event()
-            # Python joins all threads, and then does this, which was registered last, before all else.
+            # Python joins all threads before it calls this; it was registered last and is called first.
             atexit.register(over.set)
             ended = code if isinstance(code, int) else int(code is not None)
             threading.Thread(target=_end_without, args=(over, ended), name="end", daemon=True).start()
 
 
 def _end_without(over: threading.Event, code: int) -> None:
-    """Ends the process unless its threads end: Python itself would wait for them without end."""
+    """Ends the process unless its threads end in time: Python itself would wait for them for ever."""
     if over.wait(_PATIENCE):
         return
-    # Orbax leaves some when a checkpoint could not be written; that has been said.
+    # Orbax leaves some when a checkpoint could not be written, which is an error with a sentence of its own.
     if code == 0:
         left = [t.name for t in threading.enumerate() if not t.daemon and t is not threading.main_thread()]
         print(f"lrtrain: ended without threads that were still running: {', '.join(left)}", file=sys.stderr)

@@ -48,7 +48,7 @@ _OF_THE_GROUP = ("--help", "-h", "--version")
 
 
 class _Group(click.Group):
-    """Looks commands up by name, takes ``train`` when the first word is an option, and ends in one sentence."""
+    """Finds commands by name, takes ``train`` when the first word is an option, and prints errors as one sentence."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -121,21 +121,21 @@ def _watched(*args: Any, **kwargs: Any) -> AbstractContextManager[None]:
 
 
 def _end(error: OSError, words: Sequence[str] | None) -> None:
-    """Ends the process, should that be what an error of the system asks for.
+    """Ends the process with one sentence if an error of the system is one that the user can fix.
 
     Args:
       error: what was raised.
       words: those of the command line; None for those of the process.
     """
     if isinstance(error, BrokenPipeError):
-        # The reader, such as `head`, has gone; nothing more can be said.
+        # The reader, such as `head`, has ended; nothing more can be printed.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     if isinstance(error, FileNotFoundError) and not _is_somewhere():
         _fail("the working directory has been removed: change to one that is there", 2, None)
     path = os.fsdecode(error.filename or "")
     given = [word.rpartition("=")[2] for word in (sys.argv[1:] if words is None else words)]
-    # A path of ours, or of a library, is no mistake of the user's.
+    # An error at a path of lrtrain or of a library is not the user's.
     if error.errno in _REFUSED and any(os.path.normpath(os.path.expanduser(word)) in path for word in given if word):
         _fail(f"{short(path)} cannot be looked at ({error.strerror}): give another path", 2, None)
     if error.errno in (errno.EMFILE, errno.ENFILE):

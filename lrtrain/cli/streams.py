@@ -24,7 +24,7 @@ class OutputError(LrtrainError):
 
 
 def guard_streams() -> None:
-    """Lets a write to standard error never raise, and one to standard output raise `OutputError`; before all else."""
+    """Makes standard error never raise and standard output raise `OutputError`; call it before anything is written."""
     # A file that is opened later would get the number of a closed one, and what libraries print would be written to it.
     closed = {number for number in range(3) if not _is_open(number)}
     for number in sorted(closed):
@@ -37,7 +37,7 @@ def guard_streams() -> None:
 
 @contextmanager
 def results_kept(where: str) -> Iterator[None]:
-    """Has the error for results that cannot be printed say where they are, or what has been done."""
+    """Adds to the error for results that cannot be printed where they are, or what has been done."""
     try:
         yield
     except OutputError as error:
@@ -61,7 +61,7 @@ class _Progress(io.BufferedWriter):
 
 
 class _Results(io.BufferedWriter):
-    """Raises once, and drops what comes then: Python writes what it has kept when it ends."""
+    """Raises an error once and drops what is written later: Python writes its buffer when the process ends."""
 
     _lost = False
 
@@ -87,7 +87,7 @@ class _Results(io.BufferedWriter):
 
 
 class _Closed(io.RawIOBase):
-    """What is below a stream that was closed when the process began."""
+    """The raw stream for a standard stream that was closed when the process began."""
 
     def __init__(self, number: int) -> None:
         self._number = number
@@ -103,7 +103,7 @@ class _Closed(io.RawIOBase):
 
 
 def _over(stream: Any, number: int, kind: type[_Progress | _Results]) -> Any:
-    """Returns the text stream in whose place it is; what a program has put there itself stays."""
+    """Returns the text stream that replaces a standard stream; one that a program has set itself stays."""
     if stream is None:
         return io.TextIOWrapper(kind(_Closed(number)), encoding="utf-8", errors="backslashreplace")
     if not isinstance(stream, io.TextIOWrapper):

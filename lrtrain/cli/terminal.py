@@ -1,4 +1,4 @@
-"""What is safe to show in a terminal, and curves drawn there, two by four dots to a character."""
+"""Text that is safe to show in a terminal, and curves drawn there, two by four dots in a character."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MARGIN = 10
 
 
 def printable(text: str) -> str:
-    """Returns text on one line that does nothing to a terminal: escapes stand for what is not printable."""
+    """Returns text on one line that cannot control a terminal: characters that are not printable become escapes."""
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 

@@ -1,4 +1,4 @@
-"""``lrtrain plugins check``: whether a plugin is as a plugin should be, and what is not."""
+"""``lrtrain plugins check``: whether a plugin passes all checks of `lrtrain.testing`."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def _refuse_names_that_are_taken(
     came = [each for name, each in after.items() if name not in before]
     plugin, found = next(iter(twice.items()))
     taken = f"plugin '{plugin}' is brought by {' and '.join(map(str, found))}, so neither can be used"
-    # A version that has been replaced by an upgrade cannot be had back for sure.
+    # A version that an upgrade has replaced may not be available any more.
     if not all(set(came).intersection(each) for each in twice.values()):
         raise LrtrainError(f"{taken}: lrtrain plugins uninstall takes one of these packages away")
     installer.run(installer.uninstall, [each.name for each in came])

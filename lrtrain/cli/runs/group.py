@@ -1,4 +1,4 @@
-"""``lrtrain runs``: what has been trained, what came of it, and what is no longer needed."""
+"""``lrtrain runs``: the runs on disk and their results, and the removal of those no longer needed."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def command() -> None:
     """
 
 
-@command.command("list", short_help="List the runs with what came of them.")
+@command.command("list", short_help="List the runs with their results.")
 @directory_option()
 @click.option("--plugin", metavar="NAME", shell_complete=complete_plugin, help="Only runs that a plugin takes part in.")
 @click.option(
@@ -83,7 +83,7 @@ def command() -> None:
 )
 @json_option()
 def list_runs(directory: Path, plugin: str | None, sort: str, as_json: bool) -> None:
-    """List the runs in --dir, those of comparisons included, with what came of them.
+    """List the runs in --dir, those of comparisons included, with their results.
 
     Accuracy and loss are those after the last epoch, on the test set, or (val) on the images that a comparison holds
     out; peak lr is the highest learning rate applied; time is that of training and evaluation.
@@ -125,7 +125,7 @@ def show(run: str, directory: Path, as_json: bool) -> None:
     show_run(chosen)
 
 
-@command.command("compare", short_help="Compare runs: what differs, and what came of each.")
+@command.command("compare", short_help="Compare runs: what differs, and the result of each.")
 @click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...", shell_complete=_complete_run)
 @directory_option()
 @click.option("--epochs", is_flag=True, help="Accuracy and loss after every epoch, too.")

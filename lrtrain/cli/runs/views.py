@@ -49,7 +49,7 @@ def show_run(run: Run) -> None:
 
 
 def show_comparison(runs: Sequence[Run], names: Sequence[str], *, epochs: bool) -> None:
-    """Prints what differs between runs and what they came to, side by side."""
+    """Prints the differences between runs and their results, side by side."""
     rows = [
         [each.key, *("-" if value is None else format_value(value) for value in each.values)]
         for each in differences(runs)
