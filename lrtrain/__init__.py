@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lrtrain.comparing import compare as compare
     from lrtrain.comparison.result import Comparison as Comparison
-    from lrtrain.engine.processes import Distributed as Distributed
+    from lrtrain.engine.connection import Distributed as Distributed
     from lrtrain.errors import DataError as DataError
     from lrtrain.errors import LrtrainError as LrtrainError
     from lrtrain.errors import ScheduleError as ScheduleError
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Comparison": "comparison.result",
     "DataError": "errors",
-    "Distributed": "engine.processes",
+    "Distributed": "engine.connection",
     "Doc": "plugins.options",
     "Duration": "plugins.duration",
     "EpochInfo": "plugins.context",

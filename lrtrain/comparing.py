@@ -12,11 +12,7 @@ from lrtrain.comparison.plan import HOLDOUT, Plan, effort_of, labelled
 from lrtrain.comparison.reporter import CompareReporter
 from lrtrain.comparison.result import Comparison
 from lrtrain.comparison.store import Store
-from lrtrain.engine.processes import (
-    Distributed,
-    is_main,
-    refusals_told,
-)
+from lrtrain.engine.connection import Distributed, is_main, refusals_told
 from lrtrain.extras import check_extra
 from lrtrain.plugins.spec import Spec
 from lrtrain.runs.config import TrainConfig, TrainOptions

@@ -13,7 +13,7 @@ from lrtrain.option_fields import OptionField, option_fields
 from lrtrain.runs.config import TrainConfig
 
 if TYPE_CHECKING:
-    from lrtrain.engine.processes import Distributed
+    from lrtrain.engine.connection import Distributed
 
 F = TypeVar("F", bound=Callable[..., Any])
 DIRECTORY = click.Path(file_okay=False, path_type=Path)
@@ -130,7 +130,7 @@ def as_distributed(
     distributed: bool, coordinator: str | None, num_processes: int | None, process_id: int | None
 ) -> Distributed | None:
     """Returns where this process stands, as the options say; None when it trains alone."""
-    from lrtrain.engine.processes import Distributed
+    from lrtrain.engine.connection import Distributed
 
     if distributed:
         return Distributed(coordinator, num_processes, process_id)

@@ -18,12 +18,8 @@ from lrtrain.comparison.result import Comparison
 from lrtrain.comparison.rounds import Rounds
 from lrtrain.comparison.store import Store, claimed, new_store
 from lrtrain.comparison.trial import Trial
-from lrtrain.engine.processes import (
-    Distributed,
-    Processes,
-    losses_named,
-    refusals_told,
-)
+from lrtrain.engine.connection import Distributed, named_process_loss, refusals_told
+from lrtrain.engine.processes import Processes
 from lrtrain.errors import UsageError
 from lrtrain.plugins.discovery import files_below
 from lrtrain.runs.conditions import other_versions
@@ -76,7 +72,7 @@ def compare_plan(
         return Comparison(plan, tuple(outcomes), store.path, about)
     processes = join_processes(distributed, facts, plan.train.devices, None, reporter.phase)
     store = Store(Path(processes.from_main(lambda: str(store.path))))
-    with losses_named(processes, lambda: _how_to_go_on(store if resume else None)):
+    with named_process_loss(processes, lambda: _how_to_go_on(store if resume else None)):
         job = _Job(plan, store, resume, directory is not None)
         return _run(job, processes, reporter if processes.is_main else NullReporter())
 
@@ -125,7 +121,7 @@ def _run(job: _Job, processes: Processes, reporter: CompareReporter) -> Comparis
     processes.check_alike(facts_found(trainer.data.identity, trainer.program))
     with contextlib.ExitStack() as held:
         store = Store(Path(processes.from_main(lambda: str(_held(job, trainer, processes.count, held).path))))
-        held.enter_context(losses_named(processes, lambda: _how_to_go_on(store)))
+        held.enter_context(named_process_loss(processes, lambda: _how_to_go_on(store)))
         held.enter_context(refusals_named(store.path))
         with processes.together():
             # A new comparison reads its own file too.

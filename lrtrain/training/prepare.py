@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from lrtrain.cache import compiled_dir
 from lrtrain.engine.agreement import Facts
+from lrtrain.engine.connection import Distributed, connect, processes_connected
 from lrtrain.engine.devices import enable_compilation_cache, present_devices, select_devices
-from lrtrain.engine.processes import ALONE, Distributed, Processes, connect, processes_connected
+from lrtrain.engine.processes import ALONE, Processes
 from lrtrain.engine.residency import fits
 from lrtrain.runs.config import TrainConfig
 from lrtrain.training.reporter import Reporter

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrtrain.engine.canary import check_jaxlib
+from lrtrain.engine.connection import Distributed, named_process_loss, refusals_told
 from lrtrain.engine.devices import select_devices
-from lrtrain.engine.processes import Distributed, Processes, losses_named, refusals_told
+from lrtrain.engine.processes import Processes
 from lrtrain.errors import UsageError
 from lrtrain.plugins.context import EpochInfo, RunInfo
 from lrtrain.plugins.observers import Observers
@@ -146,7 +147,7 @@ def train(  # noqa: PLR0913
     reporter = reporter or NullReporter()
     processes = join_processes(distributed, facts, job.config.devices, job.config.batch_size, reporter.phase)
     job = dataclasses.replace(job, run_dir=RunDir(Path(processes.from_main(lambda: str(job.run_dir.path)))))
-    with losses_named(processes, lambda: _how_to_go_on(job.run_dir if resume else None)):
+    with named_process_loss(processes, lambda: _how_to_go_on(job.run_dir if resume else None)):
         return _run(job, processes, reporter if processes.is_main else NullReporter(), began)
 
 
@@ -163,7 +164,7 @@ def _run(job: Job, processes: Processes, reporter: Reporter, began: float) -> Ru
         if job.stored is None:
             start = start_new(job, loaded.found.steps_per_epoch, state)
             job = dataclasses.replace(job, run_dir=claim(job, processes, held))
-        held.enter_context(losses_named(processes, lambda: _how_to_go_on(job.run_dir)))
+        held.enter_context(named_process_loss(processes, lambda: _how_to_go_on(job.run_dir)))
         checkpoints = held.enter_context(open_checkpoints(job.run_dir, processes))
         if job.stored is not None:
             start = start_resumed(job, job.stored, loaded.found.steps_per_epoch, state, checkpoints)

@@ -21,8 +21,9 @@ from click.testing import CliRunner
 
 import lrtrain
 from lrtrain.cli import main
+from lrtrain.engine.connection import Distributed, named_process_loss, refusals_told
 from lrtrain.engine.devices import _of_each_process
-from lrtrain.engine.processes import ALONE, Distributed, Processes, losses_named, refusals_told
+from lrtrain.engine.processes import ALONE, Processes
 from lrtrain.engine.rendezvous import Place, _reached, meet
 from lrtrain.errors import TrainingError, UsageError
 
@@ -466,7 +467,7 @@ def test_a_process_alone_agrees_with_itself() -> None:
 def test_the_loss_of_a_process_is_one_sentence(text: str) -> None:
     with (
         pytest.raises(TrainingError, match=r"^a process of this distributed run has gone \(.*\); go on so$"),
-        losses_named(Processes(0, 2), lambda: "go on so"),
+        named_process_loss(Processes(0, 2), lambda: "go on so"),
     ):
         raise ValueError(f"UNKNOWN: {text}")
 
@@ -480,6 +481,6 @@ def test_the_loss_of_a_process_is_one_sentence(text: str) -> None:
     ],
 )
 def test_other_errors_stay_what_they_are(processes: Processes, error: Exception) -> None:
-    with pytest.raises(type(error)) as raised, losses_named(processes, lambda: ""):
+    with pytest.raises(type(error)) as raised, named_process_loss(processes, lambda: ""):
         raise error
     assert raised.value is error

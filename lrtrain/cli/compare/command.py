@@ -133,7 +133,7 @@ def command(
     from lrtrain.comparing import write_results
     from lrtrain.comparison.conduct import compare_plan
     from lrtrain.comparison.merging import merge as merge_comparisons
-    from lrtrain.engine.processes import is_main, refusals_told
+    from lrtrain.engine.connection import is_main, refusals_told
 
     given = _given(ctx) - _OF_THE_OUTPUT
     with refusals_told(joined):
