@@ -85,7 +85,7 @@ class _Connection:
 _connection = _Connection()
 
 
-def connect(options: Distributed, facts: Facts) -> None:
+def connect(options: Distributed, facts: Facts, phase: Callable[[str], None]) -> None:
     """Connects this process with the others of a distributed run; call it before JAX is used for anything else.
 
     A program that has called `jax.distributed.initialize` itself keeps what it has set up.
@@ -94,11 +94,14 @@ def connect(options: Distributed, facts: Facts) -> None:
       options: where this process stands.
       facts: what all processes must have been given alike; compared here where the coordinator is given, because JAX
         itself aborts processes that do not fit.
+      phase: is told what is waited for.
 
     Raises:
       UsageError: JAX finds no cluster, the address cannot be used, or the processes are not those of one run.
     """
     PROCESS.how_to_go_on = lambda: "the processes of this run had not come together yet"
+    if options.process_id in (0, None):
+        phase("waiting for the other processes")
     if not is_connected():
         _meet_the_others(options, facts)
     PROCESS.let_go = _let_go
