@@ -33,9 +33,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keeps the tests out of the user's cache directory."""
+    """Keeps the tests out of the user's cache directory; what is compiled is shared where nox says so."""
     patch = pytest.MonkeyPatch()
-    patch.setenv("LRTRAIN_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+    cache = tmp_path_factory.mktemp("cache")
+    patch.setenv("LRTRAIN_CACHE_DIR", str(cache))
+    if shared := os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        Path(shared).mkdir(parents=True, exist_ok=True)
+        (cache / "compiled").symlink_to(shared)
     yield
     patch.undo()
 
