@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import lrtrain
+from tests.lab import ROOT
 
 FIELD = """
     momentum_decay: float = option(0.5, "How fast the momentum decays.", metavar="DECAY", least=0, most=1)
@@ -95,6 +96,16 @@ def test_a_new_option_is_one_of_every_command_that_trains(copy: Path, command: s
     plugins = ["--plugin", "constant", *(["--plugin", "linear"] if command == "compare" else [])]
     said = python(copy, "-m", "lrtrain", command, *plugins, "--momentum-decay", "1.5", code=2)
     assert said == "Error: momentum_decay=1.5 is refused: expected a number from 0 to 1\n"
+
+
+def test_a_new_option_is_in_the_reference(copy: Path) -> None:
+    made = "import sys; sys.path.insert(0, sys.argv[1]); import from_code; print(from_code.training_options())"
+    table = python(copy, "-c", made, str(ROOT / "docs" / "_ext"))
+    assert "| `momentum_decay` | `--momentum-decay` | number ≥ 0 ≤ 1 | `0.5` | How fast the momentum decays. |" in table
+    assert "| `fixed_order` | `--fixed-order` | true or false | `False` | Draw one order for all epochs. |" in table
+    assert "<!-- generated: training-options -->" in (ROOT / "docs" / "reference" / "api.md").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_a_new_option_is_one_of_python_files_and_commands_to_paste(copy: Path) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import inspect
 import re
 import textwrap
+from pathlib import Path
 
 import lrtrain
 from lrtrain.comparison.table import COLUMNS
+from lrtrain.option_fields import OptionField, option_fields
 from lrtrain.plugins import hookspecs
 from lrtrain.plugins.loading import HOOKS
+from lrtrain.runs.config import TrainConfig
 
 _TITLES = ("When", "Args", "Returns", "Order", "Example")
 
@@ -61,3 +64,20 @@ def _part(title: str, text: str) -> str:
     if title == "Args":
         body = re.sub(r"^(\w+): ", r"- `\1`: ", body, flags=re.MULTILINE)
     return f"**{title}.** {body}\n" if title not in ("Args", "Example") else f"**{title}.**\n\n{body}\n"
+
+
+def training_options() -> str:
+    """Returns a table of the options of training: in Python and TOML, on the command line, default, meaning."""
+    rows = [
+        f"| `{field.name}` | `{field.flag}` | {_taken(field)} | `{field.default}` | {field.help} |"
+        for field in option_fields(TrainConfig)
+    ]
+    return "\n".join(["| name | option | value | default | meaning |", "|---|---|---|---|---|", *rows])
+
+
+def _taken(field: OptionField) -> str:
+    if field.choices:
+        return ", ".join(f"`{each}`" for each in field.choices)
+    words = {bool: "true or false", int: "whole number", float: "number", str: "text", Path: "path"}[field.kind]
+    bounds = [f"{sign} {bound}" for sign, bound in (("≥", field.least), ("≤", field.most)) if bound is not None]
+    return " ".join([words, *bounds])

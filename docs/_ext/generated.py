@@ -25,6 +25,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "gallery": from_plugins.gallery,
     "plugins": from_plugins.reference,
     "rooms": from_imports.rooms,
+    "training-options": from_code.training_options,
     "tutorial": from_plugins.tutorial,
 }
 
