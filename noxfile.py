@@ -44,7 +44,7 @@ nox.options.sessions = ["lint", "types", f"tests-{HERE}", "plugins", "third_part
 # A Python that is not there is skipped, on a build machine too, and none is downloaded.
 nox.options.error_on_missing_interpreters = False
 nox.options.download_python = "never"
-# Where bytecode is switched off, as in some containers, every process of the tests would compile JAX's sources anew.
+# Where bytecode is switched off, as in some containers, every process of the tests would compile JAX's sources again.
 os.environ["PYTHONDONTWRITEBYTECODE"] = ""
 # One program is compiled by many tests: a file of tests took 38 s of a core with what it had compiled before, 104 s
 # without. JAX says at length which features of the processor XLA chose, whenever it loads one.

@@ -1,6 +1,6 @@
 """Train a network under a learning-rate schedule, and tell which schedule is better.
 
-Every public name is imported when it is first used, so ``import lrtrain`` brings in neither JAX nor its libraries.
+Every public name is imported when it is first used, so ``import lrtrain`` imports neither JAX nor its libraries.
 """
 
 from __future__ import annotations

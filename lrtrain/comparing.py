@@ -87,7 +87,7 @@ def compare(  # noqa: PLR0913
 
 
 def write_results(comparison: Comparison) -> Store:
-    """Writes ``results.json``, ``pictures/`` and ``report.html`` into the directory of a comparison, anew each time.
+    """Writes ``results.json``, ``pictures/`` and ``report.html`` into the directory of a comparison, again each time.
 
     Returns:
       The paths of its files.

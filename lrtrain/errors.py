@@ -16,8 +16,8 @@ class UsageError(LrtrainError):
     """Something the user asked for cannot be done as asked: exit code 2, nothing written.
 
     Args:
-        message: One sentence: what was wrong, with the value, and what would be right.
-        key: The name of the wrong option (``epochs``), for whoever can say where it was written.
+      message: one sentence: what was wrong, with the value, and what would be right.
+      key: the name of the wrong option (``epochs``), for whoever can say where it was written.
     """
 
     exit_code = 2

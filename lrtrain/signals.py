@@ -31,7 +31,7 @@ class Ending:
 
     @property
     def asked(self) -> bool:
-        """Whether a signal has come."""
+        """Whether a signal has arrived."""
         return self.signal is not None
 
     def error(self) -> BaseException:

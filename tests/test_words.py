@@ -1,8 +1,11 @@
-"""The words of the documentation: the glossary has them, plain ones, and each page lies in the folder of its kind."""
+"""The words of the documentation and of the code: those of the glossary, plain ones, docstrings of one form."""
 
 from __future__ import annotations
 
+import ast
 import re
+import tokenize
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("[!_]*/*.md"), *ROOT.glob("plugins/*/README.md")])
+SOURCES = sorted(
+    [*ROOT.glob("lrtrain/**/*.py"), *ROOT.glob("plugins/*/lrtrain_*.py"), *ROOT.glob("plugins/*/lrtrain_*/*.py")]
+)
 KINDS = {"tutorial", "how-to", "reference", "explanation", "decisions"}
 WORDS = """
     run comparison trial outcome plan row stage scale factor wave baseline held-out split verdict plugin hook observer
@@ -21,6 +27,14 @@ QUAINT = re.compile(
     r"|sound|nothing lost|(?:come|comes|came) (?:to|of))\b",
     re.IGNORECASE,
 )
+# In code these too: provided, valid, N, returns whether, arrived or connected, should.
+QUAINT_IN_CODE = re.compile(
+    rf"{QUAINT.pattern}|\b(brought|so many|(?:tell|say)s whether|ha(?:s|ve) come|shall)\b", re.IGNORECASE
+)
+# Sentences of `Evidence` that results.json of older comparisons hold: another wording would tell them from new ones.
+KEPT = {
+    "lrtrain/comparison/evidence.py": ["tell any of the {} pairs apart", "tell them apart"],
+}
 
 
 def prose(page: Path) -> str:
@@ -60,3 +74,128 @@ def test_a_quaint_word_is_found_in_prose_and_not_in_code(tmp_path: Path) -> None
     assert QUAINT.findall(prose(page)) == ["anew"]
     page.write_text("They cannot be told from each other apart, and what has come of it.\n")
     assert len(QUAINT.findall(prose(page))) == 2
+
+
+def docstrings(source: str) -> Iterator[tuple[int, str]]:
+    """Yields the docstrings of a file with the lines on which what they describe begins."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            text = ast.get_docstring(node)
+            if text is not None:
+                yield getattr(node, "lineno", 1), text
+
+
+# The text of these is below the head; that of any other (`When: ...`, `Order: ...`, `Reference: ...`) on its line.
+SECTIONS = {"Args", "Attributes", "Returns", "Yields", "Raises", "Example", "Examples", "Source"}
+LISTS = {"Args", "Attributes", "Raises"}
+TEXTS = {"Returns", "Yields", "Source"}
+# The text of an entry begins in lower case, with code, a number or a name: one of several capitals, or one of these.
+ENTRY = re.compile(
+    r"  \*{0,2}\w+(, \*{0,2}\w+)*: ([a-z0-9`\"'*(-]|[A-Z]\w*[A-Z]|(None|True|False|Grain|Orbax|Python|Ctrl-C)\b)"
+)
+
+
+def faults(docstring: str) -> list[str]:
+    """Returns the lines that a docstring has in another form than the others."""
+    summary = docstring.splitlines()[0]
+    found = [] if re.match(r"[A-Z`]", summary) and summary.endswith(".") else [summary]
+    for block in re.split(r"\n(?=\S)", docstring):
+        first, *body = filter(None, block.splitlines())
+        head = re.fullmatch(r"([A-Z][a-z]+):(.*)", first)
+        if head and (head[1] in SECTIONS if head[2] else head[1] not in SECTIONS):
+            found.append(first)
+        elif head and head[1] in LISTS:
+            starts = [line for line in body if not line.startswith("    ")]
+            found += [line for line in [body[0], *starts] if not ENTRY.match(line)]
+            found += [line for line in body if line.startswith("     ")]
+        elif head and head[1] in TEXTS:
+            found += [line for line in body if not re.match(r"  \S", line)]
+    return found
+
+
+def words(path: Path) -> Iterator[tuple[int, str]]:
+    """Yields the comments and the texts of a file, docstrings among them, with their lines; values stand as ``{}``."""
+    with tokenize.open(path) as file:
+        for token in tokenize.generate_tokens(file.readline):
+            if token.type == tokenize.COMMENT:
+                yield token.start[0], token.string
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    inner = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            parts = (part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)
+            yield node.lineno, "".join(map(str, parts))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inner:
+            yield node.lineno, node.value
+
+
+def quaint(path: Path) -> list[tuple[int, str]]:
+    """Returns the words of a file for which there are plainer ones, with their lines."""
+    return [
+        (line, match[0]) for line, text in words(path) for match in QUAINT_IN_CODE.finditer(re.sub(r"\s+", " ", text))
+    ]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_docstrings_have_one_form(path: Path) -> None:
+    source = path.read_text(encoding="utf-8")
+    assert [(line, fault) for line, text in docstrings(source) for fault in faults(text)] == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_comments_and_messages_are_plain(path: Path) -> None:
+    kept = KEPT.get(path.relative_to(ROOT).as_posix(), [])
+    found = quaint(path)
+    assert [each for each in found if each[1] not in kept] == []
+    assert sorted(word for _, word in found if word in kept) == sorted(kept)
+
+
+GOOD = """Returns the sum.
+
+What follows is prose: any line of it.
+
+Args:
+  first, **others: the terms, of which a long
+    description goes on.
+  name: `x` or ``None``.
+
+Returns:
+  A number.
+
+Raises:
+  ValueError: JSON has no such number.
+
+Example:
+  >>> 1 + 1
+  2
+
+Reference: a paper.
+"""
+
+
+def test_a_docstring_in_another_form_is_found() -> None:
+    assert faults(GOOD) == []
+    changes = [
+        ("Returns the sum.", "the sum."),
+        ("Returns the sum.", "Returns the sum"),
+        ("  first, **others: the terms", "    first, **others: the terms"),
+        ("the terms, of", "The terms, of"),
+        ("    description", "      description"),
+        ("  name: `x`", "  name is `x`"),
+        ("  A number.", "    A number."),
+        ("Returns:\n  A", "Returns: A"),
+        ("Raises:", "Errors:"),
+        ("ValueError: JSON", "ValueError: There"),
+        ("Reference: a", "Reference:\n  a"),
+    ]
+    for before, after in changes:
+        assert GOOD.replace(before, after) != GOOD
+        assert faults(GOOD.replace(before, after)), after
+
+
+def test_a_quaint_word_is_found_in_code_and_not_in_names(tmp_path: Path) -> None:
+    path = tmp_path / "code.py"
+    path.write_text(
+        '"""Tells\nwhether it is so."""\nanew = 1  # mended\nprint("so " f"many {anew} brings")\nsound = b"anew"\n'
+    )
+    assert sorted(quaint(path)) == [(1, "Tells whether"), (3, "mended"), (4, "brings"), (4, "so many")]

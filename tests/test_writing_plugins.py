@@ -128,7 +128,7 @@ MISTAKES = [
     ("have a type that is not there", [("Duration, L", "L"), ('Duration("25%")', "None")], ["sawtooth"]),
     ("gives -0.1 at step 2", [("return self", "return -0.1 if step == 2 else self")], ["sawtooth"]),
     ("both build a schedule", [], ["sawtooth", "other"]),
-    ("is brought by", [("", "")], ["sawtooth"]),
+    ("is provided by", [("", "")], ["sawtooth"]),
 ]
 
 
@@ -159,7 +159,7 @@ def test_what_lrtrain_says(
     announce(tmp_path, "lrtrain-sawtooth", "sawtooth = lrtrain_sawtooth:Sawtooth", version="0.1.0")
     if "other" in named:
         announce(tmp_path, "other", "other = lrtrain_sawtooth:Sawtooth")
-    if fragment == "is brought by":
+    if fragment == "is provided by":
         announce(tmp_path, "other", "sawtooth = other:Other")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "lrtrain_sawtooth", raising=False)

@@ -208,7 +208,7 @@ def _not_there(reference: Reference, root: Path) -> DataError:
     prepared = disk.prepared_names(root)
     known = provider.names_to_offer(prepared)
     return DataError(
-        f"there is no data set '{reference}'{nearest(reference.name, known)}: installed packages bring "
+        f"there is no data set '{reference}'{nearest(reference.name, known)}: installed packages provide "
         f"{', '.join(provider.provided_names()) or 'none'}, and {root} holds {', '.join(prepared) or 'none'}"
     )
 
@@ -219,5 +219,5 @@ def _how_to_prepare(reference: Reference, root: Path) -> str:
         f"`tfds build {reference} --file_format=array_record --data_dir={root}`"
     )
     if provider.find_provider(reference.name):
-        return f"{sentence}, or name it '{reference.name}' to take the one that an installed package brings"
+        return f"{sentence}, or name it '{reference.name}' to take the one that an installed package provides"
     return sentence

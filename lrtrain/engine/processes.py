@@ -60,7 +60,7 @@ class Processes:
 
     @contextlib.contextmanager
     def together(self) -> Iterator[list[str]]:
-        """Ends when all processes have come to its end, and fails in all of them when it has failed in one.
+        """Ends when all processes have reached its end, and fails in all of them when it has failed in one.
 
         Yields:
           A list: what the main process puts in it, the list of every process holds at the end.
@@ -103,7 +103,7 @@ class Processes:
 
     @contextlib.contextmanager
     def _agreeing(self, mine: list[str]) -> Iterator[list[list[str]]]:
-        """Ends when all processes have come to its end; the list it yields then holds the texts of each of them."""
+        """Ends when all processes have reached its end; the list it yields then holds the texts of each of them."""
         of_all: list[list[str]] = []
         if self.alone:
             yield of_all

@@ -1,7 +1,7 @@
 """Where the processes of a run meet before JAX connects them, which ends a process that something is wrong with.
 
 Process 0 listens where JAX's own service will. Each of the others says who it is and what it was given, and process 0
-answers when all have come. The connections stay: over them process 0 says that it ends, before JAX finds it gone.
+answers when all are connected. The connections stay: over them process 0 says that it ends, before JAX finds it gone.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Ties:
 
 
 def meet(place: Place, facts: Facts, patience: float | None = None) -> Ties:
-    """Waits until all processes have come and are found to be alike.
+    """Waits until all processes are connected and are found to be alike.
 
     Args:
       place: which process this is, and where they meet.
@@ -82,7 +82,7 @@ def meet(place: Place, facts: Facts, patience: float | None = None) -> Ties:
       patience: seconds to wait; None for `PATIENCE`.
 
     Raises:
-      UsageError: the processes are not those of one run, one has not come, or the address cannot be used.
+      UsageError: the processes are not those of one run, one is missing, or the address cannot be used.
     """
     patience = PATIENCE if patience is None else patience
     facts = json.loads(json.dumps(facts))
@@ -133,7 +133,7 @@ def _tell_another_first(place: Place, facts: Facts) -> None:
 
 @dataclass(eq=False)
 class _Party:
-    """Process 0 and who has come to it."""
+    """Process 0 and the processes that are connected to it."""
 
     place: Place
     facts: Facts
@@ -234,7 +234,7 @@ class _Party:
         absent = [index for index in range(1, self.place.count) if index not in self.guests]
         named = ", ".join(map(str, absent[:_FEW])) + (" and others" if len(absent) > _FEW else "")
         return (
-            f"of {self.place.count} processes these have not come to {self.place.address} within "
+            f"of {self.place.count} processes these have not connected to {self.place.address} within "
             f"{self.patience:.0f} s: {named}; start each with its --process-id and this --coordinator"
         )
 

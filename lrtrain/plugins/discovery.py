@@ -28,7 +28,7 @@ class Entry:
     Args:
       name: the plugin's name, with ``-`` between words.
       value: the entry point, ``module:Class``.
-      distribution: the distribution that brings it; the path of a plugin that is a class in a file.
+      distribution: the distribution that provides it; the path of a plugin that is a class in a file.
       version: that distribution's version; of a file, the beginning of the SHA-256 of its content.
       summary: that distribution's one-line description.
       in_file: whether it is a class in a file that was named, and not installed.
@@ -86,7 +86,7 @@ def find_plugin(name: str) -> Entry:
     """Returns the one installed plugin of that name, or the class in a file that ``./file.py:Class`` names.
 
     Raises:
-      PluginError: no distribution brings it (the nearest name is suggested), two do (both are named), or there is no
+      PluginError: no distribution provides it (the nearest name is suggested), two do (both are named), or there is no
         such file.
     """
     in_file = file_and_class(name)
@@ -98,7 +98,7 @@ def find_plugin(name: str) -> Entry:
         raise PluginError(_unknown(name, entries))
     if len(found) > 1:
         origins = " and ".join(entry.origin() for entry in found)
-        raise PluginError(f"plugin '{found[0].name}' is brought by {origins}: uninstall one of the two")
+        raise PluginError(f"plugin '{found[0].name}' is provided by {origins}: uninstall one of the two")
     return found[0]
 
 
@@ -119,7 +119,7 @@ def _in_file(name: str, path: str, cls: str) -> Entry:
 
 def _unknown(name: str, entries: tuple[Entry, ...]) -> str:
     if not entries:
-        return f"no plugin '{name}' is installed, nor any other: pip install 'lrtrain[all]' brings those of lrtrain"
+        return f"no plugin '{name}' is installed, nor any other: pip install 'lrtrain[all]' installs those of lrtrain"
     names = sorted({entry.name for entry in entries})
     return (
         f"no plugin '{name}' is installed{nearest(normal_name(name), names)}; installed are {', '.join(names)}; "

@@ -24,7 +24,7 @@ ThresholdMode = Annotated[
 
 @dataclass(frozen=True)
 class Improvement:
-    r"""Tells whether a metric has become better than the best so far.
+    r"""The rule for whether a metric is better than the best so far.
 
     .. math::
         v < b - \text{threshold} \cdot |b| \quad (\text{rel}), \qquad v < b - \text{threshold} \quad (\text{abs})
@@ -54,7 +54,7 @@ class Improvement:
 
     @property
     def sign(self) -> int:
-        """1 where higher is better, or -1."""
+        """The sign of a change for the better: 1 where higher is better, or -1."""
         return 1 if self.mode == "max" or (self.mode == "auto" and self.metric == "test_accuracy") else -1
 
     @property
@@ -63,7 +63,7 @@ class Improvement:
         return -self.sign * math.inf
 
     def is_better(self, value: float, best: float) -> bool:
-        """Tells whether ``value`` is better than ``best`` by more than the threshold; not a number never is."""
+        """Returns whether ``value`` is better than ``best`` by more than the threshold; not a number never is."""
         if best == self.worst:
             return not math.isnan(value)
         share = math.copysign(self.threshold, best)

@@ -50,7 +50,7 @@ def find_installer() -> Installer:
         here = ("--quiet", "--python", sys.executable)
         return Installer("uv", (uv, "pip", "install", *here), (uv, "pip", "uninstall", *here))
     raise UsageError(
-        f"neither pip nor uv is here to install with: {shlex.quote(sys.executable)} -m ensurepip brings pip"
+        f"neither pip nor uv is here to install with: {shlex.quote(sys.executable)} -m ensurepip installs pip"
     )
 
 
@@ -84,7 +84,7 @@ def distributions() -> dict[str, Distribution]:
 
 
 def brought_twice(installed: Iterable[Distribution]) -> dict[str, tuple[Distribution, ...]]:
-    """Returns the plugins that more than one distribution brings, each with those; none of them can be used."""
+    """Returns the plugins that more than one distribution provides, each with those; none of them can be used."""
     bringing: dict[str, tuple[Distribution, ...]] = {}
     for each in installed:
         for plugin in each.plugins:
@@ -103,7 +103,7 @@ def asked_for(argument: str, installed: Iterable[Distribution]) -> Distribution 
 
 
 def distribution_of(name: str) -> Distribution:
-    """Returns the distribution that brings a plugin, or has that name itself.
+    """Returns the distribution that provides a plugin, or has that name itself.
 
     Raises:
       UsageError: there is no such thing, there are two, or it is lrtrain.

@@ -17,7 +17,7 @@ class Problem:
 
     Args:
       kind: ``"incompatible"``: its package is made for another lrtrain; ``"broken"``: it cannot be loaded;
-        ``"duplicate"``: two packages bring one of that name.
+        ``"duplicate"``: two packages provide one of that name.
       text: what is wrong.
       cure: what to do, a command first where one will do.
     """
@@ -49,7 +49,7 @@ def problems_of(entry: Entry, installed: Sequence[Entry]) -> Iterator[Problem]:
         yield Problem("broken", str(error), f"fix it, or {away}")
     others = [each for each in installed if each.name == entry.name and each.distribution != entry.distribution]
     if others:
-        text = f"plugin '{entry.name}' is also brought by {' and '.join(each.origin() for each in others)}"
+        text = f"plugin '{entry.name}' is also provided by {' and '.join(each.origin() for each in others)}"
         yield Problem("duplicate", text, f"keep one: {away} takes this one away")
 
 

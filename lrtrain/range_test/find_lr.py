@@ -80,7 +80,7 @@ class RangeTest:
         return self.suggestions[0]
 
     def scale(self, suggestion: Suggestion) -> float | None:
-        """Returns the factor that brings the schedule's highest learning rate to the one suggested, None if it is 0."""
+        """Returns the factor that makes the schedule's highest learning rate the suggested one; None if it is 0."""
         return suggestion.learning_rate / self.peak if self.peak > 0 else None
 
     def to_json(self) -> dict[str, Any]:

@@ -121,7 +121,7 @@ def _check_share(subject: Subject, option: str) -> None:
         values = exact_values(built, 100)
         if len(built) < 2 or not close(values[0], values[1]).all():
             fail(
-                f"{option}={share} of 100 steps comes to fewer than {percent} in plugin '{subject.name}': "
+                f"{option}={share} of 100 steps is fewer than {percent} in plugin '{subject.name}': "
                 "use int(lrtrain.exact(share) * steps), since a product of floats is rounded down"
             )
 

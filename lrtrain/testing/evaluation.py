@@ -38,7 +38,7 @@ def compiled_values(schedules: Sequence[Schedule], steps: int) -> list[NDArray[n
 
 
 def is_traceable(built: Schedule) -> bool:
-    """Tells whether JAX can trace a schedule; one in plain Python is looked up in its table, also by JAX."""
+    """Returns whether JAX can trace a schedule; one in plain Python is looked up in its table, also by JAX."""
     return equations(built) is not None
 
 
@@ -62,7 +62,7 @@ def program(built: Schedule) -> tuple[str, bytes] | None:
 
 
 def same(one: Schedule, other: Schedule, steps: int) -> bool:
-    """Tells whether two schedules have the same values at steps 0 to ``steps - 1``."""
+    """Returns whether two schedules have the same values at steps 0 to ``steps - 1``."""
     first, second = program(one), program(other)
     if first is not None and first == second:
         return True

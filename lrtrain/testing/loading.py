@@ -55,7 +55,7 @@ print(json.dumps({
 
 
 def discovered(subject: Subject) -> None:
-    """One installed distribution brings it, by an entry point."""
+    """One installed distribution provides it, by an entry point."""
     try:
         entry = subject.entry
     except PluginError as error:

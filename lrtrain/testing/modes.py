@@ -50,7 +50,7 @@ def same_for_every_kind_of_count(subject: Subject) -> None:
 
 
 def traced_once(subject: Subject) -> None:
-    """Compiled, it is traced once for all counts; called without jit, it compiles nothing anew."""
+    """Compiled, it is traced once for all counts; called without jit, it compiles nothing again."""
     import jax
 
     for spec, total_steps in subject.looked_at():
@@ -71,7 +71,7 @@ def traced_once(subject: Subject) -> None:
         with _compilations() as seen:
             built(counts[2])
         for each in seen:
-            fail(f"'{spec}' is compiled anew for each call without jit ({each}): make its functions in build_schedule")
+            fail(f"'{spec}' is compiled again for each call without jit ({each}): make its functions in build_schedule")
 
 
 def _compare(spec: Spec, how: str, got: Any, table: NDArray[np.float32], steps: Sequence[int] | slice) -> None:

@@ -69,7 +69,7 @@ def _plain(hint: Any, parts: Sequence[Spec]) -> st.SearchStrategy[Any]:
         return st.sampled_from(list(parts)) if parts else st.nothing()
     if hint in (int, float):
         return _bounded(hint, (), parts)
-    # Text of any kind is for the grammar's own tests; here a plugin shall see what a user would write.
+    # Text of any kind is for the grammar's own tests; here a plugin should see what a user would write.
     return st.text("abc -", max_size=8) if hint is str else st.from_type(hint)
 
 

@@ -99,7 +99,7 @@ class Subject:
             raise
 
     def builds(self, spec: Spec, total_steps: int) -> bool:
-        """Tells whether the schedule can be built for a run of this length."""
+        """Returns whether the schedule can be built for a run of this length."""
         try:
             self.build(spec, total_steps)
         except LrtrainError:
@@ -124,7 +124,9 @@ class Subject:
         for total_steps in _USUAL:
             if self.builds(spec, total_steps):
                 return total_steps
-        return fail(f"'{spec}' is refused for every run of {', '.join(map(str, sorted(_USUAL)))} steps: mend the spec")
+        return fail(
+            f"'{spec}' is refused for every run of {', '.join(map(str, sorted(_USUAL)))} steps: correct the spec"
+        )
 
     def looked_at(self) -> Iterator[tuple[Spec, int]]:
         """Yields each spec with the length of run at which it is looked at."""

@@ -65,7 +65,7 @@ class PluginSuite:
     """Tests that every plugin passes, for a class of one's own to inherit; schedules have `SchedulePluginSuite`.
 
     A check that fails says in one sentence what is wrong. A test of the suite cannot be replaced by accident: one that
-    the class defines anew fails, unless ``overrides`` says why, and so does an attribute that the suite does not have.
+    the class redefines fails, unless ``overrides`` says why, and so does an attribute that the suite does not have.
 
     Attributes:
       plugin: the plugin's name.
@@ -99,7 +99,7 @@ class PluginSuite:
             pytest.skip(str(reason))
 
     def test_discovered(self) -> None:
-        """One installed distribution brings it, by an entry point."""
+        """One installed distribution provides it, by an entry point."""
         self._run(loading.discovered)
 
     def test_loads_alone(self) -> None:
@@ -192,7 +192,7 @@ class SchedulePluginSuite(PluginSuite):
         self._run(modes.same_for_every_kind_of_count)
 
     def test_traced_once(self) -> None:
-        """Compiled, it is traced once for all counts; called without jit, it compiles nothing anew."""
+        """Compiled, it is traced once for all counts; called without jit, it compiles nothing again."""
         self._run(modes.traced_once)
 
     def test_two_builds_agree(self) -> None:

@@ -83,5 +83,5 @@ def _refusal(subject: Subject, spec: Spec, total_steps: int) -> LrtrainError | N
 
 
 def is_one_sentence(text: str) -> bool:
-    """Tells whether a message is a text of one line, of a length that is read."""
+    """Returns whether a message is a text of one line, of a length that is read."""
     return bool(text.strip()) and "\n" not in text and len(text) <= 600

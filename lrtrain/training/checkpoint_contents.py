@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def is_sound_metrics(path: Path) -> bool:
-    """Tells whether the metrics of a checkpoint are as they were written; one without any is sound.
+    """Returns whether the metrics of a checkpoint are as they were written; one without any is valid.
 
     Raises:
       OSError: the system does not let them be read.
@@ -28,7 +28,7 @@ def is_sound_metrics(path: Path) -> bool:
 
 
 def check_same_arrays(name: str, stored: Any, like: TrainState) -> None:
-    """Raises RunDirError when a checkpoint has other arrays than ``like``: it is sound, and of another network.
+    """Raises RunDirError when a checkpoint has other arrays than ``like``: it is valid, and of another network.
 
     Args:
       name: that of the checkpoint.

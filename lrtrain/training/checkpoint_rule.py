@@ -1,4 +1,4 @@
-"""How often a run saves a checkpoint: every so many steps, so much time, or so many epochs."""
+"""How often a run saves a checkpoint: every N steps, minutes or epochs."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class CheckpointRule:
 
     Args:
       text: as it was given.
-      steps: a checkpoint whenever so many updates more are done, counted from the beginning of the run.
-      seconds: a checkpoint when so much time has passed since the last one.
-      epochs: a checkpoint after every so many epochs; after each one where ``steps`` or ``seconds`` are given.
+      steps: the number of updates from one checkpoint to the next, counted from the beginning of the run.
+      seconds: the time from one checkpoint to the next.
+      epochs: the number of epochs from one checkpoint to the next; 1 where ``steps`` or ``seconds`` are given.
     """
 
     text: str
@@ -50,7 +50,7 @@ class CheckpointRule:
         return cls(match[0], epochs=amount) if match[2] == "ep" else cls(match[0], seconds=amount * _SECONDS[match[2]])
 
     def after_epoch(self, epoch: int) -> bool:
-        """Tells whether a checkpoint is due at the end of an epoch, counted from 0."""
+        """Returns whether a checkpoint is due at the end of an epoch, counted from 0."""
         return (epoch + 1) % self.epochs == 0
 
     def next_step(self, step: int, end: int) -> int:

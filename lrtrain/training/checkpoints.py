@@ -141,11 +141,11 @@ class Checkpoints:
             )
 
     def has_any(self) -> bool:
-        """Tells whether there is a checkpoint, sound or not."""
+        """Returns whether there is a checkpoint, valid or not."""
         return bool(self._paths())
 
     def restore_newest(self, like: TrainState) -> Restored:
-        """Returns the newest checkpoint that is sound.
+        """Returns the newest valid checkpoint.
 
         Args:
           like: a state of the same structure and placement.
@@ -170,7 +170,7 @@ class Checkpoints:
         if not unsound:
             raise RunDirError(f"{self._directory.parent} has no checkpoint to resume from: start a new run instead")
         raise RunDirError(
-            f"{self._directory.parent} has no checkpoint that is sound: {', '.join(unsound)}: start a new run instead"
+            f"{self._directory.parent} has no valid checkpoint: {', '.join(unsound)}: start a new run instead"
         )
 
     def _restore(self, step: int, path: Path, like: TrainState) -> tuple[Progress, NDArray[np.float32], TrainState]:
@@ -184,7 +184,7 @@ class Checkpoints:
         return progress, table, state
 
     def set_aside_after(self, step: int, processes: Processes = ALONE) -> None:
-        """Renames the checkpoints of later steps, which are not sound: the steps will have new ones."""
+        """Renames the checkpoints of later steps, which are not valid: the steps will have new ones."""
         self.close()
         with processes.together():
             for later, path in self._paths().items() if processes.is_main else ():

@@ -53,7 +53,7 @@ class Loop:
       config: the run's configuration.
       sizes: how many training and how many test examples there are.
       engine: runs the compiled program.
-      state: what it has come to so far.
+      state: what is trained, after the steps done so far.
       step: optimizer updates done.
       recorder: logs what is done, and tells which learning rates are applied.
       checkpoints: where the run's are written.

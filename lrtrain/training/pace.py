@@ -51,11 +51,11 @@ class Pace:
         return self._rule.seconds is not None
 
     def is_time(self) -> bool:
-        """Tells whether the time between two checkpoints is over."""
+        """Returns whether the time between two checkpoints is over."""
         return self._rule.seconds is not None and time.monotonic() - self._saved_at >= self._rule.seconds
 
     def is_step(self, step: int) -> bool:
-        """Tells whether a checkpoint is due after so many updates."""
+        """Returns whether a checkpoint is due after ``step`` updates."""
         return self._rule.steps is not None and step % self._rule.steps == 0
 
     def saved(self) -> None:

@@ -1,4 +1,4 @@
-"""How far a run has come, as its checkpoints note it beside the arrays."""
+"""The position of a run, as its checkpoints note it beside the arrays."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _OF_THE_FILE = ("version", "fingerprint", "sha256")
 
 @dataclass(frozen=True, eq=False)
 class Progress:
-    """How far a run has come, apart from the arrays that it trains.
+    """The position of a run, apart from the arrays that it trains.
 
     Args:
       step: updates done.

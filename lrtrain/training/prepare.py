@@ -31,7 +31,7 @@ def join_processes(
     batch_size: int | None,
     phase: Callable[[str], None],
 ) -> Processes:
-    """Returns the processes of a run or comparison, once all of them have come and were given the same.
+    """Returns the processes of a run or comparison, once all of them are connected and were given the same.
 
     Args:
       distributed: where this process stands; None when it trains alone.

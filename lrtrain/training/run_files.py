@@ -62,7 +62,7 @@ def hold(job: Job, processes: Processes, held: contextlib.ExitStack) -> None:
 
 
 def write_head(job: Job, config: RunConfig, progress: Progress, processes: Processes) -> int:
-    """Brings the logs of a run to its checkpoint, and writes its configuration.
+    """Makes the logs of a run match its checkpoint, and writes its configuration.
 
     Returns:
       How many lines of ``metrics.jsonl`` were missing or damaged and have been restored from the checkpoint.

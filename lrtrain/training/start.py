@@ -50,7 +50,7 @@ def start_new(job: Job, steps_per_epoch: int, state: TrainState) -> Start:
 def start_resumed(
     job: Job, stored: RunConfig, steps_per_epoch: int, state: TrainState, checkpoints: Checkpoints
 ) -> Start:
-    """Returns the start of a run that goes on: at its newest valid checkpoint, or anew if it died before it had one.
+    """Returns the start of a run that goes on: at its newest valid checkpoint, or at step 0 without one.
 
     Raises:
       ScheduleError: its schedule has changed, and `Job` does not say what to do then.
@@ -101,7 +101,7 @@ def note_of(start: Start, job: Job, config: RunConfig, lines: int) -> str | None
     said, progress, run_dir = [], start.progress, job.run_dir
     step = progress.step
     if start.damaged:
-        said.append(f"not sound and left out: {', '.join(start.damaged)}; the run goes on from step {step}")
+        said.append(f"not valid and left out: {', '.join(start.damaged)}; the run goes on from step {step}")
     if lost := lost_steps(run_dir, step):
         said.append(f"{run_dir.steps.name} has been damaged: {lost} of its {step} lines are missing, and stay so")
     if lines:

@@ -35,7 +35,7 @@ class CosineDecay:
     learning rate stays.
 
     Raises:
-      ScheduleError: ``decay_steps`` comes to no step at all.
+      ScheduleError: ``decay_steps`` is less than one step.
 
     Example:
       >>> import lrtrain

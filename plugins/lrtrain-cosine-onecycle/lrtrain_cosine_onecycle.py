@@ -35,11 +35,11 @@ class CosineOnecycle:
     S is ``transition_steps`` and P is ``pct_start`` of it, in exact arithmetic and rounded down (0.29 of 100 steps is
     29, where optax takes 28). The cycle begins at ``peak_value / div_factor`` and ends, at step S, at
     ``peak_value / (div_factor * final_div_factor)``: the last step, S - 1, is one short of that. Where the run is so
-    short that the rise comes to no step, it begins at the peak. A cycle longer than the run is cut off by the end of
+    short that the rise has no step, it begins at the peak. A cycle longer than the run is cut off by the end of
     the run; after a shorter one the learning rate stays.
 
     Raises:
-      ScheduleError: ``transition_steps`` comes to no step, or ``pct_start`` leaves none to one of the two phases.
+      ScheduleError: ``transition_steps`` is less than one step, or ``pct_start`` leaves none to one of the two phases.
 
     Example:
       >>> import lrtrain

@@ -40,7 +40,7 @@ class Cyclic:
     :math:`\gamma^t` in ``exp_range``. With the defaults there are five cycles in a run.
 
     Raises:
-      ScheduleError: ``step_size_up`` or ``step_size_down`` comes to no step at all, ``peak_value`` is under
+      ScheduleError: ``step_size_up`` or ``step_size_down`` is less than one step, ``peak_value`` is under
         ``init_value``, ``gamma`` is over 1, or it is given in a mode that does not use it.
 
     Example:

@@ -44,7 +44,7 @@ class EarlyStopping:
 
     @hookimpl
     def on_epoch_end(self, history: Sequence[EpochInfo]) -> Stop | None:
-        """Asks for the end when the last ``patience`` epochs have brought nothing better."""
+        """Asks for the end when the last ``patience`` epochs were not better."""
         best, place = self._best([getattr(epoch, self.metric) for epoch in history])
         waited = len(history) - 1 - place
         if waited < self.patience:

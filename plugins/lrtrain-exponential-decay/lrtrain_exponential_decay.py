@@ -33,7 +33,7 @@ class ExponentialDecay:
     while it falls, a ceiling while it rises (``decay_rate`` over 1).
 
     Raises:
-      ScheduleError: ``transition_steps`` comes to no step at all, or ``end_value`` lies on the wrong side of
+      ScheduleError: ``transition_steps`` is less than one step, or ``end_value`` lies on the wrong side of
         ``init_value``, so that the learning rate would jump to it at once.
 
     Example:

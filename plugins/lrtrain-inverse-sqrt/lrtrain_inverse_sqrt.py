@@ -28,7 +28,7 @@ class InverseSqrt:
     changes nothing.
 
     Raises:
-      ScheduleError: ``timescale`` comes to no step at all, or warmup and cooldown together are longer than the run.
+      ScheduleError: ``timescale`` is less than one step, or warmup and cooldown together are longer than the run.
 
     Example:
       >>> import lrtrain

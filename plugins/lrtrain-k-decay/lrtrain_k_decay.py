@@ -1,4 +1,4 @@
-"""k-decay, a decay that begins late, as a plugin of lrtrain."""
+"""`k-decay`, a decay that begins late, as a plugin of lrtrain."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class KDecay:
     default, the last step of the run, S - 1, is one short of it.
 
     Raises:
-      ScheduleError: ``decay_steps`` comes to no step at all, or ``power`` is given for the cosine, which has none.
+      ScheduleError: ``decay_steps`` is less than one step, or ``power`` is given for the cosine, which has none.
 
     Example:
       >>> import lrtrain

@@ -34,12 +34,12 @@ class LinearOnecycle:
     down (0.29 of 100 steps is 29, where optax takes 28). The true end value, at step S, is
     ``peak_value / (div_factor * final_div_factor)``; optax's documentation can be read as peak_value /
     final_div_factor, which it is not. The last step, S - 1, is one short of it. Where the run is so short that the
-    rise comes to no step, it begins at the peak. A cycle longer than the run is cut off by the end of the run; after a
+    rise has no step, it begins at the peak. A cycle longer than the run is cut off by the end of the run; after a
     shorter one the learning rate stays.
 
     Raises:
-      ScheduleError: ``transition_steps`` comes to no step, or ``pct_start`` and ``pct_final`` leave none to one of the
-        three phases (two that meet would overwrite each other in optax, and the peak would never be reached).
+      ScheduleError: ``transition_steps`` is less than one step, or ``pct_start`` and ``pct_final`` leave none to one of
+        the three phases (two that meet would overwrite each other in optax, and the peak would never be reached).
 
     Example:
       >>> import lrtrain

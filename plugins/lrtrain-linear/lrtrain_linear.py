@@ -27,7 +27,7 @@ class Linear:
     Linear decay to zero, D2Z, is ``linear(end_value=0, warmup_steps=10%, transition_begin=0, transition_steps=none)``.
 
     Raises:
-      ScheduleError: ``transition_steps`` comes to no step at all, or with none, warmup and constant leave no step.
+      ScheduleError: ``transition_steps`` is less than one step, or with none, warmup and constant leave no step.
 
     Example:
       >>> import lrtrain

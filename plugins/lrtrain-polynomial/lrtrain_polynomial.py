@@ -36,7 +36,7 @@ class Polynomial:
     under 1.
 
     Raises:
-      ScheduleError: ``transition_steps`` comes to no step at all.
+      ScheduleError: ``transition_steps`` is less than one step.
 
     Example:
       >>> import lrtrain

@@ -52,7 +52,7 @@ class TensorBoard:
 
     @hookimpl
     def on_epoch_end(self, run: RunInfo, epoch: EpochInfo) -> None:
-        """Writes the metrics, and brings all to the disk."""
+        """Writes the metrics, and writes all to the disk."""
         last = epoch.step - 1
         writer = self._writer(run, last)
         names = ("train_loss", "test_loss", "test_accuracy")

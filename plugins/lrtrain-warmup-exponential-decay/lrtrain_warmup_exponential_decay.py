@@ -39,7 +39,7 @@ class WarmupExponentialDecay:
     ``peak_value``. With ``init_value=0`` and a warmup, step 0 is an update that changes nothing.
 
     Raises:
-      ScheduleError: ``transition_steps`` comes to no step at all, or ``end_value`` lies on the wrong side of
+      ScheduleError: ``transition_steps`` is less than one step, or ``end_value`` lies on the wrong side of
         ``peak_value``, so that the learning rate would jump to it right after the warmup.
 
     Example:

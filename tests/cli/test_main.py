@@ -267,7 +267,7 @@ def test_plugins_list_as_json() -> None:
 
 def test_plugins_list_with_nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lrtrain.cli.plugins.group.find_plugins", lambda: ())
-    assert done("plugins") == "no plugin is installed: pip install 'lrtrain[all]' brings those of lrtrain\n"
+    assert done("plugins") == "no plugin is installed: pip install 'lrtrain[all]' installs those of lrtrain\n"
     assert json.loads(done("plugins", "list", "--json")) == []
 
 

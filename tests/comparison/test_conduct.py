@@ -342,7 +342,7 @@ def test_the_table(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     result = run(*plugins, *data, "--epochs", 1, "--lr-scales", "1", "--tuning-seeds", 1, "--seeds", 2, "--holdout", 20)
     assert result.exit_code == 0, result.output
     assert "2 schedules, 6 runs (2 to tune, 4 to measure), 2 at once" in result.stderr
-    assert "2 seeds cannot tell any of 1 pairs apart (the smallest p they can give is 0.5): --seeds 6 could" in (
+    assert "2 seeds cannot distinguish any of 1 pairs (the smallest p they can give is 0.5): --seeds 6 could" in (
         result.stderr
     )
     lines = result.stdout.splitlines()

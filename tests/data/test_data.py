@@ -332,7 +332,9 @@ def test_no_name_at_all(name: str) -> None:
 
 
 def test_version_of_a_provided_set_that_is_not_there() -> None:
-    assert "name it 'fashion_mnist' to take the one that an installed package brings" in refusal("fashion_mnist:3.0.1")
+    assert "name it 'fashion_mnist' to take the one that an installed package provides" in refusal(
+        "fashion_mnist:3.0.1"
+    )
 
 
 def test_default_set_when_its_package_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,7 +55,7 @@ def test_a_broken_plugin_and_two_of_one_name(install_plugin: Callable[..., str])
     assert broken.health == "fault"
     assert "No module named 'there_is_no_such_module'" in broken.detail
     assert "lrtrain plugins uninstall test-broken-one" in str(broken.cure)
-    assert any(each.subject == "plugin twin" and "also brought by second 1.0" in each.detail for each in found)
+    assert any(each.subject == "plugin twin" and "also provided by second 1.0" in each.detail for each in found)
     result = doctor()
     assert result.exit_code == 1, result.output
     assert "FAULT" in result.output

@@ -203,7 +203,7 @@ def test_two_distributions_with_one_name(site: Site) -> None:
     site.install("twin", GOOD, distribution="test-left", version="1.5")
     site.install("twin", GOOD, distribution="test-right", version="0.2")
     assert duplicates(find_plugins()) == {"twin"}
-    with pytest.raises(PluginError, match=r"'twin' is brought by test-left 1\.5 and test-right 0\.2: uninstall one"):
+    with pytest.raises(PluginError, match=r"'twin' is provided by test-left 1\.5 and test-right 0\.2: uninstall one"):
         activate(["twin"])
     assert site.imported() == []
 

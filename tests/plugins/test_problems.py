@@ -69,7 +69,7 @@ def test_broken_and_duplicate(install_plugin: Install) -> None:
     assert (broken["kind"], broken["cure"]) == ("broken", "fix it, or lrtrain plugins uninstall test-watch")
     assert twice == {
         "kind": "duplicate",
-        "text": "plugin 'watch' is also brought by another 1.0",
+        "text": "plugin 'watch' is also provided by another 1.0",
         "cure": "keep one: lrtrain plugins uninstall test-watch takes this one away",
     }
     assert [each["kind"] for each in row("another")["problems"]] == ["duplicate"]

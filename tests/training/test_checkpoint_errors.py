@@ -240,7 +240,7 @@ def test_damage_of_a_checkpoint_of_another_network_is_damage(tmp_path: Path) -> 
     saved(tmp_path, state())
     for step in (2, 4):
         shutil.rmtree(tmp_path / f"step_{step}" / "state" / "d")
-    with pytest.raises(RunDirError, match="has no checkpoint that is sound"):
+    with pytest.raises(RunDirError, match="has no valid checkpoint"):
         Checkpoints(tmp_path).restore_newest(OTHERS[next(iter(OTHERS))])
 
 

@@ -180,7 +180,7 @@ def test_when_no_checkpoint_is_sound_it_says_so_and_touches_nothing(three: Path)
     for step in (three / "checkpoints").glob("step_*"):
         DAMAGES["flipped"](step)
     logs = {path: path.read_bytes() for path in three.iterdir() if path.is_file()}
-    with pytest.raises(RunDirError, match="has no checkpoint that is sound: step_144") as error:
+    with pytest.raises(RunDirError, match="has no valid checkpoint: step_144") as error:
         lrtrain.train(run_dir=three, resume=True)
     assert "\n" not in str(error.value)
     shutil.rmtree(three / "checkpoints")

@@ -170,7 +170,7 @@ def _power_lines(plan: Plan) -> Iterator[str]:
     seeds, family = plan.effort.seeds, plan.family
     if seeds < seeds_needed(family):
         yield (
-            f"{seeds} seeds cannot tell any of {family} pairs apart (the smallest p they can give is "
+            f"{seeds} seeds cannot distinguish any of {family} pairs (the smallest p they can give is "
             f"{smallest_p(seeds, family):.2g}): --seeds {seeds_needed(family)} could"
         )
     points = 100 * detectable_difference(_SPREAD, seeds)

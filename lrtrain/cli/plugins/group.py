@@ -44,7 +44,7 @@ command.add_command(uninstall)
 @click.option("--load", is_flag=True, help="Import each plugin, and show its hooks, or what is wrong and the cure.")
 @json_option()
 def list_plugins(load: bool, as_json: bool) -> None:
-    """List the installed plugins with the packages that bring them.
+    """List the installed plugins with the packages that provide them.
 
     Nothing is imported, so a broken plugin does no harm; --load imports each one.
     """
@@ -55,7 +55,7 @@ def list_plugins(load: bool, as_json: bool) -> None:
         click.echo(json.dumps(rows, indent=2))
         return
     if not rows:
-        click.echo("no plugin is installed: pip install 'lrtrain[all]' brings those of lrtrain")
+        click.echo("no plugin is installed: pip install 'lrtrain[all]' installs those of lrtrain")
         return
     columns = (
         ["name", "distribution", "version", "hooks", "summary"]

@@ -46,7 +46,7 @@ def install(packages: tuple[str, ...], upgrade: bool, editable: bool) -> None:
     with results_kept("the packages are installed, and 'lrtrain plugins list' shows them"):
         for each in came.values():
             if each.plugins:
-                click.echo(f"{each} brings {_plugins(each.plugins)}")
+                click.echo(f"{each} provides {_plugins(each.plugins)}")
     _say_what_brings_nothing([each for each in came.values() if not each.plugins], came)
 
 
@@ -54,7 +54,7 @@ def install(packages: tuple[str, ...], upgrade: bool, editable: bool) -> None:
 @click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=complete_plugin)
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 def uninstall(names: tuple[str, ...], yes: bool) -> None:
-    """Uninstall the packages that bring plugins; NAME is a plugin or a package.
+    """Uninstall the packages that provide plugins; NAME is a plugin or a package.
 
     \b
     Example:
@@ -66,7 +66,7 @@ def uninstall(names: tuple[str, ...], yes: bool) -> None:
     found = {each.name: each for each in map(distribution_of, names)}
     installer = find_installer()
     for each in found.values():
-        click.echo(f"{each} brings {_plugins(each.plugins) if each.plugins else 'no plugin'}")
+        click.echo(f"{each} provides {_plugins(each.plugins) if each.plugins else 'no plugin'}")
     if not yes and not _confirmed(f"Uninstall {' and '.join(found)}?"):
         raise LrtrainError("nothing was uninstalled")
     installer.run(installer.uninstall, list(found))
@@ -101,7 +101,7 @@ def _refuse_names_that_are_taken(
         return
     came = [each for name, each in after.items() if name not in before]
     plugin, found = next(iter(twice.items()))
-    taken = f"plugin '{plugin}' is brought by {' and '.join(map(str, found))}, so neither can be used"
+    taken = f"plugin '{plugin}' is provided by {' and '.join(map(str, found))}, so neither can be used"
     # A version that an upgrade has replaced may not be available any more.
     if not all(set(came).intersection(each) for each in twice.values()):
         raise LrtrainError(f"{taken}: lrtrain plugins uninstall takes one of these packages away")

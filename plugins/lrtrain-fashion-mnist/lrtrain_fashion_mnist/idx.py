@@ -59,10 +59,10 @@ def read_split(images: IdxFile, labels: IdxFile) -> tuple[NDArray[np.uint8], NDA
     """Reads one split.
 
     Returns:
-        Images ``uint8[N, 28, 28, 1]`` and labels ``uint8[N]``, in the order of the files.
+      Images ``uint8[N, 28, 28, 1]`` and labels ``uint8[N]``, in the order of the files.
 
     Raises:
-        DataError: a file is missing, cut short, damaged or altered.
+      DataError: a file is missing, cut short, damaged or altered.
     """
     return read_idx(images)[..., np.newaxis], read_idx(labels)
 
@@ -71,7 +71,7 @@ def read_idx(file: IdxFile, folder: Traversable | None = None) -> NDArray[np.uin
     """Reads ``file`` from ``folder`` (by default from this package) and checks its magic number, counts and sha256.
 
     Raises:
-        DataError: the file is missing, cut short, damaged or altered.
+      DataError: the file is missing, cut short, damaged or altered.
     """
     path = (folder or FILES) / file.name
     try:

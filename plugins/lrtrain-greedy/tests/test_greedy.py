@@ -14,7 +14,7 @@ class TestGreedy(PluginSuite):
 
 
 def rates(rule: Greedy, values: list[float]) -> list[float]:
-    """Returns the learning rate after each epoch; each call sees a history that was built anew, as after a resume."""
+    """Returns the learning rate after each epoch; each call sees a history that was built again, as after a resume."""
     history: list[lrtrain.EpochInfo] = []
     rate, result = 0.1, []
     for index, value in enumerate(values):
@@ -28,7 +28,7 @@ def rates(rule: Greedy, values: list[float]) -> list[float]:
 @pytest.mark.parametrize(("values", "given", "expected"), [
     ([5, 4, 3, 2, 1], {"patience": 1}, [1, 2, 2, 4, 4]),
     ([1, 1, 1, 1, 1], {"patience": 1}, [1, 1, 0.5, 0.5, 0.25]),
-    # A change of direction begins the count anew.
+    # A change of direction begins the count again.
     ([5, 6, 4, 5, 3], {"patience": 1}, [1, 1, 1, 1, 1]),
     # After a rise one epoch is not counted, and 3 does not become the best.
     ([5, 3, 4, 2], {"patience": 0, "warmup": 1}, [2, 2, 4, 4]),

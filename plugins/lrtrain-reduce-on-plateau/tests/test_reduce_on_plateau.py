@@ -14,7 +14,7 @@ class TestReduceOnPlateau(PluginSuite):
 
 
 def rates(rule: ReduceOnPlateau, values: list[float], first: float = 0.1) -> list[float]:
-    """Returns the learning rate after each epoch; each call sees a history that was built anew, as after a resume."""
+    """Returns the learning rate after each epoch; each call sees a history that was built again, as after a resume."""
     history: list[lrtrain.EpochInfo] = []
     rate, result = first, []
     for index, value in enumerate(values):
@@ -36,7 +36,7 @@ def fired(values: list[float], **given) -> list[int]:
 
 
 @pytest.mark.parametrize(("values", "given", "expected"), [
-    # The first epoch is the best; patience bad ones pass, the next one acts, and the count begins anew.
+    # The first epoch is the best; patience bad ones pass, the next one acts, and the count begins again.
     ([1, 1, 1, 1, 1, 1, 1, 1], {"patience": 2}, [3, 6]),
     ([1, 1, 1], {"patience": 0}, [1, 2]),
     ([1, 1, 1, 0.5, 0.5, 0.5, 0.5], {"patience": 2}, [6]),

@@ -75,7 +75,7 @@ def test_neither_pip_nor_uv(monkeypatch: pytest.MonkeyPatch) -> None:
     result = run("install", "x")
     assert result.exit_code == 2
     assert "neither pip nor uv is here to install with: " in result.stderr
-    assert "-m ensurepip brings pip" in result.stderr
+    assert "-m ensurepip installs pip" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_nothing_goes_unasked(install_plugin: Install, monkeypatch: pytest.Monke
     monkeypatch.setattr(environment.Installer, "run", lambda *_: pytest.fail("uninstalled"))
     result = run("uninstall", "mine", input=answer)
     assert result.exit_code == code
-    assert result.stdout.startswith("test-mine 1.0 brings plugin mine\n")
+    assert result.stdout.startswith("test-mine 1.0 provides plugin mine\n")
     assert ("nothing was uninstalled" if answer else "--yes uninstalls without asking") in result.stderr
 
 
@@ -139,11 +139,11 @@ class Environment:
 def test_the_life_of_a_package(tmp_path: Path, flags: tuple[str, ...]) -> None:
     there = Environment(tmp_path / "env", *flags)
     folder = project(tmp_path / "two plugins", "stranger", ("stranger-a", "stranger-b"))
-    assert there.done("plugins", "install", str(folder)) == "stranger 1.0 brings plugins stranger-a, stranger-b\n"
+    assert there.done("plugins", "install", str(folder)) == "stranger 1.0 provides plugins stranger-a, stranger-b\n"
     assert "stranger-b  stranger  " in " ".join(there.done("plugins", "list").split()).replace(" ", "  ")
     project(folder, "stranger", ("stranger-a",), version="2.0")
     upgraded = there.done("plugins", "install", "--upgrade", str(folder))
-    assert upgraded == "stranger 2.0 brings plugin stranger-a\n"
+    assert upgraded == "stranger 2.0 provides plugin stranger-a\n"
     assert "2.0" in there.done("plugins", "show", "stranger-a", "--json")
     assert there.done("plugins", "install", "--editable", str(folder)) == upgraded
     (folder / "stranger.py").write_text(MODULE.format(value=3.5))
@@ -156,8 +156,8 @@ def test_the_life_of_a_package(tmp_path: Path, flags: tuple[str, ...]) -> None:
     )
     gone = there.done("plugins", "uninstall", "--yes", "stranger-a", "plain-package")
     assert gone.splitlines() == [
-        "stranger 2.0 brings plugin stranger-a",
-        "plain-package 1.0 brings no plugin",
+        "stranger 2.0 provides plugin stranger-a",
+        "plain-package 1.0 provides no plugin",
         "stranger and plain-package are uninstalled",
     ]
     assert "stranger" not in there.done("plugins", "list")
@@ -175,7 +175,7 @@ def test_a_name_that_is_taken_is_refused_and_nothing_stays(tmp_path: Path, flags
     taken = there.lrtrain("plugins", "install", str(project(tmp_path / "second", "second", ("fresh", "linear"))))
     assert (taken.returncode, taken.stdout) == (1, ""), taken.stderr
     last = taken.stderr.splitlines()[-1]
-    assert last.startswith("Error: plugin 'linear' is brought by "), last
+    assert last.startswith("Error: plugin 'linear' is provided by "), last
     assert "second 1.0" in last
     assert "lrtrain-linear " in last
     assert last.endswith("what was installed is uninstalled again; uninstall the other first, or rename yours")
@@ -192,5 +192,5 @@ def test_an_upgrade_to_a_name_that_is_taken_is_said(tmp_path: Path) -> None:
         "plugins", "install", "--upgrade", str(project(folder, "stranger", ("stranger-a", "linear"), version="2.0"))
     )
     assert (upgraded.returncode, upgraded.stdout) == (1, "")
-    assert "Error: plugin 'linear' is brought by " in upgraded.stderr
+    assert "Error: plugin 'linear' is provided by " in upgraded.stderr
     assert upgraded.stderr.endswith(": lrtrain plugins uninstall takes one of these packages away\n")
