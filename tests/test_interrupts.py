@@ -16,7 +16,7 @@ from lrtrain.plugins.observers import Observers
 from lrtrain.schedules.table import build_table, make_context, schedule
 from lrtrain.signals import Terminated, interrupts_held_back, raise_for
 from lrtrain.training.checkpoints import Checkpoints
-from lrtrain.training.position import Progress
+from lrtrain.training.position import Position
 
 
 def test_an_interrupt_waits_for_the_end() -> None:
@@ -68,13 +68,13 @@ def test_a_checkpoint_is_whole_when_an_interrupt_comes_while_it_is_begun(tmp_pat
 
     manager.save = interrupted
     state, table = {"kernel": np.arange(6.0, dtype=np.float32)}, np.full(4, 0.1, np.float32)
-    checkpoints.save(state, table, Progress(2, 1.0, 0))
+    checkpoints.save(state, table, Position(2, 1.0, 0))
     with pytest.raises(KeyboardInterrupt):
         checkpoints.write()
     checkpoints.close()
     again = Checkpoints(tmp_path / "checkpoints")
-    progress, values = again.restore_progress()
-    assert progress.to_json() == Progress(2, 1.0, 0).to_json()
+    position, values = again.restore_position()
+    assert position.to_json() == Position(2, 1.0, 0).to_json()
     np.testing.assert_array_equal(values, table)
     again.close()
 

@@ -14,7 +14,7 @@ from benchmarks.problem import ALL_EXAMPLES, BATCH, LEARNING_RATE, Problem, Roun
 from lrtrain.engine.devices import select_devices
 from lrtrain.engine.order import epoch_order
 from lrtrain.training.checkpoints import Checkpoints
-from lrtrain.training.position import Progress
+from lrtrain.training.position import Position
 
 _CHUNKS = 2
 _STEPS_PER_EPOCH = -(-ALL_EXAMPLES // BATCH)
@@ -94,4 +94,4 @@ class Saving:
     def save(self) -> None:
         """Takes the copy for another checkpoint."""
         self._saved += 1
-        self.checkpoints.save(self._state, self._table, Progress(self._saved, 1.0, 0))
+        self.checkpoints.save(self._state, self._table, Position(self._saved, 1.0, 0))

@@ -31,7 +31,7 @@ from lrtrain.runs.logs import RunLogs, count_epochs
 from lrtrain.runs.run_config import Device, Part, RunConfig, StoredSchedule, write_config
 from lrtrain.runs.versions import versions
 from lrtrain.schedules.table import build_table, fingerprint, make_context
-from lrtrain.training.position import Progress
+from lrtrain.training.position import Position
 from lrtrain.training.recorder import DivergedError, Recorder
 
 if TYPE_CHECKING:
@@ -53,15 +53,15 @@ class Member:
         self._logs = RunLogs(RunDir(run.directory))
         self._held = contextlib.ExitStack()
         self._observers = observers
-        self._recorder = self._recording(Progress(0, 1.0, trial.seed))
+        self._recorder = self._recording(Position(0, 1.0, trial.seed))
         self._state: State = "finished"
         self._reason: str | None = None
         self._steps = 0
         self._measured: tuple[float, float] | None = None
 
-    def _recording(self, progress: Progress) -> Recorder:
+    def _recording(self, position: Position) -> Recorder:
         chunk, measured_on = self._setting.chunk_steps, self._setting.measured_on
-        return Recorder(self._run, self._observers, self._logs, chunk, progress, measured_on=measured_on)
+        return Recorder(self._run, self._observers, self._logs, chunk, position, measured_on=measured_on)
 
     def begin(self) -> None:
         """Makes its directory and writes ``config.json``.
@@ -150,7 +150,7 @@ class Member:
         return {
             "fingerprint": fingerprint(self._run.learning_rates),
             "versions": self._run.config["versions"],
-            "factor": position.scale,
+            "factor": position.factor,
             "state": self._state,
             "reason": self._reason,
             "steps": self._steps,
@@ -177,7 +177,7 @@ class Member:
         before = (history[-1].loss, history[-1].accuracy) if history else None
         measured = values.get("measured", before)
         self._measured = None if measured is None else (measured[0], measured[1])
-        self._recorder = self._recording(Progress(self._steps, values["factor"], self.trial.seed, history))
+        self._recorder = self._recording(Position(self._steps, values["factor"], self.trial.seed, history))
         directory = RunDir(self._run.directory)
         cut_steps(directory, self._steps)
         restore_metrics(directory, history)

@@ -21,7 +21,7 @@ from lrtrain.schedules.table import fingerprint
 from lrtrain.signals import interrupts_held_back
 from lrtrain.training.checkpoint_contents import check_same_arrays, is_sound_metrics
 from lrtrain.training.checkpoint_failures import failures_named, late_errors_dropped, refusals_to_read_named
-from lrtrain.training.position import Progress
+from lrtrain.training.position import Position
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,13 +44,13 @@ class Restored:
     """A checkpoint that has been read.
 
     Args:
-      progress: how far it is.
+      position: its position.
       table: its learning rates, float32[total_steps].
       state: what is trained.
       unsound: newer checkpoints that could not be read, each with the reason.
     """
 
-    progress: Progress
+    position: Position
     table: NDArray[np.float32]
     state: TrainState
     unsound: tuple[str, ...]
@@ -62,7 +62,7 @@ class _Taken:
 
     state: TrainState
     table: NDArray[np.float32]
-    progress: Progress
+    position: Position
     first: Callable[[], object]
 
 
@@ -82,16 +82,16 @@ class Checkpoints:
         self,
         state: TrainState,
         table: NDArray[np.float32],
-        progress: Progress,
+        position: Position,
         *,
         first: Callable[[], object] = lambda: None,
     ) -> None:
-        """Takes a copy of what the checkpoint of ``progress.step`` holds; `write` writes it, unless there is one.
+        """Takes a copy of what the checkpoint of ``position.step`` holds; `write` writes it, unless there is one.
 
         Args:
           state: the training state, on the devices; it may be used up as soon as this returns.
           table: learning rates of the whole run, float32[total_steps].
-          progress: all else.
+          position: the position of the run.
           first: called right before it is written, which it is not if this raises.
 
         Raises:
@@ -103,7 +103,7 @@ class Checkpoints:
         self.write()
         # On the host, because copying on the devices, and Orbax's slices of what several of them hold, compile a
         # program for every shape.
-        self._taken = _Taken(jax.tree.map(np.array, state), table, progress, first)
+        self._taken = _Taken(jax.tree.map(np.array, state), table, position, first)
 
     def write(self) -> None:
         """Begins to write what was taken last, unless that has been done; it goes on in the background.
@@ -122,16 +122,16 @@ class Checkpoints:
         import orbax.checkpoint as ocp
 
         taken.first()
-        progress, table = taken.progress, taken.table
-        if progress.step in self._open().all_steps():
+        position, table = taken.position, taken.table
+        if position.step in self._open().all_steps():
             return
-        values = {**progress.to_json(), "fingerprint": fingerprint(table), "version": VERSION}
+        values = {**position.to_json(), "fingerprint": fingerprint(table), "version": VERSION}
         checksum = digest(values, [*jax.tree.leaves(taken.state), table])
-        accuracy = progress.history[-1].test_accuracy if progress.history and not progress.epoch_losses else 0.0
+        accuracy = position.history[-1].test_accuracy if position.history and not position.epoch_losses else 0.0
         # Torn by an interrupt, Orbax goes on in a thread that it has forgotten, and fails there when it is closed.
         with failures_named(self._directory), interrupts_held_back():
             self._open().save(
-                progress.step,
+                position.step,
                 args=ocp.args.Composite(
                     state=ocp.args.StandardSave(taken.state),
                     learning_rates=ocp.args.ArraySave(table),
@@ -159,13 +159,13 @@ class Checkpoints:
             for step, path in sorted(self._paths().items(), reverse=True):
                 try:
                     with refusals_to_read_named(path):
-                        progress, table, state = self._restore(step, path, like)
+                        position, table, state = self._restore(step, path, like)
                 except LrtrainError:
                     raise
                 except Exception as error:  # noqa: BLE001  # whatever Orbax and its libraries make of damaged files
                     unsound.append(f"{path.name} ({cause(error)[:200]})")
                 else:
-                    return Restored(progress, table, state, tuple(unsound))
+                    return Restored(position, table, state, tuple(unsound))
                 rest()
         if not unsound:
             raise RunDirError(f"{self._directory.parent} has no checkpoint to resume from: start a new run instead")
@@ -173,15 +173,15 @@ class Checkpoints:
             f"{self._directory.parent} has no valid checkpoint: {', '.join(unsound)}: start a new run instead"
         )
 
-    def _restore(self, step: int, path: Path, like: TrainState) -> tuple[Progress, NDArray[np.float32], TrainState]:
+    def _restore(self, step: int, path: Path, like: TrainState) -> tuple[Position, NDArray[np.float32], TrainState]:
         import orbax.checkpoint as ocp
 
-        progress, table, stored = self._restore_progress(step)
+        position, table, stored = self._restore_position(step)
         with ocp.StandardCheckpointer() as checkpointer:
             check_same_arrays(path.name, checkpointer.metadata(path / "state").item_metadata.tree, like)
         state = self.restore_state(step, like)
         _check(stored, state, table)
-        return progress, table, state
+        return position, table, state
 
     def set_aside_after(self, step: int, processes: Processes = ALONE) -> None:
         """Renames the checkpoints of later steps, which are not valid: the steps will have new ones."""
@@ -191,8 +191,8 @@ class Checkpoints:
                 if later > step:
                     _set_aside(path)
 
-    def restore_progress(self) -> tuple[Progress, NDArray[np.float32]]:
-        """Returns the progress of the newest checkpoint and its learning rates, float32[total_steps].
+    def restore_position(self) -> tuple[Position, NDArray[np.float32]]:
+        """Returns the position of the newest checkpoint and its learning rates, float32[total_steps].
 
         Raises:
           RunDirError: there is no checkpoint.
@@ -203,9 +203,9 @@ class Checkpoints:
             raise RunDirError(f"{self._directory.parent} has no checkpoint to resume from: start a new run instead")
         step = max(paths)
         with refusals_to_read_named(paths[step]):
-            return self._restore_progress(step)[:2]
+            return self._restore_position(step)[:2]
 
-    def _restore_progress(self, step: int) -> tuple[Progress, NDArray[np.float32], dict[str, Any]]:
+    def _restore_position(self, step: int) -> tuple[Position, NDArray[np.float32], dict[str, Any]]:
         import numpy as np
         import orbax.checkpoint as ocp
 
@@ -220,7 +220,7 @@ class Checkpoints:
                 f"the checkpoint of step {step} is of version {stored['version']}, and this lrtrain reads up to "
                 f"{VERSION}: it was written by a later lrtrain, so update this one"
             )
-        return Progress.from_json(stored), np.asarray(restored["learning_rates"]), stored
+        return Position.from_json(stored), np.asarray(restored["learning_rates"]), stored
 
     def restore_state(self, step: int, like: TrainState) -> TrainState:
         """Returns the training state of a checkpoint, of the same structure and placement as ``like``."""

@@ -11,7 +11,7 @@ import numpy as np
 from lrtrain.plugins.context import EpochInfo, MeasuredOn, RunInfo, StepInfo
 from lrtrain.plugins.observers import Observers, Requests
 from lrtrain.runs.logs import Logs
-from lrtrain.training.position import Progress
+from lrtrain.training.position import Position
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,7 +50,7 @@ class Recorder:
         observers: Observers,
         logs: Logs,
         chunk_steps: int,
-        progress: Progress,
+        position: Position,
         *,
         measured_on: MeasuredOn = "test",
         agreed: Agreed = lambda ask: ask(),
@@ -62,7 +62,7 @@ class Recorder:
           observers: the plugins that see it.
           logs: where its steps and epochs are written.
           chunk_steps: steps that are sent to the device at once.
-          progress: where it begins.
+          position: where it begins.
           measured_on: what the loss and accuracy of an epoch are measured on: ``"test"`` or ``"validation"``.
           agreed: calls what asks the hooks; the processes of a distributed run agree on one answer.
         """
@@ -72,12 +72,12 @@ class Recorder:
         self._chunk_steps = chunk_steps
         self._measured_on = measured_on
         self._agreed = agreed
-        self._factor = progress.scale
-        self._history = list(progress.history)
-        self._losses = list(progress.epoch_losses)
-        self._pending = {step: Requests(factor, stop) for step, factor, stop in progress.asked}
-        self._stopped = progress.stopped
-        self._seed = progress.seed
+        self._factor = position.factor
+        self._history = list(position.history)
+        self._losses = list(position.epoch_losses)
+        self._pending = {step: Requests(factor, stop) for step, factor, stop in position.pending}
+        self._stopped = position.stopped
+        self._seed = position.seed
         self._applied = math.nan
 
     @property
@@ -168,11 +168,11 @@ class Recorder:
             self._apply(self._agreed(lambda: self._observers.epoch_end(self.run, info, self._history)))
         return info
 
-    def position(self, step: int) -> Progress:
+    def position(self, step: int) -> Position:
         """Returns the position of the run after ``step`` updates, as a checkpoint keeps it."""
         pending = tuple((due, asked.factor, asked.stop) for due, asked in self._pending.items())
-        return Progress(
-            step, self._factor, self._seed, self.history, tuple(self._losses), stopped=self._stopped, asked=pending
+        return Position(
+            step, self._factor, self._seed, self.history, tuple(self._losses), stopped=self._stopped, pending=pending
         )
 
     def _show(self, infos: Sequence[StepInfo]) -> None:

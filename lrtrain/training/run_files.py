@@ -24,7 +24,7 @@ from lrtrain.training.checkpoint_failures import late_errors_dropped
 from lrtrain.training.checkpoints import Checkpoints, import_orbax
 from lrtrain.training.job import Job
 from lrtrain.training.plan import Planned
-from lrtrain.training.position import Progress
+from lrtrain.training.position import Position
 from lrtrain.training.prepare import Found
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def hold(job: Job, processes: Processes, held: contextlib.ExitStack) -> None:
             raise RunDirError(f"another process has continued the run in {job.run_dir.path} meanwhile: try again")
 
 
-def write_head(job: Job, config: RunConfig, progress: Progress, processes: Processes) -> int:
+def write_head(job: Job, config: RunConfig, position: Position, processes: Processes) -> int:
     """Makes the logs of a run match its checkpoint, and writes its configuration.
 
     Returns:
@@ -71,8 +71,8 @@ def write_head(job: Job, config: RunConfig, progress: Progress, processes: Proce
     with processes.together():
         if processes.is_main:
             with refusals_named(run_dir.path):
-                cut_steps(run_dir, progress.step)
-                restored = restore_metrics(run_dir, progress.history)
+                cut_steps(run_dir, position.step)
+                restored = restore_metrics(run_dir, position.history)
                 write_config(run_dir, config)
     with processes.together():
         if not run_dir.config.is_file():
@@ -85,13 +85,13 @@ def current_versions(job: Job) -> dict[str, str]:
     return {**versions(*(plugin.entry for plugin in job.active.plugins)), **model_version(job.config.model)}
 
 
-def describe(job: Job, planned: Planned, progress: Progress, devices: list[jax.Device], found: Found) -> RunConfig:
+def describe(job: Job, planned: Planned, position: Position, devices: list[jax.Device], found: Found) -> RunConfig:
     """Returns what ``config.json`` holds of a run.
 
     Args:
       job: what is to be done.
       planned: the learning rates.
-      progress: where it begins.
+      position: where it begins.
       devices: what it is trained on.
       found: what was found in its data and its model.
     """
@@ -114,8 +114,8 @@ def describe(job: Job, planned: Planned, progress: Progress, devices: list[jax.D
         processes=len({device.process_index for device in devices}),
         checkpoint_every=job.rule.text,
         started=now() if stored is None else stored.started,
-        resumed=() if stored is None else (*stored.resumed, _resumed(stored, progress.step)),
-        past_stop=progress.step if stored is not None and job.goes_past(progress.step) else None,
+        resumed=() if stored is None else (*stored.resumed, _resumed(stored, position.step)),
+        past_stop=position.step if stored is not None and job.goes_past(position.step) else None,
     )
 
 

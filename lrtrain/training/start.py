@@ -14,7 +14,7 @@ from lrtrain.runs.run_config import RunConfig
 from lrtrain.training.checkpoints import Checkpoints
 from lrtrain.training.job import Job
 from lrtrain.training.plan import Planned, check_same, plan_before, plan_new, plan_resumed
-from lrtrain.training.position import Progress
+from lrtrain.training.position import Position
 from lrtrain.training.prepare import Found
 from lrtrain.training.run_files import current_versions
 
@@ -28,14 +28,14 @@ class Start:
 
     Args:
       planned: the learning rates of the whole run.
-      progress: its position: the step, and what hooks have asked for.
+      position: the step, and the requests of hooks that are pending.
       state: parameters and state of the optimizer.
       from_checkpoint: whether they come from a checkpoint.
       damaged: the checkpoints after that one, which could not be read.
     """
 
     planned: Planned
-    progress: Progress
+    position: Position
     state: TrainState
     from_checkpoint: bool = False
     damaged: tuple[str, ...] = ()
@@ -44,7 +44,7 @@ class Start:
 def start_new(job: Job, steps_per_epoch: int, state: TrainState) -> Start:
     """Returns the start of a run at its first step; ``state`` is initialized."""
     planned = plan_new(job.active, steps_per_epoch, job.config.epochs)
-    return Start(planned, Progress(0, 1.0, job.config.seed), state)
+    return Start(planned, Position(0, 1.0, job.config.seed), state)
 
 
 def start_resumed(
@@ -62,13 +62,13 @@ def start_resumed(
             check_same(start.planned, stored)
         return start
     restored = checkpoints.restore_newest(state)
-    progress, before = restored.progress, plan_before(restored.table, stored)
+    position, before = restored.position, plan_before(restored.table, stored)
     planned = plan_resumed(
-        job.active, steps_per_epoch, job.config.epochs, progress.step, before, job.on_schedule_change
+        job.active, steps_per_epoch, job.config.epochs, position.step, before, job.on_schedule_change
     )
-    if job.goes_past(progress.step):
-        progress = dataclasses.replace(progress, stopped=None)
-    return Start(planned, progress, restored.state, from_checkpoint=True, damaged=tuple(restored.unsound))
+    if job.goes_past(position.step):
+        position = dataclasses.replace(position, stopped=None)
+    return Start(planned, position, restored.state, from_checkpoint=True, damaged=tuple(restored.unsound))
 
 
 def check_found(job: Job, found: Found) -> None:
@@ -98,8 +98,8 @@ def note_of(start: Start, job: Job, config: RunConfig, lines: int) -> str | None
     """
     if job.stored is None or not start.from_checkpoint:
         return None
-    said, progress, run_dir = [], start.progress, job.run_dir
-    step = progress.step
+    said, position, run_dir = [], start.position, job.run_dir
+    step = position.step
     if start.damaged:
         said.append(f"not valid and left out: {', '.join(start.damaged)}; the run goes on from step {step}")
     if lost := lost_steps(run_dir, step):
@@ -113,6 +113,6 @@ def note_of(start: Start, job: Job, config: RunConfig, lines: int) -> str | None
             f"it was trained on {job.stored.device}, and goes on with {config.device}: sums are taken in another "
             "order, so last digits may differ"
         )
-    if progress.stopped is not None:
-        said.append(f"{progress.stopped}: this has stopped the run; other plugins (--plugin) or more epochs train on")
+    if position.stopped is not None:
+        said.append(f"{position.stopped}: this has stopped the run; other plugins (--plugin) or more epochs train on")
     return "; ".join(said) or None

@@ -168,15 +168,15 @@ def _run(job: Job, processes: Processes, reporter: Reporter, began: float) -> Ru
         checkpoints = held.enter_context(open_checkpoints(job.run_dir, processes))
         if job.stored is not None:
             start = start_resumed(job, job.stored, loaded.found.steps_per_epoch, state, checkpoints)
-        config = describe(job, start.planned, start.progress, loaded.devices, loaded.found)
-        lines = write_head(job, config, start.progress, processes)
+        config = describe(job, start.planned, start.position, loaded.devices, loaded.found)
+        lines = write_head(job, config, start.position, processes)
         if start.damaged:
-            checkpoints.set_aside_after(start.progress.step, processes)
+            checkpoints.set_aside_after(start.position.step, processes)
         run = _info(job, config, start.planned)
         reporter.phase("compiling the training step")
         loaded.engine.compile()
         note = note_of(start, job, config, lines)
-        reporter.begin(Begin(run, start.progress.step, _in_words(loaded.devices), loaded.sizes, note))
+        reporter.begin(Begin(run, start.position.step, _in_words(loaded.devices), loaded.sizes, note))
         loop = _loop(job, loaded, start, run, checkpoints, processes, reporter, held)
         stopped = loop.train()
         test_loss, test_accuracy = loop.evaluate()
@@ -246,13 +246,13 @@ def _loop(  # noqa: PLR0913, PLR0917
     logs, meanwhile = held.enter_context(open_logs(job.run_dir, start.planned, run.steps_per_epoch, processes, early))
     ending = held.enter_context(_ending(processes))
     agreed = agreement(processes, checkpoints, run)
-    recorder = Recorder(run, Observers(job.active), logs, loaded.engine.chunk_steps, start.progress, agreed=agreed)
+    recorder = Recorder(run, Observers(job.active), logs, loaded.engine.chunk_steps, start.position, agreed=agreed)
     return Loop(
         config=job.config,
         sizes=loaded.sizes,
         engine=loaded.engine,
         state=start.state,
-        step=start.progress.step,
+        step=start.position.step,
         recorder=recorder,
         checkpoints=checkpoints,
         rule=job.rule,

@@ -18,7 +18,7 @@ from lrtrain.engine.engine import TrainState
 from lrtrain.errors import RunDirError, TrainingError
 from lrtrain.system_refusal import refusal, refusal_to_read
 from lrtrain.training.checkpoints import Checkpoints
-from lrtrain.training.position import Progress
+from lrtrain.training.position import Position
 from tests.faults.lab import Lab
 from tests.faults.test_refusals import one_sentence
 from tests.lab import SPEC
@@ -170,12 +170,12 @@ used = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 1
 for left in range(0, 24, 2):
     resource.setrlimit(resource.RLIMIT_NOFILE, (used + left, 4096))
     try:
-        outcomes.add(Checkpoints(directory).restore_newest(like).progress.step)
+        outcomes.add(Checkpoints(directory).restore_newest(like).position.step)
     except TrainingError as error:
         assert "(Too many open files): nothing in it has been changed" in str(error), error
         outcomes.add("refused")
 resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
-assert Checkpoints(directory).restore_newest(like).progress.step == 4
+assert Checkpoints(directory).restore_newest(like).position.step == 4
 assert "refused" in outcomes and outcomes <= {"refused", 4}, outcomes
 print("done")
 os._exit(0 if not sys.stdout.flush() else 1)
@@ -185,7 +185,7 @@ os._exit(0 if not sys.stdout.flush() else 1)
 def saved(directory: Path, state: TrainState) -> None:
     checkpoints = Checkpoints(directory)
     for step in (2, 4):
-        checkpoints.save(state, np.full(4, 0.1, np.float32), Progress(step, 1.0, 0))
+        checkpoints.save(state, np.full(4, 0.1, np.float32), Position(step, 1.0, 0))
     checkpoints.close()
 
 
@@ -232,7 +232,7 @@ def test_a_sound_checkpoint_of_another_network(tmp_path: Path, said: str) -> Non
     assert "step_4 is of another network or optimizer" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert {path.name for path in tmp_path.iterdir()} == before
-    assert checkpoints.restore_newest(state()).progress.step == 4
+    assert checkpoints.restore_newest(state()).position.step == 4
     checkpoints.close()
 
 

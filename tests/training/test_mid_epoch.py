@@ -22,7 +22,7 @@ from lrtrain.signals import Terminated
 from lrtrain.training.checkpoint_rule import CheckpointRule
 from lrtrain.training.checkpoints import Checkpoints
 from lrtrain.training.pace import Pace
-from lrtrain.training.position import Progress
+from lrtrain.training.position import Position
 from lrtrain.training.reporter import Begin, NullReporter
 from tests.lab import SPEC, Dies, Killed, same_run
 
@@ -76,9 +76,9 @@ def test_ended_by_signals_again_and_again_it_is_the_same_to_the_bit(
         lrtrain.train(SPEC, observer, run_dir=torn, reporter=Signals(signal.SIGINT, 3), **options)
     ends = []
     for number, step in [(signal.SIGTERM, 9), (signal.SIGINT, 20), (signal.SIGTERM, 37), (signal.SIGINT, 70)]:
-        progress = Checkpoints(torn / "checkpoints").restore_progress()[0]
-        assert len((torn / "steps.csv").read_text().splitlines()) == progress.step + 1, "a checkpoint of the last step"
-        ends.append(progress.step)
+        position = Checkpoints(torn / "checkpoints").restore_position()[0]
+        assert len((torn / "steps.csv").read_text().splitlines()) == position.step + 1, "a checkpoint of the last step"
+        ends.append(position.step)
         with pytest.raises(Terminated if number == signal.SIGTERM else KeyboardInterrupt) as error:
             lrtrain.train(run_dir=torn, resume=True, reporter=Signals(number, step))
         assert number == signal.SIGINT or error.value.code == 143  # type: ignore[attr-defined]
@@ -112,7 +112,7 @@ def test_the_best_is_kept_across_a_resume_and_partial_epochs(tmp_path: Path) -> 
 
     def save(checkpoints: Checkpoints, step: int, accuracy: float | None) -> None:
         history = () if accuracy is None else (EpochInfo(0, step, 1.0, 1.0, accuracy, 0.1, 1.0),)
-        checkpoints.save(state, table, Progress(step, 1.0, 0, history, (1.0,) if accuracy is None else ()))  # type: ignore[arg-type]
+        checkpoints.save(state, table, Position(step, 1.0, 0, history, (1.0,) if accuracy is None else ()))  # type: ignore[arg-type]
 
     checkpoints = Checkpoints(tmp_path / "checkpoints")
     save(checkpoints, 10, 0.9)
@@ -201,9 +201,9 @@ def test_what_a_later_version_wrote_is_refused(three: Path) -> None:
 
 
 def test_a_checkpoint_of_version_1_is_read() -> None:
-    values = {**Progress(4, 0.5, 7).to_json(), "version": 1, "fingerprint": "x"}
+    values = {**Position(4, 0.5, 7).to_json(), "version": 1, "fingerprint": "x"}
     del values["asked"]
-    assert Progress.from_json(values).to_json() == Progress(4, 0.5, 7).to_json()
+    assert Position.from_json(values).to_json() == Position(4, 0.5, 7).to_json()
 
 
 def test_torn_lines_are_healed(three: Path, tmp_path: Path) -> None:
@@ -285,9 +285,9 @@ def test_what_the_system_refuses_is_one_sentence(
     assert (error.value.exit_code, str(error.value).count("\n")) == (1, 0)
 
 
-def test_progress_comes_back_as_it_was() -> None:
-    progress = dataclasses.replace(Progress(40, 0.7, 1), asked=((48, 0.1 + 0.2, None), (64, 1.0, "enough")))
-    assert Progress.from_json(json.loads(json.dumps(progress.to_json()))).to_json() == progress.to_json()
+def test_a_position_comes_back_as_it_was() -> None:
+    position = dataclasses.replace(Position(40, 0.7, 1), pending=((48, 0.1 + 0.2, None), (64, 1.0, "enough")))
+    assert Position.from_json(json.loads(json.dumps(position.to_json()))).to_json() == position.to_json()
 
 
 def test_a_run_that_fails_right_after_an_epoch_has_its_checkpoint(

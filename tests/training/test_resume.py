@@ -180,6 +180,6 @@ def test_checkpoint_names_the_fingerprint_and_the_seed(two_epochs: Path) -> None
 
 
 def test_restored_progress_equals_the_saved_one(two_epochs: Path) -> None:
-    progress, table = Checkpoints(two_epochs / "checkpoints").restore_progress()
-    assert [epoch.step for epoch in progress.history] == [18, 36]
+    position, table = Checkpoints(two_epochs / "checkpoints").restore_position()
+    assert [epoch.step for epoch in position.history] == [18, 36]
     assert [np.float32(rate) for rate in table] == rates(two_epochs)

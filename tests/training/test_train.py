@@ -255,9 +255,9 @@ def test_stop_in_the_middle_of_an_epoch_leaves_a_checkpoint_of_that_step(
     assert 3 < result.steps < 36, "it acts at a chunk boundary"
     assert len(steps_of(result)) == result.steps
     assert epochs_of(result) == []
-    progress, _ = Checkpoints(result.run_dir / "checkpoints").restore_progress()
-    assert progress.step == result.steps
-    assert len(progress.epoch_losses) == result.steps
+    position, _ = Checkpoints(result.run_dir / "checkpoints").restore_position()
+    assert position.step == result.steps
+    assert len(position.epoch_losses) == result.steps
 
 
 def test_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(
@@ -275,8 +275,8 @@ class Plugin:
         train(install_plugin("explode", source))
     assert "checkpoint of step 5 is kept" in str(error.value)
     assert error.value.exit_code == 1
-    progress, _ = Checkpoints(tmp_path / "run" / "checkpoints").restore_progress()
-    assert progress.step == 5
+    position, _ = Checkpoints(tmp_path / "run" / "checkpoints").restore_position()
+    assert position.step == 5
     last = (tmp_path / "run" / "steps.csv").read_text().splitlines()[-1]
     assert math.isnan(float(last.split(",")[3]))
 
@@ -295,8 +295,8 @@ class Plugin:
 """
     with pytest.raises(TrainingError, match=r"plugin 'raiser' raised in on_step at step 7: KeyError: 'oops'"):
         train("constant(value=0.01)", install_plugin("raiser", source))
-    progress, table = Checkpoints(tmp_path / "run" / "checkpoints").restore_progress()
-    assert progress.step == 5
+    position, table = Checkpoints(tmp_path / "run" / "checkpoints").restore_position()
+    assert position.step == 5
     assert len(table) == 15
 
 
