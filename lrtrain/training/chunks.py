@@ -29,19 +29,20 @@ def chunks(
     """
     size = engine.chunk_steps
     bounds = sorted({done, *range(done + size - done % size, len(order), size), len(order)})
-    parts = [slice(*pair) for pair in itertools.pairwise(bounds)]
+    slices = [slice(*pair) for pair in itertools.pairwise(bounds)]
     if stream is None:
-        yield from ((order[part], weights[part]) for part in parts)
+        yield from ((order[chunk], weights[chunk]) for chunk in slices)
         return
     alone = 1 if done % size else 0
-    for group in (parts[:alone], parts[alone:]):
-        if group:
-            whole = slice(group[0].start, group[-1].stop)
+    # A stream takes the rest of a chunk by itself, since it cuts what it is given into chunks from its beginning.
+    for adjacent in (slices[:alone], slices[alone:]):
+        if adjacent:
+            whole = slice(adjacent[0].start, adjacent[-1].stop)
             with contextlib.closing(stream.chunks(order[whole], weights[whole], size)) as streamed:
-                for part, examples in zip(group, streamed, strict=True):
-                    yield examples, weights[part]
+                for chunk, examples in zip(adjacent, streamed, strict=True):
+                    yield examples, weights[chunk]
 
 
-def part_of(examples: Examples, part: slice) -> Examples:
-    """Returns some steps of the examples of a chunk."""
-    return (examples[0][part], examples[1][part]) if isinstance(examples, tuple) else examples[part]
+def portion_of(examples: Examples, portion: slice) -> Examples:
+    """Returns the examples of some steps of a chunk."""
+    return (examples[0][portion], examples[1][portion]) if isinstance(examples, tuple) else examples[portion]

@@ -21,7 +21,7 @@ from lrtrain.runs.continuing import how_to_go_on
 from lrtrain.signals import Ending
 from lrtrain.training.checkpoint_rule import CheckpointRule
 from lrtrain.training.checkpoints import Checkpoints
-from lrtrain.training.chunks import chunks, part_of
+from lrtrain.training.chunks import chunks, portion_of
 from lrtrain.training.pace import Pace
 from lrtrain.training.recorder import Agreed, DivergedError, Recorder
 from lrtrain.training.reporter import Reporter
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class _Piece:
-    """Steps that have been sent to the device: from which step on, at which learning rates, with how many examples."""
+class _Sent:
+    """A portion on the devices: its first step; the learning rate, the number of examples and the loss of each step."""
 
     first: int
     rates: NDArray[np.float32]
@@ -47,7 +47,7 @@ class _Piece:
 class Loop:
     """Trains from one position to the end of the run, or to where a hook or a signal stops it.
 
-    Steps are sent in chunks, and a chunk in pieces.
+    Steps are sent in chunks, and a chunk in portions.
 
     Args:
       config: the run's configuration.
@@ -82,7 +82,7 @@ class Loop:
     def __post_init__(self) -> None:
         self._run = self.recorder.run
         self._delivered_at = time.perf_counter()
-        self._in_flight: _Piece | None = None
+        self._in_flight: _Sent | None = None
         self._pace = Pace(self.engine.chunk_steps, self.rule, measured=self.processes.alone)
 
     def train(self) -> str | None:
@@ -134,21 +134,21 @@ class Loop:
 
     def _send_steps(self, order: NDArray[np.int32], weights: NDArray[np.float32], done: int) -> None:
         """Sends chunk after chunk to the device, until a hook or a signal stops it."""
-        with contextlib.closing(chunks(self.engine, self.stream, order, weights, done)) as parts:
-            for examples, weight in parts:
+        with contextlib.closing(chunks(self.engine, self.stream, order, weights, done)) as chunks_left:
+            for examples, weight in chunks_left:
                 self.recorder.apply_due_requests(self.step)
                 if self.recorder.stopped is not None or not self._send_chunk(examples, weight):
                     break
         self._finish_in_flight()
 
     def _send_chunk(self, examples: Examples, weights: NDArray[np.float32]) -> bool:
-        """Sends piece after piece, and records each while the next one runs; returns False when a signal came."""
+        """Sends portion after portion, and records each while the next one runs; returns False when a signal came."""
         first, end = self.step, self.step + len(weights)
-        for begin, until in self._pace.pieces(first, end):
+        for begin, until in self._pace.portions(first, end):
             if self.ending.asked:
                 return False
-            part = slice(begin - first, until - first)
-            self._send(part_of(examples, part), weights[part])
+            portion = slice(begin - first, until - first)
+            self._send(portion_of(examples, portion), weights[portion])
             # At the end of an epoch comes the checkpoint that has its evaluation.
             if until % self._run.steps_per_epoch and self._is_checkpoint_due():
                 self._finish_in_flight()
@@ -161,17 +161,17 @@ class Loop:
         self.meanwhile()
         self.checkpoints.write()
         self._finish_in_flight()
-        self._in_flight = _Piece(self.step, rates, weights.sum(axis=1), losses)
+        self._in_flight = _Sent(self.step, rates, weights.sum(axis=1), losses)
         self.step += len(weights)
 
     def _finish_in_flight(self) -> None:
-        """Waits for the piece that is on the device, if one is, and records it."""
-        piece, self._in_flight = self._in_flight, None
-        if piece is None:
+        """Waits for the portion that is on the device, if one is, and records it."""
+        sent, self._in_flight = self._in_flight, None
+        if sent is None:
             return
-        losses = np.asarray(piece.losses)
-        speed = self._speed(piece)
-        last = self.recorder.steps(piece.first, piece.rates, losses)
+        losses = np.asarray(sent.losses)
+        speed = self._speed(sent)
+        last = self.recorder.steps(sent.first, sent.rates, losses)
         self.reporter.stepped(last, speed)
 
     def _is_checkpoint_due(self) -> bool:
@@ -180,12 +180,12 @@ class Loop:
         # The clocks of several processes do not agree.
         return self.processes.from_main(lambda: json.dumps(self._pace.is_time())) == "true"
 
-    def _speed(self, piece: _Piece) -> float:
-        """Returns examples per second since the piece before was done."""
+    def _speed(self, sent: _Sent) -> float:
+        """Returns examples per second since the portion before was done."""
         before, self._delivered_at = self._delivered_at, time.perf_counter()
         seconds = max(self._delivered_at - before, 1e-9)
-        self._pace.took(len(piece.rates), seconds)
-        return float(piece.examples.sum()) / seconds
+        self._pace.took(len(sent.rates), seconds)
+        return float(sent.examples.sum()) / seconds
 
     def _end_epoch(self, epoch: int, examples: NDArray[np.float32], began: float, speed: float) -> None:
         """Evaluates and records the epoch."""

@@ -1,4 +1,4 @@
-"""How much is sent to the devices at once: as much as they can do before someone who wants to stop gets impatient."""
+"""The size of a portion: as many steps as the devices can do before a user who wants to stop gets impatient."""
 
 from __future__ import annotations
 
@@ -7,43 +7,43 @@ from collections.abc import Iterator
 
 from lrtrain.training.checkpoint_rule import CheckpointRule
 
-# Two pieces are on the devices when a signal comes, and a checkpoint follows them.
-PIECE_SECONDS = 0.75
+# Two portions are on the devices when a signal comes, and a checkpoint follows them.
+PORTION_SECONDS = 0.75
 
 
 class Pace:
-    """Cuts chunks into pieces that take a moment, and at the steps where a checkpoint is due.
+    """Cuts chunks into portions that take less than `PORTION_SECONDS`, and at the steps where a checkpoint is due.
 
-    A piece is what a signal waits for. It changes no result, so it may follow a clock; a chunk, at whose bounds the
-    requests of hooks act, may not.
+    A signal waits for the portions on the devices. Their size changes no result, so it may follow the clock; the size
+    of a chunk may not, because the requests of hooks are applied between chunks.
     """
 
     def __init__(self, chunk: int, rule: CheckpointRule, *, measured: bool) -> None:
-        """Begins with single steps, because nothing is known of how long they take.
+        """Begins with portions of one step, because it is not yet known how long a step takes.
 
         Args:
           chunk: steps in a chunk.
           rule: when checkpoints are due.
-          measured: whether pieces follow the clock; else a piece is a chunk.
+          measured: whether the size of a portion follows the clock; else a portion is a chunk.
         """
         self._chunk = chunk
         self._rule = rule
         self._measured = measured
-        self._piece = 1 if measured else chunk
+        self._portion = 1 if measured else chunk
         self._saved_at = time.monotonic()
 
-    def pieces(self, step: int, end: int) -> Iterator[tuple[int, int]]:
-        """Yields the pieces of the steps from ``step`` to ``end``, each cut as the clock says by then."""
+    def portions(self, step: int, end: int) -> Iterator[tuple[int, int]]:
+        """Yields the bounds of the portions from ``step`` to ``end``, each cut by what has been measured by then."""
         while step < end:
-            until = self._rule.next_step(step, min(step + self._piece, end))
+            until = self._rule.next_step(step, min(step + self._portion, end))
             yield step, until
             step = until
 
     def took(self, steps: int, seconds: float) -> None:
-        """Takes note of how long some steps have taken."""
+        """Notes how long some steps have taken."""
         if self._measured:
-            pieces = max(1, -int(-self._chunk * seconds / steps // PIECE_SECONDS))
-            self._piece = -(-self._chunk // min(pieces, self._chunk))
+            portions = max(1, -int(-self._chunk * seconds / steps // PORTION_SECONDS))
+            self._portion = -(-self._chunk // min(portions, self._chunk))
 
     @property
     def timed(self) -> bool:
@@ -59,5 +59,5 @@ class Pace:
         return self._rule.steps is not None and step % self._rule.steps == 0
 
     def saved(self) -> None:
-        """Takes note that a checkpoint has just been saved."""
+        """Notes that a checkpoint has just been saved."""
         self._saved_at = time.monotonic()

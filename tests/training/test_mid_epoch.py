@@ -246,21 +246,21 @@ def test_rules_that_are_none(text: object) -> None:
     assert f"checkpoint_every={text} is refused" in str(error.value)
 
 
-def test_pieces_follow_the_clock_and_the_checkpoints() -> None:
-    def pieces(pace: Pace, begin: int = 0, end: int = 16) -> list[int]:
-        return [until for _, until in pace.pieces(begin, end)]
+def test_portions_follow_the_clock_and_the_checkpoints() -> None:
+    def portions(pace: Pace, begin: int = 0, end: int = 16) -> list[int]:
+        return [until for _, until in pace.portions(begin, end)]
 
     rule = CheckpointRule.parse("1ep")
-    assert pieces(Pace(16, rule, measured=False)) == [16]
+    assert portions(Pace(16, rule, measured=False)) == [16]
     pace = Pace(16, rule, measured=True)
-    assert pieces(pace, 0, 3) == [1, 2, 3], "nothing is known yet"
+    assert portions(pace, 0, 3) == [1, 2, 3], "nothing is known yet"
     pace.took(1, 0.03)
-    assert pieces(pace) == [16]
+    assert portions(pace) == [16]
     pace.took(16, 1.6)
-    assert pieces(pace) == [6, 12, 16], "equal parts of less than three quarters of a second"
+    assert portions(pace) == [6, 12, 16], "equal portions of less than three quarters of a second"
     pace.took(1, 5.0)
-    assert len(pieces(pace)) == 16
-    assert pieces(Pace(16, CheckpointRule.parse(7), measured=False), 16, 32) == [21, 28, 32]
+    assert len(portions(pace)) == 16
+    assert portions(Pace(16, CheckpointRule.parse(7), measured=False), 16, 32) == [21, 28, 32]
 
 
 def test_a_directory_that_is_removed_meanwhile(options: dict[str, Any], tmp_path: Path) -> None:
@@ -326,7 +326,7 @@ def test_a_checkpoint_is_written_beside_the_next_steps(
 
         monkeypatch.setattr(kind, name, call)
 
-    monkeypatch.setattr("lrtrain.training.pace.PIECE_SECONDS", 1e9)
+    monkeypatch.setattr("lrtrain.training.pace.PORTION_SECONDS", 1e9)
     noted(Engine, "run_steps")
     noted(CheckpointManager, "save")
     lrtrain.train(SPEC, run_dir=tmp_path / "run", **options)
