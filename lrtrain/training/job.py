@@ -14,7 +14,7 @@ from lrtrain.runs.config import TrainConfig, TrainOptions
 from lrtrain.runs.directory import RunDir, check_name, new_run_dir
 from lrtrain.runs.run_config import RunConfig, read_config
 from lrtrain.training.checkpoint_rule import EVERY_EPOCH, CheckpointRule
-from lrtrain.training.plan import OnScheduleChange, merge_config
+from lrtrain.training.rates import OnScheduleChange, merge_config
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,9 +23,9 @@ from lrtrain.schedules.table import fingerprint
 from lrtrain.training.checkpoint_failures import late_errors_dropped
 from lrtrain.training.checkpoints import Checkpoints, import_orbax
 from lrtrain.training.job import Job
-from lrtrain.training.plan import Planned
 from lrtrain.training.position import Position
 from lrtrain.training.prepare import Found
+from lrtrain.training.rates import RunRates
 
 if TYPE_CHECKING:
     import jax
@@ -61,8 +61,8 @@ def hold(job: Job, processes: Processes, held: contextlib.ExitStack) -> None:
             raise RunDirError(f"another process has continued the run in {job.run_dir.path} meanwhile: try again")
 
 
-def write_head(job: Job, config: RunConfig, position: Position, processes: Processes) -> int:
-    """Makes the logs of a run match its checkpoint, and writes its configuration.
+def write_run_config(job: Job, config: RunConfig, position: Position, processes: Processes) -> int:
+    """Makes the logs of a run end where its checkpoint does, and writes its configuration.
 
     Returns:
       How many lines of ``metrics.jsonl`` were missing or damaged and have been restored from the checkpoint.
@@ -85,12 +85,12 @@ def current_versions(job: Job) -> dict[str, str]:
     return {**versions(*(plugin.entry for plugin in job.active.plugins)), **model_version(job.config.model)}
 
 
-def describe(job: Job, planned: Planned, position: Position, devices: list[jax.Device], found: Found) -> RunConfig:
+def describe(job: Job, rates: RunRates, position: Position, devices: list[jax.Device], found: Found) -> RunConfig:
     """Returns what ``config.json`` holds of a run.
 
     Args:
       job: what is to be done.
-      planned: the learning rates.
+      rates: the learning rates.
       position: where it begins.
       devices: what it is trained on.
       found: what was found in its data and its model.
@@ -98,14 +98,14 @@ def describe(job: Job, planned: Planned, position: Position, devices: list[jax.D
     specs = [plugin.spec() for plugin in job.active.plugins]
     chosen = [spec.name for spec in specs].index(job.active.schedule_plugin().entry.reference)
     # After `--on-schedule-change keep` the run's schedule is the one it had, whatever was asked for.
-    specs[chosen] = planned.spec
+    specs[chosen] = rates.spec
     stored = job.stored
     return RunConfig(
         plugins=tuple(spec.table() for spec in specs),
-        schedule=StoredSchedule(chosen, planned.start, planned.steps, fingerprint(planned.values)),
+        schedule=StoredSchedule(chosen, rates.start, rates.steps, fingerprint(rates.values)),
         train=job.config,
         steps_per_epoch=found.steps_per_epoch,
-        total_steps=len(planned.values),
+        total_steps=len(rates.values),
         data=found.data,
         versions=current_versions(job),
         code=codes_of(job.active.plugins),
@@ -131,11 +131,11 @@ def lock(run_dir: RunDir, processes: Processes, held: contextlib.ExitStack) -> N
             held.enter_context(writing(run_dir.path))
 
 
-def _prepare(early: Callable[[], object], run_dir: RunDir, planned: Planned, steps_per_epoch: int) -> None:
+def _prepare(early: Callable[[], object], run_dir: RunDir, rates: RunRates, steps_per_epoch: int) -> None:
     """Does what the first steps need not wait for, in the order in which it is needed."""
     early()
     import_orbax()
-    draw_curves({str(planned.spec): planned.values}, run_dir.picture, steps_per_epoch)
+    draw_curves({str(rates.spec): rates.values}, run_dir.picture, steps_per_epoch)
 
 
 @contextlib.contextmanager
@@ -164,7 +164,7 @@ def _closed_at_the_end(checkpoints: Checkpoints, processes: Processes) -> Iterat
 
 @contextlib.contextmanager
 def open_logs(
-    run_dir: RunDir, planned: Planned, steps_per_epoch: int, processes: Processes, early: Callable[[], object]
+    run_dir: RunDir, rates: RunRates, steps_per_epoch: int, processes: Processes, early: Callable[[], object]
 ) -> Iterator[tuple[Logs, Callable[[], object]]]:
     """Opens the logs; what is yielded beside them draws the picture, on its own thread, when it is first called."""
     if not processes.is_main:
@@ -174,7 +174,7 @@ def open_logs(
 
         @functools.cache
         def meanwhile() -> Future[None]:
-            return pool.submit(_prepare, early, run_dir, planned, steps_per_epoch)
+            return pool.submit(_prepare, early, run_dir, rates, steps_per_epoch)
 
         yield logs, meanwhile
         with refusals_named(run_dir.path):

@@ -13,9 +13,9 @@ from lrtrain.runs.logs import count_epochs
 from lrtrain.runs.run_config import RunConfig
 from lrtrain.training.checkpoints import Checkpoints
 from lrtrain.training.job import Job
-from lrtrain.training.plan import Planned, check_same, plan_before, plan_new, plan_resumed
 from lrtrain.training.position import Position
 from lrtrain.training.prepare import Found
+from lrtrain.training.rates import RunRates, check_same, rates_before, rates_new, rates_resumed
 from lrtrain.training.run_files import current_versions
 
 if TYPE_CHECKING:
@@ -27,14 +27,14 @@ class Start:
     """Where a run starts, and with what.
 
     Args:
-      planned: the learning rates of the whole run.
+      rates: the learning rates of the whole run.
       position: the step, and the requests of hooks that are pending.
       state: parameters and state of the optimizer.
       from_checkpoint: whether they come from a checkpoint.
       damaged: the checkpoints after that one, which could not be read.
     """
 
-    planned: Planned
+    rates: RunRates
     position: Position
     state: TrainState
     from_checkpoint: bool = False
@@ -43,8 +43,8 @@ class Start:
 
 def start_new(job: Job, steps_per_epoch: int, state: TrainState) -> Start:
     """Returns the start of a run at its first step; ``state`` is initialized."""
-    planned = plan_new(job.active, steps_per_epoch, job.config.epochs)
-    return Start(planned, Position(0, 1.0, job.config.seed), state)
+    rates = rates_new(job.active, steps_per_epoch, job.config.epochs)
+    return Start(rates, Position(0, 1.0, job.config.seed), state)
 
 
 def start_resumed(
@@ -59,16 +59,14 @@ def start_resumed(
     if not checkpoints.has_any() and count_epochs(job.run_dir) < job.rule.epochs + 2:
         start = start_new(job, steps_per_epoch, state)
         if job.on_schedule_change != "restart":
-            check_same(start.planned, stored)
+            check_same(start.rates, stored)
         return start
     restored = checkpoints.restore_newest(state)
-    position, before = restored.position, plan_before(restored.table, stored)
-    planned = plan_resumed(
-        job.active, steps_per_epoch, job.config.epochs, position.step, before, job.on_schedule_change
-    )
+    position, before = restored.position, rates_before(restored.table, stored)
+    rates = rates_resumed(job.active, steps_per_epoch, job.config.epochs, position.step, before, job.on_schedule_change)
     if job.goes_past(position.step):
         position = dataclasses.replace(position, stopped=None)
-    return Start(planned, position, restored.state, from_checkpoint=True, damaged=tuple(restored.unsound))
+    return Start(rates, position, restored.state, from_checkpoint=True, damaged=tuple(restored.unsound))
 
 
 def check_found(job: Job, found: Found) -> None:

@@ -30,11 +30,11 @@ from lrtrain.training.checkpoints import Checkpoints
 from lrtrain.training.facts import facts_found, facts_of_job
 from lrtrain.training.job import Job, new_job, resumed_job
 from lrtrain.training.loop import Loop, agreement
-from lrtrain.training.plan import ON_SCHEDULE_CHANGE, OnScheduleChange, Planned
 from lrtrain.training.prepare import Found, found_in, join_processes, keep_compiled, load_data, make_engine, stream_of
+from lrtrain.training.rates import ON_SCHEDULE_CHANGE, OnScheduleChange, RunRates
 from lrtrain.training.recorder import Recorder
 from lrtrain.training.reporter import Begin, NullReporter, Reporter
-from lrtrain.training.run_files import claim, describe, hold, open_checkpoints, open_logs, write_head
+from lrtrain.training.run_files import claim, describe, hold, open_checkpoints, open_logs, write_run_config
 from lrtrain.training.start import Start, check_found, note_of, start_new, start_resumed
 
 if TYPE_CHECKING:
@@ -168,11 +168,11 @@ def _run(job: Job, processes: Processes, reporter: Reporter, began: float) -> Ru
         checkpoints = held.enter_context(open_checkpoints(job.run_dir, processes))
         if job.stored is not None:
             start = start_resumed(job, job.stored, loaded.found.steps_per_epoch, state, checkpoints)
-        config = describe(job, start.planned, start.position, loaded.devices, loaded.found)
-        lines = write_head(job, config, start.position, processes)
+        config = describe(job, start.rates, start.position, loaded.devices, loaded.found)
+        lines = write_run_config(job, config, start.position, processes)
         if start.damaged:
             checkpoints.set_aside_after(start.position.step, processes)
-        run = _info(job, config, start.planned)
+        run = _info(job, config, start.rates)
         reporter.phase("compiling the training step")
         loaded.engine.compile()
         note = note_of(start, job, config, lines)
@@ -226,8 +226,8 @@ def _load(job: Job, processes: Processes, reporter: Reporter, held: contextlib.E
     return _Loaded(engine, devices, stream_of(data), (len(data.train), len(data.test)), found)
 
 
-def _info(job: Job, config: RunConfig, planned: Planned) -> RunInfo:
-    values = planned.values
+def _info(job: Job, config: RunConfig, rates: RunRates) -> RunInfo:
+    values = rates.values
     return RunInfo(job.run_dir.path, config.to_json(), len(values), config.steps_per_epoch, job.config.epochs, values)
 
 
@@ -243,7 +243,7 @@ def _loop(  # noqa: PLR0913, PLR0917
 ) -> Loop:
     """Returns the loop, with the run's logs open and signals noted."""
     early = functools.partial(loaded.engine.compile_evaluation, start.state)
-    logs, meanwhile = held.enter_context(open_logs(job.run_dir, start.planned, run.steps_per_epoch, processes, early))
+    logs, meanwhile = held.enter_context(open_logs(job.run_dir, start.rates, run.steps_per_epoch, processes, early))
     ending = held.enter_context(_ending(processes))
     agreed = agreement(processes, checkpoints, run)
     recorder = Recorder(run, Observers(job.active), logs, loaded.engine.chunk_steps, start.position, agreed=agreed)

@@ -15,7 +15,7 @@ from lrtrain.errors import RunDirError
 from lrtrain.plugins.loading import activate
 from lrtrain.runs.config import TrainConfig
 from lrtrain.schedules.table import fingerprint
-from lrtrain.training.plan import OnScheduleChange, Planned, merge_config, plan_new, plan_resumed
+from lrtrain.training.rates import OnScheduleChange, RunRates, merge_config, rates_new, rates_resumed
 
 # Its table for T steps is 1 - t / T, so the length that it was built for shows.
 LINE = "linear(init_value=1, end_value=0, transition_begin=0)"
@@ -26,8 +26,8 @@ def line(steps: int) -> np.ndarray:
     return (1 - np.arange(steps) / steps).astype(np.float32)
 
 
-def new(spec: str, epochs: int) -> Planned:
-    return plan_new(activate([spec]), 5, epochs)
+def new(spec: str, epochs: int) -> RunRates:
+    return rates_new(activate([spec]), 5, epochs)
 
 
 @dataclass(frozen=True)
@@ -35,21 +35,21 @@ class Before:
     """A run that was stopped: the updates done, and its learning rates."""
 
     step: int
-    planned: Planned
+    rates: RunRates
 
 
-def stopped(planned: Planned, step: int) -> Before:
+def stopped(rates: RunRates, step: int) -> Before:
     """Returns the run as its checkpoint and ``config.json`` have it."""
-    options = activate([planned.spec]).schedule_plugin().spec().table()
-    return Before(step, dataclasses.replace(planned, spec=Spec.of(options)))
+    options = activate([rates.spec]).schedule_plugin().spec().table()
+    return Before(step, dataclasses.replace(rates, spec=Spec.of(options)))
 
 
-def resumed(before: Before, spec: str, epochs: int, change: OnScheduleChange | None = None) -> Planned:
-    return plan_resumed(activate([spec]), 5, epochs, before.step, before.planned, change)
+def resumed(before: Before, spec: str, epochs: int, change: OnScheduleChange | None = None) -> RunRates:
+    return rates_resumed(activate([spec]), 5, epochs, before.step, before.rates, change)
 
 
-def stored(planned: Planned) -> tuple[int, int, str]:
-    return planned.start, planned.steps, fingerprint(planned.values)
+def stored(rates: RunRates) -> tuple[int, int, str]:
+    return rates.start, rates.steps, fingerprint(rates.values)
 
 
 def refusal(before: Before, spec: str, epochs: int) -> str:
@@ -59,10 +59,10 @@ def refusal(before: Before, spec: str, epochs: int) -> str:
 
 
 def test_a_new_run() -> None:
-    planned = new(LINE, 4)
-    np.testing.assert_array_equal(planned.values, line(20))
-    assert planned.spec.options["transition_steps"] == "100%"
-    assert stored(planned) == (0, 20, fingerprint(line(20)))
+    rates = new(LINE, 4)
+    np.testing.assert_array_equal(rates.values, line(20))
+    assert rates.spec.options["transition_steps"] == "100%"
+    assert stored(rates) == (0, 20, fingerprint(line(20)))
 
 
 # -------------------------------------------------------------------------------------------------- the same schedule
@@ -71,10 +71,10 @@ def test_a_new_run() -> None:
 @pytest.mark.parametrize("step", [0, 7, 20])
 @pytest.mark.parametrize("change", [None, "keep", "restart"])
 def test_the_same_schedule_goes_on(step: int, change: OnScheduleChange | None) -> None:
-    planned = new(LINE, 4)
-    again = resumed(stopped(planned, step), LINE, 4, change)
-    assert stored(again) == stored(planned)
-    assert again.spec == planned.spec
+    rates = new(LINE, 4)
+    again = resumed(stopped(rates, step), LINE, 4, change)
+    assert stored(again) == stored(rates)
+    assert again.spec == rates.spec
     np.testing.assert_array_equal(again.values, line(20))
 
 
@@ -115,10 +115,10 @@ def test_another_plugin() -> None:
 
 
 def test_a_difference_in_the_last_bit_is_shown() -> None:
-    planned = new("constant(value=0.1)", 4)
-    values = planned.values.copy()
+    rates = new("constant(value=0.1)", 4)
+    values = rates.values.copy()
     values[3] = np.nextafter(values[3], np.float32(1))
-    message = refusal(Before(5, dataclasses.replace(planned, values=values)), "constant(value=0.1)", 4)
+    message = refusal(Before(5, dataclasses.replace(rates, values=values)), "constant(value=0.1)", 4)
     assert "(learning rate at step 3 0.10000001 in the run and 0.1 now)" in message
 
 
@@ -147,7 +147,7 @@ def test_keep_with_more_epochs_holds_the_last_learning_rate() -> None:
     kept = resumed(before, LINE, 6, "keep")
     expected = np.concatenate([line(20), np.full(10, line(20)[-1])])
     np.testing.assert_array_equal(kept.values, expected)
-    assert (kept.start, kept.steps, kept.spec) == (0, 20, before.planned.spec)
+    assert (kept.start, kept.steps, kept.spec) == (0, 20, before.rates.spec)
 
 
 def test_keep_with_fewer_epochs() -> None:
@@ -160,7 +160,7 @@ def test_keep_with_another_schedule() -> None:
     before = stopped(new(LINE, 4), 5)
     kept = resumed(before, "constant(value=0.5)", 4, "keep")
     np.testing.assert_array_equal(kept.values, line(20))
-    assert kept.spec == before.planned.spec
+    assert kept.spec == before.rates.spec
 
 
 def test_keep_needs_no_schedule_that_fits_the_new_length() -> None:
@@ -168,7 +168,7 @@ def test_keep_needs_no_schedule_that_fits_the_new_length() -> None:
     before = stopped(new(spec, 4), 0)
     with pytest.raises(ScheduleError, match="transition_steps=10% is 0 steps in a run of 5"):
         resumed(before, spec, 1)
-    np.testing.assert_array_equal(resumed(before, spec, 1, "keep").values, before.planned.values[:5])
+    np.testing.assert_array_equal(resumed(before, spec, 1, "keep").values, before.rates.values[:5])
 
 
 @pytest.mark.parametrize("epochs", [2, 4, 6])
@@ -226,7 +226,7 @@ def test_restart_with_nothing_left() -> None:
     before = stopped(new(LINE, 4), 10)
     done = resumed(before, "constant", 2, "restart")
     np.testing.assert_array_equal(done.values, line(20)[:10])
-    assert (done.spec, done.start, done.steps) == (before.planned.spec, 0, 20)
+    assert (done.spec, done.start, done.steps) == (before.rates.spec, 0, 20)
 
 
 # ---------------------------------------------------------------------------------------------------- configuration

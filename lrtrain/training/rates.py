@@ -1,4 +1,4 @@
-"""Continuing a run: what may differ from the run that was, and what becomes of its schedule."""
+"""The learning rates of a run, new or continued, and the options that a continued run may change."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lrtrain.plugins.loading import ActivePlugins, activate
 from lrtrain.plugins.spec import Spec, format_value
 from lrtrain.runs.config import TrainConfig
 from lrtrain.runs.run_config import RunConfig
-from lrtrain.schedules.table import build_table, fingerprint, make_context
+from lrtrain.schedules.table import ScheduleTable, build_table, fingerprint, make_context
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,60 +25,58 @@ ON_SCHEDULE_CHANGE = ("keep", "restart")
 
 
 @dataclass(frozen=True, eq=False)
-class Planned:
-    """The learning rates of a whole run, and which part of them its plugin's schedule is.
+class RunRates(ScheduleTable):
+    """The learning rates of a whole run, and the steps among them that the schedule of its plugin covers.
 
     Args:
       spec: the plugin that builds the schedule, with all options resolved.
+      values: float32[total_steps], the learning rates that the run applies.
       start: the step at which that schedule begins; over 0 after a restart.
-      steps: the length that it was built for; beyond it, its last learning rate holds.
-      values: float32[total_steps], what the run applies.
+      steps: the number of steps that it was built for; beyond them, its last learning rate holds.
     """
 
-    spec: Spec
     start: int
     steps: int
-    values: NDArray[np.float32]
 
 
-def plan_new(active: ActivePlugins, steps_per_epoch: int, epochs: int) -> Planned:
+def rates_new(active: ActivePlugins, steps_per_epoch: int, epochs: int) -> RunRates:
     """Returns the learning rates of a new run."""
     total = steps_per_epoch * epochs
     table = build_table(active, make_context(total, steps_per_epoch))
-    return Planned(table.spec, 0, total, table.values)
+    return RunRates(table.spec, table.values, 0, total)
 
 
-def check_same(planned: Planned, stored: RunConfig) -> None:
-    """Raises ScheduleError when a run that died before its first checkpoint would begin under another schedule.
+def check_same(rates: RunRates, stored: RunConfig) -> None:
+    """Raises ScheduleError when a run that ended before its first checkpoint would begin with another schedule.
 
     Args:
-      planned: what it would begin with now.
+      rates: the learning rates that it would begin with now.
       stored: what ``config.json`` holds.
     """
-    if fingerprint(planned.values) != stored.schedule.fingerprint:
+    if fingerprint(rates.values) != stored.schedule.fingerprint:
         raise ScheduleError(
             "the schedule is not that of the run, which has no checkpoint yet: leave it as it was, begin with the new "
             "one by --on-schedule-change restart, or start a new run"
         )
 
 
-def plan_before(table: NDArray[np.float32], stored: RunConfig) -> Planned:
-    """Returns the learning rates that the run is to apply, as the command before has left it.
+def rates_before(table: NDArray[np.float32], stored: RunConfig) -> RunRates:
+    """Returns the learning rates that the run had when the last command that trained it ended.
 
-    That command may have decided on other learning rates, by ``--on-schedule-change``, and ended before it had a
-    checkpoint of its own: ``config.json`` has its decision, and the checkpoint the learning rates of before.
+    That command may have changed them, by ``--on-schedule-change``, and ended before it saved a checkpoint: then
+    ``config.json`` describes the new learning rates, and the checkpoint holds the old ones.
 
     Args:
-      table: learning rates of the checkpoint, float32[total_steps of then].
+      table: learning rates of the checkpoint, float32[total_steps when it was saved].
       stored: what ``config.json`` holds.
 
     Raises:
-      ScheduleError: what was decided on cannot be built again, because the code of its plugin has changed.
+      ScheduleError: the schedule in ``config.json`` cannot be built again, because the code of its plugin has changed.
     """
     schedule, spec = stored.schedule, stored.spec
     for values in _candidates(table, stored):
         if fingerprint(values) == schedule.fingerprint:
-            return Planned(spec, schedule.start, schedule.steps, values)
+            return RunRates(spec, values, schedule.start, schedule.steps)
     raise ScheduleError(
         f"the run is to go on with {spec.name} for {stored.total_steps} steps, as was decided before, and that "
         "schedule is no longer the same: the code of its plugin has changed, so put it back, or start a new run"
@@ -93,28 +91,28 @@ def _candidates(table: NDArray[np.float32], stored: RunConfig) -> Iterator[NDArr
     yield _held(np.concatenate([table[: schedule.start], built.values]), total)
 
 
-def plan_resumed(  # noqa: PLR0913, PLR0917  # a run that was, and what is asked for now
+def rates_resumed(  # noqa: PLR0913, PLR0917  # the run before, and what is asked for now
     active: ActivePlugins,
     steps_per_epoch: int,
     epochs: int,
     step: int,
-    before: Planned,
+    before: RunRates,
     change: OnScheduleChange | None,
-) -> Planned:
-    """Returns the learning rates of a run that goes on.
+) -> RunRates:
+    """Returns the learning rates of a run that is continued.
 
     Args:
       active: the plugins, as they are asked for now.
       steps_per_epoch: optimizer updates in an epoch.
       epochs: epochs in the whole run, as asked for now.
       step: updates done.
-      before: the learning rates of the run as it was.
-      change: ``keep`` goes on with the learning rates that the run has (the last one holds if it is longer now);
-        ``restart`` begins the schedule asked for now, built for the steps that are left.
+      before: the learning rates that the run had.
+      change: ``keep`` continues with these learning rates (the last one holds if the run is longer now); ``restart``
+        begins the schedule that is asked for now, built for the steps that are left.
 
     Raises:
       ScheduleError: the schedule has changed and ``change`` does not say what to do.
-      RunDirError: the run has gone further than it is to go now.
+      RunDirError: the run has done more steps than it is to have now.
     """
     total = steps_per_epoch * epochs
     if step > total:
@@ -129,14 +127,14 @@ def plan_resumed(  # noqa: PLR0913, PLR0917  # a run that was, and what is asked
     if step == total:
         return dataclasses.replace(before, values=before.values[:total])
     rest = build_table(active, make_context(total - step, steps_per_epoch))
-    return Planned(rest.spec, step, total - step, np.concatenate([before.values[:step], rest.values]))
+    return RunRates(rest.spec, np.concatenate([before.values[:step], rest.values]), step, total - step)
 
 
 def merge_config(stored: TrainConfig, given: Mapping[str, Any]) -> TrainConfig:
-    """Returns the configuration of a run that goes on: as stored, but for what is given and may differ.
+    """Returns the configuration of a run that is continued: as stored, except for the given options that may differ.
 
     Raises:
-      RunDirError: something is given that a resumed run must keep.
+      RunDirError: an option is given with another value, and a resumed run must keep the stored one.
     """
     kept = {field.name for field in option_fields(TrainConfig) if field.changes_results} - {"epochs"}
     wrong = [name for name, value in given.items() if name in kept and value != getattr(stored, name)]
@@ -149,13 +147,13 @@ def merge_config(stored: TrainConfig, given: Mapping[str, Any]) -> TrainConfig:
     return dataclasses.replace(stored, **given)
 
 
-def _as_before(active: ActivePlugins, steps_per_epoch: int, total: int, before: Planned) -> Planned:
-    """Builds the schedule asked for now in the place that the run's schedule has."""
+def _as_before(active: ActivePlugins, steps_per_epoch: int, total: int, before: RunRates) -> RunRates:
+    """Returns the learning rates with the schedule that is asked for now, in the steps of the run's own schedule."""
     same_length = total == len(before.values)
     start, steps = (before.start, before.steps) if same_length else (0, total)
     built = build_table(active, make_context(steps, steps_per_epoch))
     values = _held(np.concatenate([before.values[:start], built.values]), total)
-    return Planned(built.spec, start, steps, values)
+    return RunRates(built.spec, values, start, steps)
 
 
 def _held(values: NDArray[np.float32], total: int) -> NDArray[np.float32]:
@@ -163,7 +161,7 @@ def _held(values: NDArray[np.float32], total: int) -> NDArray[np.float32]:
     return np.concatenate([values[:total], np.full(missing, values[-1], np.float32)])
 
 
-def _difference(now: Planned, before: Planned, total: int, step: int) -> str:
+def _difference(now: RunRates, before: RunRates, total: int, step: int) -> str:
     said = list(_spec_differences(before.spec, now.spec))
     if total != len(before.values):
         said.append(f"{len(before.values)} steps in the run and {total} now")
