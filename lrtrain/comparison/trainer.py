@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lrtrain.comparison.active_trial import ActiveTrial, prepare
 from lrtrain.comparison.holdout import Data
-from lrtrain.comparison.member import Member, prepare
 from lrtrain.comparison.plan import Plan
 from lrtrain.comparison.reporter import CompareReporter
 from lrtrain.comparison.store import Store
@@ -46,7 +46,7 @@ class _Sent:
 class _Wave:
     """Trials that train together: their state, the epochs done, and the time of the clock at which they began."""
 
-    members: Sequence[Member]
+    active: Sequence[ActiveTrial]
     state: TrainState
     epochs: int
     began: float
@@ -118,29 +118,29 @@ class Trainer:
         if wave is not None:
             tick(wave.epochs * self.steps_per_epoch)
             yield self._finish(wave, file, tick)
-            left = [trial for trial in left if trial not in {member.trial for member in wave.members}]
+            left = [trial for trial in left if trial not in {each.trial for each in wave.active}]
         for begin in range(0, len(left), self.width):
             # The logs begin again, so they are no longer those of the saved wave.
             file.remove()
             wave, outcomes = self._begun(left[begin : begin + self.width], store)
-            yield outcomes + (self._finish(wave, file, tick) if wave.members else [])
+            yield outcomes + (self._finish(wave, file, tick) if wave.active else [])
         file.remove()
 
     def _begun(self, trials: Sequence[Trial], store: Store) -> tuple[_Wave, list[Outcome]]:
         """Begins a wave; a trial whose schedule cannot be built has an outcome instead."""
-        began, members, outcomes = time.perf_counter(), [], []
+        began, active, outcomes = time.perf_counter(), [], []
         for trial in trials:
             try:
-                member = self._member(trial, store)
+                ready = self._prepared(trial, store)
             except LrtrainError as error:
                 outcomes.append(Outcome(trial, "failed", str(error), 0, None, None, None, None, None, 0.0))
             else:
-                members.append(member)
+                active.append(ready)
             store.remove_unfinished(self.plan, trial)
-        for member in members:
-            member.begin()
-        state = self._population.init([member.trial.seed for member in members] or [self.plan.train.seed])
-        return _Wave(members, state, 0, began), outcomes
+        for each in active:
+            each.begin()
+        state = self._population.init([each.trial.seed for each in active] or [self.plan.train.seed])
+        return _Wave(active, state, 0, began), outcomes
 
     def _continued(
         self, file: WaveFile, wanted: Sequence[Trial], store: Store, note: Callable[[str], None]
@@ -155,8 +155,8 @@ class Trainer:
             note(f"{file.path} is damaged or of another version: the runs that were being trained begin again")
             return None
         places = [place for place, trial in enumerate(saved.trials) if trial in wanted]
-        found = [(place, self._fitting(saved.trials[place], saved.members[place], store)) for place in places]
-        fitting = [(place, member) for place, member in found if member is not None][: self.width]
+        found = [(place, self._fitting(saved.trials[place], saved.positions[place], store)) for place in places]
+        fitting = [(place, each) for place, each in found if each is not None][: self.width]
         if lost := len(places) - len(fitting):
             note(
                 f"{lost} of the {len(places)} runs that were being trained begin again: their logs, schedules or "
@@ -164,52 +164,52 @@ class Trainer:
             )
         if not fitting:
             return None
-        for place, member in fitting:
-            member.continue_from(saved.members[place])
+        for place, each in fitting:
+            each.continue_from(saved.positions[place])
         state = self._population.from_leaves(saved.arrays, [place for place, _ in fitting], like)
         spent = saved.seconds * len(fitting) / len(saved.trials)
-        return _Wave([member for _, member in fitting], state, saved.epochs, began - spent)
+        return _Wave([each for _, each in fitting], state, saved.epochs, began - spent)
 
-    def _fitting(self, trial: Trial, values: Mapping[str, Any], store: Store) -> Member | None:
+    def _fitting(self, trial: Trial, values: Mapping[str, Any], store: Store) -> ActiveTrial | None:
         try:
-            member = self._member(trial, store)
+            ready = self._prepared(trial, store)
         except LrtrainError:
             return None
-        return member if member.can_continue(values) else None
+        return ready if ready.can_continue(values) else None
 
-    def _member(self, trial: Trial, store: Store) -> Member:
+    def _prepared(self, trial: Trial, store: Store) -> ActiveTrial:
         path = store.place(self.plan, trial)
         return prepare(self.plan, trial, path, self.data, self._population.chunk_steps, self._devices)
 
     def _finish(self, wave: _Wave, file: WaveFile, tick: Callable[[int], None]) -> list[Outcome]:
         with ExitStack() as files:
-            for member in wave.members:
-                files.enter_context(member)
+            for each in wave.active:
+                files.enter_context(each)
             tests = self._train(wave, file, tick)
-        seconds = (time.perf_counter() - wave.began) / len(wave.members)
-        return [member.outcome(test, seconds) for member, test in zip(wave.members, tests, strict=False)]
+        seconds = (time.perf_counter() - wave.began) / len(wave.active)
+        return [each.outcome(test, seconds) for each, test in zip(wave.active, tests, strict=False)]
 
     def _train(self, wave: _Wave, file: WaveFile, tick: Callable[[int], None]) -> list[tuple[float, float] | None]:
         """Trains a wave to its end; returns loss and accuracy of each on the test set, None where that is not used."""
-        members, state, saved = wave.members, wave.state, time.perf_counter()
+        active, state, saved = wave.active, wave.state, time.perf_counter()
         for epoch in range(wave.epochs, self.epochs):
             began = time.perf_counter()
-            state = self._epoch(members, state, epoch, tick)
+            state = self._epoch(active, state, epoch, tick)
             trained = time.perf_counter() - began
             results = self._results(self._population.evaluate(state), len(self.data.validation))
-            for member, (loss, accuracy) in zip(members, results, strict=False):
-                member.end_epoch(epoch, loss, accuracy, time.perf_counter() - began, trained)
-            if all(member.over for member in members):
+            for each, (loss, accuracy) in zip(active, results, strict=False):
+                each.end_epoch(epoch, loss, accuracy, time.perf_counter() - began, trained)
+            if all(each.over for each in active):
                 break
             if epoch + 1 < self.epochs and time.perf_counter() - saved >= SECONDS_BETWEEN_SAVES:
-                self._save(_Wave(members, state, epoch + 1, wave.began), file)
+                self._save(_Wave(active, state, epoch + 1, wave.began), file)
                 saved = time.perf_counter()
-        if members[0].trial.stage != "measure" or self.plan.protocol != "fair":
-            return [None] * len(members)
+        if active[0].trial.stage != "measure" or self.plan.protocol != "fair":
+            return [None] * len(active)
         return list(self._results(self._population.evaluate_on(state, self.data.test), len(self.data.test)))
 
     def _save(self, wave: _Wave, file: WaveFile) -> None:
-        trials, values = [member.trial for member in wave.members], [member.to_json() for member in wave.members]
+        trials, values = [each.trial for each in wave.active], [each.to_json() for each in wave.active]
         seconds, arrays = time.perf_counter() - wave.began, self._population.leaves(wave.state)
         file.save(Saved(trials, wave.epochs, seconds, values, arrays))
 
@@ -220,27 +220,27 @@ class Trainer:
             yield float(loss), share
 
     def _epoch(
-        self, members: Sequence[Member], state: TrainState, epoch: int, tick: Callable[[int], None]
+        self, active: Sequence[ActiveTrial], state: TrainState, epoch: int, tick: Callable[[int], None]
     ) -> TrainState:
         """Sends an epoch to the devices chunk by chunk, and records each chunk while the next one runs."""
-        seeds = [member.trial.seed for member in members]
+        seeds = [each.trial.seed for each in active]
         order, weights = self._orders(seeds, epoch)
         waiting: _Sent | None = None
         first = epoch * self.steps_per_epoch
         for begin in range(0, self.steps_per_epoch, self._population.chunk_steps):
             part = slice(begin, min(begin + self._population.chunk_steps, self.steps_per_epoch))
-            rates = np.stack([member.rates(first + part.start, first + part.stop) for member in members])
+            rates = np.stack([each.rates(first + part.start, first + part.stop) for each in active])
             state, losses = self._population.run_steps(state, order[:, part], weights[:, part], rates)
-            self._deliver(members, waiting)
+            self._deliver(active, waiting)
             waiting = _Sent(first + begin, rates, losses)
             tick(part.stop - part.start)
-        self._deliver(members, waiting)
+        self._deliver(active, waiting)
         return state
 
-    def _deliver(self, members: Sequence[Member], sent: _Sent | None) -> None:
+    def _deliver(self, active: Sequence[ActiveTrial], sent: _Sent | None) -> None:
         if sent is not None:
-            for member, rates, losses in zip(members, sent.rates, np.asarray(sent.losses), strict=True):
-                member.deliver(sent.first, rates, losses)
+            for each, rates, losses in zip(active, sent.rates, np.asarray(sent.losses), strict=True):
+                each.deliver(sent.first, rates, losses)
 
     def _orders(self, seeds: Sequence[int], epoch: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         config = self.plan.train

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 from lrtrain.strict_json import InvalidFileError, Whole, decode
 
 Stage: TypeAlias = Literal["tune", "measure"]
-State: TypeAlias = Literal["finished", "stopped", "diverged", "failed"]
+TrialState: TypeAlias = Literal["finished", "stopped", "diverged", "failed"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Outcome:
     """
 
     trial: Trial
-    state: State
+    state: TrialState
     reason: str | None
     steps: Whole
     validation_loss: float | None

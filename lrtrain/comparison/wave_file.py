@@ -32,14 +32,14 @@ class Saved:
       trials: its trials, in the order of their places.
       epochs: the number of epochs done.
       seconds: the time that they took.
-      members: the position of each trial, from `Member.to_json`.
+      positions: the position of each trial, from `ActiveTrial.to_json`.
       arrays: all leaves of the training state, on the host, each with a leading axis of places.
     """
 
     trials: Sequence[Trial]
     epochs: int
     seconds: float
-    members: Sequence[dict[str, Any]]
+    positions: Sequence[dict[str, Any]]
     arrays: Sequence[NDArray[Any]]
 
 
@@ -56,7 +56,7 @@ class WaveFile:
             "trials": [dict(vars(trial)) for trial in saved.trials],
             "epochs": saved.epochs,
             "seconds": saved.seconds,
-            "members": list(saved.members),
+            "members": list(saved.positions),
         }
         sealed = {**values, "sha256": digest(json.loads(json.dumps(values)), saved.arrays)}
         buffer = io.BytesIO()

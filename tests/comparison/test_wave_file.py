@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from lrtrain.comparison import trainer
+from lrtrain.comparison.active_trial import ActiveTrial
 from lrtrain.comparison.conduct import compare_plan
 from lrtrain.comparison.holdout import load_data
-from lrtrain.comparison.member import Member
 from lrtrain.comparison.plan import Plan, labelled
 from lrtrain.comparison.reporter import NullReporter
 from lrtrain.comparison.result import Comparison
@@ -88,13 +88,13 @@ class Noting(NullReporter):
 def delivered(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Collects the first step of each chunk that is trained."""
     steps: list[int] = []
-    deliver = Member.deliver
+    deliver = ActiveTrial.deliver
 
-    def noted(self: Member, first: int, rates: Any, losses: Any) -> None:
+    def noted(self: ActiveTrial, first: int, rates: Any, losses: Any) -> None:
         steps.append(first)
         deliver(self, first, rates, losses)
 
-    monkeypatch.setattr(Member, "deliver", noted)
+    monkeypatch.setattr(ActiveTrial, "deliver", noted)
     monkeypatch.setattr(trainer, "SECONDS_BETWEEN_SAVES", 0.0)
     return steps
 
@@ -277,7 +277,7 @@ def test_another_version_begins_anew(
 ) -> None:
     cut_off(plan, tmp_path / "torn", 2)
     delivered.clear()
-    monkeypatch.setattr("lrtrain.comparison.member.versions", lambda *_: {"jax": "another"})
+    monkeypatch.setattr("lrtrain.comparison.active_trial.versions", lambda *_: {"jax": "another"})
     compare_plan(None, directory=tmp_path / "torn", resume=True)
     assert min(delivered) == 0
 
@@ -307,7 +307,7 @@ def test_every_type_comes_back(tmp_path: Path) -> None:
     wave = file.load([np.zeros_like(array) for array in ARRAYS])
     assert wave is not None
     assert file.trials() == wave.trials == TRIALS
-    assert (wave.epochs, wave.seconds, wave.members) == (3, 0.5, [{"factor": 0.1}, {"factor": float("inf")}])
+    assert (wave.epochs, wave.seconds, wave.positions) == (3, 0.5, [{"factor": 0.1}, {"factor": float("inf")}])
     for mine, saved in zip(wave.arrays, ARRAYS, strict=True):
         assert mine.dtype == saved.dtype
         assert mine.tobytes() == saved.tobytes()

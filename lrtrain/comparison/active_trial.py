@@ -15,7 +15,7 @@ import numpy as np
 
 from lrtrain.comparison.holdout import Data
 from lrtrain.comparison.plan import Plan
-from lrtrain.comparison.trial import Outcome, State, Trial
+from lrtrain.comparison.trial import Outcome, Trial, TrialState
 from lrtrain.errors import TrainingError
 from lrtrain.plugins.context import MeasuredOn, RunInfo
 from lrtrain.plugins.discovery import files_below
@@ -39,28 +39,28 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class Member:
+class ActiveTrial:
     """A trial while its wave is trained; used as a context manager, which keeps its logs open.
 
     A trial that ends early (by a hook, a loss that is not finite, or a plugin that raises) does not end the wave: its
     learning rate is 0 from then on, so its parameters stay as they are.
     """
 
-    def __init__(self, trial: Trial, run: RunInfo, observers: Observers, setting: Setting) -> None:
+    def __init__(self, trial: Trial, run: RunInfo, observers: Observers, conditions: TrialConditions) -> None:
         self.trial = trial
         self._run = run
-        self._setting = setting
+        self._conditions = conditions
         self._logs = RunLogs(RunDir(run.directory))
         self._held = contextlib.ExitStack()
         self._observers = observers
         self._recorder = self._recording(Position(0, 1.0, trial.seed))
-        self._state: State = "finished"
+        self._state: TrialState = "finished"
         self._reason: str | None = None
         self._steps = 0
         self._measured: tuple[float, float] | None = None
 
     def _recording(self, position: Position) -> Recorder:
-        chunk, measured_on = self._setting.chunk_steps, self._setting.measured_on
+        chunk, measured_on = self._conditions.chunk_steps, self._conditions.measured_on
         return Recorder(self._run, self._observers, self._logs, chunk, position, measured_on=measured_on)
 
     def begin(self) -> None:
@@ -73,7 +73,7 @@ class Member:
         make_directory(directory.path)
         write_config(directory, RunConfig.from_json(self._run.config))
 
-    def __enter__(self) -> Member:
+    def __enter__(self) -> ActiveTrial:
         self._held.enter_context(writing(self._run.directory))
         self._logs.__enter__()
         return self
@@ -113,7 +113,7 @@ class Member:
         if not self.over:
             self._apply_due(until)
         if self._steps == until:
-            counts = self._setting.examples_of_steps(length)
+            counts = self._conditions.examples_of_steps(length)
             speed = float(counts.sum()) / trained
             with self._ending_trial():
                 self._recorder.epoch(epoch, loss, accuracy, examples=counts, seconds=seconds, examples_per_second=speed)
@@ -140,7 +140,7 @@ class Member:
         except TrainingError as error:
             self._end("failed", str(error))
 
-    def _end(self, state: State, reason: str) -> None:
+    def _end(self, state: TrialState, reason: str) -> None:
         self._state, self._reason = state, reason
 
     def to_json(self) -> dict[str, Any]:
@@ -172,7 +172,7 @@ class Member:
     def continue_from(self, values: Mapping[str, Any]) -> None:
         """Continues from what `to_json` returned: cuts the logs, which are opened afterwards, to that position."""
         self._state, self._reason, self._steps = values["state"], values["reason"], values["steps"]
-        history = from_saved(values["history"], self._setting.measured_on)
+        history = from_saved(values["history"], self._conditions.measured_on)
         # An earlier lrtrain saved no measurement: it is that of the last epoch.
         before = (history[-1].loss, history[-1].accuracy) if history else None
         measured = values.get("measured", before)
@@ -203,7 +203,7 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Setting:
+class TrialConditions:
     """The conditions that all trials of a comparison share.
 
     Args:
@@ -226,7 +226,7 @@ class Setting:
 
 def prepare(  # noqa: PLR0913, PLR0917
     plan: Plan, trial: Trial, path: Path, data: Data, chunk_steps: int, devices: Sequence[jax.Device]
-) -> Member:
+) -> ActiveTrial:
     """Builds the schedule of a trial, and returns the trial ready to be trained.
 
     Raises:
@@ -241,8 +241,8 @@ def prepare(  # noqa: PLR0913, PLR0917
     config = _describe(plan, trial, active, table.spec, values, data, devices)
     run = RunInfo(path, config.to_json(), len(values), steps_per_epoch, plan.train.epochs, values)
     measured_on: MeasuredOn = "test" if plan.protocol == "as-is" else "validation"
-    setting = Setting(len(data.train), plan.train.batch_size, chunk_steps, measured_on)
-    return Member(trial, run, Observers(active), setting)
+    conditions = TrialConditions(len(data.train), plan.train.batch_size, chunk_steps, measured_on)
+    return ActiveTrial(trial, run, Observers(active), conditions)
 
 
 def _describe(  # noqa: PLR0913, PLR0917
