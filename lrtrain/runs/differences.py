@@ -20,7 +20,7 @@ _OF_AN_EPOCH = (
 
 
 @dataclass(frozen=True)
-class Difference:
+class DifferentSetting:
     """A key of the configuration that differs, with its value in each run; None for a run without that key."""
 
     key: str
@@ -44,11 +44,11 @@ def settings(run: Run) -> dict[str, Any]:
     return flat | {f"versions.{name}": version for name, version in head.versions.items()}
 
 
-def differences(runs: Sequence[Run]) -> list[Difference]:
+def differences(runs: Sequence[Run]) -> list[DifferentSetting]:
     """Returns the keys in which the configurations of runs differ, in the order of a configuration."""
     tables = [settings(run) for run in runs]
     keys = dict.fromkeys(key for table in tables for key in table)
-    found = [Difference(key, tuple(table.get(key) for table in tables)) for key in keys]
+    found = [DifferentSetting(key, tuple(table.get(key) for table in tables)) for key in keys]
     return [each for each in found if len({format_value(value) for value in each.values}) > 1]
 
 
