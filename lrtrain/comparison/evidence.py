@@ -1,4 +1,4 @@
-"""The evidence of a comparison: a record of each schedule, the tested pairs, and a verdict in words."""
+"""The evidence of a comparison: the results of each schedule, the tested pairs, and a verdict in words."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lrtrain.comparison import protocol
 from lrtrain.comparison.plan import Plan
 from lrtrain.comparison.protocol import Tuned
 from lrtrain.comparison.statistics import (
-    Difference,
+    PairedDifference,
     Summary,
     against,
     all_pairs,
@@ -25,7 +25,7 @@ from lrtrain.comparison.trial import Outcome
 
 
 @dataclass(frozen=True)
-class Record:
+class RowResult:
     """The results of one schedule.
 
     Args:
@@ -58,29 +58,30 @@ class Evidence:
     """The evidence of a comparison.
 
     Args:
-      reference: the schedule that the others are compared with; fixed before the measurement.
-      records: the results of each schedule, in the order of the plan.
+      baseline: the schedule that the others are compared with; fixed before the measurement.
+      rows: the results of each schedule, in the order of the plan.
       differences: the difference in accuracy of each pair that was tested.
       leaders: the schedules than which no tested schedule is better, best mean first.
       enough: whether there were enough seeds for the test to find a difference.
     """
 
-    reference: str
-    records: tuple[Record, ...]
-    differences: tuple[Difference, ...]
+    baseline: str
+    rows: tuple[RowResult, ...]
+    differences: tuple[PairedDifference, ...]
     leaders: tuple[str, ...]
     enough: bool
 
-    def record(self, label: str) -> Record:
+    def row(self, label: str) -> RowResult:
         """Returns the results of a schedule."""
-        return next(record for record in self.records if record.label == label)
+        return next(row for row in self.rows if row.label == label)
 
     def to_json(self) -> dict[str, Any]:
         """Returns all fields as JSON holds them; a number that is not finite is null."""
         return {
-            "reference": self.reference,
+            "reference": self.baseline,
             "schedules": [
-                {**vars(r), "accuracy": _finite(vars(r.accuracy)), "loss": _finite(vars(r.loss))} for r in self.records
+                {**vars(row), "accuracy": _finite(vars(row.accuracy)), "loss": _finite(vars(row.loss))}
+                for row in self.rows
             ],
             "differences": [_finite(vars(difference)) for difference in self.differences],
             "leaders": list(self.leaders),
@@ -107,14 +108,14 @@ def analyse(plan: Plan, tuned: Mapping[str, Tuned], measured: Mapping[str, Seque
       UsageError: a package for the statistics is not installed.
     """
     labels = [row.label for row in plan.rows]
-    records = tuple(_record(label, measured[label], tuned.get(label)) for label in labels)
-    reference = protocol.reference(plan, tuned)
-    pairs = all_pairs(labels) if plan.all_pairs else against(labels, reference)
+    rows = tuple(_row_result(label, measured[label], tuned.get(label)) for label in labels)
+    baseline = protocol.baseline(plan, tuned)
+    pairs = all_pairs(labels) if plan.all_pairs else against(labels, baseline)
     results = {label: _accuracies(measured[label]) for label in labels}
     differences = compare_pairs(results, pairs) if plan.protocol == "fair" else []
     seeds = len(protocol.fresh_seeds(plan))
     enough = plan.protocol == "fair" and seeds >= seeds_needed(len(pairs))
-    return Evidence(reference, records, tuple(differences), _leaders(records, differences), enough)
+    return Evidence(baseline, rows, tuple(differences), _leaders(rows, differences), enough)
 
 
 def final_accuracy(outcome: Outcome) -> float:
@@ -134,11 +135,11 @@ def _accuracies(outcomes: Sequence[Outcome]) -> list[float]:
     return [final_accuracy(outcome) for outcome in outcomes]
 
 
-def _record(label: str, chosen: Sequence[Outcome], tuned: Tuned | None) -> Record:
+def _row_result(label: str, chosen: Sequence[Outcome], tuned: Tuned | None) -> RowResult:
     bad = next((outcome for outcome in chosen if not outcome.measured), None)
     hopeless = bad is not None and not any(outcome.measured for outcome in chosen)
     times = sorted(outcome.seconds for outcome in chosen)
-    return Record(
+    return RowResult(
         label=label,
         accuracy=summarise(_accuracies(chosen)),
         loss=summarise([final_loss(outcome) for outcome in chosen]),
@@ -152,11 +153,11 @@ def _record(label: str, chosen: Sequence[Outcome], tuned: Tuned | None) -> Recor
     )
 
 
-def _leaders(records: Sequence[Record], differences: Sequence[Difference]) -> tuple[str, ...]:
+def _leaders(rows: Sequence[RowResult], differences: Sequence[PairedDifference]) -> tuple[str, ...]:
     beaten = {pair.first for pair in differences if pair.verdict == "worse"}
     beaten |= {pair.second for pair in differences if pair.verdict == "better"}
-    left = [record for record in records if record.label not in beaten and math.isfinite(record.accuracy.mean)]
-    return tuple(record.label for record in sorted(left, key=lambda record: -record.accuracy.mean))
+    left = [row for row in rows if row.label not in beaten and math.isfinite(row.accuracy.mean)]
+    return tuple(row.label for row in sorted(left, key=lambda row: -row.accuracy.mean))
 
 
 def verdict(evidence: Evidence) -> list[str]:
@@ -167,7 +168,7 @@ def verdict(evidence: Evidence) -> list[str]:
         ]
     sentences = []
     if not evidence.enough:
-        seeds, family = evidence.record(evidence.reference).accuracy.n, len(evidence.differences)
+        seeds, family = evidence.row(evidence.baseline).accuracy.n, len(evidence.differences)
         sentences.append(
             f"With {seeds} seeds the test cannot tell any of the {family} pairs apart (its smallest p is "
             f"{smallest_p(seeds, family):.2g}); {seeds_needed(family)} seeds could."
@@ -183,7 +184,7 @@ def verdict(evidence: Evidence) -> list[str]:
     return sentences
 
 
-def _pair_words(pair: Difference) -> str:
+def _pair_words(pair: PairedDifference) -> str:
     better, worse, sign = (pair.first, pair.second, 1) if pair.verdict == "better" else (pair.second, pair.first, -1)
     low, high = sorted((sign * pair.low, sign * pair.high))
     return (

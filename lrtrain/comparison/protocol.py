@@ -164,8 +164,8 @@ def measured(plan: Plan, done: Sequence[Outcome], results: Mapping[str, Tuned]) 
     return {label: [found[trial] for trial in wanted if trial in found] for label, wanted in trials.items()}
 
 
-def reference(plan: Plan, results: Mapping[str, Tuned]) -> str:
-    """Returns the schedule that the others are compared with: the baseline, or the best of the tuning."""
+def baseline(plan: Plan, results: Mapping[str, Tuned]) -> str:
+    """Returns the schedule that the others are compared with: the one of the plan, or the best of the tuning."""
     if plan.baseline is not None or not results:
         return plan.baseline or plan.rows[0].label
     return min(results, key=lambda label: _median(results[label].losses[results[label].best]))

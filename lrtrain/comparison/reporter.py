@@ -54,8 +54,8 @@ class CompareReporter(Protocol):
     def finished(self, outcome: Outcome, done: int, total: int) -> None:
         """A trial is done; it is number ``done`` of ``total``."""
 
-    def tuned(self, tuned: Mapping[str, Tuned], reference: str) -> None:
-        """The tuning is complete; ``reference`` is the schedule that the others will be compared with."""
+    def tuned(self, tuned: Mapping[str, Tuned], baseline: str) -> None:
+        """The tuning is complete; ``baseline`` is the schedule that the others will be compared with."""
 
 
 class NullReporter(CompareReporter):

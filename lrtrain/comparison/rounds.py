@@ -53,7 +53,7 @@ class Rounds:
         while trials := protocol.tuning_trials(self._plan, self._outcomes):
             self._train(trials, measuring)
         tuned = protocol.tuned(self._plan, self._outcomes)
-        self._reporter.tuned(tuned, protocol.reference(self._plan, tuned))
+        self._reporter.tuned(tuned, protocol.baseline(self._plan, tuned))
 
     def _train(self, trials: Sequence[Trial], later: int) -> None:
         """Trains this process's share of the trials, and collects the outcomes of all of them."""

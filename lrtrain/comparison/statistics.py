@@ -49,7 +49,7 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class Difference:
+class PairedDifference:
     """One schedule against another, seed by seed.
 
     Args:
@@ -138,7 +138,7 @@ def sign_flip(differences: NDArray[np.float64]) -> float:
     return float(result.pvalue)
 
 
-def compare_pairs(results: Mapping[str, Sequence[float]], pairs: Sequence[tuple[str, str]]) -> list[Difference]:
+def compare_pairs(results: Mapping[str, Sequence[float]], pairs: Sequence[tuple[str, str]]) -> list[PairedDifference]:
     """Compares schedules pair by pair, with Holm's correction over the pairs.
 
     Seeds on which a trial of the pair diverged are left out. A schedule with more diverged trials than the other is
@@ -154,24 +154,24 @@ def compare_pairs(results: Mapping[str, Sequence[float]], pairs: Sequence[tuple[
     return [_judged(each, p, results) for each, p in zip(raw, adjusted, strict=True)]
 
 
-def _compare(results: Mapping[str, Sequence[float]], first: str, second: str) -> Difference:
+def _compare(results: Mapping[str, Sequence[float]], first: str, second: str) -> PairedDifference:
     both = np.asarray(results[first], float) - np.asarray(results[second], float)
     differences = both[np.isfinite(both)]
     if not len(differences):
-        return Difference(first, second, 0, math.nan, math.nan, math.nan, 1.0, 1.0, "tie")
+        return PairedDifference(first, second, 0, math.nan, math.nan, math.nan, 1.0, 1.0, "tie")
     low, high = interval(differences)
     p = sign_flip(differences) if len(differences) > 1 else 1.0
-    return Difference(first, second, len(differences), float(differences.mean()), low, high, p, p, "tie")
+    return PairedDifference(first, second, len(differences), float(differences.mean()), low, high, p, p, "tie")
 
 
-def _judged(pair: Difference, p_adjusted: float, results: Mapping[str, Sequence[float]]) -> Difference:
+def _judged(pair: PairedDifference, p_adjusted: float, results: Mapping[str, Sequence[float]]) -> PairedDifference:
     verdict: Verdict = "tie"
     if p_adjusted < ALPHA and pair.low > 0 and not _diverges_more(results, pair.first, pair.second):
         verdict = "better"
     if p_adjusted < ALPHA and pair.high < 0 and not _diverges_more(results, pair.second, pair.first):
         verdict = "worse"
     values = {**vars(pair), "p_adjusted": p_adjusted, "verdict": verdict}
-    return Difference(**values)
+    return PairedDifference(**values)
 
 
 def _diverges_more(results: Mapping[str, Sequence[float]], first: str, second: str) -> bool:
@@ -199,9 +199,9 @@ def holm(ps: Sequence[float]) -> list[float]:
     return [float(p) for p in adjusted]
 
 
-def against(labels: Sequence[str], reference: str) -> list[tuple[str, str]]:
-    """Returns the pairs of each other schedule with the reference."""
-    return [(label, reference) for label in labels if label != reference]
+def against(labels: Sequence[str], baseline: str) -> list[tuple[str, str]]:
+    """Returns the pairs of each other schedule with the baseline."""
+    return [(label, baseline) for label in labels if label != baseline]
 
 
 def all_pairs(labels: Sequence[str]) -> list[tuple[str, str]]:

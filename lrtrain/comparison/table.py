@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
-from lrtrain.comparison.evidence import Evidence, Record
+from lrtrain.comparison.evidence import Evidence, RowResult
 from lrtrain.comparison.statistics import OPPOSITE
 
 
@@ -63,73 +63,73 @@ def number(value: float | None, form: str) -> Cell:
     return Cell("-") if value is None or not math.isfinite(value) else Cell(format(value, form), value)
 
 
-_CellOf: TypeAlias = Callable[[Record], Cell]
+_CellOf: TypeAlias = Callable[[RowResult], Cell]
 _Columns: TypeAlias = tuple[tuple[Column, _CellOf], ...]
 
 
-def _label(record: Record) -> Cell:
-    return Cell(record.label, record.label)
+def _label(row: RowResult) -> Cell:
+    return Cell(row.label, row.label)
 
 
-def _figure(form: str, figure: Callable[[Record], float | None]) -> _CellOf:
-    return lambda record: number(figure(record), form)
+def _figure(form: str, figure: Callable[[RowResult], float | None]) -> _CellOf:
+    return lambda row: number(figure(row), form)
 
 
 def _rate(at: int) -> _CellOf:
-    return _figure(".3g", lambda record: record.rates and record.rates[at])
+    return _figure(".3g", lambda row: row.rates and row.rates[at])
 
 
-def _interval(record: Record) -> Cell:
-    low, high = record.accuracy.low, record.accuracy.high
+def _interval(row: RowResult) -> Cell:
+    low, high = row.accuracy.low, row.accuracy.high
     return Cell(f"{low:.4f} to {high:.4f}", low) if math.isfinite(low) else Cell("-")
 
 
-def _scale(record: Record) -> Cell:
-    return Cell(f"{record.scale:.3g}{' (edge)' if record.on_edge else ''}", record.scale)
+def _scale(row: RowResult) -> Cell:
+    return Cell(f"{row.scale:.3g}{' (edge)' if row.on_edge else ''}", row.scale)
 
 
-def _good_scales(record: Record) -> Cell:
-    if not record.basin:
+def _good_scales(row: RowResult) -> Cell:
+    if not row.basin:
         return Cell("-")
-    low, high = min(record.basin), max(record.basin)
+    low, high = min(row.basin), max(row.basin)
     return Cell(f"{low:.3g} to {high:.3g}", high / low)
 
 
-def _against(evidence: Evidence, record: Record) -> Cell:
-    if record.label == evidence.reference:
+def _against(evidence: Evidence, row: RowResult) -> Cell:
+    if row.label == evidence.baseline:
         return Cell("the reference", 0.0)
     for pair in evidence.differences:
-        if {pair.first, pair.second} == {record.label, evidence.reference} and math.isfinite(pair.mean):
-            is_first = pair.first == record.label
+        if {pair.first, pair.second} == {row.label, evidence.baseline} and math.isfinite(pair.mean):
+            is_first = pair.first == row.label
             points = 100 * pair.mean if is_first else -100 * pair.mean
             verdict = pair.verdict if is_first else OPPOSITE[pair.verdict]
             return Cell(f"{verdict} ({points:+.2f} points, p {pair.p_adjusted:.2g})", points)
     return Cell("-")
 
 
-def _problem(record: Record) -> Cell:
-    return Cell(record.problem or "-", record.problem)
+def _problem(row: RowResult) -> Cell:
+    return Cell(row.problem or "-", row.problem)
 
 
-_ACCURACY = _figure(".4f", lambda record: record.accuracy.mean)
-_LOSS = _figure(".4f", lambda record: record.loss.mean)
-_SECONDS = _figure(".1f", lambda record: record.seconds)
+_ACCURACY = _figure(".4f", lambda row: row.accuracy.mean)
+_LOSS = _figure(".4f", lambda row: row.loss.mean)
+_SECONDS = _figure(".1f", lambda row: row.seconds)
 
 _FAIR: _Columns = (
     (Column("schedule", "the plugin, or its label in the comparison", numeric=False), _label),
     (Column("accuracy", "share of the test images classified right at the end, mean over the seeds"), _ACCURACY),
     (Column("95% interval", "BCa bootstrap interval of that mean: how far other seeds could have moved it"), _interval),
-    (Column("median", "of the accuracy, over the seeds"), _figure(".4f", lambda record: record.accuracy.median)),
+    (Column("median", "of the accuracy, over the seeds"), _figure(".4f", lambda row: row.accuracy.median)),
     (
         Column("sd", "standard deviation of the accuracy over the seeds: how much luck there is in one run"),
-        _figure(".4f", lambda record: record.accuracy.standard_deviation),
+        _figure(".4f", lambda row: row.accuracy.standard_deviation),
     ),
     (Column("loss", "mean cross-entropy on the test images, mean over the seeds; lower is better"), _LOSS),
     (Column("scale", "the factor on its learning rates that the tuning chose; (edge): the last of its grid"), _scale),
     (Column("good scales", "those next to it whose median loss is within a standard error of its own"), _good_scales),
     (Column("peak lr", "the highest learning rate, with that factor"), _rate(1)),
-    (Column("n", "runs on fresh seeds that the row is about"), _figure("d", lambda record: record.accuracy.n)),
-    (Column("diverged", "those whose loss was not finite"), _figure("d", lambda record: record.accuracy.diverged)),
+    (Column("n", "runs on fresh seeds that the row is about"), _figure("d", lambda row: row.accuracy.n)),
+    (Column("diverged", "those whose loss was not finite"), _figure("d", lambda row: row.accuracy.diverged)),
     (Column("seconds", "median time of a run, beside the others that trained at once"), _SECONDS),
 )
 _AS_IS: _Columns = (
@@ -154,7 +154,7 @@ def table_of(evidence: Evidence, *, fair: bool) -> Table:
       fair: whether its protocol is ``"fair"``; with ``"as-is"`` each schedule has one trial.
     """
     columns: _Columns = (*_FAIR, (_AGAINST, partial(_against, evidence))) if fair else _AS_IS
-    if any(record.problem for record in evidence.records):
+    if any(row.problem for row in evidence.rows):
         columns += ((_PROBLEM, _problem),)
-    rows = tuple(tuple(cell(record) for _, cell in columns) for record in evidence.records)
+    rows = tuple(tuple(cell(row) for _, cell in columns) for row in evidence.rows)
     return Table(tuple(column for column, _ in columns), rows)

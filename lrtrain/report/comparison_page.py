@@ -36,7 +36,7 @@ def page_of_comparison(comparison: Comparison, evidence: Evidence, runs: Mapping
     return Page(
         title=f"{len(plan.rows)} learning-rate schedules on {plan.train.dataset}",
         verdict=tuple(verdict(evidence)),
-        explanation=tuple(explained(comparison.plan, evidence.reference)),
+        explanation=tuple(explained(comparison.plan, evidence.baseline)),
         table=table_of(evidence, fair=plan.protocol == "fair").sorted_by("accuracy"),
         charts=tuple(_charts(comparison, evidence, runs)),
         schedules=tuple(_schedules(comparison, evidence, runs)),
@@ -47,7 +47,7 @@ def page_of_comparison(comparison: Comparison, evidence: Evidence, runs: Mapping
 def _charts(comparison: Comparison, evidence: Evidence, runs: Mapping[str, Sequence[Logged]]) -> Iterator[Chart]:
     numbers = {row.label: index for index, row in enumerate(comparison.plan.rows)}
     finals = final_accuracies(comparison)
-    if any(math.isfinite(record.accuracy.mean) for record in evidence.records):
+    if any(math.isfinite(row.accuracy.mean) for row in evidence.rows):
         yield charts.accuracies_chart(by_accuracy(evidence), finals, numbers)
     if runs:
         ordered = [(numbers[label], curves_of_runs(label, each)) for label, each in runs.items()]
@@ -63,7 +63,7 @@ def _charts(comparison: Comparison, evidence: Evidence, runs: Mapping[str, Seque
 
 def _schedules(comparison: Comparison, evidence: Evidence, runs: Mapping[str, Sequence[Logged]]) -> Iterator[Schedule]:
     for index, row in enumerate(comparison.plan.rows):
-        scale = evidence.record(row.label).scale
+        scale = evidence.row(row.label).scale
         options = options_in_words(row.spec, _head(comparison, row, runs.get(row.label, ())))
         if comparison.plan.protocol == "fair":
             options["(scale)"] = f"{scale:g} times all of its learning rates"

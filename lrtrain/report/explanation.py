@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from lrtrain.comparison.plan import Plan
 
 
-def explained(plan: Plan, reference: str) -> Iterator[str]:
+def explained(plan: Plan, baseline: str) -> Iterator[str]:
     """Yields paragraphs that say how a comparison was made.
 
     Args:
       plan: of the comparison.
-      reference: the schedule that the others were measured against.
+      baseline: the schedule that the others were measured against.
     """
     yield (
         f"Only the schedule differs: network, data ({plan.train.dataset}), optimizer ({plan.train.optimizer}), batch "
@@ -24,7 +24,7 @@ def explained(plan: Plan, reference: str) -> Iterator[str]:
             "repeats a listing; it is no basis for choosing a schedule, because another seed may give another order."
         )
         return
-    yield from (_tuning(plan), _measuring(plan), _deciding(plan, reference))
+    yield from (_tuning(plan), _measuring(plan), _deciding(plan, baseline))
 
 
 def _tuning(plan: Plan) -> str:
@@ -45,8 +45,8 @@ def _measuring(plan: Plan) -> str:
     )
 
 
-def _deciding(plan: Plan, reference: str) -> str:
-    against = "every other" if plan.all_pairs else f"{reference}, which was fixed before measuring"
+def _deciding(plan: Plan, baseline: str) -> str:
+    against = "every other" if plan.all_pairs else f"{baseline}, which was fixed before measuring"
     return (
         f"Deciding: each schedule was compared with {against}. Better is said only where the 95% interval of the "
         "paired difference leaves out 0 and a sign-flip permutation test, corrected after Holm for the number of "

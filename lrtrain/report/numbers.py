@@ -15,7 +15,7 @@ from lrtrain.comparison.statistics import OPPOSITE, Verdict
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from lrtrain.comparison.evidence import Evidence, Record
+    from lrtrain.comparison.evidence import Evidence, RowResult
     from lrtrain.comparison.result import Comparison
 
 
@@ -84,7 +84,7 @@ def tunings(comparison: Comparison) -> list[Tuning]:
 def differences(comparison: Comparison, evidence: Evidence) -> Differences:
     """Returns the paired differences of all schedules."""
     finals = final_accuracies(comparison)
-    labels = tuple(record.label for record in by_accuracy(evidence) if np.isfinite(finals[record.label]).any())
+    labels = tuple(row.label for row in by_accuracy(evidence) if np.isfinite(finals[row.label]).any())
     means = np.full((len(labels), len(labels)), np.nan)
     for i, first in enumerate(labels):
         for j, second in enumerate(labels):
@@ -96,8 +96,6 @@ def differences(comparison: Comparison, evidence: Evidence) -> Differences:
     return Differences(labels, means, verdicts)
 
 
-def by_accuracy(evidence: Evidence) -> list[Record]:
-    """Returns the records with the best mean accuracy first; those without a result come last, in their order."""
-    return sorted(
-        evidence.records, key=lambda record: -record.accuracy.mean if np.isfinite(record.accuracy.mean) else np.inf
-    )
+def by_accuracy(evidence: Evidence) -> list[RowResult]:
+    """Returns the rows with the best mean accuracy first; those without a result come last, in their order."""
+    return sorted(evidence.rows, key=lambda row: -row.accuracy.mean if np.isfinite(row.accuracy.mean) else np.inf)

@@ -64,17 +64,17 @@ def _files(directory: Path, name: str) -> list[Path]:
 def _drawings(
     comparison: Comparison, evidence: Evidence, curves: list[Curves]
 ) -> Iterator[tuple[str, tuple[float, float], Callable[[Figure], None]]]:
-    rows = len(evidence.records)
-    below = _LINE_OF_LEGEND * rows
+    count = len(evidence.rows)
+    below = _LINE_OF_LEGEND * count
     if curves:
         yield "validation", (10, 4.2 + below), lambda figure: plot_training(figure, curves)
-    records, finals = by_accuracy(evidence), final_accuracies(comparison)
+    rows, finals = by_accuracy(evidence), final_accuracies(comparison)
     fair = comparison.plan.protocol == "fair"
-    reference = evidence.reference if fair else None
-    yield "accuracy", (8, 1.4 + 0.42 * rows), lambda figure: plot_accuracies(figure, records, finals, reference)
+    baseline = evidence.baseline if fair else None
+    yield "accuracy", (8, 1.4 + 0.42 * count), lambda figure: plot_accuracies(figure, rows, finals, baseline)
     tuned = tunings(comparison)
     if any(np.isfinite(each.losses).any() for each in tuned):
         yield "basin", (10, 4.4 + below), lambda figure: plot_basins(figure, tuned)
     pairs = differences(comparison, evidence)
     if fair and len(pairs.labels) > 1:
-        yield "differences", (4 + 0.6 * rows, 3 + 0.5 * rows), lambda figure: plot_differences(figure, pairs)
+        yield "differences", (4 + 0.6 * count, 3 + 0.5 * count), lambda figure: plot_differences(figure, pairs)

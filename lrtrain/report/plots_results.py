@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from lrtrain.comparison.evidence import Record
+    from lrtrain.comparison.evidence import RowResult
     from lrtrain.report.numbers import Differences
 
 _FINE = 0.005
@@ -24,35 +24,35 @@ _MARKS = {"better": " *", "worse": " *", "tie": ""}
 
 
 def plot_accuracies(
-    figure: Figure, records: Sequence[Record], finals: Mapping[str, NDArray[np.float64]], reference: str | None
+    figure: Figure, rows: Sequence[RowResult], finals: Mapping[str, NDArray[np.float64]], baseline: str | None
 ) -> None:
     """Draws a row for each schedule, the first on top: every seed, their mean, and its interval.
 
     Args:
       figure: where to.
-      records: what is said of each schedule.
+      rows: the results of each schedule.
       finals: float64[seeds] for each label.
-      reference: the label that the others were measured against.
+      baseline: the label that the others were measured against.
     """
     axes = figure.subplots()
-    for place, record in enumerate(records):
-        if math.isfinite(record.accuracy.mean):
-            _row(axes, place, record, 100 * finals[record.label])
+    for place, row in enumerate(rows):
+        if math.isfinite(row.accuracy.mean):
+            _row(axes, place, row, 100 * finals[row.label])
         else:
-            axes.text(0.02, place, record.problem or "no result", transform=axes.get_yaxis_transform(), va="center",
+            axes.text(0.02, place, row.problem or "no result", transform=axes.get_yaxis_transform(), va="center",
                       fontsize="small", parse_math=False)  # fmt: skip
-    names = [short_name(record.label) + (" (reference)" if record.label == reference else "") for record in records]
-    axes.set_yticks(range(len(records)), names, parse_math=False)
-    axes.set_ylim(len(records) - 0.5, -0.5)
-    several = any(len(finals[record.label]) > 1 for record in records)
+    names = [short_name(row.label) + (" (reference)" if row.label == baseline else "") for row in rows]
+    axes.set_yticks(range(len(rows)), names, parse_math=False)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    several = any(len(finals[row.label]) > 1 for row in rows)
     what = "accuracy after the last step (percent)"
     axes.set_xlabel(f"{what}: each seed, their mean and its 95% interval" if several else what)
     axes.grid(axis="x", alpha=0.25)
 
 
-def _row(axes: Axes, place: int, record: Record, values: NDArray[np.float64]) -> None:
+def _row(axes: Axes, place: int, row: RowResult, values: NDArray[np.float64]) -> None:
     good = values[np.isfinite(values)]
-    summary = record.accuracy
+    summary = row.accuracy
     axes.plot(good, np.full(len(good), place + 0.18), "|", color="0.55", markersize=9, markeredgewidth=1.2)
     if math.isfinite(summary.low):
         axes.hlines(place, 100 * summary.low, 100 * summary.high, color=COLOURS[0], linewidth=2.6)

@@ -75,7 +75,7 @@ def test_a_schedule_that_always_fails_ends_the_tuning() -> None:
     done = [outcome(t, None if t.label == "sgdr" else abs(t.scale - 1)) for t in protocol.tuning_trials(plan(), [])]
     assert protocol.tuning_trials(plan(), done) == []
     assert protocol.tuned(plan(), done)["sgdr"].hopeless
-    assert protocol.reference(plan(), protocol.tuned(plan(), done)) == "constant"
+    assert protocol.baseline(plan(), protocol.tuned(plan(), done)) == "constant"
 
 
 def test_the_measurement_is_paired_on_fresh_seeds_at_the_best_scale() -> None:
@@ -92,8 +92,8 @@ def test_the_measurement_is_paired_on_fresh_seeds_at_the_best_scale() -> None:
 
 def test_the_reference_is_the_best_of_the_tuning_unless_one_is_named() -> None:
     done = [outcome(t, abs(t.scale - 1) + (t.label == "constant")) for t in protocol.tuning_trials(plan(), [])]
-    assert protocol.reference(plan(), protocol.tuned(plan(), done)) == "sgdr"
-    assert protocol.reference(plan(baseline="constant"), protocol.tuned(plan(baseline="constant"), done)) == "constant"
+    assert protocol.baseline(plan(), protocol.tuned(plan(), done)) == "sgdr"
+    assert protocol.baseline(plan(baseline="constant"), protocol.tuned(plan(baseline="constant"), done)) == "constant"
 
 
 def test_as_is_trains_each_once() -> None:

@@ -77,11 +77,11 @@ class InLines(NullReporter):
         """Prints the line of a run."""
         self.say(f"[{done}/{total}] {outcome_line(outcome)}")
 
-    def tuned(self, tuned: Mapping[str, Tuned], reference: str) -> None:
+    def tuned(self, tuned: Mapping[str, Tuned], baseline: str) -> None:
         """Prints the result of the tuning."""
         for label, each in tuned.items():
             self.say(f"{label}: {_tuned_words(each)}")
-        self.say(f"measured against: {reference}")
+        self.say(f"measured against: {baseline}")
 
 
 class Quiet(InLines):

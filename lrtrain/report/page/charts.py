@@ -18,7 +18,7 @@ from lrtrain.report.page.content import Chart
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from lrtrain.comparison.evidence import Record
+    from lrtrain.comparison.evidence import RowResult
 
 Trace: TypeAlias = dict[str, Any]
 # The number decides colour and line style: a schedule without curves has one too.
@@ -103,31 +103,31 @@ def _band(index: int, curves: Curves, values: NDArray[np.float64], form: str) ->
 
 
 def accuracies_chart(
-    records: Sequence[Record], finals: Mapping[str, NDArray[np.float64]], numbers: Mapping[str, int]
+    rows: Sequence[RowResult], finals: Mapping[str, NDArray[np.float64]], numbers: Mapping[str, int]
 ) -> Chart:
     """Shows the final accuracy of every seed, the mean and its interval.
 
     Args:
-      records: what is said of each schedule, the one on top first.
+      rows: the results of each schedule, the one on top first.
       finals: float64[seeds] for each label.
       numbers: which colour each label has.
     """
     traces: list[Trace] = []
-    shown = [record for record in records if math.isfinite(record.accuracy.mean)]
-    for record in shown:
-        values = 100 * finals[record.label][np.isfinite(finals[record.label])]
-        name, shade = _name(record.label), colour(numbers[record.label])
+    shown = [row for row in rows if math.isfinite(row.accuracy.mean)]
+    for row in shown:
+        values = 100 * finals[row.label][np.isfinite(finals[row.label])]
+        name, shade = _name(row.label), colour(numbers[row.label])
         traces.append(
             {
                 "x": values.tolist(),
                 "y": [name] * len(values),
-                "meta": record.label,
+                "meta": row.label,
                 "mode": "markers",
                 "marker": {"color": shade, "symbol": "line-ns-open", "size": 12, "opacity": 0.7},
                 "hovertemplate": "one seed: %{x:.2f}<extra></extra>",
             }
         )
-        traces.append(_mean(record, name, shade))
+        traces.append(_mean(row, name, shade))
     several = any(len(values) > 1 for values in finals.values())
     return Chart(
         "final",
@@ -144,12 +144,12 @@ def accuracies_chart(
     )
 
 
-def _mean(record: Record, name: str, shade: str) -> Trace:
-    summary = record.accuracy
+def _mean(row: RowResult, name: str, shade: str) -> Trace:
+    summary = row.accuracy
     trace: Trace = {
         "x": [100 * summary.mean],
         "y": [name],
-        "meta": record.label,
+        "meta": row.label,
         "mode": "markers",
         "marker": {"color": shade, "size": 12},
         "hovertemplate": "mean %{x:.2f}<extra></extra>",
