@@ -17,7 +17,7 @@ from lrtrain.engine.population import Population
 from lrtrain.nn.model import CNN
 
 
-def make(problem: Problem, runs: int, model: nn.Module | None = None, group: int | None = None) -> Train:
+def make(problem: Problem, runs: int, model: nn.Module | None = None, runs_per_device: int | None = None) -> Train:
     population = Population(
         model or CNN(),
         optimizer("sgd"),
@@ -26,7 +26,7 @@ def make(problem: Problem, runs: int, model: nn.Module | None = None, group: int
         batch_size=BATCH,
         devices=select_devices(None, BATCH),
         runs=runs,
-        group=group,
+        runs_per_device=runs_per_device,
     )
     sizes = [min(population.width, runs - begin) for begin in range(0, runs, population.width)]
     states = [population.init([0] * size) for size in sizes]
@@ -47,6 +47,6 @@ def make(problem: Problem, runs: int, model: nn.Module | None = None, group: int
 
 make_1, make_8, make_32 = (partial(make, runs=runs) for runs in (1, 8, 32))
 # What an accelerator could do instead.
-alone_8, alone_32 = (partial(make, runs=runs, group=1) for runs in (8, 32))
+alone_8, alone_32 = (partial(make, runs=runs, runs_per_device=1) for runs in (8, 32))
 shifted_1, shifted_8, shifted_32 = (partial(make, runs=n, model=products.CNN(products.shifted)) for n in (1, 8, 32))
 patches_1, patches_8, patches_32 = (partial(make, runs=n, model=products.CNN(products.patches)) for n in (1, 8, 32))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import optax
 
-__all__ = ["Engine", "Losses", "Split", "Streamed", "TrainState"]
+__all__ = ["Engine", "ImagesAndLabels", "Losses", "Streamed", "TrainState"]
 
 # Measured with the default network: the results between the stages of a convolution should stay in a core's caches.
 _CPU_MICRO_BATCH = 8
@@ -35,7 +35,7 @@ _CPU_TEST_BATCH = 32
 _ACCELERATOR_TEST_BATCH = 4096
 
 
-class Split(Protocol):
+class ImagesAndLabels(Protocol):
     """Images and labels of one part of a data set."""
 
     @property
@@ -91,15 +91,15 @@ class Engine:
         self,
         model: nn.Module,
         optimizer: optax.GradientTransformation,
-        train: Split | Streamed,
-        test: Split,
+        train: ImagesAndLabels | Streamed,
+        test: ImagesAndLabels,
         *,
         batch_size: int,
         loss_reduction: str = "sum",
         devices: Sequence[jax.Device] | None = None,
         micro_batch: int | None = None,
         chunk_steps: int = 16,
-        group: int = 0,
+        runs_per_device: int = 0,
     ) -> None:
         """Puts the data on the devices.
 
@@ -114,7 +114,8 @@ class Engine:
           micro_batch: largest number of examples that a device takes at once; None for 8 on CPU and all elsewhere.
             It changes nothing but the last bits, and is ignored on CPU for a model that is slow in a loop.
           chunk_steps: largest number of steps in a call of ``run_steps``.
-          group: runs that each device trains by itself, for `lrtrain.engine.population`; 0 for one run on all.
+          runs_per_device: runs that each device trains by itself, for `lrtrain.engine.population`; 0 for one run that
+            all devices share.
         """
         if loss_reduction not in ("sum", "mean"):
             raise ValueError(f"loss_reduction is 'sum' or 'mean', got {loss_reduction!r}")
@@ -126,7 +127,7 @@ class Engine:
         self.looped = not (on_cpu and _is_slow_in_loop(model, self._image_shape))
         if not self.looped or (micro_batch is None and not on_cpu):
             micro_batch = batch_size
-        share = 1 if group else len(devices)
+        share = 1 if runs_per_device else len(devices)
         test_batch = _CPU_TEST_BATCH if on_cpu else _ACCELERATOR_TEST_BATCH
         self._program = compiled.Program(
             model,
@@ -135,9 +136,9 @@ class Engine:
             Mesh(np.asarray(devices), (compiled.AXIS,)),
             compiled.MicroBatches.of(batch_size, share, micro_batch or _CPU_MICRO_BATCH),
             compiled.MicroBatches.of(len(test.labels), share, test_batch),
-            group,
+            runs_per_device,
         )
-        self._other: tuple[Split, compiled.TestSet] | None = None
+        self._other: tuple[ImagesAndLabels, compiled.TestSet] | None = None
         held = () if isinstance(train, Streamed) else (train.images, np.asarray(train.labels, np.int32))
         self._train: compiled.TrainSet = self._put(held, compiled.REPLICATED)
         self._test: compiled.TestSet = self._put(_padded(test, share, self._program.test), self._program.of_test)
@@ -230,7 +231,7 @@ class Engine:
         if steps > self.chunk_steps:
             raise ValueError(f"at most {self.chunk_steps} steps in a call, got {steps}")
         program = self._program
-        share = 1 if program.group else self.num_devices
+        share = 1 if program.runs_per_device else self.num_devices
         padded = (*runs, self.chunk_steps, share * program.train.parts * program.train.size)
         values = (
             _padded_steps(chunk.examples, padded)
@@ -254,12 +255,12 @@ class Engine:
         """Returns the mean loss and the accuracy on the test set, float32[] each, still on the devices."""
         return compiled.evaluate(self._program, state.params, self._test)
 
-    def evaluate_on(self, state: TrainState, split: Split) -> tuple[jax.Array, jax.Array]:
+    def evaluate_on(self, state: TrainState, split: ImagesAndLabels) -> tuple[jax.Array, jax.Array]:
         """Returns mean loss and accuracy, as ``evaluate`` does, on other examples.
 
         The examples of the last such call stay on the devices.
         """
-        share = 1 if self._program.group else self.num_devices
+        share = 1 if self._program.runs_per_device else self.num_devices
         largest = self._program.test.size
         program = dataclasses.replace(self._program, test=compiled.MicroBatches.of(len(split.labels), share, largest))
         if self._other is None or self._other[0] is not split:
@@ -285,7 +286,7 @@ def _padded_steps(
     return filled, _filled(labels, shape, np.int32)
 
 
-def _padded(split: Split, share: int, parts: compiled.MicroBatches) -> tuple[npt.NDArray[Any], ...]:
+def _padded(split: ImagesAndLabels, share: int, parts: compiled.MicroBatches) -> tuple[npt.NDArray[Any], ...]:
     """Returns images, labels and weights of a split, padded so that it divides evenly."""
     size = share * parts.parts * parts.size
     images = _filled(split.images, (size, *split.images.shape[1:]), split.images.dtype)

@@ -1,6 +1,6 @@
 """Several runs that train together in one compiled program: the same network, other schedules, factors and seeds.
 
-On CPU every core trains a run of its own, so no core waits for another; an accelerator trains a group of runs side by
+On CPU every core trains a run of its own, so no core waits for another; an accelerator trains several runs side by
 side, vmapped, as many as its memory holds.
 """
 
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lrtrain.engine import program as compiled
-from lrtrain.engine.engine import Engine, Losses, Split
+from lrtrain.engine.engine import Engine, ImagesAndLabels, Losses
 from lrtrain.nn.conv import inner_programs
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ class Population:
         self,
         model: nn.Module,
         optimizer: optax.GradientTransformation,
-        train: Split,
-        test: Split,
+        train: ImagesAndLabels,
+        test: ImagesAndLabels,
         *,
         batch_size: int,
         loss_reduction: str = "sum",
@@ -49,7 +49,7 @@ class Population:
         micro_batch: int | None = None,
         chunk_steps: int = 16,
         runs: int | None = None,
-        group: int | None = None,
+        runs_per_device: int | None = None,
     ) -> None:
         """Puts the data on the devices.
 
@@ -64,14 +64,15 @@ class Population:
           micro_batch: see there.
           chunk_steps: see there.
           runs: the number of runs to train altogether, if known: there are no more places than that.
-          group: runs that a device trains side by side; None for 1 on CPU, elsewhere for as many as its memory holds.
+          runs_per_device: runs that a device trains side by side; None for 1 on CPU, elsewhere for as many as its
+            memory holds.
         """
         devices = list(devices or jax.local_devices())
-        if group is None:
+        if runs_per_device is None:
             example = jax.ShapeDtypeStruct((batch_size, *train.images.shape[1:]), jnp.float32)
-            group = group_size(devices[0], bytes_of_run(model, optimizer, example))
+            runs_per_device = runs_that_fit(devices[0], bytes_of_run(model, optimizer, example))
         if runs is not None:
-            group = min(group, -(-runs // len(devices)))
+            runs_per_device = min(runs_per_device, -(-runs // len(devices)))
             devices = devices[:runs]
         self._engine = Engine(
             model,
@@ -83,9 +84,9 @@ class Population:
             devices=devices,
             micro_batch=micro_batch,
             chunk_steps=chunk_steps,
-            group=group,
+            runs_per_device=runs_per_device,
         )
-        self.width = len(devices) * group
+        self.width = len(devices) * runs_per_device
         self.chunk_steps = chunk_steps
 
     def init(self, seeds: Sequence[int]) -> TrainState:
@@ -146,7 +147,7 @@ class Population:
         """Returns mean loss and accuracy on the test set of every place, float32[width] each, still on the devices."""
         return self._engine.evaluate(state)
 
-    def evaluate_on(self, state: TrainState, split: Split) -> tuple[jax.Array, jax.Array]:
+    def evaluate_on(self, state: TrainState, split: ImagesAndLabels) -> tuple[jax.Array, jax.Array]:
         """Returns mean loss and accuracy, as `evaluate` does, on other examples."""
         return self._engine.evaluate_on(state, split)
 
@@ -157,8 +158,8 @@ class Population:
         return np.concatenate([runs, *[runs[-1:]] * (self.width - len(runs))])
 
 
-def group_size(device: jax.Device, bytes_per_run: int) -> int:
-    """Returns how many runs a device trains side by side: 1 on CPU, elsewhere as many as its free memory holds.
+def runs_that_fit(device: jax.Device, bytes_per_run: int) -> int:
+    """Returns the number of runs that a device trains side by side: 1 on CPU, elsewhere as many as fit in its memory.
 
     Args:
       device: the device that trains them.

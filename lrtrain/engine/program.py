@@ -83,7 +83,7 @@ class Program:
     mesh: Mesh
     train: MicroBatches
     test: MicroBatches
-    group: int = 0
+    runs_per_device: int = 0
     """Runs that each device has for itself, trained side by side; 0 when all devices share one run."""
 
     @property
@@ -94,22 +94,22 @@ class Program:
     @property
     def of_run(self) -> PartitionSpec:
         """The sharding of what belongs to a run, such as its state."""
-        return SHARDED if self.group else REPLICATED
+        return SHARDED if self.runs_per_device else REPLICATED
 
     @property
     def of_chunk(self) -> tuple[PartitionSpec, PartitionSpec, PartitionSpec]:
         """The sharding of each field of a `Chunk`."""
         own = PartitionSpec(None, AXIS)
-        return (SHARDED, SHARDED, SHARDED) if self.group else (own, own, REPLICATED)
+        return (SHARDED, SHARDED, SHARDED) if self.runs_per_device else (own, own, REPLICATED)
 
     @property
     def of_test(self) -> PartitionSpec:
         """The sharding of the test set."""
-        return REPLICATED if self.group else SHARDED
+        return REPLICATED if self.runs_per_device else SHARDED
 
     def total(self, values: T) -> T:
         """Returns the sums over the devices that share a run."""
-        sums: T = values if self.group else lax.psum(values, AXIS)
+        sums: T = values if self.runs_per_device else lax.psum(values, AXIS)
         return sums
 
     def loss(
@@ -158,8 +158,8 @@ def _steps_on_mesh(
 
 def _each_run(program: Program, function: Callable[..., T]) -> Callable[..., T]:
     """Returns a function of one run as a function of all runs of a device."""
-    if program.group != 1:
-        return jax.vmap(function) if program.group else function
+    if program.runs_per_device != 1:
+        return jax.vmap(function) if program.runs_per_device else function
 
     # A vmap would make other, slower convolutions.
     def of_only_run(*runs: Any) -> T:

@@ -14,7 +14,7 @@ import pytest
 from lrtrain.engine.engine import Engine
 from lrtrain.engine.optimizers import optimizer
 from lrtrain.engine.order import epoch_order
-from lrtrain.engine.population import Population, bytes_of_run, group_size
+from lrtrain.engine.population import Population, bytes_of_run, runs_that_fit
 from lrtrain.nn.model import CNN
 
 BATCH, STEPS, CHUNK = 48, 7, 4
@@ -109,10 +109,10 @@ def test_a_run_on_each_core_is_as_alone(name: str, count: int) -> None:
     assert_same_as_alone(population, MEMBERS[1 : 1 + count], CNN(), name)
 
 
-@pytest.mark.parametrize(("devices", "group", "count"), [(1, 3, 3), (2, 2, 4), (2, 2, 3)])
-def test_runs_side_by_side_on_a_device_are_as_alone(devices: int, group: int, count: int) -> None:
-    population = make(name="momentum", devices=devices, group=group)
-    assert population.width == devices * group
+@pytest.mark.parametrize(("devices", "runs_per_device", "count"), [(1, 3, 3), (2, 2, 4), (2, 2, 3)])
+def test_runs_side_by_side_on_a_device_are_as_alone(devices: int, runs_per_device: int, count: int) -> None:
+    population = make(name="momentum", devices=devices, runs_per_device=runs_per_device)
+    assert population.width == devices * runs_per_device
     assert_same_as_alone(population, MEMBERS[:count], CNN(), "momentum")
 
 
@@ -151,22 +151,22 @@ def compilations() -> Iterator[list[str]]:
         jax.monitoring.unregister_event_duration_listener(note)
 
 
-@pytest.mark.parametrize("group", [1, 2])
-def test_one_compilation_for_all_runs(group: int) -> None:
+@pytest.mark.parametrize("runs_per_device", [1, 2])
+def test_one_compilation_for_all_runs(runs_per_device: int) -> None:
     jax.clear_caches()
     with compilations() as first:
-        together(make(group=group), MEMBERS[:2])
+        together(make(runs_per_device=runs_per_device), MEMBERS[:2])
     assert len([name for name in first if "run_" in name]) == 1, first
     with compilations() as later:
         for members in (MEMBERS[2:4], MEMBERS[4:]):
-            together(make(group=group), members)
+            together(make(runs_per_device=runs_per_device), members)
     assert [name for name in later if "run_" in name or "evaluate" in name] == []
 
 
 def test_no_more_places_than_runs() -> None:
     assert make(runs=1).width == 1
-    assert make(runs=3, group=8).width == 4
-    assert make(runs=100, group=8).width == 16
+    assert make(runs=3, runs_per_device=8).width == 4
+    assert make(runs=100, runs_per_device=8).width == 16
 
 
 def test_too_many_runs() -> None:
@@ -178,12 +178,12 @@ def device(platform: str, **memory: int) -> Any:
     return SimpleNamespace(platform=platform, memory_stats=lambda: memory or None)
 
 
-def test_the_group_follows_from_the_memory() -> None:
-    assert group_size(device("gpu", bytes_limit=1000, bytes_in_use=200), 100) == 6
-    assert group_size(device("gpu", bytes_limit=1000), 100) == 8
-    assert group_size(device("gpu", bytes_limit=50), 100) == 1
-    assert group_size(device("gpu"), 100) == 1
-    assert group_size(device("cpu", bytes_limit=1000), 100) == 1
+def test_the_runs_that_fit_follow_from_the_memory() -> None:
+    assert runs_that_fit(device("gpu", bytes_limit=1000, bytes_in_use=200), 100) == 6
+    assert runs_that_fit(device("gpu", bytes_limit=1000), 100) == 8
+    assert runs_that_fit(device("gpu", bytes_limit=50), 100) == 1
+    assert runs_that_fit(device("gpu"), 100) == 1
+    assert runs_that_fit(device("cpu", bytes_limit=1000), 100) == 1
 
 
 def test_the_memory_of_a_run_is_no_less_than_what_must_be_kept() -> None:
