@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 
 from lrtrain.plugins.loading import activate
-from lrtrain.schedules.export.source import Source, make_source
+from lrtrain.schedules.export.source import ScheduleSource, make_source
 from lrtrain.schedules.table import make_context
 from lrtrain.testing import table
 
@@ -147,6 +147,6 @@ def values_of(spec: str, total_steps: int) -> np.ndarray:
 
 
 @cache
-def source_of(spec: str, total_steps: int) -> Source:
+def source_of(spec: str, total_steps: int) -> ScheduleSource:
     """Returns what the exported code of a spec is written from, which has been compared with the table."""
     return make_source(activate([spec]), make_context(total_steps))

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from lrtrain.data.stream import StreamedDataset
 
-__all__ = ["Dataset", "Source", "Split", "find_dataset", "load_dataset", "subset"]
+__all__ = ["Dataset", "DatasetSource", "Split", "find_dataset", "load_dataset", "subset"]
 
 T = TypeVar("T")
 _PACKAGES = {"fashion_mnist": "lrtrain-fashion-mnist"}
@@ -74,7 +74,7 @@ def load_dataset(
     return find_dataset(name, data_dir=data_dir).load(train_size, seed)
 
 
-def find_dataset(name: str, *, data_dir: Path | None = None) -> Source:
+def find_dataset(name: str, *, data_dir: Path | None = None) -> DatasetSource:
     """Finds a data set, to be loaded or streamed; see `load_dataset`.
 
     Raises:
@@ -111,7 +111,7 @@ def _drawn(name: str, total: int, train_size: int, seed: int) -> NDArray[np.intp
     return drawn(total, train_size, seed)
 
 
-class Source(ABC):
+class DatasetSource(ABC):
     """A data set that has been found: its name, and the key that its decoded arrays are kept under."""
 
     name: str
@@ -153,7 +153,7 @@ class Source(ABC):
         return self.use(train_bytes)
 
 
-class _Provided(Source):
+class _Provided(DatasetSource):
     """A data set that an installed package provides."""
 
     def __init__(self, entry: EntryPoint, data_dir: Path | None) -> None:
@@ -176,7 +176,7 @@ class _Provided(Source):
         return action(prepare(builder_class, self._root))
 
 
-class _Prepared(Source):
+class _Prepared(DatasetSource):
     """A data set of tensorflow-datasets that somebody has prepared."""
 
     def __init__(self, reference: Reference, root: Path) -> None:

@@ -15,7 +15,7 @@ from lrtrain.report.curves import curves_of_runs
 from lrtrain.report.explanation import explained
 from lrtrain.report.numbers import by_accuracy, differences, final_accuracies, tunings
 from lrtrain.report.page import charts
-from lrtrain.report.page.content import Chart, Page, Schedule
+from lrtrain.report.page.content import Chart, Page, ScheduleSection
 from lrtrain.report.plugin_facts import options_in_words, summary_of
 from lrtrain.runs.reading import Logged, read_run
 
@@ -61,13 +61,15 @@ def _charts(comparison: Comparison, evidence: Evidence, runs: Mapping[str, Seque
         yield charts.differences_chart(pairs)
 
 
-def _schedules(comparison: Comparison, evidence: Evidence, runs: Mapping[str, Sequence[Logged]]) -> Iterator[Schedule]:
+def _schedules(
+    comparison: Comparison, evidence: Evidence, runs: Mapping[str, Sequence[Logged]]
+) -> Iterator[ScheduleSection]:
     for index, row in enumerate(comparison.plan.rows):
         scale = evidence.row(row.label).scale
         options = options_in_words(row.spec, _head(comparison, row, runs.get(row.label, ())))
         if comparison.plan.protocol == "fair":
             options["(scale)"] = f"{scale:g} times all of its learning rates"
-        yield Schedule(
+        yield ScheduleSection(
             row.label,
             charts.colour(index),
             charts.dash(index),

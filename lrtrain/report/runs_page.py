@@ -11,7 +11,7 @@ from lrtrain.comparison.table import Cell, Column, Table, number
 from lrtrain.errors import RunDirError, UsageError
 from lrtrain.report.curves import curves_of_runs
 from lrtrain.report.page import charts
-from lrtrain.report.page.content import Chart, Page, Schedule
+from lrtrain.report.page.content import Chart, Page, ScheduleSection
 from lrtrain.report.plugin_facts import options_in_words, summary_of
 from lrtrain.runs.command import reproduce
 from lrtrain.runs.reading import Logged, read_logged, run_paths
@@ -125,7 +125,7 @@ def _charts(found: Sequence[Named]) -> Iterator[Chart]:
     yield from charts.training_charts(curves)
 
 
-def _schedules(found: Sequence[Named]) -> Iterator[Schedule]:
+def _schedules(found: Sequence[Named]) -> Iterator[ScheduleSection]:
     for index, named in enumerate(found):
         head, recipe = named.run.head, reproduce(named.run)
         command = (
@@ -133,7 +133,7 @@ def _schedules(found: Sequence[Named]) -> Iterator[Schedule]:
             if recipe.obstacle
             else ("Trains it again:", shlex.join(recipe.words))
         )
-        yield Schedule(
+        yield ScheduleSection(
             named.label,
             charts.colour(index),
             charts.dash(index),

@@ -57,7 +57,7 @@ CHECKS = FIRST + OF_ANY + OF_SCHEDULES
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CheckResult:
     """How one check of a plugin ended, and why when it did not pass."""
 
     check: str
@@ -87,21 +87,21 @@ def run(check: Check, subject: Subject) -> None:
         raise CheckFailed(f"plugin '{subject.name}' raises {cause(error)}") from error
 
 
-def outcomes(subject: Subject, checks: Sequence[Check] = CHECKS) -> Iterator[Outcome]:
+def outcomes(subject: Subject, checks: Sequence[Check] = CHECKS) -> Iterator[CheckResult]:
     """Runs the checks in order and yields how each ended; what needs a plugin that cannot be loaded is skipped."""
     broken = ""
     for check in checks:
-        outcome = Outcome(check.__name__, "skipped", broken) if broken else _outcome(check, subject)
+        outcome = CheckResult(check.__name__, "skipped", broken) if broken else _outcome(check, subject)
         if check in FIRST and outcome.state == "failed":
             broken = f"{check.__name__} has failed"
         yield outcome
 
 
-def _outcome(check: Check, subject: Subject) -> Outcome:
+def _outcome(check: Check, subject: Subject) -> CheckResult:
     try:
         run(check, subject)
     except CheckFailed as failure:
-        return Outcome(check.__name__, "failed", str(failure))
+        return CheckResult(check.__name__, "failed", str(failure))
     except NotApplicable as reason:
-        return Outcome(check.__name__, "skipped", str(reason))
-    return Outcome(check.__name__, "passed")
+        return CheckResult(check.__name__, "skipped", str(reason))
+    return CheckResult(check.__name__, "passed")

@@ -19,7 +19,7 @@ from lrtrain.training.reporter import Reporter
 if TYPE_CHECKING:
     import jax
 
-    from lrtrain.data import Dataset, Source
+    from lrtrain.data import Dataset, DatasetSource
     from lrtrain.data.stream import Stream, StreamedDataset
     from lrtrain.engine.engine import Engine
 
@@ -57,7 +57,7 @@ def join_processes(
 
 
 def load_data(
-    source: Source, config: TrainConfig, devices: list[jax.Device], reporter: Reporter
+    source: DatasetSource, config: TrainConfig, devices: list[jax.Device], reporter: Reporter
 ) -> Dataset | StreamedDataset:
     """Loads a data set, or opens it to be streamed, as the configuration says; see `lrtrain.data.load_dataset`."""
     from lrtrain.data.stream import grain
@@ -73,7 +73,7 @@ def load_data(
     return data
 
 
-def _kept_on_devices(source: Source, config: TrainConfig, devices: list[jax.Device]) -> bool:
+def _kept_on_devices(source: DatasetSource, config: TrainConfig, devices: list[jax.Device]) -> bool:
     if config.data_on_device != "auto":
         return config.data_on_device == "always"
     return fits(source.train_bytes(), devices)

@@ -12,7 +12,7 @@ import click
 from lrtrain.cli.options import complete_plugin, json_option
 
 if TYPE_CHECKING:
-    from lrtrain.testing.checks import Outcome
+    from lrtrain.testing.checks import CheckResult
 
 _COLORS = {"passed": "green", "failed": "red", "skipped": "yellow"}
 
@@ -54,7 +54,7 @@ def check(name: str, specs: Sequence[str], as_json: bool) -> None:
         sys.exit(1)
 
 
-def _line(outcome: Outcome) -> str:
+def _line(outcome: CheckResult) -> str:
     from lrtrain.cli.terminal import printable
 
     title = outcome.check.replace("_", " ")

@@ -31,7 +31,7 @@ class Chart:
 
 
 @dataclass(frozen=True)
-class Schedule:
+class ScheduleSection:
     """What is said of one schedule.
 
     Args:
@@ -70,5 +70,5 @@ class Page:
     explanation: tuple[str, ...]
     table: Table
     charts: tuple[Chart, ...]
-    schedules: tuple[Schedule, ...]
+    schedules: tuple[ScheduleSection, ...]
     facts: Mapping[str, str]

@@ -11,7 +11,7 @@ from typing import Any
 
 from lrtrain.comparison.table import Cell, Table
 from lrtrain.extras import check_extra
-from lrtrain.report.page.content import Chart, Page, Schedule
+from lrtrain.report.page.content import Chart, Page, ScheduleSection
 from lrtrain.runs.record import finite
 
 
@@ -88,7 +88,7 @@ def _cell(cell: Cell, numeric: bool) -> str:
     return f'<td class="{"number" if numeric else "text"}" data-value="{value}">{_escaped(cell.text)}</td>'
 
 
-def _toggle(schedule: Schedule) -> str:
+def _toggle(schedule: ScheduleSection) -> str:
     return (
         f'<label class="toggle"><input type="checkbox" checked data-label="{_escaped(schedule.label)}">'
         f'<svg width="26" height="10" aria-hidden="true"><line x1="0" y1="5" x2="26" y2="5" stroke-width="3" '
@@ -109,7 +109,7 @@ def _chart(chart: Chart) -> str:
     )
 
 
-def _schedule(schedule: Schedule) -> str:
+def _schedule(schedule: ScheduleSection) -> str:
     commands = "".join(
         f"<p>{_escaped(remark)}</p><pre><code>{_escaped(command)}</code></pre>" for remark, command in schedule.commands
     )

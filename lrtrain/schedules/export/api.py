@@ -11,7 +11,7 @@ from lrtrain.plugins.spec import Spec
 if TYPE_CHECKING:
     from lrtrain.plugins.context import ScheduleContext
     from lrtrain.plugins.loading import ActivePlugins
-    from lrtrain.schedules.export.source import Source
+    from lrtrain.schedules.export.source import ScheduleSource
 
 TARGETS = ("optax", "torch", "keras", "csv")
 
@@ -66,7 +66,7 @@ def export_active(active: ActivePlugins, context: ScheduleContext, to: str) -> s
     return write(make_source(active, context), to)
 
 
-def write(source: Source, to: str) -> str:
+def write(source: ScheduleSource, to: str) -> str:
     """Returns the code, or the table, of a schedule for a target."""
     from lrtrain.schedules.export import csv_table, to_keras, to_optax, to_torch
 

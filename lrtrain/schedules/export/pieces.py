@@ -10,14 +10,14 @@ import numpy as np
 
 from lrtrain.errors import UsageError
 from lrtrain.schedules.export.expressions import WIDTH, Dialect, Writer, bounded, names
-from lrtrain.schedules.export.source import Source, Span
+from lrtrain.schedules.export.source import ScheduleSource, Span
 
 # Some 200 kB of numbers: beyond that nobody wants them in a source file.
 MAX_TABLE = 20_000
 _SAMPLES = 65
 
 
-def comment(source: Source) -> list[str]:
+def comment(source: ScheduleSource) -> list[str]:
     """Returns where the code comes from, as comments."""
     return [
         f"# {line}"
@@ -26,13 +26,13 @@ def comment(source: Source) -> list[str]:
     ]
 
 
-def constant_lines(source: Source) -> list[str]:
+def constant_lines(source: ScheduleSource) -> list[str]:
     """Returns the options that the expressions use, one assignment each."""
     lines = [f"{name.upper()} = {value}" for name, value in source.constants.items()]
     return [*lines, "", ""] if lines else [""]
 
 
-def table_lines(source: Source, target: str) -> list[str]:
+def table_lines(source: ScheduleSource, target: str) -> list[str]:
     """Returns the table as a text of numbers, which stays compact however the file is formatted.
 
     Raises:
@@ -46,7 +46,7 @@ def table_lines(source: Source, target: str) -> list[str]:
     return ['TABLE = """', *textwrap.wrap(" ".join(map(str, source.values)), WIDTH), '"""']
 
 
-def select(source: Source, dialect: Dialect, function: str, step: str, indent: int) -> list[str]:
+def select(source: ScheduleSource, dialect: Dialect, function: str, step: str, indent: int) -> list[str]:
     """Returns the lines that choose among the pieces by ``function(conditions, values, default)``, all computed.
 
     Args:
@@ -79,7 +79,7 @@ def listed(before: str, items: Iterable[str], after: str, indent: int) -> list[s
     return [f"{space}{before}", *(f"{space}    {item}," for item in items), f"{space}{after}"]
 
 
-def uses_step(source: Source) -> bool:
+def uses_step(source: ScheduleSource) -> bool:
     """Returns whether any piece depends on the step."""
     return any("t" in names(span.tree) for span in source.spans or ())
 

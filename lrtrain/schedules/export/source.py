@@ -45,7 +45,7 @@ class Span:
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class ScheduleSource:
     """A schedule, ready to be written for a target.
 
     Args:
@@ -69,7 +69,7 @@ class Source:
         return [origin, str(self.spec), *note]
 
 
-def make_source(active: ActivePlugins, context: ScheduleContext) -> Source:
+def make_source(active: ActivePlugins, context: ScheduleContext) -> ScheduleSource:
     """Returns the schedule of the active plugins, once its formula has been seen to agree with its table.
 
     Raises:
@@ -81,14 +81,14 @@ def make_source(active: ActivePlugins, context: ScheduleContext) -> Source:
     pieces = formula(active, context)
     if pieces is None:
         runs = _constant_runs(values)
-        return Source(plugin.spec(), values, _spans(runs) if runs else None, {}, has_formula=False)
+        return ScheduleSource(plugin.spec(), values, _spans(runs) if runs else None, {}, has_formula=False)
     _check(pieces, values, plugin.entry.name)
     # The options of another plugin, which this one has asked for its formula, stand as numbers.
     own = [piece if piece.plugin is plugin.instance else piece.shifted(0) for piece in pieces]
     used = {name for piece in own for name in names(piece.tree())}
     options = Piece(None, "t", plugin.instance).options()
     constants = {name: value for name, value in options.items() if name in used}
-    return Source(plugin.spec(), values, _spans(own), constants, has_formula=True)
+    return ScheduleSource(plugin.spec(), values, _spans(own), constants, has_formula=True)
 
 
 def _spans(pieces: Sequence[Piece]) -> tuple[Span, ...]:

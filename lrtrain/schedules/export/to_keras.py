@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from lrtrain.plugins.formula import FUNCTIONS
 from lrtrain.schedules.export.expressions import WIDTH, Dialect, Writer
 from lrtrain.schedules.export.pieces import comment, listed, select, table_lines, uses_step
-from lrtrain.schedules.export.source import Source
+from lrtrain.schedules.export.source import ScheduleSource
 
 DIALECT = Dialect({name: f"ops.{name}" for name in FUNCTIONS}, pi="math.pi", constant=lambda name: f"self.{name}")
 
 
-def write(source: Source) -> list[str]:
+def write(source: ScheduleSource) -> list[str]:
     """Returns the lines of a module with a serializable schedule; its learning rates are arguments."""
     call = list(_call(source))
     needs_math = any("math." in line for line in call)
@@ -43,13 +43,13 @@ def class_name(plugin: str) -> str:
     return "".join(part[:1].upper() + part[1:] for part in re.split(r"[-_.]", plugin))
 
 
-def _table(source: Source) -> list[str]:
+def _table(source: ScheduleSource) -> list[str]:
     if source.spans is not None:
         return []
     return [*table_lines(source, "keras"), 'LEARNING_RATES = np.array(TABLE.split(), "float32")', ""]
 
 
-def _init(source: Source) -> Iterator[str]:
+def _init(source: ScheduleSource) -> Iterator[str]:
     if not source.constants:
         return
     arguments = [f"{name}={value}" for name, value in source.constants.items()]
@@ -58,7 +58,7 @@ def _init(source: Source) -> Iterator[str]:
     yield ""
 
 
-def _call(source: Source) -> Iterator[str]:
+def _call(source: ScheduleSource) -> Iterator[str]:
     yield "    def __call__(self, step):"
     if source.spans is None:
         yield '        index = ops.clip(ops.cast(step, "int32"), 0, len(LEARNING_RATES) - 1)'
@@ -76,7 +76,7 @@ def _call(source: Source) -> Iterator[str]:
     yield from (f"        {line}" for line in [*writer.lines, f"{before}{value}{after}"])
 
 
-def _config(source: Source) -> Iterator[str]:
+def _config(source: ScheduleSource) -> Iterator[str]:
     yield "    def get_config(self):"
     items = [f'"{name}": self.{name}' for name in source.constants]
     yield from listed("return {", items, "}", 8) if items else ["        return {}"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from lrtrain.plugins.formula import FUNCTIONS
 from lrtrain.schedules.export.expressions import WIDTH, Dialect, Writer
 from lrtrain.schedules.export.pieces import comment, constant_lines, select, table_lines, uses_step
-from lrtrain.schedules.export.source import Source
+from lrtrain.schedules.export.source import ScheduleSource
 
 DIALECT = Dialect({name: f"jnp.{name}" for name in FUNCTIONS}, pi="jnp.pi")
 
 
-def write(source: Source) -> list[str]:
+def write(source: ScheduleSource) -> list[str]:
     """Returns the lines of a module with an optax schedule, for `jit`, `vmap` and any integer count."""
     if source.spans is None:
         return [
@@ -36,7 +36,7 @@ def _head() -> list[str]:
     ]
 
 
-def _body(source: Source) -> list[str]:
+def _body(source: ScheduleSource) -> list[str]:
     assert source.spans is not None
     step = ["    t = jnp.asarray(count, float)"] if uses_step(source) else []
     if len(source.spans) > 1:

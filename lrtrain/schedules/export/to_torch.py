@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from lrtrain.schedules.export.expressions import WIDTH, Dialect, Writer
 from lrtrain.schedules.export.pieces import comment, constant_lines, table_lines
-from lrtrain.schedules.export.source import Source
+from lrtrain.schedules.export.source import ScheduleSource
 
 DIALECT = Dialect(
     {
@@ -35,7 +35,7 @@ def make_scheduler(optimizer: Optimizer) -> LambdaLR:
 '''
 
 
-def write(source: Source) -> list[str]:
+def write(source: ScheduleSource) -> list[str]:
     """Returns the lines of a module with a multiplier and the scheduler that applies it."""
     function = list(_function(source))
     needs_math = any("math." in line for line in function)
@@ -54,7 +54,7 @@ def write(source: Source) -> list[str]:
     ]
 
 
-def _numbers(source: Source) -> Iterator[str]:
+def _numbers(source: ScheduleSource) -> Iterator[str]:
     yield "# The highest learning rate: make the optimizer with lr=BASE_LR."
     yield f"BASE_LR = {float(str(source.values.max())) or 1.0!r}"
     if source.spans is None:
@@ -63,7 +63,7 @@ def _numbers(source: Source) -> Iterator[str]:
     yield from constant_lines(source) if source.constants else ["", ""]
 
 
-def _function(source: Source) -> Iterator[str]:
+def _function(source: ScheduleSource) -> Iterator[str]:
     yield "def learning_rate(t: int) -> float:"
     yield '    """Returns the learning rate of update t, counted from 0."""'
     if source.spans is None:
