@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from lrtrain.engine.engine import TrainState
 
 
-def is_sound_metrics(path: Path) -> bool:
-    """Returns whether the metrics of a checkpoint are as they were written; one without any is valid.
+def has_valid_metrics(path: Path) -> bool:
+    """Returns whether the metrics of a checkpoint can be read; a checkpoint without metrics is valid.
 
     Raises:
       OSError: the system does not let them be read.
@@ -28,7 +28,7 @@ def is_sound_metrics(path: Path) -> bool:
 
 
 def check_same_arrays(name: str, stored: Any, like: TrainState) -> None:
-    """Raises RunDirError when a checkpoint has other arrays than ``like``: it is valid, and of another network.
+    """Raises RunDirError when a checkpoint has other arrays than ``like``: it is valid, but of another network.
 
     Args:
       name: that of the checkpoint.

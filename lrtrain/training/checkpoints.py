@@ -19,7 +19,7 @@ from lrtrain.files import digest
 from lrtrain.runs.directory import numbered
 from lrtrain.schedules.table import fingerprint
 from lrtrain.signals import interrupts_held_back
-from lrtrain.training.checkpoint_contents import check_same_arrays, is_sound_metrics
+from lrtrain.training.checkpoint_contents import check_same_arrays, has_valid_metrics
 from lrtrain.training.checkpoint_failures import failures_named, late_errors_dropped, refusals_to_read_named
 from lrtrain.training.position import Position
 
@@ -47,13 +47,13 @@ class Restored:
       position: its position.
       table: its learning rates, float32[total_steps].
       state: what is trained.
-      unsound: newer checkpoints that could not be read, each with the reason.
+      damaged: newer checkpoints that could not be read, each with the reason.
     """
 
     position: Position
     table: NDArray[np.float32]
     state: TrainState
-    unsound: tuple[str, ...]
+    damaged: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,11 +141,11 @@ class Checkpoints:
             )
 
     def has_any(self) -> bool:
-        """Returns whether there is a checkpoint, valid or not."""
+        """Tells whether there is a checkpoint, valid or damaged."""
         return bool(self._paths())
 
     def restore_newest(self, like: TrainState) -> Restored:
-        """Returns the newest valid checkpoint.
+        """Returns the newest checkpoint that is valid.
 
         Args:
           like: a state of the same structure and placement.
@@ -154,7 +154,7 @@ class Checkpoints:
           RunDirError: there is none, it was written by a later version, or its arrays are not those of ``like``.
           TrainingError: the system does not let it be read at the moment, so that nothing is known of it.
         """
-        unsound: list[str] = []
+        damaged: list[str] = []
         with late_errors_dropped() as rest:
             for step, path in sorted(self._paths().items(), reverse=True):
                 try:
@@ -163,14 +163,14 @@ class Checkpoints:
                 except LrtrainError:
                     raise
                 except Exception as error:  # noqa: BLE001  # whatever Orbax and its libraries make of damaged files
-                    unsound.append(f"{path.name} ({cause(error)[:200]})")
+                    damaged.append(f"{path.name} ({cause(error)[:200]})")
                 else:
-                    return Restored(position, table, state, tuple(unsound))
+                    return Restored(position, table, state, tuple(damaged))
                 rest()
-        if not unsound:
+        if not damaged:
             raise RunDirError(f"{self._directory.parent} has no checkpoint to resume from: start a new run instead")
         raise RunDirError(
-            f"{self._directory.parent} has no valid checkpoint: {', '.join(unsound)}: start a new run instead"
+            f"{self._directory.parent} has no valid checkpoint: {', '.join(damaged)}: start a new run instead"
         )
 
     def _restore(self, step: int, path: Path, like: TrainState) -> tuple[Position, NDArray[np.float32], TrainState]:
@@ -184,7 +184,7 @@ class Checkpoints:
         return position, table, state
 
     def set_aside_after(self, step: int, processes: Processes = ALONE) -> None:
-        """Renames the checkpoints of later steps, which are not valid: the steps will have new ones."""
+        """Renames the checkpoints of later steps, which are damaged: these steps will have new ones."""
         self.close()
         with processes.together():
             for later, path in self._paths().items() if processes.is_main else ():
@@ -265,8 +265,8 @@ class Checkpoints:
         if self._manager is None:
             for path in self._paths().values():
                 with refusals_to_read_named(path):
-                    sound = is_sound_metrics(path)
-                if not sound:
+                    valid = has_valid_metrics(path)
+                if not valid:
                     # Orbax reads them all when it begins, and raises.
                     _set_aside(path)
             self._manager = _manager(self._directory)

@@ -66,7 +66,7 @@ def start_resumed(
     rates = rates_resumed(job.active, steps_per_epoch, job.config.epochs, position.step, before, job.on_schedule_change)
     if job.goes_past(position.step):
         position = dataclasses.replace(position, stopped=None)
-    return Start(rates, position, restored.state, from_checkpoint=True, damaged=tuple(restored.unsound))
+    return Start(rates, position, restored.state, from_checkpoint=True, damaged=tuple(restored.damaged))
 
 
 def check_found(job: Job, found: Found) -> None:
@@ -99,7 +99,7 @@ def note_of(start: Start, job: Job, config: RunConfig, lines: int) -> str | None
     said, position, run_dir = [], start.position, job.run_dir
     step = position.step
     if start.damaged:
-        said.append(f"not valid and left out: {', '.join(start.damaged)}; the run goes on from step {step}")
+        said.append(f"damaged and left out: {', '.join(start.damaged)}; the run goes on from step {step}")
     if lost := lost_steps(run_dir, step):
         said.append(f"{run_dir.steps.name} has been damaged: {lost} of its {step} lines are missing, and stay so")
     if lines:

@@ -1,4 +1,4 @@
-"""Damaged files: a run goes on from the newest checkpoint that is sound, to the same bits, or stops in one sentence."""
+"""Damaged files: a run goes on from the newest checkpoint that is valid, to the same bits, or stops in one sentence."""
 
 from __future__ import annotations
 
@@ -102,11 +102,11 @@ def test_newest_checkpoints_removed(whole: Path, lab: Lab, tally: Tally) -> None
             same_run(whole, run)
 
 
-def test_nothing_sound_is_left(whole: Path, tally: Tally) -> None:
+def test_no_valid_checkpoint_is_left(whole: Path, tally: Tally) -> None:
     for step in steps_of(whole):
         truncate(step / "progress" / "metadata", dice())
     logs = {path: path.read_bytes() for path in whole.iterdir() if path.is_file()}
-    with tally.expecting("No sound checkpoint is left: one sentence, and the logs are not touched", lambda: 2):
+    with tally.expecting("No valid checkpoint is left: one sentence, and the logs are not touched", lambda: 2):
         with pytest.raises(RunDirError, match="has no valid checkpoint") as error:
             lrtrain.train(run_dir=whole, resume=True)
         assert "\n" not in str(error.value)

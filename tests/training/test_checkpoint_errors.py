@@ -1,4 +1,4 @@
-"""What keeps a sound checkpoint from being read or written is no damage: one sentence, and nothing is renamed."""
+"""What keeps a valid checkpoint from being read or written is no damage: one sentence, and nothing is renamed."""
 
 from __future__ import annotations
 

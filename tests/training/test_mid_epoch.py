@@ -176,7 +176,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_named(three: Path, tmp_path: Pa
         same_run(three, run)
 
 
-def test_when_no_checkpoint_is_sound_it_says_so_and_touches_nothing(three: Path) -> None:
+def test_when_no_checkpoint_is_valid_it_says_so_and_touches_nothing(three: Path) -> None:
     for step in (three / "checkpoints").glob("step_*"):
         DAMAGES["flipped"](step)
     logs = {path: path.read_bytes() for path in three.iterdir() if path.is_file()}

@@ -28,7 +28,7 @@ def test_killed_and_resumed_is_the_same_to_the_bit(options: dict[str, Any], tmp_
     lrtrain.train(SPEC, run_dir=tmp_path / "whole", **options)
     with pytest.raises(Killed):
         lrtrain.train(SPEC, run_dir=tmp_path / "torn", reporter=death, **options)
-    # The first one died before its first checkpoint: it begins anew.
+    # The first one died before its first checkpoint: it begins again.
     lrtrain.train(run_dir=tmp_path / "torn", resume=True)
     same_run(tmp_path / "whole", tmp_path / "torn")
 
