@@ -1,1 +1,1 @@
-"""One run, from its configuration to its last checkpoint; `train.py` tells it from top to bottom."""
+"""One run, from its configuration to its last checkpoint; `train.py` shows all of it from top to bottom."""

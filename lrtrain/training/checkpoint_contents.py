@@ -1,4 +1,4 @@
-"""What a checkpoint holds, without restoring it: its metrics, and the names, shapes and types of its arrays."""
+"""The contents of a checkpoint, without restoring it: its metrics, and the names, shapes and types of its arrays."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def has_valid_metrics(path: Path) -> bool:
     """Returns whether the metrics of a checkpoint can be read; a checkpoint without metrics is valid.
 
     Raises:
-      OSError: the system does not let them be read.
+      OSError: the system refuses to read them.
     """
     metrics = path / "metrics" / "metrics"
     try:
@@ -31,9 +31,9 @@ def check_same_arrays(name: str, stored: Any, like: TrainState) -> None:
     """Raises RunDirError when a checkpoint has other arrays than ``like``: it is valid, but of another network.
 
     Args:
-      name: that of the checkpoint.
-      stored: a tree of what there is to know of its arrays; Orbax keeps it with checksums, so damage is no difference.
-      like: a state of what is trained now.
+      name: the name of the checkpoint.
+      stored: a tree of the shapes and types of its arrays; Orbax keeps it with checksums, so damage is no difference.
+      like: the training state of this run.
     """
     there, now = _described(stored), _described(like)
     for array in now | there:

@@ -1,4 +1,4 @@
-"""What Orbax and Tensorstore say when a checkpoint cannot be written or read, in lrtrain's words."""
+"""Sentences for the errors of Orbax and Tensorstore when a checkpoint cannot be written or read."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from lrtrain.errors import LrtrainError, TrainingError, cause
 from lrtrain.system_refusal import refusal, refusal_to_read
 
 _LATE = 0.2
-# Where something is written, it is that the directory has gone.
+# When a file is written, this means that its directory has been removed.
 _GONE = "No such file or directory"
 
 
 @contextlib.contextmanager
 def failures_named(directory: Path) -> Iterator[None]:
-    """Turns what the system refuses into a sentence that names the directory."""
+    """Turns an error of the system while checkpoints are written into a sentence that names the directory."""
     try:
         yield
     except Exception as error:
@@ -41,13 +41,13 @@ def _reason(error: Exception) -> str | None:
 
 @contextlib.contextmanager
 def refusals_to_read_named(directory: Path) -> Iterator[None]:
-    """Turns what the system refuses while checkpoints are read into a sentence; damaged contents raise what they do.
+    """Turns an error of the system while checkpoints are read into a sentence; other errors are not changed.
 
     Args:
-      directory: what is read. Whatever is raised, all its files are tried: a library may have hidden the reason.
+      directory: the directory that is read. After any error all its files are tried: a library may hide the reason.
 
     Raises:
-      TrainingError: the system has refused something.
+      TrainingError: the system has refused to read a file.
     """
     try:
         yield
@@ -65,21 +65,22 @@ def refusals_to_read_named(directory: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def late_errors_dropped() -> Iterator[Callable[[], None]]:
-    """Drops what Tensorstore and Orbax still have to say when reading a damaged file, or writing one, has failed.
+    """Drops the late errors of Tensorstore and Orbax after a damaged file could not be read, or a file not written.
 
-    What is yielded waits for it; call it when the error that has been caught is gone, as it holds what is to end.
+    The function that is yielded waits for them. Call it after the ``except`` block, because the error that was caught
+    keeps alive the objects that are to end.
     """
     told = sys.unraisablehook
 
     def hook(late: sys.UnraisableHookArgs) -> None:
         ended = isinstance(getattr(late.exc_value, "__cause__", None), GeneratorExit)
-        # Without a file for itself, a loop is half made, and cannot be unmade.
+        # An event loop for which no file could be opened is incomplete, and its `__del__` raises.
         of_a_loop = getattr(late.object, "__qualname__", "") == "BaseEventLoop.__del__"
         if not ended and not of_a_loop and str(late.exc_value) != "Event loop is closed":
             told(late)
 
     def rest() -> None:
-        # The threads have no end that could be waited for.
+        # There is nothing to wait for: the threads do not say when they end.
         time.sleep(_LATE)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*was never awaited", RuntimeWarning)

@@ -1,4 +1,4 @@
-"""How often a run saves a checkpoint: every N steps, minutes or epochs."""
+"""The rule when a run saves a checkpoint: after a number of steps, a time, or a number of epochs."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class CheckpointRule:
     """When checkpoints are due, apart from the one at the end of a run.
 
     Args:
-      text: as it was given.
-      steps: the number of updates from one checkpoint to the next, counted from the beginning of the run.
-      seconds: the time from one checkpoint to the next.
-      epochs: the number of epochs from one checkpoint to the next; 1 where ``steps`` or ``seconds`` are given.
+      text: the rule as it was given.
+      steps: a checkpoint after each multiple of this number of updates, counted from the beginning of the run.
+      seconds: a checkpoint when this time has passed since the last one.
+      epochs: a checkpoint after each multiple of this number of epochs; 1 where ``steps`` or ``seconds`` is given.
     """
 
     text: str
@@ -29,10 +29,10 @@ class CheckpointRule:
 
     @classmethod
     def parse(cls, text: object) -> CheckpointRule:
-        """Returns the rule that ``200``, ``30s``, ``5min``, ``1h`` or ``2ep`` stands for.
+        """Returns the rule for ``200``, ``30s``, ``5min``, ``1h`` or ``2ep``.
 
         Raises:
-          UsageError: it is none of these.
+          UsageError: the text is no such rule.
 
         Example:
           >>> CheckpointRule.parse("5min").seconds

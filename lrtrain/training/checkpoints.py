@@ -1,7 +1,7 @@
 """Checkpoints of a run; the only file that imports Orbax.
 
-A checkpoint holds the arrays (parameters, optimizer state, step, the table of learning rates) and a JSON item with all
-else that a run needs to continue to the same bits: scale, seed, fingerprint of the schedule, the epochs so far.
+A checkpoint holds the arrays (parameters, optimizer state, step, the table of learning rates) and a JSON item with the
+position and the fingerprint of the table: all that a run needs to continue to the same bits.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ KEEP_LATEST = 3
 
 
 def import_orbax() -> None:
-    """Imports Orbax, so that the first checkpoint need not: it takes some ten times as long as a checkpoint."""
+    """Imports Orbax before the first checkpoint, since it takes about ten times as long as a checkpoint."""
     importlib.import_module("orbax.checkpoint")
 
 
@@ -44,9 +44,9 @@ class Restored:
     """A checkpoint that has been read.
 
     Args:
-      position: its position.
-      table: its learning rates, float32[total_steps].
-      state: what is trained.
+      position: the position of the run.
+      table: the learning rates of the run, float32[total_steps].
+      state: the training state.
       damaged: newer checkpoints that could not be read, each with the reason.
     """
 
@@ -58,7 +58,7 @@ class Restored:
 
 @dataclass(frozen=True, eq=False)
 class _Taken:
-    """What a checkpoint is going to hold, on the host."""
+    """The contents of a checkpoint that is not yet written, on the host."""
 
     state: TrainState
     table: NDArray[np.float32]
@@ -69,8 +69,8 @@ class _Taken:
 class Checkpoints:
     """The checkpoints of one run: the last three and the one with the best test accuracy are kept.
 
-    `save` takes a copy, and `write` begins to write it: the devices can have their next steps in between. A write that
-    fails shows at the next one or at `wait`.
+    `save` takes a copy, and `write` begins to write it: between the two the devices can be given their next steps. A
+    failure to write is raised by the next call or by `wait`.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -86,13 +86,13 @@ class Checkpoints:
         *,
         first: Callable[[], object] = lambda: None,
     ) -> None:
-        """Takes a copy of what the checkpoint of ``position.step`` holds; `write` writes it, unless there is one.
+        """Takes a copy of the contents of a checkpoint; `write` writes it, unless there is one of ``position.step``.
 
         Args:
-          state: the training state, on the devices; it may be used up as soon as this returns.
+          state: the training state, on the devices; it may be donated as soon as this returns.
           table: learning rates of the whole run, float32[total_steps].
           position: the position of the run.
-          first: called right before it is written, which it is not if this raises.
+          first: called before the checkpoint is written; if it raises, nothing is written.
 
         Raises:
           TrainingError: an earlier checkpoint could not be written.
@@ -101,14 +101,14 @@ class Checkpoints:
         import numpy as np
 
         self.write()
-        # On the host, because copying on the devices, and Orbax's slices of what several of them hold, compile a
-        # program for every shape.
+        # On the host, because a copy on the devices compiles a program for every shape, and so do the slices that Orbax
+        # takes of an array on several devices.
         self._taken = _Taken(jax.tree.map(np.array, state), table, position, first)
 
     def write(self) -> None:
-        """Begins to write what was taken last, unless that has been done; it goes on in the background.
+        """Begins to write the last copy, unless it is written already; the writing continues in the background.
 
-        `wait` and `close` do so too.
+        `wait` and `close` call it too.
 
         Raises:
           TrainingError: an earlier checkpoint could not be written.
@@ -128,7 +128,7 @@ class Checkpoints:
         values = {**position.to_json(), "fingerprint": fingerprint(table), "version": VERSION}
         checksum = digest(values, [*jax.tree.leaves(taken.state), table])
         accuracy = position.history[-1].test_accuracy if position.history and not position.epoch_losses else 0.0
-        # Torn by an interrupt, Orbax goes on in a thread that it has forgotten, and fails there when it is closed.
+        # After an interrupt, Orbax would continue in a thread that it no longer waits for, and fail there when closed.
         with failures_named(self._directory), interrupts_held_back():
             self._open().save(
                 position.step,
@@ -141,7 +141,7 @@ class Checkpoints:
             )
 
     def has_any(self) -> bool:
-        """Tells whether there is a checkpoint, valid or damaged."""
+        """Returns whether there is a checkpoint, valid or damaged."""
         return bool(self._paths())
 
     def restore_newest(self, like: TrainState) -> Restored:
@@ -151,8 +151,8 @@ class Checkpoints:
           like: a state of the same structure and placement.
 
         Raises:
-          RunDirError: there is none, it was written by a later version, or its arrays are not those of ``like``.
-          TrainingError: the system does not let it be read at the moment, so that nothing is known of it.
+          RunDirError: there is none, it was written by a later version, or its arrays are not like those of ``like``.
+          TrainingError: the system refuses to read it at the moment, so it may be valid or damaged.
         """
         damaged: list[str] = []
         with late_errors_dropped() as rest:
@@ -162,7 +162,7 @@ class Checkpoints:
                         position, table, state = self._restore(step, path, like)
                 except LrtrainError:
                     raise
-                except Exception as error:  # noqa: BLE001  # whatever Orbax and its libraries make of damaged files
+                except Exception as error:  # noqa: BLE001  # what Orbax and its libraries raise for damage
                     damaged.append(f"{path.name} ({cause(error)[:200]})")
                 else:
                     return Restored(position, table, state, tuple(damaged))
@@ -196,7 +196,7 @@ class Checkpoints:
 
         Raises:
           RunDirError: there is no checkpoint.
-          TrainingError: the system does not let it be read at the moment.
+          TrainingError: the system refuses to read it at the moment.
         """
         paths = self._paths()
         if not paths:
@@ -244,7 +244,7 @@ class Checkpoints:
                 self._manager.wait_until_finished()
 
     def close(self) -> None:
-        """Waits, and lets go of Orbax's threads."""
+        """Waits until all checkpoints are on disk, and ends the threads of Orbax."""
         try:
             self.write()
         finally:
@@ -254,8 +254,8 @@ class Checkpoints:
                 self._manager = None
 
     def _paths(self) -> dict[int, Path]:
-        # Orbax gives a checkpoint this name when it is whole; before, it has a suffix. `glob` finds nothing, and says
-        # nothing, where the directory may not be read.
+        # Orbax gives a checkpoint this name when it is complete; before that, the name has a suffix. `glob` would find
+        # nothing, and raise nothing, in a directory that may not be read.
         with refusals_to_read_named(self._directory):
             found = self._directory.iterdir() if self._directory.is_dir() else ()
             names = {path: path.name.removeprefix("step_") for path in found if path.name.startswith("step_")}
@@ -267,7 +267,7 @@ class Checkpoints:
                 with refusals_to_read_named(path):
                     valid = has_valid_metrics(path)
                 if not valid:
-                    # Orbax reads them all when it begins, and raises.
+                    # Orbax reads the metrics of all checkpoints at its start, and raises.
                     _set_aside(path)
             self._manager = _manager(self._directory)
         return self._manager
@@ -283,14 +283,14 @@ def _manager(directory: Path) -> CheckpointManager:
     options = ocp.CheckpointManagerOptions(
         preservation_policy=policy.AnyPreservationPolicy([policy.LatestN(KEEP_LATEST), best]),
         step_prefix="step",
-        # Without it Orbax forgets the metrics, and a resumed run would not keep the best of what was before.
+        # Without it Orbax does not store the metrics, and a resumed run would not keep its best checkpoint so far.
         best_fn=lambda metrics: float(metrics["test_accuracy"]),
     )
     return ocp.CheckpointManager(directory, options=options)
 
 
 def _check(stored: Mapping[str, Any], state: TrainState, table: NDArray[np.float32]) -> None:
-    """Raises ValueError when a checkpoint does not hold what was saved; one of version 1 cannot tell."""
+    """Raises ValueError when a checkpoint does not hold what was saved; version 1 has no checksum."""
     import jax
     import numpy as np
 
@@ -300,6 +300,6 @@ def _check(stored: Mapping[str, Any], state: TrainState, table: NDArray[np.float
 
 
 def _set_aside(path: Path) -> None:
-    """Gives a checkpoint a name that neither Orbax nor anyone else takes for one; nothing is removed."""
+    """Renames a checkpoint, so that neither Orbax nor lrtrain reads it; nothing is removed."""
     names = numbered(path.with_name(f"damaged_{path.name}"))
     path.rename(next(each for each in names if not each.exists()))

@@ -1,4 +1,4 @@
-"""An epoch in chunks of steps, as the engine takes them: of examples that are on the devices, or streamed."""
+"""The examples of an epoch in chunks of steps: indices of examples on the devices, or streamed images and labels."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 def chunks(
     engine: Engine, stream: Stream | None, order: NDArray[np.int32], weights: NDArray[np.float32], done: int = 0
 ) -> Generator[tuple[Examples, NDArray[np.float32]], None, None]:
-    """Yields what the engine takes of the examples of each chunk, and their weights.
+    """Yields the examples of each chunk, in the form that the engine takes, and their weights.
 
     Args:
-      engine: what is going to run them.
-      stream: where the examples come from if the devices do not hold them; closing the generator ends the reading.
-      order: int32[steps, batch], which examples.
+      engine: the engine that will run the steps.
+      stream: the source of the examples if the devices do not hold them; closing the generator ends the reading.
+      order: int32[steps, batch], the indices of the examples.
       weights: float32[steps, batch], 0 for an example that fills up its batch.
-      done: steps that are passed over; if they end within a chunk, the rest of it comes first.
+      done: the steps that are left out; if they end within a chunk, its other steps come first.
     """
     size = engine.chunk_steps
     bounds = sorted({done, *range(done + size - done % size, len(order), size), len(order)})

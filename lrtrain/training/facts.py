@@ -1,4 +1,4 @@
-"""What all processes of a distributed run must have been given alike, as facts to compare."""
+"""The facts that must be the same in all processes of a distributed run."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from lrtrain.runs.versions import versions
 if TYPE_CHECKING:
     from lrtrain.training.job import Job
 
-# Each host may have its data elsewhere. How many devices each process has is compared when JAX has found them.
+# Each host may have its data in another place. The number of devices is compared later, when JAX has found them.
 _OWN = ("data_dir", "devices")
 
 
 def facts_of_job(job: Job, resume: bool, on_schedule_change: str | None, run_dir: str | Path | None) -> dict[str, Any]:
-    """Returns the facts of a call of `train`; ``run_dir`` as it was given."""
+    """Returns the facts of a call of `train`, with ``run_dir`` as it was given."""
     facts = {
         "command": "train",
         "plugins": [plugin.entry.name for plugin in job.active.plugins],
@@ -36,25 +36,25 @@ def facts_of_job(job: Job, resume: bool, on_schedule_change: str | None, run_dir
 
 
 def facts_found(data: Mapping[str, Any], program: str | None) -> dict[str, Any]:
-    """Returns the facts that show when data and model are loaded.
+    """Returns the facts that are known once data and model are loaded.
 
     Args:
-      data: as `lrtrain.data.Dataset.identity` has it.
-      program: as `lrtrain.runs.conditions.program_of` has it; None for the default model.
+      data: what `lrtrain.data.Dataset.identity` returns.
+      program: what `lrtrain.runs.conditions.program_of` returns; None for the default model.
     """
     return {**{f"{name} of the data": value for name, value in data.items()}, "program of the model": program}
 
 
 def config_facts(config: TrainConfig) -> dict[str, Any]:
-    """Returns the facts of a run's configuration, and of the file of its model."""
+    """Returns the facts of a run's configuration and of the file of its model."""
     own = {name: value for name, value in config.to_json().items() if name not in _OWN}
     return {**own, **{f"SHA-256 of {name}": digest for name, digest in model_version(config.model).items()}}
 
 
 def call_facts(resume: bool, run_dir: str | Path | None) -> dict[str, Any]:
-    """Returns the facts of how a process was called, and with which versions of the libraries."""
+    """Returns the facts of the call of a process, and the versions of its libraries."""
     of_the_libraries = {f"version of {name}": version for name, version in versions().items()}
-    # All take the path of process 0 in the end, so where a relative one begins may differ.
+    # All processes use the path of process 0, so their working directories may differ.
     return {"resume": resume, "run_dir": None if run_dir is None else str(run_dir), **of_the_libraries}
 
 
@@ -64,5 +64,5 @@ def option_facts(title: str, spec: Spec) -> dict[str, Any]:
 
 
 def code_fact(entry: Entry) -> str:
-    """Returns what tells one code from another; where a file is, each host may have it elsewhere."""
+    """Returns the identity of a plugin's code; without the path of a file, which may differ between hosts."""
     return f"{entry.name} {entry.version}" if entry.in_file else entry.origin()

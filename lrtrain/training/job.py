@@ -1,4 +1,4 @@
-"""What a call of `train` is to do: a run that begins, or one that goes on."""
+"""The task of a call of `train`: a new run, or a run to continue."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from lrtrain.training.rates import OnScheduleChange, merge_config
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """What is to be done, once it has been checked as far as it can be without data or JAX.
+    """The task of a call of `train`, checked as far as is possible without data and JAX.
 
     Args:
       active: the plugins that take part.
       config: the options of the training.
-      run_dir: where its files are.
-      stored: what ``config.json`` holds; None for a run that begins.
+      run_dir: the directory of the run.
+      stored: the content of ``config.json``; None for a new run.
       rule: when checkpoints are due.
-      named: whether the directory was asked for by its name; else another number is put behind it if it is taken.
-      on_schedule_change: what a run that goes on does where its schedule has changed; None: it is refused.
-      accept_code_change: whether it goes on where the code of its plugins or its model has changed.
+      named: whether the user gave the name of the directory; else a number is added to it if it exists.
+      on_schedule_change: what to do when the schedule of a continued run has changed; None to refuse it.
+      accept_code_change: whether to continue when the code of the plugins or of the model has changed.
     """
 
     active: ActivePlugins
@@ -42,9 +42,9 @@ class Job:
     accept_code_change: bool = False
 
     def goes_past(self, step: int) -> bool:
-        """Returns whether a run that a plugin has stopped after ``step`` updates trains on all the same.
+        """Returns whether a run that a plugin has stopped after ``step`` updates is to train further.
 
-        It does with other plugins or options, or for more epochs; once it was told to, it need not be told again.
+        It is with other plugins or options, or with more epochs; this decision is stored, so the user makes it once.
         """
         if self.stored is None or self.stored.past_stop == step:
             return True
@@ -59,7 +59,7 @@ def new_job(
     options: TrainOptions,
     rule: CheckpointRule | None,
 ) -> Job:
-    """Returns a run that begins; raises UsageError when it cannot be done."""
+    """Returns the task of a new run; raises UsageError when it cannot be done."""
     config = TrainConfig(**options)
     config.check()
     active = activate(plugins, settings)
@@ -78,7 +78,7 @@ def resumed_job(  # noqa: PLR0913
     on_schedule_change: OnScheduleChange | None,
     accept_code_change: bool,
 ) -> Job:
-    """Returns a run that goes on; raises UsageError when it cannot."""
+    """Returns the task of a run to continue; raises UsageError when it cannot be continued."""
     if run_dir is None:
         raise UsageError("--resume needs --run-dir DIR: the directory of the run to continue")
     directory = RunDir(Path(run_dir).expanduser().absolute())

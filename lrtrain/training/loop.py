@@ -47,22 +47,22 @@ class _Sent:
 class Loop:
     """Trains from one position to the end of the run, or to where a hook or a signal stops it.
 
-    Steps are sent in chunks, and a chunk in portions.
+    Steps are sent chunk by chunk, and each chunk in portions.
 
     Args:
       config: the run's configuration.
-      sizes: how many training and how many test examples there are.
+      sizes: the number of training examples and of test examples.
       engine: runs the compiled program.
-      state: what is trained, after the steps done so far.
+      state: the training state.
       step: optimizer updates done.
-      recorder: logs what is done, and tells which learning rates are applied.
-      checkpoints: where the run's are written.
-      rule: when one is due.
-      reporter: receives what happens.
-      processes: those that train this run.
-      meanwhile: is called whenever the devices have steps to do: the time for work that is not waited for.
+      recorder: logs the steps and epochs, and gives the learning rates.
+      checkpoints: the checkpoints of the run.
+      rule: when a checkpoint is due.
+      reporter: receives the events of the run.
+      processes: the processes that train this run.
+      meanwhile: called each time the devices have been given steps, for work that can be done while they run.
       ending: notes the signals that end the run.
-      stream: where the training examples come from if the devices do not hold them.
+      stream: the source of the training examples if the devices do not hold them.
     """
 
     config: TrainConfig
@@ -89,8 +89,8 @@ class Loop:
         """Trains; returns the reason why a hook has stopped the run, or None at its end.
 
         Raises:
-          KeyboardInterrupt: a signal has ended it; there is a checkpoint of the last step.
-          Terminated: likewise.
+          KeyboardInterrupt: Ctrl-C has ended the run; there is a checkpoint of the last step.
+          Terminated: SIGTERM has ended the run; there is a checkpoint of the last step.
           TrainingError: the loss is not finite, or the logs or checkpoints cannot be written.
         """
         try:
@@ -106,12 +106,12 @@ class Loop:
         return self.recorder.stopped
 
     def evaluate(self) -> tuple[float, float]:
-        """Returns mean loss and accuracy on the test set, as the parameters are now."""
+        """Returns the mean loss and the accuracy on the test set with the present parameters."""
         history = self.recorder.history
         if history and history[-1].step == self.step:
             return history[-1].loss, history[-1].accuracy
         loss, accuracy = self.engine.evaluate(self.state)
-        # The device counts in float32; the share of a whole number of images is given exactly.
+        # The device computes the share in float32; it is that of a whole number of images, so it is rounded to that.
         tests = self.sizes[1]
         return float(loss), round(float(accuracy) * tests) / tests
 
@@ -149,7 +149,7 @@ class Loop:
                 return False
             portion = slice(begin - first, until - first)
             self._send(portion_of(examples, portion), weights[portion])
-            # At the end of an epoch comes the checkpoint that has its evaluation.
+            # At the end of an epoch, the checkpoint is saved after the evaluation.
             if until % self._run.steps_per_epoch and self._is_checkpoint_due():
                 self._finish_in_flight()
                 self._save()
@@ -177,11 +177,11 @@ class Loop:
     def _is_checkpoint_due(self) -> bool:
         if not self._pace.timed:
             return self._pace.is_step(self.step)
-        # The clocks of several processes do not agree.
+        # The clocks of several processes differ, so the main process decides.
         return self.processes.from_main(lambda: json.dumps(self._pace.is_time())) == "true"
 
     def _speed(self, sent: _Sent) -> float:
-        """Returns examples per second since the portion before was done."""
+        """Returns the examples per second since the previous portion was done."""
         before, self._delivered_at = self._delivered_at, time.perf_counter()
         seconds = max(self._delivered_at - before, 1e-9)
         self._pace.took(len(sent.rates), seconds)
@@ -197,7 +197,8 @@ class Loop:
     def _save(self) -> None:
         position = self.recorder.position(self.step)
         self.checkpoints.save(self.state, self._run.learning_rates, position, first=self.recorder.logs.sync)
-        # It is written beside the next steps. Several processes would wait for these, as they meet on their devices.
+        # A single process writes it while the next steps run. Several processes synchronise on their devices to write
+        # it, and would wait for those steps.
         if not self.processes.alone:
             self.checkpoints.write()
         self._pace.saved()
@@ -210,7 +211,7 @@ class Loop:
 
 
 def agreement(processes: Processes, checkpoints: Checkpoints, run: RunInfo) -> Agreed:
-    """Returns what asks the hooks in the main process, for all: a clock would tell each of them something else."""
+    """Returns the function that calls the hooks in the main process for all: a hook may depend on the clock."""
 
     def agreed(ask: Callable[[], Requests]) -> Requests:
         try:
@@ -222,7 +223,7 @@ def agreement(processes: Processes, checkpoints: Checkpoints, run: RunInfo) -> A
 
 
 def _how_to_go_on(checkpoints: Checkpoints, run: RunInfo) -> str:
-    """Says what is left of a run that one of its plugins has ended."""
+    """Returns how to continue a run that an error of a plugin has ended."""
     checkpoints.wait()
     step = checkpoints.latest()
     if step is None:

@@ -1,4 +1,4 @@
-"""What a configuration names: its data, loaded or to be streamed, and the engine that trains its network on them."""
+"""From a configuration to the data, loaded or to be streamed, and to the engine that trains the network."""
 
 from __future__ import annotations
 
@@ -31,23 +31,25 @@ def join_processes(
     batch_size: int | None,
     phase: Callable[[str], None],
 ) -> Processes:
-    """Returns the processes of a run or comparison, once all of them are connected and were given the same.
+    """Returns the processes of a run or comparison, after all have connected and have the same facts.
 
     Args:
-      distributed: where this process stands; None when it trains alone.
-      facts: what all must have been given alike.
-      devices: how many of each process are asked for.
-      batch_size: examples in a step that all devices share; None when each does steps of its own.
-      phase: is told what is waited for.
+      distributed: the number of this process, and how it finds the others; None when it trains alone.
+      facts: what must be the same in all processes.
+      devices: the number of devices to use in each process.
+      batch_size: examples in a step that all devices share; None when each device has its own steps.
+      phase: called with what the process waits for, in words.
 
     Raises:
-      UsageError: they are not those of one run, or a process has not as many devices.
+      UsageError: the facts differ, or a process has fewer devices than asked for.
     """
     keep_compiled()
     if distributed is None:
         return ALONE
-    connect(distributed, facts, phase)
-    # JAX starts when it is asked which process this is, and then has the devices that it has.
+    if distributed.process_id in (0, None):
+        phase("waiting for the other processes")
+    connect(distributed, facts)
+    # JAX starts when it is asked for the number of this process; its devices cannot be changed after that.
     present_devices(devices, batch_size)
     processes = processes_connected()
     processes.check_alike(facts)
@@ -81,12 +83,12 @@ def _kept_on_devices(source: DatasetSource, config: TrainConfig, devices: list[j
 
 @dataclass(frozen=True)
 class Found:
-    """What a run notes of its data and its model, besides what its options say of them.
+    """The facts about the data and the model that a run stores besides its options.
 
     Args:
       steps_per_epoch: optimizer updates in an epoch.
       data: what distinguishes the data from other data.
-      program: a digest of what the model computes; None for the default model, which is of the version of lrtrain.
+      program: a digest of what the model computes; None for the default model, which the version of lrtrain determines.
     """
 
     steps_per_epoch: int
@@ -95,7 +97,7 @@ class Found:
 
 
 def found_in(data: Dataset | StreamedDataset, config: TrainConfig) -> Found:
-    """Returns what a run notes of its data and its model."""
+    """Returns the facts about the data and the model that a run stores."""
     from lrtrain.nn.model import load_model
     from lrtrain.runs.conditions import program_of
 
@@ -105,14 +107,14 @@ def found_in(data: Dataset | StreamedDataset, config: TrainConfig) -> Found:
 
 
 def stream_of(data: Dataset | StreamedDataset) -> Stream | None:
-    """Returns where the training examples come from if the devices do not hold them."""
+    """Returns the stream of the training examples; None if the devices hold them."""
     from lrtrain.data.stream import Stream
 
     return data.train if isinstance(data.train, Stream) else None
 
 
 def keep_compiled() -> None:
-    """Lets later processes take what this one compiles; a program that uses JAX itself keeps its own settings."""
+    """Stores compiled programs for later processes; does nothing if the caller has already imported JAX."""
     if "jax" not in sys.modules:
         enable_compilation_cache(compiled_dir())
 

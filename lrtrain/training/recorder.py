@@ -1,4 +1,4 @@
-"""The host side of a run: what is logged, what the hooks see, and when the learning rate follows what they ask for."""
+"""The host side of a run: logging, calling the hooks, and applying what they ask for."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-# Calls what asks the hooks, and returns what they ask for.
+# Calls the function that calls the hooks, and returns what they ask for.
 Agreed: TypeAlias = Callable[[Callable[[], Requests]], Requests]
 
 
@@ -25,9 +25,9 @@ class DivergedError(Exception):
     """A loss that is not finite.
 
     Args:
-      what: says which loss, and at which step.
-      step: that step.
-      rate: the learning rate that was applied to it.
+      what: the loss and its step, in words.
+      step: the step.
+      rate: the learning rate of the step.
     """
 
     def __init__(self, what: str, step: int, rate: float) -> None:
@@ -38,13 +38,13 @@ class DivergedError(Exception):
 
 
 class Recorder:
-    """Records one run, whether it is trained alone or with others at once.
+    """Records one run, which is trained alone or together with other runs.
 
-    What hooks ask for at a step is applied two chunks later, or at the end of the epoch: the device is ahead by a
-    chunk, and wherever a run is stopped and resumed, it is applied at the same step.
+    What hooks ask for at a step is applied two chunks later, or at the end of the epoch: the device is one chunk ahead,
+    and a request must be applied at the same step wherever the run is stopped and resumed.
     """
 
-    def __init__(  # noqa: PLR0913  # what it stands between
+    def __init__(  # noqa: PLR0913
         self,
         run: RunInfo,
         observers: Observers,
@@ -58,13 +58,13 @@ class Recorder:
         """Begins at the position of a checkpoint, or at the first step.
 
         Args:
-          run: what is trained.
-          observers: the plugins that see it.
-          logs: where its steps and epochs are written.
-          chunk_steps: steps that are sent to the device at once.
-          position: where it begins.
+          run: the run.
+          observers: the plugins whose hooks are called.
+          logs: the logs of its steps and epochs.
+          chunk_steps: steps of a chunk.
+          position: the position at which it begins.
           measured_on: what the loss and accuracy of an epoch are measured on: ``"test"`` or ``"validation"``.
-          agreed: calls what asks the hooks; the processes of a distributed run agree on one answer.
+          agreed: calls the hooks; in a distributed run, all processes receive the same answer.
         """
         self.run = run
         self.logs = logs
@@ -91,28 +91,28 @@ class Recorder:
         return self._stopped
 
     def rates(self, begin: int, end: int) -> NDArray[np.float32]:
-        """Returns the learning rates of steps that are sent next, as hooks have scaled them: float32[end - begin]."""
+        """Returns the learning rates of the next steps, times the factor of the hooks: float32[end - begin]."""
         rates: NDArray[np.float32] = self.run.learning_rates[begin:end] * np.float32(self._factor)
         return rates
 
     def apply_due_requests(self, step: int) -> None:
-        """Applies what hooks have asked for and is due before ``step`` is sent."""
+        """Applies the pending requests of hooks that are due before ``step`` is sent."""
         for due in [due for due in sorted(self._pending) if due <= step]:
             self._apply(self._pending.pop(due))
 
     def steps(self, first: int, rates: NDArray[np.float32], losses: NDArray[np.float32]) -> StepInfo:
-        """Logs steps that are done, and shows them to the hooks.
+        """Logs finished steps, and calls the hooks with them.
 
         Args:
           first: the first of them, counted from the beginning of the run.
-          rates: float32[steps], as they were applied.
+          rates: float32[steps], the learning rates that were applied.
           losses: float32[steps].
 
         Returns:
           The last one.
 
         Raises:
-          DivergedError: a loss is not finite; its step is the last one that is logged, and no hook sees these steps.
+          DivergedError: a loss is not finite; its step is the last one that is logged, and no hook is called.
           TrainingError: a hook has raised, or the logs cannot be written.
         """
         epoch = first // self.run.steps_per_epoch
@@ -129,7 +129,7 @@ class Recorder:
             self._show([StepInfo(step, epoch, float(rate), float(loss)) for step, _, rate, loss in rows])
         return last
 
-    def epoch(  # noqa: PLR0913  # what was measured in it
+    def epoch(  # noqa: PLR0913
         self,
         epoch: int,
         loss: float,
@@ -139,13 +139,13 @@ class Recorder:
         seconds: float,
         examples_per_second: float,
     ) -> EpochInfo:
-        """Logs an epoch that is done, and shows it to the hooks; what they ask for is applied from the next step on.
+        """Logs a finished epoch, and calls the hooks with it; what they ask for is applied from the next step on.
 
         Args:
           epoch: its number, from 0.
-          loss: mean over the examples that it is measured on.
-          accuracy: share of those, 0 to 1.
-          examples: how many each of its steps had.
+          loss: the mean loss of the examples that it is measured on.
+          accuracy: the share of them that is classified right, 0 to 1.
+          examples: the number of examples of each step.
           seconds: time for training and evaluation.
           examples_per_second: of the training alone.
 
@@ -169,7 +169,7 @@ class Recorder:
         return info
 
     def position(self, step: int) -> Position:
-        """Returns the position of the run after ``step`` updates, as a checkpoint keeps it."""
+        """Returns the position of the run after ``step`` updates, for a checkpoint."""
         pending = tuple((due, asked.factor, asked.stop) for due, asked in self._pending.items())
         return Position(
             step, self._factor, self._seed, self.history, tuple(self._losses), stopped=self._stopped, pending=pending
@@ -177,7 +177,7 @@ class Recorder:
 
     def _show(self, infos: Sequence[StepInfo]) -> None:
         due = self._due(infos[0].step)
-        # Factor by factor, so that the product is the same bits however a chunk was cut.
+        # One factor after the other, so that the product has the same bits for any size of the portions.
         before = self._pending.get(due, Requests())
         asked = self._agreed(lambda: sum((self._observers.step(self.run, info) for info in infos), before))
         if asked != Requests():

@@ -1,4 +1,4 @@
-"""What a run tells whoever watches it; the command line draws it, a program may do as it likes."""
+"""The events of a run for its observer: the command line draws them, and a program may define its own reporter."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ class Begin:
 
 
 class Reporter(Protocol):
-    """Receives what happens, in order, on the thread that trains; it should return at once."""
+    """Receives the events of a run, in order, on the thread that trains; each method should return at once."""
 
     def phase(self, text: str) -> None:
-        """Something that takes a while begins, such as loading data."""
+        """A phase that takes some time begins, such as loading data."""
 
     def begin(self, begin: Begin) -> None:
         """Training begins."""
 
     def stepped(self, step: StepInfo, examples_per_second: float) -> None:
-        """A chunk of updates is done; ``step`` is its last one."""
+        """A portion of updates is done; ``step`` is its last one."""
 
     def epoch_ended(self, epoch: EpochInfo, examples_per_second: float) -> None:
         """An epoch is done and evaluated."""
 
 
 def does_nothing(*_: Any, **__: Any) -> None:
-    """Does nothing: any method of a reporter that need not do anything."""
+    """Does nothing; stands for any method of a reporter."""
 
 
 class NullReporter(Reporter):
-    """A reporter that tells nothing; one that tells something inherits what it does not define."""
+    """A reporter that ignores all events; other reporters inherit the methods that they do not define."""
 
     phase = begin = stepped = epoch_ended = staticmethod(does_nothing)

@@ -1,4 +1,4 @@
-"""A run's directory while it trains: its lock, its configuration, its logs and its checkpoints."""
+"""The directory of a run while it trains: its lock, its configuration, its logs and its checkpoints."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def claim(job: Job, processes: Processes, held: contextlib.ExitStack) -> RunDir:
     """Makes the directory of a new run and keeps other processes from writing to it until this one ends.
 
     Raises:
-      RunDirError: it is not empty, as when another process has begun a run in it meanwhile, or cannot be made.
+      RunDirError: it is not empty (another process may have begun a run in it), or cannot be made.
     """
     return RunDir(Path(processes.from_main(lambda: str(_claimed(job, held)))))
 
@@ -50,10 +50,10 @@ def _claimed(job: Job, held: contextlib.ExitStack) -> Path:
 
 
 def hold(job: Job, processes: Processes, held: contextlib.ExitStack) -> None:
-    """Keeps other processes from writing to a run that goes on.
+    """Keeps other processes from writing to a run that is continued.
 
     Raises:
-      RunDirError: one does, or has done so since the run was read.
+      RunDirError: another process writes to it, or has done so since the run was read.
     """
     lock(job.run_dir, processes, held)
     with processes.together():
@@ -65,7 +65,7 @@ def write_run_config(job: Job, config: RunConfig, position: Position, processes:
     """Makes the logs of a run end where its checkpoint does, and writes its configuration.
 
     Returns:
-      How many lines of ``metrics.jsonl`` were missing or damaged and have been restored from the checkpoint.
+      The number of lines of ``metrics.jsonl`` that were missing or damaged and are restored from the checkpoint.
     """
     run_dir, restored = job.run_dir, 0
     with processes.together():
@@ -81,23 +81,23 @@ def write_run_config(job: Job, config: RunConfig, position: Position, processes:
 
 
 def current_versions(job: Job) -> dict[str, str]:
-    """Returns the versions of what a run depends on, as they are now."""
+    """Returns the present versions of the packages and files that a run depends on."""
     return {**versions(*(plugin.entry for plugin in job.active.plugins)), **model_version(job.config.model)}
 
 
 def describe(job: Job, rates: RunRates, position: Position, devices: list[jax.Device], found: Found) -> RunConfig:
-    """Returns what ``config.json`` holds of a run.
+    """Returns the content of ``config.json``.
 
     Args:
-      job: what is to be done.
-      rates: the learning rates.
-      position: where it begins.
-      devices: what it is trained on.
-      found: what was found in its data and its model.
+      job: the task.
+      rates: the learning rates of the run.
+      position: the position at which this call begins.
+      devices: the devices that the run is trained on.
+      found: the facts about its data and its model.
     """
     specs = [plugin.spec() for plugin in job.active.plugins]
     chosen = [spec.name for spec in specs].index(job.active.schedule_plugin().entry.reference)
-    # After `--on-schedule-change keep` the run's schedule is the one it had, whatever was asked for.
+    # After `--on-schedule-change keep` the run has its old schedule, and not the one that was asked for.
     specs[chosen] = rates.spec
     stored = job.stored
     return RunConfig(
@@ -132,7 +132,7 @@ def lock(run_dir: RunDir, processes: Processes, held: contextlib.ExitStack) -> N
 
 
 def _prepare(early: Callable[[], object], run_dir: RunDir, rates: RunRates, steps_per_epoch: int) -> None:
-    """Does what the first steps need not wait for, in the order in which it is needed."""
+    """Does the work that the first steps need not wait for, in the order in which its results are needed."""
     early()
     import_orbax()
     draw_curves({str(rates.spec): rates.values}, run_dir.picture, steps_per_epoch)
@@ -155,7 +155,7 @@ def _closed_at_the_end(checkpoints: Checkpoints, processes: Processes) -> Iterat
     try:
         yield checkpoints
     except BaseException:
-        # To close them is to wait for the other processes, and they may have gone.
+        # Closing them waits for the other processes, and these may have ended.
         if processes.alone:
             checkpoints.close()
         raise
@@ -166,7 +166,7 @@ def _closed_at_the_end(checkpoints: Checkpoints, processes: Processes) -> Iterat
 def open_logs(
     run_dir: RunDir, rates: RunRates, steps_per_epoch: int, processes: Processes, early: Callable[[], object]
 ) -> Iterator[tuple[Logs, Callable[[], object]]]:
-    """Opens the logs; what is yielded beside them draws the picture, on its own thread, when it is first called."""
+    """Opens the logs; the function that is yielded with them draws the picture in a thread when it is first called."""
     if not processes.is_main:
         yield Logs(), import_orbax
         return

@@ -1,4 +1,4 @@
-"""Where a run starts: at its first step, or at the newest checkpoint of a run that goes on."""
+"""The start of a run: at its first step, or at the newest checkpoint of a run that is continued."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """Where a run starts, and with what.
+    """The start of a run.
 
     Args:
       rates: the learning rates of the whole run.
       position: the step, and the requests of hooks that are pending.
-      state: parameters and state of the optimizer.
-      from_checkpoint: whether they come from a checkpoint.
-      damaged: the checkpoints after that one, which could not be read.
+      state: the training state.
+      from_checkpoint: whether position and state come from a checkpoint.
+      damaged: the newer checkpoints, which could not be read, each with the reason.
     """
 
     rates: RunRates
@@ -50,12 +50,12 @@ def start_new(job: Job, steps_per_epoch: int, state: TrainState) -> Start:
 def start_resumed(
     job: Job, stored: RunConfig, steps_per_epoch: int, state: TrainState, checkpoints: Checkpoints
 ) -> Start:
-    """Returns the start of a run that goes on: at its newest valid checkpoint, or at step 0 without one.
+    """Returns the start of a run that is continued: at its newest valid checkpoint, or at step 0 if it has none yet.
 
     Raises:
-      ScheduleError: its schedule has changed, and `Job` does not say what to do then.
+      ScheduleError: its schedule has changed, and ``job`` does not say what to do.
     """
-    # The second checkpoint waits for the first one, so with the epoch after it there must have been one.
+    # The second checkpoint waits until the first is written, so a run that is one epoch further has had a checkpoint.
     if not checkpoints.has_any() and count_epochs(job.run_dir) < job.rule.epochs + 2:
         start = start_new(job, steps_per_epoch, state)
         if job.on_schedule_change != "restart":
@@ -70,7 +70,7 @@ def start_resumed(
 
 
 def check_found(job: Job, found: Found) -> None:
-    """Raises RunDirError when a run that goes on would be trained on other data, or with other code."""
+    """Raises RunDirError when a run would be continued on other data, or with other code."""
     if job.stored is None:
         return
     check_data(job.stored.data, found.data, "run")
@@ -86,13 +86,13 @@ def check_found(job: Job, found: Found) -> None:
 
 
 def note_of(start: Start, job: Job, config: RunConfig, lines: int) -> str | None:
-    """Returns what the user should know of a run that goes on, if there is anything.
+    """Returns a note for the user about a run that is continued; None if there is nothing to say.
 
     Args:
-      start: where it goes on.
-      job: what is to be done.
-      config: its configuration, as it is now.
-      lines: how many lines of ``metrics.jsonl`` have been restored.
+      start: the start of the run.
+      job: the task.
+      config: the configuration of the run, as it is now.
+      lines: the number of lines of ``metrics.jsonl`` that have been restored.
     """
     if job.stored is None or not start.from_checkpoint:
         return None

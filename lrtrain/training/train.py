@@ -52,13 +52,13 @@ class RunResult:
     """The result of a run.
 
     Args:
-      run_dir: where its files are.
+      run_dir: the directory with its files.
       history: its epochs, those before a resume included.
       test_accuracy: share of the test set that is classified right at the end, 0 to 1.
       test_loss: cross-entropy on the test set at the end, mean per example.
-      learning_rates: the schedule's table, float32[total_steps]; what was applied stands in ``steps.csv``.
+      learning_rates: the schedule's table, float32[total_steps]; ``steps.csv`` has those that were applied.
       steps: optimizer updates done.
-      seconds: time that this call took.
+      seconds: the time that this call took.
       stopped: the reason that a hook gave to end the run early, if one did.
     """
 
@@ -86,37 +86,36 @@ def train(  # noqa: PLR0913
 ) -> RunResult:
     """Trains a network under a learning-rate schedule, with a checkpoint after every epoch or more often.
 
-    Ctrl-C and SIGTERM end it after the steps that the devices have been given, with a checkpoint of the last one.
+    Ctrl-C and SIGTERM end it after the steps that have already been sent to the devices, with a checkpoint.
 
     Args:
       *plugins: specs, as text (``"sgdr(cycles=4)"``), tables or `Spec`. Exactly one builds the schedule, the others
         observe. With ``resume`` they may be left out: the run's own are taken.
       settings: further options of plugins, ``"NAME=VALUE"`` or ``"PLUGIN.NAME=VALUE"``.
-      run_dir: where to write; empty or not there yet. None for ``runs/<plugin>-<date>-<time>``.
+      run_dir: the directory to write to, empty or not yet there; None for ``runs/<plugin>-<date>-<time>``.
       resume: continue the run in ``run_dir`` instead, to the same bits as if it had never stopped (on the same machine
         with the same number of devices).
-      on_schedule_change: what a resumed run does whose schedule is no longer the same. ``"keep"`` goes on with the one
-        it has, its last learning rate held if the run is longer now; ``"restart"`` begins the new one, built for the
-        steps that are left. None: it is an error.
-      accept_code_change: whether a resumed run goes on although the code of a plugin that observes, or of the model,
-        is no longer that which the run has begun with. It is an error else.
+      on_schedule_change: what to do when the schedule of a resumed run has changed. ``"keep"`` continues with the old
+        one, whose last learning rate holds if the run is longer now; ``"restart"`` begins the new one, built for the
+        steps that are left. None: a changed schedule is an error.
+      accept_code_change: whether to continue a run when the code of a plugin that observes, or of the model, has
+        changed; else this is an error.
       checkpoint_every: ``200`` steps, ``"30s"``, ``"5min"`` or ``"1h"``, besides the checkpoint after every epoch; or
-        ``"3ep"`` for one after every third. None for ``"1ep"``, or what a resumed run had. It changes no result.
-      reporter: receives what happens; None for silence.
-      distributed: this process is one of several that train together and all make this call; see
-        `lrtrain.Distributed`. The first one writes the run directory, which all of them must see, calls the hooks that
-        observe, and reports.
+        ``"3ep"`` for one after every third. None for ``"1ep"``, or the rule of a resumed run. It changes no result.
+      reporter: receives the events of the run; None for no output.
+      distributed: given when several processes train together and all make this call; see `lrtrain.Distributed`. The
+        first one writes the run directory, which all of them must see, calls the hooks that observe, and reports.
       **options: the fields of `lrtrain.runs.config.TrainConfig`: epochs, batch_size, optimizer, loss_reduction, seed,
         dataset, data_dir, train_size, shuffle, devices, micro_batch, model, data_on_device.
 
     Returns:
-      The accuracy, the history and where the files are.
+      The result of the run: accuracy, history and the directory with its files.
 
     Raises:
-      UsageError: what is asked for cannot be done; nothing has been written.
-      TrainingError: the loss is not finite, a plugin raised, the directory cannot be written any more, or another
-        process of a distributed run has gone; the checkpoints so far are kept.
-      KeyboardInterrupt: Ctrl-C has ended it, and ``resume`` continues it. For SIGTERM it is
+      UsageError: the call cannot be carried out; nothing has been written.
+      TrainingError: the loss is not finite, a plugin raised, the directory can no longer be written, or another
+        process of a distributed run has ended; the checkpoints so far are kept.
+      KeyboardInterrupt: Ctrl-C has ended the run, and ``resume`` continues it. For SIGTERM it is
         `lrtrain.signals.Terminated`, a `SystemExit` with code 143.
 
     Example:
@@ -157,7 +156,7 @@ def _how_to_go_on(run_dir: RunDir | None) -> str:
 
 
 def _run(job: Job, processes: Processes, reporter: Reporter, began: float) -> RunResult:
-    """Loads, starts or restores, trains and evaluates: a run from its beginning to its end."""
+    """Loads the data, starts or restores the run, trains it and evaluates it."""
     with contextlib.ExitStack() as held:
         loaded = _load(job, processes, reporter, held)
         state = loaded.engine.init(job.config.seed)
@@ -195,7 +194,7 @@ def _run(job: Job, processes: Processes, reporter: Reporter, began: float) -> Ru
 
 @dataclass(frozen=True, eq=False)
 class _Loaded:
-    """Data and network on the devices: ``sizes`` are the numbers of training and test examples."""
+    """Data and network on the devices; ``sizes`` are the numbers of training and test examples."""
 
     engine: Engine
     devices: list[jax.Device]
@@ -205,7 +204,7 @@ class _Loaded:
 
 
 def _load(job: Job, processes: Processes, reporter: Reporter, held: contextlib.ExitStack) -> _Loaded:
-    """Loads the data and makes the engine; a run that goes on is locked first, and must find what it began with."""
+    """Loads the data and makes the engine; a continued run is locked first, and must find its own data and code."""
     from lrtrain.data import find_dataset
 
     reporter.phase(f"loading {job.config.dataset}")
@@ -266,7 +265,7 @@ def _loop(  # noqa: PLR0913, PLR0917
 
 @contextlib.contextmanager
 def _ending(processes: Processes) -> Iterator[Ending]:
-    """Yields what notes signals; in a distributed run they act at once: its processes would stop at different steps."""
+    """Yields what notes signals; they end a distributed run at once, as its processes would stop at different steps."""
     if not processes.alone:
         yield Ending()
         return
