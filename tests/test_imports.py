@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import subprocess
 import sys
@@ -62,6 +63,7 @@ def _imports(tree: ast.AST, *, for_types: bool = False) -> Iterator[str]:
         yield from _imports(node, for_types=for_types)
 
 
+@functools.cache
 def module(name: str) -> set[str]:
     return set(imports(PACKAGE.parent / f"{name}.py"))
 
@@ -159,6 +161,7 @@ BEFORE_THE_FIRST_STEP = COMMAND_LINE | {
 AFTER = {"orbax", "matplotlib"}
 
 
+@functools.cache
 def installed_packages() -> set[str]:
     """Returns the public top-level names that distributions bring, but for Python's own and jax's for accelerators."""
     names = {name for name in packages_distributions() if not name.startswith(("_", "jax_", "nvidia"))}
@@ -254,6 +257,7 @@ def test_only_hookspecs_and_loading_import_pluggy() -> None:
     assert found == ["lrtrain/plugins/hookspecs", "lrtrain/plugins/loading"]
 
 
+@functools.cache
 def arrows() -> dict[str, set[str]]:
     """Returns for every module of ours those that it imports anywhere in it, for types alone included.
 
@@ -279,9 +283,8 @@ def test_no_import_points_up(name: str) -> None:
 
 
 def test_no_modules_import_each_other() -> None:
-    graph = arrows()
-    # Public names, which are imported when they are first used.
-    del graph["lrtrain"]
+    # Public names are imported when they are first used.
+    graph = {name: others for name, others in arrows().items() if name != "lrtrain"}
     TopologicalSorter({name: others & set(graph) for name, others in graph.items()}).prepare()
 
 
@@ -340,6 +343,7 @@ def test_every_public_name_is_there_and_documented(name: str) -> None:
         assert name in documented_assignments()
 
 
+@functools.cache
 def documented_assignments() -> set[str]:
     """Returns the names that are assigned in some module of the package and have a text right below."""
     found = {"hookimpl"}  # pluggy's marker; the docstring of `lrtrain.plugins.hookspecs` says what it does

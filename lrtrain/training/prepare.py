@@ -46,9 +46,7 @@ def join_processes(
     keep_compiled()
     if distributed is None:
         return ALONE
-    if distributed.process_id in (0, None):
-        phase("waiting for the other processes")
-    connect(distributed, facts)
+    connect(distributed, facts, phase)
     # JAX starts when it is asked for the number of this process; its devices cannot be changed after that.
     present_devices(devices, batch_size)
     processes = processes_connected()
