@@ -23,7 +23,7 @@ DIST = ROOT / ".nox" / "dist"
 PYTHONS = ["3.11", "3.12", "3.13"]
 HERE = next((each for each in PYTHONS if sys.version.startswith(f"{each}.")), PYTHONS[0])
 NAMES = sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))
-# What runs where not all tests do: it uses all of lrtrain.
+# The tests that run where not all do: they use all of lrtrain.
 FILES = [
     "tests/cli/test_main.py",
     "tests/data/test_data.py",

@@ -59,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measures; returns the exit status, which is not that of the targets."""
+    """Measures; returns the exit status, which does not depend on the targets."""
     given = parser().parse_args(arguments)
     machine = describe()
     with tempfile.TemporaryDirectory(prefix="lrtrain-benchmarks-") as directory:
@@ -90,7 +90,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _elsewhere() -> str:
-    """Says where the figures of other kinds of devices are."""
+    """Returns a sentence on where the figures of other kinds of devices are."""
     others = [path.name for path in sorted(_RESULTS.parent.glob("RESULTS*.md")) if path != _RESULTS]
     return f"Other devices: {', '.join(f'[{name}]({name})' for name in others)}." if others else ""
 

@@ -17,7 +17,7 @@ _CPU = Path("/sys/devices/system/cpu/cpu0/cache")
 
 
 def describe() -> dict[str, str]:
-    """Returns what there is to say of the machine, by name; what it does not tell is left out."""
+    """Returns the facts about the machine, by name, without those that are not known."""
     described = {
         "processor": processor(),
         "accelerator": accelerator(),
@@ -43,7 +43,7 @@ def processor() -> str:
 
 
 def accelerator() -> str:
-    """Returns the devices that JAX shows, if they are not the CPU's; asked in a process that then sets them free."""
+    """Returns the devices that JAX shows, if they are not the CPU's; asked in a process that then releases them."""
     if jax_platform() == "cpu":
         return ""
     code = "import jax; print(len(jax.devices()), 'x', jax.devices()[0].device_kind)"

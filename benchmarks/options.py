@@ -1,4 +1,4 @@
-"""What the user of the benchmark asks for, and what every process of it is given."""
+"""The options of the benchmark, and the environment of its processes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Options:
       directory: for files; removed at the end.
       rounds: how often everything is timed.
       examples: of the training set.
-      quick: whether fewer rows will do.
+      quick: whether fewer rows are measured.
     """
 
     directory: Path
@@ -31,11 +31,11 @@ class Options:
 
     @property
     def few(self) -> int:
-        """Rounds of what takes a whole run each."""
+        """The number of rounds where each takes a whole run."""
         return 1 if self.quick else max(2, self.rounds // 2)
 
     def progress(self, text: str) -> None:
-        """Says what is being done, and how long it has been going on."""
+        """Prints what is being done, and the time since the start."""
         print(f"{time.perf_counter() - _START:6.0f} s  {text} ...", file=sys.stderr, flush=True)
 
 

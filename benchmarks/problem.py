@@ -1,4 +1,4 @@
-"""What every competitor trains: the same examples, in the same order, from the same initial weights.
+"""The problem that every competitor trains: the same examples, in the same order, from the same initial weights.
 
 ``python -m benchmarks.problem DIRECTORY EXAMPLES`` writes it, so that a process without JAX can read it.
 """
@@ -32,7 +32,7 @@ class Split(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What a competitor is given."""
+    """The input of a competitor."""
 
     directory: Path
     """For files that it needs; removed at the end."""
@@ -44,7 +44,7 @@ class Problem(NamedTuple):
     """How often it will be timed."""
 
     def batch(self, step: int) -> slice:
-        """Returns which examples a step takes, if only full batches count: file order, from the front again."""
+        """Returns which examples a step takes, if all batches are full: in file order, again from the beginning."""
         begin = step % (len(self.train.labels) // BATCH) * BATCH
         return slice(begin, begin + BATCH)
 
@@ -55,7 +55,7 @@ def steps_per_epoch(problem: Problem) -> int:
 
 
 class Round(NamedTuple):
-    """What a competitor says of one round."""
+    """The result of one round of a competitor."""
 
     seconds: float
     """Per step."""
@@ -86,7 +86,7 @@ def write(directory: Path, examples: int) -> None:
 
 
 def read(directory: Path, rounds: int) -> Problem:
-    """Returns what `write` has written."""
+    """Reads what `write` has written."""
     with np.load(directory / _FILE) as file:
         train, test = (Split(file[f"{name}.images"], file[f"{name}.labels"].astype(np.int32)) for name in _SPLITS)
         params = {layer: {name: file[f"{layer}.{name}"] for name in ("kernel", "bias")} for layer in _LAYERS}

@@ -1,4 +1,4 @@
-"""Whole processes, as a user starts them: how long they take, and how much memory."""
+"""Whole processes, as a user starts them: their time and memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmarks.options import Options, environment
 LRTRAIN = (sys.executable, "-m", "lrtrain")
 _POLL_SECONDS = 0.005
 _LONGEST_SECONDS = 300
-# What `ru_maxrss` counts in.
+# The unit of `ru_maxrss`.
 _MEMORY_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
@@ -27,7 +27,7 @@ class Finished(NamedTuple):
 
 
 def run(options: Options, *command: str) -> Finished:
-    """Runs a command to its end; raises CalledProcessError with what it said when it fails."""
+    """Runs a command to its end; raises CalledProcessError with its output when it fails."""
     start = time.perf_counter()
     with tempfile.TemporaryFile("w+", dir=options.directory) as said:
         process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Processor time, which a busy machine stretches less than it does the clock's."""
+"""Processor time, which a busy machine changes less than the time by the clock."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _XLA = "tf_XLA"
 
 
 def beside_xla() -> float | None:
-    """Returns the seconds that this process has computed so far, XLA's threads aside; None where Linux does not say."""
+    """Returns the seconds that this process has computed, without XLA's threads; None where Linux does not say."""
     if not _TASKS.is_dir():
         return None
-    # Those of threads that have ended are in the whole, so what is not wanted is taken away from it.
+    # The total includes threads that have ended, so the time of XLA's threads is subtracted from it.
     return time.process_time() - sum(map(_seconds_of_xla, _TASKS.iterdir()))
 
 

@@ -13,11 +13,11 @@ from benchmarks.targets import Target
 
 @dataclass(frozen=True)
 class Results:
-    """All that was measured.
+    """All results.
 
     Args:
       date: the day, as YYYY-MM-DD.
-      command: what was called.
+      command: the command that was run.
       machine: hardware and versions, by name.
       tables: in order.
       targets: in order.
@@ -56,7 +56,7 @@ class Results:
 
 
 def write(path: Path, text: str) -> None:
-    """Writes a file whole or not at all, in place of the one before."""
+    """Replaces a file completely or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         temporary.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""By how much a checkpoint delays training."""
+"""The delay of training by a checkpoint."""
 
 from __future__ import annotations
 

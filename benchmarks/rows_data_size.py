@@ -1,4 +1,4 @@
-"""What a whole run costs, by the number of its examples."""
+"""The time of a whole run, by the number of its examples."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def measure(options: Options) -> Measured:
     for number in range(options.few + 1):
         for size in sizes:
             seconds = _run(options, size)
-            # Compiled programs are of a size, and the first run of each compiles.
+            # A compiled program is for one size, and the first run of each size compiles.
             values[size] += [seconds] if number else []
     rows = [Row(f"{size} examples", each) for size, each in values.items()]
     about = (

@@ -20,7 +20,7 @@ COMPETITORS = {
     _ON_STEP: Competitor(".lrtrain_run:make_with_on_step_beside_bare", EPOCH),
     _CONTROL: Competitor(".bare_loop:make_between", EPOCH),
 }
-# A round says too little: what is looked for is less than what two epochs of one program differ by.
+# One round is not enough: the overhead is less than the difference between two epochs of one program.
 _TIMES_ROUNDS = 3
 
 
@@ -43,7 +43,7 @@ def measure(options: Options) -> Measured:
 
 
 def _processor_time(outcomes: dict[str, Outcome], steps: int) -> Table:
-    """Returns what the same epochs have computed besides their steps."""
+    """Returns the processor time of the same epochs outside of their steps."""
     rows = []
     for name, outcome in outcomes.items():
         rows.append(Row(f"bare loop around `{name}`", [each * 1e3 for each in outcome.bare_aside]))

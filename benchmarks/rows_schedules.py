@@ -31,7 +31,7 @@ _SPECS = (
 
 
 def measure(options: Options) -> Measured:
-    """Times a process with all schedules, and looks at when the first ones were done."""
+    """Times a process with all schedules, and notes when the first ones were done."""
     values: dict[int, list[float]] = {count: [] for count in _COUNTS}
     for _ in range(options.few):
         options.progress(f"{_COUNTS[-1]} schedules in one process")

@@ -51,7 +51,7 @@ def _first_steps(options: Options) -> Table:
     for _ in range(options.few):
         cache = Path(tempfile.mkdtemp(dir=options.directory))
         cold.append(first_step(options, cache))
-        # Once more, unmeasured: what the first run was still writing when it was ended is then complete.
+        # Once more, not measured: it completes what the first run was still writing when it was ended.
         first_step(options, cache)
         warm += [first_step(options, cache) for _ in range(2)]
         shutil.rmtree(cache)

@@ -1,4 +1,4 @@
-"""A training step: lrtrain against everybody else."""
+"""A training step: lrtrain against all others."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def measure(options: Options) -> Measured:
 
 
 def _row(name: str, outcome: Outcome, limits: list[float], expected: float | None) -> Row:
-    """Returns a row; a competitor that trains something else has no figures."""
+    """Returns a row; a competitor with other losses has no figures."""
     if outcome.missing:
         return Row(name, note=outcome.missing)
     values = [seconds * 1e3 for seconds in outcome.seconds]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Summary:
-    """What is said of some rounds.
+    """Statistics of some rounds.
 
     Args:
       median: the middle one.
@@ -49,7 +49,7 @@ class Row:
     Args:
       name: what was measured.
       values: one for each round, in the unit of the table; none if there are no figures.
-      note: what there is to say of it, such as why it has no figures.
+      note: a remark, such as why it has no figures.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What lrtrain wants to reach, and whether it does."""
+"""The targets of lrtrain's speed, and whether they are met."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Target:
     """A figure and the bound that it should keep.
 
     Args:
-      name: what is meant, with the bound in words.
+      name: what is measured, with the bound in words.
       value: the figure; None if it was not measured.
       bound: what it is compared with.
       relation: how they are compared.
@@ -61,7 +61,7 @@ def exactly(name: str, value: float | None, bound: float, unit: str) -> Target:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a group of rows gives."""
+    """The result of a group of rows."""
 
     tables: Sequence[Table]
     targets: Sequence[Target] = ()

@@ -30,7 +30,7 @@ def main(module: str, name: str, directory: Path, rounds: int) -> None:
     except Exception as error:
         say({"failed": " ".join(f"{type(error).__name__}: {error}".split())[:200]})
         raise
-    # A run that others halt is let come to its end.
+    # A run that is halted between its rounds is finished.
     getattr(train, "close", lambda: None)()
 
 

@@ -22,15 +22,15 @@ REGISTRY = "benchmarks.competitors"
 
 @dataclass
 class Outcome:
-    """What has become of a competitor.
+    """The result of a competitor.
 
     Args:
       missing: why it has no figures, if so.
       seconds: a step's time in each round.
-      loss: mean over the first steps from the common weights, before any timing; None if it tells none.
+      loss: mean over the first steps from the common weights, before any timing; None if it gives none.
       compilations: how often its step was compiled, where that is counted.
       bare: a step's time of a bare loop in the same process in each round, where that is timed.
-      aside: seconds of processor time in an epoch besides XLA's own, in each round, where that is measured.
+      aside: seconds of processor time in an epoch outside of XLA, in each round, where that is measured.
       bare_aside: the same of the bare loop.
     """
 
@@ -48,7 +48,7 @@ class WorkerFailedError(Exception):
 
 
 class Worker:
-    """One competitor's process; it sleeps unless it is asked."""
+    """One competitor's process, which sleeps until it is asked."""
 
     def __init__(self, name: str, options: Options, registry: str) -> None:
         self.name = name
@@ -74,7 +74,7 @@ class Worker:
         return self.listen()
 
     def listen(self) -> dict[str, Any]:
-        """Waits for what the process has to say."""
+        """Waits for the next line of the process."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         message: dict[str, Any] = json.loads(line) if line else {"failed": self._last_words()}
@@ -83,7 +83,7 @@ class Worker:
         return message
 
     def close(self) -> None:
-        """Lets the process end, which it does when nobody can ask it any more."""
+        """Closes the input of the process, which then ends."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
@@ -104,11 +104,12 @@ class Worker:
 def interleaved(
     names: Sequence[str], options: Options, registry: str = REGISTRY, *, anew: bool = False
 ) -> dict[str, Outcome]:
-    """Times some competitors of a registry round by round; returns what has become of each, in that order.
+    """Times some competitors of a registry round by round; returns the result of each, in that order.
 
-    A competitor that lacks a package or that fails is told so and holds nobody up. With ``anew``, each has a new
-    process in every round: two processes that run the same program differ for as long as they live (ten of lrtrain's
-    step, in turn, had medians of 27.0 to 31.8 ms), and the median over the rounds should not hang on the luck of one.
+    A competitor that lacks a package or that fails is marked so and does not delay the others. With ``anew``, each has
+    a new process in every round: two processes that run the same program differ for as long as they live (ten of
+    lrtrain's step, in turn, had medians of 27.0 to 31.8 ms), and the median over the rounds should not depend on
+    one process.
     """
     known = importlib.import_module(registry).COMPETITORS
     outcomes = {name: Outcome(missing_packages(known[name].needs)) for name in names}
@@ -135,7 +136,7 @@ def _sit(outcomes: dict[str, Outcome], options: Options, registry: str) -> None:
 
 
 def missing_packages(needs: Sequence[str]) -> str | None:
-    """Returns how to get what is not installed, or None."""
+    """Returns how to install what is missing, or None."""
     missing = [name for name in needs if importlib.util.find_spec(name) is None]
     return f"not installed: {'; '.join(_HOW_TO_GET.get(name, name) for name in missing)}" if missing else None
 

@@ -1,4 +1,4 @@
-"""Train a network under a learning-rate schedule, and tell which schedule is better.
+"""Train a network under a learning-rate schedule, and find out which schedule is better.
 
 Every public name is imported when it is first used, so ``import lrtrain`` imports neither JAX nor its libraries.
 """

@@ -41,13 +41,13 @@ def compare(  # noqa: PLR0913
     Args:
       *schedules: two or more specs, as text (``"sgdr(cycles=4)"``), tables or `Spec`.
       budget: ``"quick"``, ``"standard"`` or ``"thorough"``: sets scales, seeds and epochs that are not given.
-      lr_scales: factors on the learning rate that every schedule is tuned over.
-      tuning_seeds: runs at each of them.
+      lr_scales: the scales that every schedule is tuned over.
+      tuning_seeds: runs at each scale.
       seeds: runs of each schedule's best scale, on seeds that the tuning has not seen.
       holdout: training images that are held out for tuning.
-      baseline: the schedule that the others are measured against; None for the best of the tuning.
+      baseline: the schedule that the others are compared with; None for the best of the tuning.
       all_pairs: whether every schedule is compared with every other.
-      run_dir: where to write; empty or not there yet. None for ``runs/compare-<date>-<time>``.
+      run_dir: the directory to write into, empty or not there yet; None for ``runs/compare-<date>-<time>``.
       reporter: receives what happens; None for silence.
       distributed: this process is one of several that share the runs; see `lrtrain.Distributed`.
       **options: the fields of `lrtrain.runs.config.TrainConfig`, as for `lrtrain.train`.
@@ -87,7 +87,7 @@ def compare(  # noqa: PLR0913
 
 
 def write_results(comparison: Comparison) -> Store:
-    """Writes ``results.json``, ``pictures/`` and ``report.html`` into the directory of a comparison, again each time.
+    """Writes ``results.json``, ``pictures/`` and ``report.html`` into the directory of a comparison, over earlier ones.
 
     Returns:
       The paths of its files.

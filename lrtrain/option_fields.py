@@ -1,4 +1,4 @@
-"""Options of lrtrain's own as fields of a dataclass: type, default, check and help of each stand in one place."""
+"""The options of lrtrain as fields of a dataclass: type, default, check and help of each are in one place."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ class OptionField:
 
     Args:
       name: the name of its field.
-      kind: its type, but for the None of an option that need not be given.
+      kind: its type, without the None of an option that need not be given.
       default: its default; None where it need not be given.
       help: its meaning, in sentences.
-      metavar: what stands for the value in the help of a command.
-      least: the lowest number that is taken.
-      most: the highest one.
-      choices: the texts that are taken; none for any.
-      changes_results: whether it decides the result of a run. Of one that does not, a resumed run may be given another
-        value, and runs that differ in it have equal conditions.
+      metavar: the name of the value in the help of a command.
+      least: the lowest number that is allowed.
+      most: the highest number that is allowed.
+      choices: the texts that are allowed; empty if all are.
+      changes_results: whether it changes the result of a run. If not, a resumed run may have another value, and runs
+        that differ only in it have equal conditions.
       in_comparisons: whether `lrtrain compare` has it.
     """
 
@@ -45,7 +45,7 @@ class OptionField:
 
     @property
     def flag(self) -> str:
-        """The option on a command line; of one that is true by default, that which makes it false."""
+        """The option on a command line; for one that is true by default, the option that makes it false."""
         name = self.name.replace("_", "-")
         return f"--no-{name}" if self.default is True else f"--{name}"
 

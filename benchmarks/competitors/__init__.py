@@ -1,7 +1,7 @@
 """The competitors, one file each: ``make(problem)`` returns a function that trains some more steps and times them.
 
 They differ in nothing but how the training is written: network, weights, examples, order, batch, SGD and the summed
-loss are those of `benchmarks.problem`. A function ``make`` may raise; the table then says why there is no figure.
+loss are those of `benchmarks.problem`. If ``make`` raises, the table says why there is no figure.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ COMPETITORS = {
     BARE: Competitor(".bare_loop:make", EPOCH),
     ON_STEP: Competitor(".lrtrain_run:make_with_on_step", EPOCH),
     "jitted step, called": Competitor(".jitted:make", 20),
-    # A loop of one step would be taken for no loop.
+    # A loop of one step would be compiled as no loop.
     SCAN: Competitor(".naive_scan:make", FIRST_STEPS),
     TUTORIAL: Competitor(".tutorial:make", 12),
     EAGER: Competitor(".torch_eager:make", 20, ("torch",)),

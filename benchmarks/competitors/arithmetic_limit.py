@@ -1,4 +1,4 @@
-"""No competitor: the time that a step's arithmetic alone takes at the rate of a large matrix product on all cores."""
+"""Not a competitor: the time of a step's arithmetic alone, at the rate of a large matrix product on all cores."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def beside_halves(epoch: Round, before: Round, after: Round) -> Round:
 
 
 def around(engine: Engine, state: TrainState, examples: int) -> Train:
-    """Returns the loop around the compiled step of an engine that there is."""
+    """Returns the loop around the compiled step of an existing engine."""
 
     def train(steps: int) -> Round:
         nonlocal state

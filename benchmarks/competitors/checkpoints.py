@@ -21,7 +21,7 @@ _STEPS_PER_EPOCH = -(-ALL_EXAMPLES // BATCH)
 
 
 def make_epoch(problem: Problem) -> Train:
-    """Without a checkpoint, reckoned up to an epoch."""
+    """The time of an epoch without a checkpoint, from that of some steps."""
     saving = Saving(problem)
 
     def train(steps: int) -> Round:
@@ -32,7 +32,7 @@ def make_epoch(problem: Problem) -> Train:
 
 
 def make_blocked(problem: Problem) -> Train:
-    """How long the thread that trains is busy with a checkpoint: the copy, and what Orbax does before it returns."""
+    """The time that the training thread spends on a checkpoint: the copy, and what Orbax does before it returns."""
     saving = Saving(problem)
 
     def train(steps: int) -> Round:
@@ -50,7 +50,7 @@ def make_blocked(problem: Problem) -> Train:
 
 
 def make_delay(problem: Problem) -> Train:
-    """By how much later some steps end that begin with a save, which is written beside them."""
+    """The delay of some steps by a save before them, which is written while they run."""
     saving = Saving(problem)
 
     def train(steps: int) -> Round:
@@ -86,7 +86,7 @@ class Saving:
         start = time.perf_counter()
         for _ in range(_CHUNKS):
             self._state, losses = self._engine.run_steps(self._state, *self._chunk)
-            # As lrtrain does: beside the next steps.
+            # As lrtrain does: while the next steps run.
             self.checkpoints.write()
         losses.block_until_ready()
         return time.perf_counter() - start

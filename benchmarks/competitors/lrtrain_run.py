@@ -3,9 +3,9 @@
 A round is the time from one end of an epoch to the next: the checkpoint of the epoch before, the steps, logs, hooks
 and the bar. The evaluation is taken out, by the clock around `Engine.evaluate`: the other competitors have none.
 
-Where that is asked for, a bare loop goes through half an epoch right before and right after, with the same engine in
+If asked for, a bare loop trains half an epoch right before and right after, with the same engine in
 the same process: two processes that run the same program differ by some 5% for as long as they live, and a machine's
-speed drifts by more within a minute; both are more than what is to be told apart here.
+speed drifts by more within a minute; both are more than the difference that is measured here.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def make_with_on_step_beside_bare(problem: Problem) -> Train:
 
 
 class Halting:
-    """A run in a thread of its own, which goes on for an epoch when it is called."""
+    """A run in a thread of its own, which trains one epoch when it is called."""
 
     def __init__(self, problem: Problem, plugins: list[str], *, bare: bool = False) -> None:
         self._problem = problem
@@ -79,7 +79,7 @@ class Halting:
         return said
 
     def close(self) -> None:
-        """Lets the run come to its end, or breaks it off if it has epochs left."""
+        """Waits for the end of the run, or stops it if it has epochs left."""
         self._line.closed = True
         self._line.go.release()
         self._thread.join(timeout=60)
@@ -109,7 +109,7 @@ class Halting:
 
 
 class _Line:
-    """What passes between the run's thread and the one that times it."""
+    """The signals between the run's thread and the thread that times it."""
 
     def __init__(self) -> None:
         self.go = threading.Semaphore(0)
@@ -118,13 +118,13 @@ class _Line:
 
 
 class _BrokenOffError(Exception):
-    """Nobody wants the rest of the run."""
+    """The rest of the run is not needed."""
 
 
 class _Reporter(OnTerminal):
     """Draws the bar of the command line, and halts before the first epoch and after each.
 
-    After the last one too: what comes at the end of a run would disturb whoever is timed next.
+    Also after the last one: the work at the end of a run would disturb the competitor that is timed next.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class _Reporter(OnTerminal):
 
     def _bare_half(self) -> Round | None:
         engine = self._evaluations.engine
-        # The bar's thread would draw meanwhile.
+        # The bar's thread would draw during the measurement.
         self._progress.stop()
         if engine is None or not self._has_bare:
             return None
@@ -181,7 +181,7 @@ class _Reporter(OnTerminal):
 
 @contextlib.contextmanager
 def _bar() -> Iterator[Progress]:
-    """Makes the command line's bar, on a terminal that nobody sees."""
+    """Makes the command line's bar, on a terminal that is not shown."""
     from rich.console import Console
 
     with (
@@ -193,7 +193,7 @@ def _bar() -> Iterator[Progress]:
 
 @dataclass
 class Evaluations:
-    """How long each evaluation took, and the engine that did them."""
+    """The time of each evaluation, and the engine that did them."""
 
     seconds: list[float] = field(default_factory=list)
     engine: Engine | None = None

@@ -25,7 +25,7 @@ def patches(lhs: jax.Array, rhs: jax.Array, strides: Any, padding: Any, **others
 
 
 def _views(images: jax.Array, kernel: Sequence[int]) -> list[tuple[tuple[int, int], jax.Array]]:
-    """Returns what each place of a kernel sees of the padded images."""
+    """Returns the part of the padded images that each place of a kernel covers."""
     height, width = images.shape[1:3]
     padded = jnp.pad(images, ((0, 0), *(((size - 1) // 2, size // 2) for size in kernel), (0, 0)))
     places = [(row, column) for row in range(kernel[0]) for column in range(kernel[1])]

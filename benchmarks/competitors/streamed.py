@@ -40,7 +40,7 @@ def make(problem: Problem) -> Train:
         for begin, chunk in zip(itertools.count(0, engine.chunk_steps), chunks, strict=False):
             part = weights[begin : begin + engine.chunk_steps]
             state, some = engine.run_steps(state, chunk, part, np.full(len(part), LEARNING_RATE, np.float32))
-            # As in training: a chunk is dealt with while the next one runs.
+            # As in training: the host handles a chunk while the next one runs.
             if waiting is not None:
                 losses.append(np.asarray(waiting))
             waiting = some

@@ -20,7 +20,7 @@ import lrtrain
 
 PACKAGE = Path(lrtrain.__file__).parent
 GROUND = "ground"
-# They look names up when these are first used, or only start the command line.
+# They import names when these are first used, or only start the command line.
 _DOORS = {PACKAGE / "__init__.py", PACKAGE / "__main__.py", PACKAGE / "runs" / "__init__.py"}
 _WIDTH, _LINE, _MARGIN, _GAP, _PORT = 156, 14, 14, 44, 22
 _CAPTION = (
@@ -106,7 +106,7 @@ def _text(room: str) -> list[str]:
 
 
 def _ports(drawing: layers.Layers) -> Iterator[list[float]]:
-    """Yields the places of an arrow on each floor; where a room has several arrows on a side, they stand apart."""
+    """Yields the places of an arrow on each floor; several arrows on one side of a room have a distance."""
 
     def port(chain: Sequence[layers.Node], end: int, beside: int) -> float:
         here = sorted(drawing.x[each[beside]] for each in drawing.chains if each[end] == chain[end])

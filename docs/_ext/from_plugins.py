@@ -1,4 +1,4 @@
-"""What the installed plugins say of themselves, and their curves."""
+"""The documentation of the installed plugins, and their curves."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def plugins() -> tuple[tuple[Entry, type], ...]:
 
 
 def builds(plugin: type) -> bool:
-    """Tells whether a plugin is a schedule."""
+    """Returns whether a plugin is a schedule."""
     return "build_schedule" in hooks_of(plugin)
 
 

@@ -1,6 +1,6 @@
 """Fills the pages' marks ``<!-- generated: NAME -->`` with Markdown that is made from the code when the site is built.
 
-What a mark stands for is always what is installed: a package that is added appears by itself.
+A mark is filled from what is installed: a package that is added appears without another change.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MAKERS: dict[str, Callable[[], str]] = {
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Connects to the reading of pages."""
+    """Connects the functions below to the reading of pages."""
     app.connect("builder-inited", lambda app: from_plugins.draw(Path(app.srcdir) / "_generated"))
     app.connect("source-read", _read)
     # Before napoleon, which has 500.
@@ -57,7 +57,7 @@ def _code_blocks(app: Sphinx, what: str, name: str, value: object, options: obje
 
 
 def filled(text: str, page: str) -> str:
-    """Returns a page with its marks filled; ExtensionError for a mark that there is not."""
+    """Returns a page with its marks filled; ExtensionError for an unknown mark."""
 
     def fill(mark: re.Match[str]) -> str:
         if mark[1] not in MAKERS:
@@ -68,7 +68,7 @@ def filled(text: str, page: str) -> str:
 
 
 def _picture(folder: Path, path: str, title: str) -> str:
-    """Returns a picture of measured results, which is only there when it was made and committed."""
+    """Returns a picture of measured results, if it has been made and committed."""
     if (folder / path).is_file():
         return f"![{title}]({path})"
     return f"*Not measured yet: {title[0].lower()}{title[1:]}.*"

@@ -1,4 +1,4 @@
-"""Where the nodes of a graph without circles stand when its arrows point down: on floors, with few crossings.
+"""The layout of a graph without circles whose arrows point down: nodes on floors, with few crossings.
 
 An arrow that passes a floor has a point there, which is ordered and placed like a node of little width.
 """
@@ -18,7 +18,7 @@ _SWEEPS = 60
 
 @dataclass(frozen=True)
 class Layers:
-    """Nodes on their floors, from the top, each from left to right; and for each arrow what it leads through."""
+    """Nodes on their floors, from the top, each from left to right; and for each arrow the points that it passes."""
 
     floors: Sequence[Sequence[Node]]
     chains: Sequence[Sequence[Node]]
@@ -26,7 +26,7 @@ class Layers:
 
 
 def place(arrows: Mapping[str, set[str]], width: float, margin: float) -> Layers:
-    """Returns where everything stands: each node one floor below the lowest that has an arrow to it.
+    """Returns the places of all nodes: each node one floor below the lowest that has an arrow to it.
 
     Args:
       arrows: for each node those that it points to.

@@ -1,4 +1,4 @@
-"""What hooks are given and what they may answer."""
+"""The arguments and the answers of hooks."""
 
 from __future__ import annotations
 
@@ -59,14 +59,15 @@ class ScheduleContext:
         duration = duration if isinstance(duration, Duration) else Duration(duration)
         if duration.unit == "ep" and not self._epochs_known:
             raise ScheduleError(
-                f"{duration} counts epochs, and the run has none: give the number of epochs with its steps"
+                f"{duration} counts epochs, and the length of an epoch is not known: "
+                "give the number of epochs with its steps"
             )
         return duration.steps(self.total_steps, self.steps_per_epoch)
 
     def build(self, spec: Spec | str | Mapping[str, Any], total_steps: int | None = None) -> Schedule:
         """Builds another plugin's schedule, for a run of ``total_steps`` (default: of this run's length).
 
-        The result takes any integer count, as every schedule that lrtrain hands out does.
+        The result takes any integer count, as does every schedule that lrtrain returns.
 
         Raises:
           PluginError: the plugin cannot be found or loaded.
@@ -89,7 +90,7 @@ class ScheduleContext:
         return self._formulas(Spec.of(spec), self._part(total_steps))
 
     def _part(self, total_steps: int | None) -> ScheduleContext:
-        """Returns the context of a schedule that has ``total_steps`` of this run to itself."""
+        """Returns the context of a schedule for ``total_steps`` steps of this run."""
         total = self.total_steps if total_steps is None else total_steps
         if total < 1:
             raise ScheduleError(f"a schedule of {total} steps was asked for: it needs at least 1")
@@ -98,7 +99,7 @@ class ScheduleContext:
 
 @dataclass(frozen=True)
 class StepInfo:
-    """One optimizer update that has been done.
+    """One completed optimizer update.
 
     Args:
       step: the update, counted from 0 over the whole run.
@@ -115,19 +116,19 @@ class StepInfo:
 
 @dataclass(frozen=True)
 class EpochInfo:
-    """One epoch that has been done and evaluated; `lrtrain.runs.Epoch` is another name of it.
+    """One completed and evaluated epoch; `lrtrain.runs.Epoch` is another name of it.
 
     Args:
       epoch: the epoch, from 0.
       step: updates done since the run began.
       train_loss: cross-entropy over the epoch's training examples, mean per example, as seen while training.
       test_loss: cross-entropy over the examples of ``measured_on`` after the epoch, mean per example.
-      test_accuracy: share of them that is classified right, 0 to 1.
+      test_accuracy: share of them that is classified correctly, 0 to 1.
       learning_rate: the learning rate of the epoch's last update.
       seconds: time for training and evaluating the epoch.
       measured_on: ``"test"``: the test set; ``"validation"``: the images that a comparison holds out.
-      examples_per_second: training examples in a second, without the evaluation; NaN after a resume, for a checkpoint
-        does not hold it.
+      examples_per_second: training examples in a second, without the evaluation; NaN after a resume, because a
+        checkpoint does not hold it.
     """
 
     epoch: int
@@ -142,12 +143,12 @@ class EpochInfo:
 
     @property
     def loss(self) -> float:
-        """``test_loss``, in a word that suits both kinds of examples."""
+        """``test_loss``, under a name that is right for validation too."""
         return self.test_loss
 
     @property
     def accuracy(self) -> float:
-        """``test_accuracy``, in a word that suits both kinds of examples."""
+        """``test_accuracy``, under a name that is right for validation too."""
         return self.test_accuracy
 
 
@@ -156,7 +157,7 @@ class RunInfo:
     """The run that a hook observes.
 
     Args:
-      directory: where the run's files are; a plugin that writes some makes a directory of its own name there.
+      directory: the run's directory; a plugin that writes files makes a directory of its own name in it.
       config: everything that determines the run, as in ``config.json``.
       total_steps: optimizer updates in the whole run.
       steps_per_epoch: optimizer updates in an epoch.

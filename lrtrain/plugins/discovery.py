@@ -1,4 +1,4 @@
-"""Which plugins are installed: read from the metadata of distributions, nothing imported."""
+"""Which plugins are installed: read from the metadata of distributions; nothing is imported."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _read: ContextVar[tuple[Entry, ...] | None] = ContextVar("_read", default=None)
 
 @dataclass(frozen=True)
 class Entry:
-    """One plugin as its distribution announces it.
+    """One plugin as its distribution declares it.
 
     Args:
       name: the plugin's name, with ``-`` between words.
@@ -43,7 +43,7 @@ class Entry:
 
     @property
     def reference(self) -> str:
-        """What a spec calls it: its name, or ``/path/of/file.py:Class``."""
+        """Its name in a spec: the plugin's name, or ``/path/of/file.py:Class``."""
         return self.value if self.in_file else self.name
 
     def origin(self) -> str:
@@ -58,7 +58,7 @@ def find_plugins() -> tuple[Entry, ...]:
 
 @contextmanager
 def read_once() -> Iterator[None]:
-    """While it is open, what is installed is read only once: for work that loads plugins hundreds of times."""
+    """Reads what is installed only once while it is open: for work that loads plugins hundreds of times."""
     token = _read.set(find_plugins())
     try:
         yield
@@ -74,7 +74,7 @@ def duplicates(entries: Iterable[Entry]) -> frozenset[str]:
 
 @contextmanager
 def files_below(folder: Path) -> Iterator[None]:
-    """Has the relative paths of plugins in files begin in ``folder``, and not in the current directory."""
+    """Makes relative paths of plugins in files begin in ``folder``, not in the current directory."""
     token = _folder.set(folder)
     try:
         yield
@@ -135,7 +135,7 @@ def _entries() -> Iterator[Entry]:
             # Since Python 3.12 it is deprecated to ask by index for a field that is not there.
             name, summary = metadata.get("Name", ""), metadata.get("Summary", "")
             points = distribution.entry_points.select(group=GROUP)
-        except Exception:  # noqa: BLE001  # damaged, as after an interrupted install: no harm to all the others
+        except Exception:  # noqa: BLE001  # damaged, as after an interrupted install: the others can still be used
             continue
         key = normal_name(name)
         # A folder that is on the path twice, or a copy shadowed by an earlier one, is no second distribution.

@@ -62,7 +62,7 @@ class Duration:
 
 
 def _plain(duration: Duration) -> int | str:
-    """Returns what is read back as the same: a number of steps, or text."""
+    """Returns a duration as a run's files hold it: a number of steps, or text."""
     return int(duration.amount) if duration.unit == "steps" else str(duration)
 
 

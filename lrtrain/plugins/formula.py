@@ -1,4 +1,4 @@
-"""The formula of a schedule as text: what `lrtrain export` writes as code, and a closed form beside the table."""
+"""The formula of a schedule as text: `lrtrain export` writes it as code, and checks compare it with the table."""
 
 from __future__ import annotations
 
@@ -48,11 +48,10 @@ class Piece:
       expression: the learning rate as Python arithmetic over ``t`` (the step, counted from the beginning of the run),
         numbers, ``pi`` and the functions sqrt, cos, exp, log, floor, minimum and maximum. ``t // 235`` counts exactly;
         ``floor(t / 235)``, compiled in float32, may be one step late.
-      plugin: the plugin itself, whose options the expression may then name: code that is exported has them by name,
-        and whoever changes one there changes it wherever the formula names it.
+      plugin: the plugin itself, if the expression names its options: exported code then has each as one constant.
 
     Raises:
-      PluginError: ``until`` is no count of steps, or the expression holds anything else.
+      PluginError: ``until`` is no count of steps, or the expression contains anything else.
 
     Example:
       >>> Piece(until=587, expression="3e-4 * (1 + cos(pi * t / 587)) / 2").values([0, 293.5])
@@ -102,7 +101,7 @@ class Piece:
 
 
 def evaluate(pieces: Sequence[Piece], steps: NDArray[Any]) -> NDArray[np.float64]:
-    """Returns the learning rate at each of the steps, each from the piece that holds there, in float64."""
+    """Returns the learning rate at each of the steps, computed in float64 from the piece that holds there."""
     import numpy as np
 
     values = np.full(len(steps), np.nan)
@@ -156,10 +155,10 @@ def parse(expression: str, options: Collection[str] = ()) -> ast.expr:
 
     Args:
       expression: the text.
-      options: the names of options that it may have.
+      options: the names of options that it may contain.
 
     Raises:
-      PluginError: the text is no expression, or has something that a formula has not.
+      PluginError: the text is no expression, or contains something that a formula may not.
     """
     if not isinstance(expression, str) or len(expression) > MAX_LENGTH:
         raise PluginError(f"the expression {short(repr(expression))} is not a text of at most {MAX_LENGTH} characters")
@@ -191,7 +190,7 @@ def operands(node: ast.expr) -> list[ast.expr]:
 
 
 def _problem(node: ast.expr, names: Collection[str]) -> str:
-    """Returns what about this node, apart from those below it, a formula may not have."""
+    """Returns what a formula may not have in this node, its operands left aside; empty if there is nothing."""
     if isinstance(node, ast.Constant):
         return "" if _is_number(node.value) else f"{short(repr(node.value))}, which is no finite number"
     if isinstance(node, ast.Name):
@@ -243,7 +242,7 @@ def _value(node: ast.expr, names: Mapping[str, Any]) -> Any:
 
 
 class _Shift(ast.NodeTransformer):
-    """Puts ``t - steps`` where t stands, and numbers where options stand."""
+    """Replaces t by ``t - steps``, and options by their numbers."""
 
     def __init__(self, steps: int, options: Mapping[str, float]) -> None:
         self.steps, self.options = steps, options
@@ -254,7 +253,7 @@ class _Shift(ast.NodeTransformer):
         return ast.BinOp(node, ast.Sub(), ast.Constant(self.steps)) if node.id == "t" and self.steps else node
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
-        """Makes ``t - 10``, shifted by 50, ``t - 60``."""
+        """Adds to a number that is subtracted: ``t - 10``, shifted by 50, is ``t - 60``."""
         count = _count(node.right)
         if isinstance(node.op, ast.Sub) and _is_step(node.left) and count is not None:
             return ast.BinOp(node.left, ast.Sub(), ast.Constant(count + self.steps))

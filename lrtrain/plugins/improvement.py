@@ -1,4 +1,4 @@
-"""When an epoch is better than those before it: what plugins that act on a metric have in common."""
+"""When an epoch is better than those before it: the rule of all plugins that act on a metric."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing_extensions import Doc
 Metric = Annotated[
     Literal["test_loss", "train_loss", "test_accuracy"], Doc("what is watched, at the end of every epoch")
 ]
-"""The name of a figure of `lrtrain.EpochInfo`."""
+"""The name of a metric of `lrtrain.EpochInfo`."""
 Mode = Annotated[
     Literal["auto", "min", "max"], Doc("whether lower or higher is better; auto: higher for test_accuracy alone")
 ]
@@ -19,7 +19,7 @@ Mode = Annotated[
 ThresholdMode = Annotated[
     Literal["rel", "abs"], Doc("whether threshold is a share of the best value, or a difference from it")
 ]
-"""What a threshold is a number of."""
+"""What a threshold is measured in."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,12 @@ class Improvement:
     .. math::
         v < b - \text{threshold} \cdot |b| \quad (\text{rel}), \qquad v < b - \text{threshold} \quad (\text{abs})
 
-    and the mirror image of it where higher is better. On a positive best it is PyTorch's arithmetic to the bit. PyTorch
-    takes a best for its absolute value, so that a flat negative metric always improves; here it never does.
+    and mirrored where higher is better. For a positive best the arithmetic is PyTorch's to the bit. For a negative best
+    PyTorch uses b instead of its absolute value, so that an unchanged metric counts as better; here it never does.
 
     Args:
       metric: an attribute of `lrtrain.EpochInfo`; ``"test_accuracy"`` is better when it is higher.
-      mode: ``"min"`` or ``"max"`` says which is better whatever the metric; ``"auto"`` leaves it to the metric.
+      mode: ``"min"`` or ``"max"`` says which is better for any metric; ``"auto"`` chooses by the metric.
       threshold: by how much a value must be better, as a share or in the metric's unit.
       threshold_mode: ``"rel"`` for a share of the best value, ``"abs"`` for a difference from it.
 
@@ -63,7 +63,7 @@ class Improvement:
         return -self.sign * math.inf
 
     def is_better(self, value: float, best: float) -> bool:
-        """Returns whether ``value`` is better than ``best`` by more than the threshold; not a number never is."""
+        """Returns whether ``value`` is better than ``best`` by more than the threshold; NaN never is."""
         if best == self.worst:
             return not math.isnan(value)
         share = math.copysign(self.threshold, best)

@@ -1,4 +1,4 @@
-"""The environment that lrtrain runs in: its installer, and the distributions in it that have to do with lrtrain."""
+"""The environment that lrtrain runs in: its installer, and the distributions in it, with their plugins."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Installer:
     uninstall: tuple[str, ...]
 
     def run(self, words: Sequence[str], arguments: Sequence[str]) -> None:
-        """Runs it, its words on standard error; raises LrtrainError when it fails."""
-        # Standard output is for what lrtrain says.
+        """Runs it with its output on standard error; raises LrtrainError when it fails."""
+        # Standard output is for the output of lrtrain.
         done = subprocess.run([*words, "--", *arguments], check=False, stdout=sys.stderr)
         if done.returncode != 0:
             raise LrtrainError(f"{self.name} has failed, for the reason above: nothing may have changed")
@@ -85,15 +85,15 @@ def distributions() -> dict[str, Distribution]:
 
 def brought_twice(installed: Iterable[Distribution]) -> dict[str, tuple[Distribution, ...]]:
     """Returns the plugins that more than one distribution provides, each with those; none of them can be used."""
-    bringing: dict[str, tuple[Distribution, ...]] = {}
+    providing: dict[str, tuple[Distribution, ...]] = {}
     for each in installed:
         for plugin in each.plugins:
-            bringing[plugin] = (*bringing.get(plugin, ()), each)
-    return {plugin: found for plugin, found in bringing.items() if len(found) > 1}
+            providing[plugin] = (*providing.get(plugin, ()), each)
+    return {plugin: found for plugin, found in providing.items() if len(found) > 1}
 
 
 def asked_for(argument: str, installed: Iterable[Distribution]) -> Distribution | None:
-    """Returns the distribution that an argument of an install has become; None when that cannot be told."""
+    """Returns the distribution that an argument of an install has installed; None if it is not known."""
     try:
         name = canonicalize_name(Requirement(argument).name)
     except InvalidRequirement:
@@ -106,21 +106,21 @@ def distribution_of(name: str) -> Distribution:
     """Returns the distribution that provides a plugin, or has that name itself.
 
     Raises:
-      UsageError: there is no such thing, there are two, or it is lrtrain.
+      UsageError: there is none, there are two, or it is lrtrain.
     """
     installed = distributions()
-    bringing = [each for each in installed.values() if normal_name(name) in each.plugins]
+    providing = [each for each in installed.values() if normal_name(name) in each.plugins]
     itself = installed.get(canonicalize_name(name))
-    if itself is not None and itself not in bringing:
-        bringing = [itself]
-    if not bringing:
+    if itself is not None and itself not in providing:
+        providing = [itself]
+    if not providing:
         raise UsageError(f"no plugin and no package '{name}' is installed: 'lrtrain plugins list' shows the plugins")
-    if len(bringing) > 1:
-        names = " and ".join(sorted(each.name for each in bringing))
+    if len(providing) > 1:
+        names = " and ".join(sorted(each.name for each in providing))
         raise UsageError(f"'{name}' is {names}: name one of these packages")
-    if canonicalize_name(bringing[0].name) == "lrtrain":
+    if canonicalize_name(providing[0].name) == "lrtrain":
         raise UsageError("lrtrain does not uninstall itself: pip uninstall lrtrain does")
-    return bringing[0]
+    return providing[0]
 
 
 def _names(plugins: Iterable[Entry], key: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Running code that is a plugin's: from a file, without an effect on the process, and one line a call if asked for."""
+"""Running a plugin's code: loaded from a file, without side effects on the process, and with a trace if asked for."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _LONGEST = 200
 
 @contextlib.contextmanager
 def plugin_called() -> Iterator[None]:
-    """Surrounds every call of a plugin's code: it can neither print among the results nor keep a run from being ended.
+    """Surrounds every call of a plugin's code: it can neither print into the results nor block the end of a run.
 
-    What it prints goes to standard error, and the handlers of signals are afterwards what they were.
+    What it prints goes to standard error, and the handlers of signals are restored afterwards.
     """
     with contextlib.redirect_stdout(sys.stderr), handlers_put_back():
         yield
@@ -32,7 +32,7 @@ def plugin_called() -> Iterator[None]:
 def load_from_file(entry: Entry) -> Any:
     """Returns the class that `/path/of/file.py:Class` names, loaded from that path and from nowhere else."""
     cls = entry.value.rpartition(":")[2]
-    # By path and content: one class for one content in a process, another when the file has changed.
+    # Named by path and content: in one process the same content gives the same class, and a changed file another.
     module = _module(f"_lrtrain_file_{abs(hash(entry.distribution))}_{entry.version}", entry.distribution)
     if not hasattr(module, cls):
         classes = [name for name, each in vars(module).items() if isinstance(each, type)]
@@ -58,7 +58,7 @@ def _module(name: str, path: str) -> Any:
 
 
 class _Source(SourceFileLoader):
-    """Reads the source, always: bytecode is found by a time in seconds, and would be written beside the user's file."""
+    """Always reads the source: bytecode is found by a time in seconds, and would be written beside the user's file."""
 
     def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002  # the name is importlib's
         return self.source_to_code(self.get_data(self.path), self.path)

@@ -1,4 +1,4 @@
-"""Loading plugins: only what is named is imported, and every way that can fail is one sentence."""
+"""Loading plugins: only what is named is imported, and every failure is one sentence."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from lrtrain.plugins.spec import Spec, normal_name
 from lrtrain.signals import Terminated
 
 HOOKS = ("build_schedule", "on_step", "on_epoch_end")
-# What a plugin may have besides hooks and options; a misspelt one would be passed over in silence.
+# What a plugin may have besides hooks and options; a misspelt one would be ignored in silence.
 _OPTIONAL = ("formula", "traits")
 _NEAR = 0.75
 _TRACEBACK = "LRTRAIN_TRACEBACK=1 shows the traceback"
@@ -76,8 +76,8 @@ def activate(
 
     Raises:
       SpecError: a spec or setting cannot be read.
-      PluginError: a plugin is unknown, broken or claimed twice.
-      OptionError: an option is unknown or ill-typed.
+      PluginError: a plugin is unknown or broken, or two distributions provide it.
+      OptionError: an option is unknown or its value is refused.
     """
     from lrtrain.plugins.settings import apply_settings
 
@@ -116,7 +116,7 @@ def load_class(entry: Entry) -> type:
 
 
 def check_class(loaded: object, title: str) -> type:
-    """Returns ``loaded`` when it is a frozen dataclass with well-formed hooks; raises PluginError else."""
+    """Returns ``loaded`` when it is a frozen dataclass with well-formed hooks; otherwise raises PluginError."""
     if not isinstance(loaded, type) or not dataclasses.is_dataclass(loaded):
         raise PluginError(f"{title} names {loaded!r}: a plugin is a class with @dataclass(frozen=True)")
     if not getattr(loaded, "__dataclass_params__").frozen:  # noqa: B009  # typeshed does not know the attribute
@@ -166,7 +166,7 @@ def _argument_problems(hook: str, method: Any) -> Iterator[str]:
     known = list(inspect.signature(getattr(hookspecs, hook)).parameters)
     for parameter in list(inspect.signature(method).parameters.values())[1:]:
         if parameter.default is not parameter.empty:
-            yield f"gives '{parameter.name}' of {hook} a default, which would never be used: take it away"
+            yield f"gives '{parameter.name}' of {hook} a default, which would never be used: remove it"
         if parameter.name not in known:
             yield f"has '{parameter.name}' as an argument of {hook}, which is called with {', '.join(known)}"
 
@@ -181,7 +181,7 @@ def _refuse_twice(specs: Sequence[Spec]) -> None:
 def _registered(plugins: Sequence[Plugin]) -> pluggy.PluginManager:
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
-    # pluggy calls what was registered last first; the promise is the order of the command line.
+    # pluggy calls first what was registered last, and hooks are to be called in the order of the command line.
     for plugin in reversed(plugins):
         manager.register(_holder(plugin), name=plugin.entry.name)
     manager.check_pending()

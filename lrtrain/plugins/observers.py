@@ -1,4 +1,4 @@
-"""Calling the observers among the plugins, and collecting what they ask for."""
+"""Calling the observers, and collecting what they ask for."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Observers:
         return _ask(self._on_epoch_end, title, run=self._shown(run), epoch=epoch, history=tuple(history))
 
     def _shown(self, run: RunInfo) -> RunInfo:
-        """Returns what hooks see of a run, made once: whatever they do to it changes nothing in the run itself."""
+        """Returns a copy of the run for hooks, made once: a hook that changes it does not change the run itself."""
         if self._seen is None or self._seen[0] is not run:
             config, rates = copy.deepcopy(run.config), _read_only(run.learning_rates)
             self._seen = run, dataclasses.replace(run, config=config, learning_rates=rates)
@@ -68,7 +68,7 @@ class Observers:
 
 
 def _read_only(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Returns a copy in bytes, which no flag makes writable."""
+    """Returns a copy whose memory is bytes, which no flag makes writable."""
     import numpy as np
 
     exact = np.asarray(values, np.float32)

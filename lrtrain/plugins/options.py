@@ -1,4 +1,4 @@
-"""The options of a plugin: read from the fields of its dataclass, checked, documented; all from that one place."""
+"""The options of a plugin: types, defaults, checks and help, all from the fields of its dataclass."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ Share = Annotated[float, Ge(0), Le(1), _PercentText()]
 
 
 def exact(share: float) -> Fraction:
-    """Returns the decimal number that was meant: ``exact(0.29) * 100 == 29``, while ``0.29 * 100`` is less."""
+    """Returns the decimal number that was written: ``exact(0.29) * 100 == 29``, while ``0.29 * 100`` is less."""
     return Fraction(Decimal(repr(share)))
 
 
@@ -166,7 +166,7 @@ def _hints(plugin: type) -> dict[str, Any]:
         return typing.get_type_hints(plugin, include_extras=True)
     except NameError as error:
         raise PluginError(
-            f"the options of {plugin.__name__} have a type that is not there when it runs: {error}; "
+            f"the options of {plugin.__name__} have a type that is not defined at run time: {error}; "
             "import it at the top of the module, not below `if TYPE_CHECKING`"
         ) from error
 
@@ -209,7 +209,7 @@ def _adapter(hint: Any) -> TypeAdapter[Any]:
 
 
 def _checked(name: str, option: str, hint: Any, value: object) -> Any:
-    """Checks one value; by way of JSON, where a list may become a tuple and yet ``"4"`` is no number."""
+    """Checks one value as JSON, of which a list may become a tuple, while ``"4"`` is no number."""
     from pydantic import ValidationError
 
     try:
@@ -233,7 +233,7 @@ def _jsonable(value: object) -> Any:
 
 
 def _complaint(errors: Sequence[ErrorDetails], hint: Any, value: object) -> str:
-    """Returns what is wrong; where a type has several forms, of the form that fits best."""
+    """Returns what is wrong; for a type of several forms, by the form that fits best."""
     inner, details = max(((_inner(each["loc"][1:], value), each) for each in errors), key=lambda pair: len(pair[0]))
     if details["type"] == "value_error":
         return str(details["ctx"]["error"])
@@ -244,7 +244,7 @@ def _complaint(errors: Sequence[ErrorDetails], hint: Any, value: object) -> str:
 
 
 def _inner(location: Sequence[int | str], value: object) -> list[str]:
-    """Returns the way into a list or table; pydantic's location also has parts that name a form of a union."""
+    """Returns the path of a value in a list or table; pydantic's location also names the forms of a union."""
     way: list[str] = []
     for part in location:
         if isinstance(part, int) and isinstance(value, list) and part < len(value):

@@ -19,7 +19,7 @@ class Problem:
       kind: ``"incompatible"``: its package is made for another lrtrain; ``"broken"``: it cannot be loaded;
         ``"duplicate"``: two packages provide one of that name.
       text: what is wrong.
-      cure: what to do, a command first where one will do.
+      cure: what to do, the command first where there is one.
     """
 
     kind: Literal["incompatible", "broken", "duplicate"]
@@ -28,11 +28,11 @@ class Problem:
 
 
 def problems_of(entry: Entry, installed: Sequence[Entry]) -> Iterator[Problem]:
-    """Yields all that is wrong with a plugin, which is imported for that; the cause comes before what follows from it.
+    """Imports a plugin and yields all its problems, each cause before what follows from it.
 
     Args:
       entry: the plugin.
-      installed: all plugins, it among them.
+      installed: all installed plugins, including this one.
     """
     from lrtrain.plugins.loading import load_class
 
@@ -50,7 +50,7 @@ def problems_of(entry: Entry, installed: Sequence[Entry]) -> Iterator[Problem]:
     others = [each for each in installed if each.name == entry.name and each.distribution != entry.distribution]
     if others:
         text = f"plugin '{entry.name}' is also provided by {' and '.join(each.origin() for each in others)}"
-        yield Problem("duplicate", text, f"keep one: {away} takes this one away")
+        yield Problem("duplicate", text, f"keep one: {away} removes this one")
 
 
 def _refused_requirement(entry: Entry) -> str | None:

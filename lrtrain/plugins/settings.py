@@ -1,4 +1,4 @@
-"""``--set NAME=VALUE`` and ``--set PLUGIN.NAME=VALUE``: options given apart from the spec."""
+"""``--set NAME=VALUE`` and ``--set PLUGIN.NAME=VALUE``: options that are given outside of the spec."""
 
 from __future__ import annotations
 

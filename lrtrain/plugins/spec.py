@@ -1,7 +1,7 @@
-"""The grammar of specs: ``sgdr(cycles=4, peak_value=1e-3)`` as text, and the same thing as a TOML table.
+"""The grammar of specs: ``sgdr(cycles=4, peak_value=1e-3)`` as text, and the same as a TOML table.
 
 A spec is a plugin's name with optional options. ``-`` and ``_`` are equal in names. In place of a name there may be a
-class in a file, ``./file.py:Class``, with quotes around all of that where the path has a blank or a mark of this
+class in a file, ``./file.py:Class``, with quotes around all of it where the path has a space or a mark of this
 grammar: ``"./my files/file.py:Class"(cycles=4)``. A value is a number, ``true``, ``false`` or ``none``, a word
 (``cosine``, ``25%``), a quoted text (its own quote doubled inside it), a list ``[a, b]``, a table ``{25%: 0.5}``, or
 another spec with its parentheses.
@@ -45,7 +45,7 @@ _WORDS: dict[str, Value] = {"true": True, "false": False, "none": None}
 def normal_name(name: str) -> str:
     """Returns the one form of a plugin's name under which it is looked up: lower case, ``-`` for ``_`` and ``.``.
 
-    A class in a file goes by the name of the class:
+    A class in a file has the name of the class:
 
     >>> normal_name("Warmup_Cosine"), normal_name("./file.py:WarmupCosine")
     ('warmup-cosine', 'warmup-cosine')
@@ -63,7 +63,7 @@ def file_and_class(name: str) -> tuple[str, str] | None:
 
 
 def format_name(name: str) -> str:
-    """Returns a plugin's name as a spec has it: in quotes where it is a file with blanks or marks in its path."""
+    """Returns a plugin's name as a spec has it: in quotes where it is a file with spaces or marks in its path."""
     in_file = file_and_class(name)
     return name if in_file is None or _format_key(in_file[0]) == in_file[0] else _quoted(name)
 
@@ -75,10 +75,10 @@ class Spec:
     Args:
       name: the plugin's name, or ``./file.py:Class``.
       options: values by the option's name. A table with the key ``plugin`` becomes a spec, a tuple a list, a number of
-        NumPy one of Python, a `Duration` its text; so what says the same is equal, however it was written.
+        NumPy one of Python, a `Duration` its text; so equal options are equal, however they were written.
 
     Raises:
-      SpecError: a name cannot be one, an option is given twice, or a value is of no kind that a spec can hold.
+      SpecError: a name cannot be one, an option is given twice, or a value has a type that a spec cannot hold.
     """
 
     name: str
@@ -124,7 +124,7 @@ class Spec:
 
 
 def parse_spec(text: str) -> Spec:
-    """Returns the spec that ``text`` stands for; raises SpecError with the place and what was expected there."""
+    """Returns the spec that ``text`` describes; raises SpecError with the place and what was expected there."""
     parser = _Parser(text)
     spec = parser.spec(depth=0)
     parser.end()
@@ -132,7 +132,7 @@ def parse_spec(text: str) -> Spec:
 
 
 def parse_value(text: str) -> Value:
-    """Returns the value that ``text`` stands for, as it would in a spec; for ``--set NAME=VALUE``."""
+    """Returns the value that ``text`` has in a spec; for ``--set NAME=VALUE``."""
     parser = _Parser(text)
     value = parser.value(depth=0)
     parser.end()

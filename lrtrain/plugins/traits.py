@@ -1,4 +1,4 @@
-"""What a schedule says of itself, so that the checks need not know it by name."""
+"""What a plugin declares of its schedule, so that the checks need not know it by name."""
 
 from __future__ import annotations
 

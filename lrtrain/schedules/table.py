@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_STEPS = 2**31 - 1
-# Steps that are evaluated at once: enough for one call to be fast, and 8 MiB of float64.
+# Steps that are evaluated in one call: enough to be fast, and 8 MiB of float64.
 _PART = 2**20
 
 
@@ -41,7 +41,7 @@ class ScheduleTable:
 
 
 def schedule(spec: Spec | str | Mapping[str, Any], *, total_steps: int, steps_per_epoch: int | None = None) -> Schedule:
-    """Returns a plugin's schedule as an optax schedule, for a training loop of one's own.
+    """Returns a plugin's schedule as an optax schedule, for your own training loop.
 
     Args:
       spec: the plugin and its options, as text, table or `Spec`.
@@ -104,7 +104,7 @@ def fingerprint(values: NDArray[np.float32]) -> str:
 
 
 def raw_schedule(active: ActivePlugins, context: ScheduleContext) -> Schedule:
-    """Calls the hook and returns what the plugin built, once it has been seen to be callable."""
+    """Calls the hook and returns what the plugin built, after a check that it is callable."""
     name = active.schedule_plugin().entry.name
     try:
         with plugin_called():
@@ -138,7 +138,7 @@ def tabulate(built: Schedule, total_steps: int, name: str) -> NDArray[np.float32
     """Returns the learning rate at steps 0 to ``total_steps - 1``, float32[total_steps].
 
     A schedule that JAX can trace is evaluated in float64 and rounded once: in float32 compiled and uncompiled values
-    differ by up to 8e-6 of the value, and at large counts neighbouring steps fall together.
+    differ by up to 8e-6 of the value, and neighbouring large counts are equal.
 
     Raises:
       ScheduleError: the schedule raises, or gives a value that is not a finite number or is negative.
@@ -183,7 +183,7 @@ def _traced_values(vectorized: Callable[[Any], jax.Array], steps: NDArray[np.int
     """
     import jax
 
-    # Evaluated now, even where a function is being traced that asks for a schedule.
+    # Evaluated now, even inside a function that is being traced and calls for a schedule.
     with jax.ensure_compile_time_eval(), jax.enable_x64(True), jax.default_device(host_device()):
         try:
             return np.asarray(vectorized(steps))
@@ -212,7 +212,7 @@ def _checked(values: NDArray[np.float64], begin: int, name: str) -> NDArray[np.f
 
 
 def _no_text(value: Any) -> Any:
-    """Returns a value that is no text: JAX and Python read numbers out of it."""
+    """Returns the value, but raises TypeError for text, which JAX and Python would convert to a number."""
     if isinstance(value, str | bytes):
         raise TypeError
     return value

@@ -1,7 +1,7 @@
 """What the authors of plugins test with: a class to inherit from, the checks that it runs, and `table`.
 
 `PluginSuite` and `SchedulePluginSuite` need pytest and hypothesis (``pip install 'lrtrain[testing]'``); the checks
-themselves, which ``lrtrain plugins check NAME`` runs too, need neither, and nor does `table`.
+themselves, which ``lrtrain plugins check NAME`` runs too, and `table` need neither.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["CheckFailed", "PluginSuite", "SchedulePluginSuite", "table"]
 
 
 def __getattr__(name: str) -> Any:
-    """Imports the suite when it is first used, so that the checks can be had without pytest."""
+    """Imports the suite when it is first used, so that the checks can be used without pytest."""
     if name not in {"PluginSuite", "SchedulePluginSuite"}:
         raise AttributeError(f"module 'lrtrain.testing' has no attribute {name!r}")
     from lrtrain.extras import absent

@@ -34,10 +34,10 @@ def boundaries_are_exact(subject: Subject) -> None:
 
 
 def lengths_of(subject: Subject, spec: Spec) -> Sequence[int]:
-    """Returns the lengths that a spec is compiled for: all from 1 to 512, or evenly spread ones when it is long."""
+    """Returns the lengths that a spec is compiled for: 1 to 512, or some of these when it has many operations."""
     size = equations(subject.build(spec, subject.usual_length(spec))) or 1
     stride = 1 if subject.every_length else max(1, LONGEST * size * len(subject.specs) // _OPERATIONS)
-    # 41, 47, 55 and 235 are among those whose reciprocals fall short; the strides keep them.
+    # Always with 41, 47, 55 and 235, whose reciprocals are rounded down.
     return sorted({*range(1, 9), 41, 47, 55, 235, *range(LONGEST, 0, -stride)})
 
 

@@ -27,7 +27,7 @@ from lrtrain.testing.subject import Subject
 Check = Callable[[Subject], None]
 
 FIRST: tuple[Check, ...] = (loading.discovered, loading.loads_alone, hooks.hooks_are_right)
-"""What must hold before anything else can be looked at."""
+"""What must hold before anything else can be checked."""
 OF_ANY: tuple[Check, ...] = (
     loading.imports_nothing_heavy,
     loading.imports_fast,
@@ -69,8 +69,8 @@ def run(check: Check, subject: Subject) -> None:
     """Runs one check.
 
     Raises:
-      CheckFailed: the plugin is not as it should be; every error of the plugin's own becomes one.
-      NotApplicable: there is nothing to look at.
+      CheckFailed: the plugin fails the check, as it also does by raising any other error.
+      NotApplicable: the check does not apply to this plugin.
     """
     try:
         with read_once():
@@ -88,7 +88,7 @@ def run(check: Check, subject: Subject) -> None:
 
 
 def outcomes(subject: Subject, checks: Sequence[Check] = CHECKS) -> Iterator[CheckResult]:
-    """Runs the checks in order and yields how each ended; what needs a plugin that cannot be loaded is skipped."""
+    """Runs the checks in order and yields how each ended; if the plugin cannot be loaded, the rest is skipped."""
     broken = ""
     for check in checks:
         outcome = CheckResult(check.__name__, "skipped", broken) if broken else _outcome(check, subject)

@@ -27,7 +27,7 @@ def is_documented(subject: Subject) -> None:
         # "learning rate" alone is what the type says of itself.
         require(
             option.doc not in {"", "learning rate"},
-            f"option '{option.name}' of {name} says not what it means: give it Annotated[..., Doc('...')]",
+            f"option '{option.name}' of {name} does not say what it means: give it Annotated[..., Doc('...')]",
         )
 
 
@@ -50,7 +50,7 @@ def readme_has_the_options(subject: Subject) -> None:
 
 
 def examples_run(subject: Subject) -> None:
-    """The examples in its docstrings show what they say."""
+    """The examples in its docstrings give the output that they show."""
     module = importlib.import_module(subject.plugin.__module__)
     said: list[str] = []
     runner = doctest.DocTestRunner(verbose=False)

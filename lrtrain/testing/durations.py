@@ -22,11 +22,11 @@ from lrtrain.testing.subject import Subject
 
 _CURE = "turn durations into steps with context.steps, once"
 # The shares of 100 steps that a product of floats rounds down to a step less.
-_TREACHEROUS = [percent for percent in range(1, 100) if int(percent / 100 * 100) != percent]
+_ROUNDED_DOWN = [percent for percent in range(1, 100) if int(percent / 100 * 100) != percent]
 
 
 def shares_are_exact(subject: Subject) -> None:
-    """A share gives what its exact number of steps gives: 25% of T is T // 4, and 29% of 100 steps is 29."""
+    """A share gives the same as its exact number of steps: 25% of T is T // 4, and 29% of 100 steps is 29."""
     looked_at = 0
     for spec in subject.specs:
         for length in lengths_of(subject, spec):
@@ -45,7 +45,7 @@ def shares_are_exact(subject: Subject) -> None:
 
 
 def in_steps(subject: Subject, spec: Spec, total_steps: int) -> Spec | None:
-    """Returns the spec with every duration as the number of steps that it is; None where that says nothing new."""
+    """Returns the spec with every duration as a number of steps; None where that changes nothing."""
     instance = subject.active(spec).schedule_plugin().instance
     options = {field.name: getattr(instance, field.name) for field in dataclasses.fields(instance) if field.init}
     counted = {name: _counted(value, total_steps) for name, value in options.items()}
@@ -110,9 +110,9 @@ def _share_options(subject: Subject) -> list[str]:
 
 
 def _check_share(subject: Subject, option: str) -> None:
-    """A share that is a hair larger is no other number of steps, unless floats have rounded the first one down."""
+    """A slightly larger share is the same number of steps, unless floats have rounded the first one down."""
     base = subject.specs[0]
-    for percent in _TREACHEROUS:
+    for percent in _ROUNDED_DOWN:
         share = percent / 100
         pair = [Spec(base.name, {**base.options, option: value}) for value in (share, share + 1e-12)]
         built = [each for spec in pair if (each := _built(subject, spec, 100)) is not None]

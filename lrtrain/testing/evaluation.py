@@ -1,4 +1,4 @@
-"""Evaluating many schedules at once: as a run's table has them, and as a loop of one's own does."""
+"""Evaluating many schedules at once: as for the table of a run, and as in a user's own loop."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _AT_ONCE = 512
 
 
 def exact_values(schedules: Sequence[Schedule], steps: int) -> list[NDArray[np.float64]]:
-    """Returns each schedule at steps 0 to ``steps - 1`` in float64, operation by operation, as a table rounds it."""
+    """Returns each schedule at steps 0 to ``steps - 1`` in float64, operation by operation, as for a table."""
     return [_exact(built, steps) for built in schedules]
 
 
@@ -28,7 +28,7 @@ def compiled_values(schedules: Sequence[Schedule], steps: int) -> list[NDArray[n
     def together(counts: Any) -> list[Any]:
         return [jax.vmap(built)(counts) for built in schedules]
 
-    # What takes LLVM longest changes no value here: no loop is so long that it counts.
+    # LLVM's slowest passes change no value, and make nothing faster here: the loops are short.
     options: dict[str, str | bool] = (
         {"xla_llvm_disable_expensive_passes": True} if jax.default_backend() == "cpu" else {}
     )
@@ -49,7 +49,7 @@ def equations(built: Schedule) -> int | None:
 
 
 def program(built: Schedule) -> tuple[str, bytes] | None:
-    """Returns what a schedule computes, as text with all its numbers: where two have the same, all values are."""
+    """Returns what a schedule computes, as text with all its numbers; one program means the same values."""
     import jax
 
     with jax.enable_x64(True):

@@ -6,19 +6,19 @@ from typing import NoReturn
 
 
 class CheckFailed(AssertionError):  # noqa: N818  # a word of the test, as pytest has "failed"
-    """A plugin is not as it should be: one sentence that says what, where, and what would be right."""
+    """A plugin fails a check: one sentence that says what is wrong, where, and what would be right."""
 
 
 class NotApplicable(Exception):  # noqa: N818  # no error: a reason
-    """A check has nothing to look at in this plugin, for the reason given."""
+    """A check does not apply to this plugin, for the reason given."""
 
 
 def fail(sentence: str) -> NoReturn:
-    """Ends a check."""
+    """Fails a check with this sentence."""
     raise CheckFailed(sentence)
 
 
 def require(condition: object, sentence: str) -> None:
-    """Ends a check with this sentence unless the condition holds."""
+    """Fails a check with this sentence unless the condition holds."""
     if not condition:
         fail(sentence)

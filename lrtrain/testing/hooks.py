@@ -16,7 +16,7 @@ def hooks_are_right(subject: Subject) -> None:
 
 
 def builds_one_schedule(subject: Subject) -> None:
-    """Named alone, it answers with exactly one schedule."""
+    """Named alone, it builds exactly one schedule."""
     from lrtrain.schedules.table import make_context
 
     for spec, total_steps in subject.looked_at():
@@ -25,6 +25,6 @@ def builds_one_schedule(subject: Subject) -> None:
         try:
             answers = subject.active(spec).manager.hook.build_schedule(context=context)
         except LrtrainError as error:
-            fail(f"'{spec}' is built once and then no more: {error}")
+            fail(f"'{spec}' is built once, and fails the second time: {error}")
         count = len(answers)
         require(count == 1, f"'{spec}' answers build_schedule {count} times: give one schedule")

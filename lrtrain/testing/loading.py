@@ -13,7 +13,7 @@ from lrtrain.testing.subject import Subject
 
 _HEAVY = ("flax", "jax", "keras", "matplotlib", "optax", "orbax", "pandas", "scipy", "tensorflow", "torch")
 _INSIDE = "import it inside the function that needs it"
-# Ways out of the process; looking up the own host's name is none.
+# What reaches outside of the process; to look up its own host's name does not.
 _EVENTS = ("socket.connect", "socket.bind", "socket.getaddrinfo", "socket.gethostby", "socket.sendto", "urllib.Request",
            "subprocess.Popen", "os.system", "os.exec", "os.fork", "os.posix_spawn")  # fmt: skip
 _TRIES = 3
@@ -79,7 +79,7 @@ def loads_alone(subject: Subject) -> None:
 
 
 def imports_nothing_heavy(subject: Subject) -> None:
-    """Importing it imports no library that takes long: lists and errors come before those."""
+    """Importing it imports no slow library, for which lists and errors would have to wait."""
     loaded = {module.partition(".")[0] for module in _probe(subject)["modules"]}
     for name in _HEAVY:
         require(name not in loaded, f"plugin '{subject.name}' imports {name} when it is imported: {_INSIDE}")
@@ -105,7 +105,7 @@ def touches_nothing_on_import(subject: Subject) -> None:
     for event in probed["events"]:
         fail(f"plugin '{name}' reaches outside when it is imported ({event}): do that in a hook")
     require(not probed["device"], f"plugin '{name}' uses a device when it is imported: do that in a hook")
-    require(not probed["printed"], f"plugin '{name}' prints when it is imported: take that away")
+    require(not probed["printed"], f"plugin '{name}' prints when it is imported: remove that")
 
 
 def _probe(subject: Subject, attempt: int = 0) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""Checks that a schedule gives the same in every way in which it can be called."""
+"""Checks that a schedule gives the same learning rates in whatever way it is called."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _compare(spec: Spec, how: str, got: Any, table: NDArray[np.float32], steps: 
 def close(
     got: NDArray[Any], expected: NDArray[Any], tolerance: float = 1e-5, highest: float | None = None
 ) -> NDArray[np.bool_]:
-    """Tells where values agree: to 1e-5 of the value, or 1e-7 of the highest one."""
+    """Returns where values agree: to 1e-5 of the value, or 1e-7 of the highest one."""
     exact = np.asarray(expected, np.float64)
     scale = np.max(np.abs(exact), initial=0) if highest is None else highest
     allowed = tolerance * np.abs(exact) + tolerance / 100 * scale + np.finfo(np.float32).tiny
@@ -96,7 +96,7 @@ def close(
 
 @contextmanager
 def _compilations() -> Iterator[list[str]]:
-    """Gives a list of what JAX says it compiles while it is open."""
+    """Yields a list that receives what JAX compiles while it is open."""
     import jax
 
     seen: list[str] = []

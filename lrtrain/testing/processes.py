@@ -1,4 +1,4 @@
-"""Looking at a plugin in a process of its own, where nothing else has been imported."""
+"""Checks of a plugin in a process of its own, where nothing else has been imported."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from lrtrain.testing.failure import fail
 
 _TIMEOUT = 120
-# What a plugin prints goes elsewhere; the answer is the last line.
+# A plugin may print too: the answer is the last line.
 _PREFIX = "import json, sys\nsys.path[:], given = json.loads(sys.argv[1])\n"
 
 
@@ -19,9 +19,9 @@ def ask(code: str, given: Any, doing: str, **variables: str) -> Any:
     """Runs code in a fresh Python and returns what it prints last, as JSON.
 
     Args:
-      code: has what it is ``given`` under that name.
-      given: anything that JSON holds.
-      doing: what the plugin is asked to do, for messages: ``plugin 'x' is imported``.
+      code: the code, with a variable ``given``.
+      given: the value of that variable, anything that JSON holds.
+      doing: what is done with the plugin, for messages: ``plugin 'x' is imported``.
       variables: added to the environment.
     """
     command = [sys.executable, "-c", _PREFIX + code, json.dumps([sys.path, given])]

@@ -1,4 +1,4 @@
-"""The learning rates of a spec, for tests of what only the author of a plugin knows: what the values are."""
+"""The learning rates of a spec, for tests of the values, which only the author of a plugin knows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def table(
 
     Args:
       spec: the plugin and its options, as text, table or `Spec`.
-      total_steps: optimizer updates in the run; of the 100 that a run has without it, a percent is one step.
+      total_steps: optimizer updates in the run; with the default of 100, one percent is one step.
       steps_per_epoch: optimizer updates in an epoch; needed only for durations in epochs (``3ep``).
 
     Returns:

@@ -1,4 +1,4 @@
-"""Checks that what cannot be an option is refused, in one sentence."""
+"""Checks that wrong options are refused in one sentence."""
 
 from __future__ import annotations
 

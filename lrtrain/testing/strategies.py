@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from lrtrain.plugins.duration import Duration
 from lrtrain.plugins.spec import Spec
 
-# Wide enough for every mistake, and not so wide that nothing but overflow is drawn.
+# Wide enough to find mistakes, and not so wide that all values overflow.
 _WIDEST = 1000
 _MOST_ITEMS = 4
 
@@ -87,7 +87,7 @@ def _bounded(hint: Any, extras: Sequence[Any], parts: Sequence[Spec]) -> st.Sear
     if hint is int:
         lowest = int(low) + any(isinstance(each, Gt) for each in extras)
         highest = int(high) - any(isinstance(each, Lt) for each in extras)
-        # A plugin may make an operation of each, and hundreds of them take seconds to evaluate.
+        # A plugin may make one operation for each, and hundreds of operations take seconds to evaluate.
         return st.integers(lowest, min(highest, lowest + 5)) | st.sampled_from(sorted({lowest, highest}))
     apart = {
         "exclude_min": any(isinstance(each, Gt) for each in extras),

@@ -1,4 +1,4 @@
-"""The plugin that is checked, with what has been computed of it."""
+"""The plugin that is checked, with the results that its checks share."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Subject:
 
     @cached_property
     def entry(self) -> Entry:
-        """The plugin as its distribution announces it."""
+        """The plugin as its distribution declares it."""
         return find_plugin(self.name)
 
     @cached_property
@@ -59,7 +59,7 @@ class Subject:
 
     @cached_property
     def traits(self) -> Traits:
-        """What the plugin says of itself, or the defaults."""
+        """The traits that the plugin declares, or the defaults."""
         traits = getattr(self.plugin, "traits", Traits())
         if not isinstance(traits, Traits):
             fail(f"the traits of plugin '{self.name}' are {traits!r}: give traits: ClassVar[Traits] = Traits(...)")
@@ -89,7 +89,7 @@ class Subject:
         return self._active[str(spec)]
 
     def build(self, spec: Spec, total_steps: int) -> Schedule:
-        """Builds a schedule as the plugin gives it; an error that is no sentence of the plugin's own is a failure."""
+        """Builds a schedule as the plugin returns it; an error that the plugin did not mean to raise is a failure."""
         from lrtrain.schedules.table import make_context, raw_schedule
 
         try:
@@ -120,7 +120,7 @@ class Subject:
         return self._tables[key]
 
     def usual_length(self, spec: Spec) -> int:
-        """Returns the length of run, 235 steps if it can be, at which a spec is looked at closely."""
+        """Returns the length of run for the closer checks of a spec: 235 steps if it can be built for that."""
         for total_steps in _USUAL:
             if self.builds(spec, total_steps):
                 return total_steps
@@ -129,7 +129,7 @@ class Subject:
         )
 
     def looked_at(self) -> Iterator[tuple[Spec, int]]:
-        """Yields each spec with the length of run at which it is looked at."""
+        """Yields each spec with the length of run for its closer checks."""
         for spec in self.specs:
             yield spec, self.usual_length(spec)
 
@@ -147,7 +147,7 @@ def specs_in(value: Any) -> Iterator[Spec]:
 
 
 def _refuse_a_bug(spec: Spec, where: str, error: LrtrainError) -> None:
-    """Fails when an error stands for another one that the plugin did not mean to raise."""
+    """Fails when the cause of an error is one that the plugin did not mean to raise."""
     bug = error.__cause__
     while isinstance(bug, LrtrainError):
         bug = bug.__cause__

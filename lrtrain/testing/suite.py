@@ -62,7 +62,7 @@ def _suites(cls: type[PluginSuite]) -> list[type]:
 
 
 class PluginSuite:
-    """Tests that every plugin passes, for a class of one's own to inherit; schedules have `SchedulePluginSuite`.
+    """Tests that every plugin passes, for your own class to inherit; schedules have `SchedulePluginSuite`.
 
     A check that fails says in one sentence what is wrong. A test of the suite cannot be replaced by accident: one that
     the class redefines fails, unless ``overrides`` says why, and so does an attribute that the suite does not have.
@@ -111,7 +111,7 @@ class PluginSuite:
         self._run(hooks.hooks_are_right)
 
     def test_imports_nothing_heavy(self) -> None:
-        """Importing it imports no library that takes long: lists and errors come before those."""
+        """Importing it imports no slow library, for which lists and errors would have to wait."""
         self._run(loading.imports_nothing_heavy)
 
     def test_imports_fast(self) -> None:
@@ -131,7 +131,7 @@ class PluginSuite:
         self._run(documentation.readme_has_the_options)
 
     def test_examples_run(self) -> None:
-        """The examples in its docstrings show what they say."""
+        """The examples in its docstrings give the output that they show."""
         self._run(documentation.examples_run)
 
     def test_unknown_options_are_refused(self) -> None:
@@ -168,7 +168,7 @@ class SchedulePluginSuite(PluginSuite):
         return _subject(name, tuple(map(str, self.specs)), every_length=self.every_length)
 
     def test_builds_one_schedule(self) -> None:
-        """Named alone, it answers with exactly one schedule."""
+        """Named alone, it builds exactly one schedule."""
         self._run(hooks.builds_one_schedule)
 
     def test_has_a_formula_or_a_reference(self) -> None:
@@ -208,7 +208,7 @@ class SchedulePluginSuite(PluginSuite):
         self._run(boundaries.boundaries_are_exact)
 
     def test_shares_are_exact(self) -> None:
-        """A share gives what its exact number of steps gives: 25% of T is T // 4, and 29% of 100 steps is 29."""
+        """A share gives the same as its exact number of steps: 25% of T is T // 4, and 29% of 100 steps is 29."""
         self._run(durations.shares_are_exact)
 
     def test_formula_agrees(self) -> None:

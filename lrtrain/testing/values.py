@@ -83,5 +83,5 @@ def _refusal(subject: Subject, spec: Spec, total_steps: int) -> LrtrainError | N
 
 
 def is_one_sentence(text: str) -> bool:
-    """Returns whether a message is a text of one line, of a length that is read."""
+    """Returns whether a message is a text of one line, short enough to be read."""
     return bool(text.strip()) and "\n" not in text and len(text) <= 600

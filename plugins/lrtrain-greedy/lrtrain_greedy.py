@@ -42,8 +42,8 @@ class Greedy:
     Differences: it acts once an epoch, so ``patience`` is 1 (transformers: 10) and the bounds are open (1e-3 and 1);
     the learning rate does not start again after 500 reductions at ``min_lr``; no change is too small; and ``"rel"``
     takes the absolute value of the best. What counts is computed from the run's history alone, so it is the same after
-    a resume. The new learning rate holds from the next epoch on, as a factor on whatever the schedule says; the bounds
-    are compared with the last learning rate of the epoch.
+    a resume. The new learning rate holds from the next epoch on, as a factor on the schedule's learning rates; the
+    bounds are compared with the last learning rate of the epoch.
 
     Raises:
       OptionError: ``factor`` is 0 or 1, or ``min_lr`` is over ``max_lr``.

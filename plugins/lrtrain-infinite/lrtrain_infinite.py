@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Infinite:
-    r"""Linear warmup, half a cosine to a constant, the constant for as long as one likes, and an exponential decay.
+    r"""Linear warmup, half a cosine to a constant, the constant for any length, and an exponential decay.
 
     .. math::
         \eta_t = \begin{cases}
@@ -37,8 +37,8 @@ class Infinite:
         \end{cases}
 
     W is ``warmup_steps``, C is ``cooldown_steps``, A is ``annealing_steps``, T the length of the run. The constant
-    phase can be prolonged at will, with new data too: only the annealing depends on where the run ends. The last step
-    of the run, T - 1, is one short of ``end_value``. With ``init_value=0`` and a warmup, step 0 is an update that
+    phase can be made longer at any time, also with new data: only the annealing depends on where the run ends. The last
+    step of the run, T - 1, is one short of ``end_value``. With ``init_value=0`` and a warmup, step 0 is an update that
     changes nothing.
 
     Raises:

@@ -24,7 +24,7 @@ class InverseSqrt:
 
     W is ``warmup_steps``, :math:`\tau` is ``timescale``, C is ``cooldown_steps``, T the length of the run. Without a
     cooldown the curve does not depend on where the run ends. After ``timescale`` steps of decay the learning rate is
-    0.71 of the peak, after three times as many a half. With ``init_value=0`` and a warmup, step 0 is an update that
+    0.71 of the peak, after three times as many steps 0.5. With ``init_value=0`` and a warmup, step 0 is an update that
     changes nothing.
 
     Raises:

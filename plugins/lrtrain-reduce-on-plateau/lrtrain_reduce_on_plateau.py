@@ -32,11 +32,11 @@ class ReduceOnPlateau:
     It counts as PyTorch does: the epoch after ``patience`` bad ones is the one that lowers the learning rate (optax
     lowers it one epoch earlier), and the count begins again, after ``cooldown`` epochs in which nothing is counted. An
     epoch is better than the best so far, in ``"min"`` mode, when its metric is below ``best - threshold * abs(best)``
-    (``"rel"``) or ``best - threshold`` (``"abs"``). PyTorch takes ``best`` for its absolute value, so that a flat
-    negative metric always improves; here it never does.
+    (``"rel"``) or ``best - threshold`` (``"abs"``). PyTorch uses ``best`` instead of its absolute value, so
+    that an unchanged negative metric counts as better; here it never does.
 
     What counts is computed from the run's history alone, so it is the same after a resume. The new learning rate holds
-    from the next epoch on, as a factor on whatever the schedule says; ``min_lr`` is compared with the last learning
+    from the next epoch on, as a factor on the schedule's learning rates; ``min_lr`` is compared with the last learning
     rate of the epoch, so a schedule that falls further may go below it.
 
     Raises:

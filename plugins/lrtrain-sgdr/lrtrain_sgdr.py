@@ -39,7 +39,7 @@ class _Cycle(TypedDict):
 
 @dataclass(frozen=True)
 class SGDR:
-    r"""Cosine decay that starts again: each cycle warms up, falls along half a cosine, and hands over to the next.
+    r"""Cosine decay that starts again: each cycle warms up, falls along half a cosine, and is followed by the next.
 
     .. math::
         \eta_t = \begin{cases}
@@ -48,7 +48,7 @@ class SGDR:
           \tfrac{1}{2} (1 + \cos(\pi (\tau - W) / (C_i - W))) & \tau \ge W
         \end{cases}
 
-    where cycle i has begun :math:`\tau` steps ago, is :math:`C_i` steps long and warms up for W of them. A learning
+    where cycle i began :math:`\tau` steps ago, is :math:`C_i` steps long and warms up for W of them. A learning
     rate may be one number for all cycles or a list with one for each; where a list is shorter than ``cycles``, its last
     number stays. A cycle ends one step short of its ``end_value``: that step is the first of the next cycle. With
     ``decay_steps`` given, cycles that do not fit in the run are cut off, and what is left after the last one holds its
@@ -132,7 +132,7 @@ class SGDR:
         return [*pieces, Piece(None, end, self)]
 
     def _terms(self, name: str) -> list[str]:
-        """Returns an option in each cycle as the formula has it: by name, if it is one number."""
+        """Returns an option for each cycle as the formula contains it: its name, if it is one number."""
         return [str(value) if isinstance(getattr(self, name), tuple) else name for value in self._each(name)]
 
     def _peak_terms(self) -> list[str]:
@@ -163,7 +163,7 @@ class SGDR:
         """Returns how many times as long as the first cycle all of them are together."""
         if self.cycle_mult == 1:
             return self.cycles
-        # 32 cycles are more than any run has steps for, and a power for all of them may be too great to compute.
+        # 32 cycles are more than any run has steps for, and a power for all of them may be too large to compute.
         return (self.cycle_mult ** min(self.cycles, 32) - 1) // (self.cycle_mult - 1)
 
     def _named(self) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WSD:
-    r"""Linear warmup, a long constant phase, then a fall to ``end_value`` in a shape of one's choice.
+    r"""Linear warmup, a long constant phase, then a fall to ``end_value`` in a shape that you choose.
 
     .. math::
         \eta_t = \begin{cases}
@@ -24,8 +24,8 @@ class WSD:
           \text{end} + (\text{peak} - \text{end}) \, g((t - (T - D)) / D) & T - D < t
         \end{cases}
 
-    W is ``warmup_steps``, D is ``decay_steps``, T the length of the run. The constant phase can be prolonged at will:
-    only the decay depends on where the run ends. Its shape is ``decay_type``: g(f) is :math:`1 - \sqrt{f}`
+    W is ``warmup_steps``, D is ``decay_steps``, T the length of the run. The constant phase can be made longer at any
+    time: only the decay depends on where the run ends. Its shape is ``decay_type``: g(f) is :math:`1 - \sqrt{f}`
     (``1-sqrt``), :math:`1 - f` (``linear``), :math:`\tfrac{1}{2}(1 + \cos \pi f)` (``cosine``) or :math:`1 - f^2`
     (``square``), and ``exponential`` is :math:`\text{peak} (\text{end} / \text{peak})^f`, which needs an ``end_value``
     over 0. The last step of the run, T - 1, is one short of ``end_value``. With ``init_value=0`` and a warmup, step 0

@@ -105,7 +105,7 @@ BROKEN = {
     ),
     "default": (
         plugin("@hookimpl\n    def on_step(self, step, every=10): ..."),
-        "gives 'every' of on_step a default, which would never be used: take it away",
+        "gives 'every' of on_step a default, which would never be used: remove it",
     ),
 }
 

@@ -286,7 +286,7 @@ class Hidden:
 
 def test_a_type_that_is_not_imported_at_run_time() -> None:
     message = (
-        r"^the options of Hidden have a type that is not there when it runs: name 'Decimal' is not defined; import"
+        r"^the options of Hidden have a type that is not defined at run time: name 'Decimal' is not defined; import"
     )
     with pytest.raises(PluginError, match=message):
         options_of(Hidden)

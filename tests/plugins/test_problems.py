@@ -70,7 +70,7 @@ def test_broken_and_duplicate(install_plugin: Install) -> None:
     assert twice == {
         "kind": "duplicate",
         "text": "plugin 'watch' is also provided by another 1.0",
-        "cure": "keep one: lrtrain plugins uninstall test-watch takes this one away",
+        "cure": "keep one: lrtrain plugins uninstall test-watch removes this one",
     }
     assert [each["kind"] for each in row("another")["problems"]] == ["duplicate"]
     assert row("lrtrain-sgdr")["problems"] == []

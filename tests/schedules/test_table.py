@@ -400,7 +400,7 @@ def test_durations_in_epochs_need_the_length_of_an_epoch() -> None:
     with pytest.raises(ScheduleError) as caught:
         lrtrain.schedule(spec, total_steps=100)
     cure = "give the number of epochs with its steps"
-    assert str(caught.value) == f"plugin 'linear': 1ep counts epochs, and the run has none: {cure}"
+    assert str(caught.value) == f"plugin 'linear': 1ep counts epochs, and the length of an epoch is not known: {cure}"
 
 
 def test_building_needs_a_context_of_ours() -> None:

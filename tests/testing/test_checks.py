@@ -226,7 +226,7 @@ def test_the_table_is_what_a_run_applies() -> None:
         ("linear(", 10, "linear"),
         ("nosuch", 10, "no plugin 'nosuch' is installed"),
         ("linear(init=1)", 10, "has no option 'init'"),
-        ("linear(transition_steps=3ep)", 10, "3ep counts epochs, and the run has none"),
+        ("linear(transition_steps=3ep)", 10, "3ep counts epochs, and the length of an epoch is not known"),
         ("linear", 0, "total_steps=0 is refused"),
     ],
 )

@@ -24,10 +24,10 @@ _LONGEST = 60
 
 @dataclass(frozen=True)
 class Package:
-    """A package that is to be made.
+    """A package to be made.
 
     Args:
-      name: the plugin's name, as ``my-schedule``.
+      name: the plugin's name, such as ``my-schedule``.
       author: who holds the copyright.
     """
 
@@ -107,7 +107,7 @@ class Package:
                 (folder / path).parent.mkdir(exist_ok=True)
                 (folder / path).write_text(text, encoding="utf-8")
         except BaseException:
-            # This process has made it; what is not whole would be in the way of the next attempt.
+            # This process has made the folder; incomplete, it would be in the way of the next attempt.
             shutil.rmtree(folder, ignore_errors=True)
             raise
         return list(files)
@@ -124,7 +124,7 @@ _TEMPLATES = {
 
 
 def author_from_git() -> str:
-    """Returns ``user.name`` of git's configuration, or `NOBODY` where there is no such thing."""
+    """Returns ``user.name`` of git's configuration, or `NOBODY` where there is none."""
     try:
         done = subprocess.run(
             ["git", "config", "--get", "user.name"], capture_output=True, text=True, check=False, timeout=5

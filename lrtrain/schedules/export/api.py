@@ -21,8 +21,8 @@ def export(
 ) -> str:
     """Returns a schedule as code that runs without lrtrain, for a run of ``total_steps``.
 
-    The code is written from the plugin's formula, once that has been seen to agree with its table at every step; a
-    plugin without a formula is written as the numbers of its table.
+    The code is written from the plugin's formula, after a check that the formula agrees with the table at every step.
+    For a plugin without a formula it holds the numbers of the table.
 
     Args:
       spec: the plugin and its options, as text, table or `Spec`.
@@ -54,13 +54,13 @@ def export(
 
 
 def check_target(to: str) -> None:
-    """Raises UsageError for a target that there is not."""
+    """Raises UsageError for an unknown target."""
     if to not in TARGETS:
         raise UsageError(f"to={to!r} is no target{nearest(str(to), TARGETS)}: the targets are {', '.join(TARGETS)}")
 
 
 def export_active(active: ActivePlugins, context: ScheduleContext, to: str) -> str:
-    """Returns the schedule of plugins that have been loaded, as `export` does."""
+    """Returns the code for the schedule of loaded plugins, as `export` does."""
     from lrtrain.schedules.export.source import make_source
 
     return write(make_source(active, context), to)

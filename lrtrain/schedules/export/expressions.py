@@ -16,12 +16,12 @@ WIDTH = 88
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a target writes what a formula has.
+    """How a target writes the parts of a formula.
 
     Args:
       functions: the target's name of each function of a formula.
-      pi: its name of pi.
-      constant: its name of an option.
+      pi: the target's name of pi.
+      constant: the target's name of an option.
     """
 
     functions: Mapping[str, str]
@@ -34,10 +34,10 @@ class Dialect:
 
 @dataclass
 class Writer:
-    """Writes expressions of one dialect; a part of one that is too long becomes a variable.
+    """Writes expressions in one dialect; parts of an expression that is too long become variables.
 
     Args:
-      dialect: how the target writes things.
+      dialect: how the target writes the parts of a formula.
       lines: assignments to variables that later expressions use, in order.
     """
 
@@ -66,7 +66,7 @@ def names(tree: ast.expr) -> set[str]:
 
 
 def bounded(tree: ast.expr, bound: Callable[[ast.expr], ast.expr]) -> ast.expr:
-    """Returns the expression with ``bound(t)`` where t stands."""
+    """Returns the expression with ``bound(t)`` in place of t."""
     return _Bounded(bound).visit(copy.deepcopy(tree))  # type: ignore[no-any-return]
 
 
@@ -79,7 +79,7 @@ def _longest_part(tree: ast.expr, longest: int) -> str | None:
 
 
 class _Translated(ast.NodeTransformer):
-    """Puts the names of the target where those of a formula stand."""
+    """Replaces the names of a formula by those of the target."""
 
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
@@ -116,7 +116,7 @@ def _number(node: ast.expr) -> float | None:
 
 
 class _Replaced(ast.NodeTransformer):
-    """Puts a variable in the place of each part that has this text."""
+    """Replaces each part that has this text by a variable."""
 
     def __init__(self, part: str, name: str) -> None:
         self.part, self.name = part, name

@@ -12,7 +12,7 @@ from lrtrain.errors import UsageError
 from lrtrain.schedules.export.expressions import WIDTH, Dialect, Writer, bounded, names
 from lrtrain.schedules.export.source import ScheduleSource, Span
 
-# Some 200 kB of numbers: beyond that nobody wants them in a source file.
+# About 200 kB of numbers, the most that a source file should hold.
 MAX_TABLE = 20_000
 _SAMPLES = 65
 
@@ -36,7 +36,7 @@ def table_lines(source: ScheduleSource, target: str) -> list[str]:
     """Returns the table as a text of numbers, which stays compact however the file is formatted.
 
     Raises:
-      UsageError: it is too long to stand in code.
+      UsageError: it is too long for code.
     """
     if len(source.values) > MAX_TABLE:
         raise UsageError(
@@ -51,7 +51,7 @@ def select(source: ScheduleSource, dialect: Dialect, function: str, step: str, i
 
     Args:
       source: the schedule, in pieces of which there are at least two.
-      dialect: how the target writes things.
+      dialect: how the target writes the parts of a formula.
       function: the target's name of `numpy.select`.
       step: the variable that is compared with the ends of pieces.
       indent: spaces before a line.
@@ -74,7 +74,7 @@ def select(source: ScheduleSource, dialect: Dialect, function: str, step: str, i
 
 
 def listed(before: str, items: Iterable[str], after: str, indent: int) -> list[str]:
-    """Returns a list in code with each item on a line; the comma after the last one has formatters keep it so."""
+    """Returns a list in code with one item on each line; the comma after the last one makes formatters keep that."""
     space = " " * indent
     return [f"{space}{before}", *(f"{space}    {item}," for item in items), f"{space}{after}"]
 
@@ -85,7 +85,7 @@ def uses_step(source: ScheduleSource) -> bool:
 
 
 def _defined_everywhere(span: Span, total_steps: int) -> ast.expr:
-    """Returns the piece's expression; where it is not defined beside the piece, with the step held at the piece's edge.
+    """Returns the piece's expression; if it is not defined outside of the piece, with the step kept inside.
 
     All pieces are computed at every step and one is kept, and with ``jax_debug_nans`` none may be NaN.
     """

@@ -1,4 +1,4 @@
-"""What every target is written from: the pieces of a schedule or its table, and the options that stand by name."""
+"""What every target is written from: the pieces of a schedule or its table, and the options that the code names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lrtrain.schedules.table import build_table, formula
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# As many constant pieces are read more easily than a table.
+# Up to this number, constant pieces are easier to read than a table.
 MAX_RUNS = 32
 _PART = 2**20
 
@@ -35,7 +35,7 @@ class Span:
 
     @property
     def tree(self) -> ast.expr:
-        """Its expression, in which options stand by name."""
+        """Its expression, with the names of options."""
         return self.piece.tree()
 
     @property
@@ -63,14 +63,14 @@ class ScheduleSource:
     has_formula: bool
 
     def header(self) -> list[str]:
-        """Returns what the code says of where it comes from, in short paragraphs."""
+        """Returns the origin of the code in short paragraphs, for its first comment."""
         origin = f"Learning rate over {len(self.values)} steps, written by lrtrain {version('lrtrain')}:"
         note = [] if self.has_formula else ["The plugin has no formula: these are the values of its table."]
         return [origin, str(self.spec), *note]
 
 
 def make_source(active: ActivePlugins, context: ScheduleContext) -> ScheduleSource:
-    """Returns the schedule of the active plugins, once its formula has been seen to agree with its table.
+    """Returns the schedule of the active plugins, after a check that its formula agrees with its table.
 
     Raises:
       PluginError: the formula cannot be used, or gives another learning rate than the schedule at some step.
@@ -83,7 +83,7 @@ def make_source(active: ActivePlugins, context: ScheduleContext) -> ScheduleSour
         runs = _constant_runs(values)
         return ScheduleSource(plugin.spec(), values, _spans(runs) if runs else None, {}, has_formula=False)
     _check(pieces, values, plugin.entry.name)
-    # The options of another plugin, which this one has asked for its formula, stand as numbers.
+    # A piece of another plugin's formula has numbers for that plugin's options.
     own = [piece if piece.plugin is plugin.instance else piece.shifted(0) for piece in pieces]
     used = {name for piece in own for name in names(piece.tree())}
     options = Piece(None, "t", plugin.instance).options()
@@ -109,7 +109,7 @@ def _check(pieces: Sequence[Piece], values: NDArray[np.float32], name: str) -> N
 
 
 def _constant_runs(values: NDArray[np.float32]) -> list[Piece] | None:
-    """Returns a table of few different values as constant pieces; None when they are too many."""
+    """Returns a table that changes seldom as constant pieces; None when these are too many."""
     ends = [*(np.flatnonzero(np.diff(values)) + 1).tolist(), None]
     if len(ends) > MAX_RUNS:
         return None
