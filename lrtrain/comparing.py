@@ -15,8 +15,8 @@ from lrtrain.comparison.store import Store
 from lrtrain.engine.connection import Distributed, is_main, refusals_told
 from lrtrain.extras import check_extra
 from lrtrain.plugins.spec import Spec
-from lrtrain.runs.config import TrainConfig, TrainOptions
 from lrtrain.runs.directory import refusals_named
+from lrtrain.runs.train_config import TrainConfig, TrainOptions
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -50,7 +50,7 @@ def compare(  # noqa: PLR0913
       run_dir: the directory to write into, empty or not there yet; None for ``runs/compare-<date>-<time>``.
       reporter: receives what happens; None for silence.
       distributed: this process is one of several that share the runs; see `lrtrain.Distributed`.
-      **options: the fields of `lrtrain.runs.config.TrainConfig`, as for `lrtrain.train`.
+      **options: the fields of `lrtrain.runs.train_config.TrainConfig`, as for `lrtrain.train`.
 
     Returns:
       The comparison; its ``evidence`` holds means, intervals and verdicts, its ``report`` is the page.

@@ -25,7 +25,7 @@ import lrtrain
 from lrtrain.comparison.plan import Plan
 from lrtrain.comparison.plan_file import parse_plan
 from lrtrain.runs.command import train_options
-from lrtrain.runs.config import TrainConfig
+from lrtrain.runs.train_config import TrainConfig
 from lrtrain.strict_json import decode, path_of
 
 def refused(call, *arguments, **options):
@@ -72,7 +72,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("copy")
     package = Path(lrtrain.__file__).parent
     shutil.copytree(package, folder / "lrtrain", ignore=shutil.ignore_patterns("__pycache__"))
-    config = folder / "lrtrain" / "runs" / "config.py"
+    config = folder / "lrtrain" / "runs" / "train_config.py"
     before, mark, after = config.read_text(encoding="utf-8").partition("\n    def __post_init__")
     config.write_text(before + FIELD + mark + after, encoding="utf-8")
     return folder

@@ -11,8 +11,8 @@ from typing import Any, Literal
 import pytest
 
 from lrtrain import strict_json
-from lrtrain.runs.config import TrainConfig
 from lrtrain.runs.run_config import Device, Part, Resumed, RunConfig, StoredSchedule
+from lrtrain.runs.train_config import TrainConfig
 from lrtrain.strict_json import InvalidFileError, Positive, Whole, decode, parse_json, path_of, read_json
 
 

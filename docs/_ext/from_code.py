@@ -12,7 +12,7 @@ from lrtrain.comparison.table import COLUMNS
 from lrtrain.option_fields import OptionField, option_fields
 from lrtrain.plugins import hookspecs
 from lrtrain.plugins.loading import HOOKS
-from lrtrain.runs.config import TrainConfig
+from lrtrain.runs.train_config import TrainConfig
 
 _TITLES = ("When", "Args", "Returns", "Order", "Example")
 

@@ -14,7 +14,7 @@ from lrtrain.cli.output import check_output, force_option, output_option, whole_
 from lrtrain.cli.terminal import shown_path
 from lrtrain.errors import TrainingError
 from lrtrain.plugins.spec import normal_name
-from lrtrain.runs.config import TrainConfig
+from lrtrain.runs.train_config import TrainConfig
 
 if TYPE_CHECKING:
     from lrtrain.range_test.find_lr import RangeTest

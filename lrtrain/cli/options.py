@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options that several commands share; those of training are the fields of `lrtrain.runs.train_config.TrainConfig`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from lrtrain.option_fields import OptionField, option_fields
-from lrtrain.runs.config import TrainConfig
+from lrtrain.runs.train_config import TrainConfig
 
 if TYPE_CHECKING:
     from lrtrain.engine.connection import Distributed
@@ -52,7 +52,7 @@ def set_option() -> Callable[[F], F]:
 
 
 def train_options(*, compared: bool = False, **others: Any) -> Callable[[F], F]:
-    """Returns the options of `lrtrain.runs.config.TrainConfig`, which `train_options_given` reads.
+    """Returns the options of `lrtrain.runs.train_config.TrainConfig`, which `train_options_given` reads.
 
     Args:
       compared: whether they are those of a comparison.
@@ -88,7 +88,7 @@ def _option_of(field: OptionField) -> Callable[[F], F]:
 
 
 def train_options_given(ctx: click.Context) -> dict[str, Any]:
-    """Returns the fields of `lrtrain.runs.config.TrainConfig` that stand on the command line, by name."""
+    """Returns the fields of `lrtrain.runs.train_config.TrainConfig` that stand on the command line, by name."""
     default, given = click.core.ParameterSource.DEFAULT, {}
     for field in option_fields(TrainConfig):
         name = field.flag.removeprefix("--").replace("-", "_")

@@ -24,7 +24,7 @@ from lrtrain.plugins.observers import Observers
 from lrtrain.plugins.spec import Spec
 from lrtrain.runs.conditions import model_version
 from lrtrain.runs.directory import RunDir, make_directory, now
-from lrtrain.runs.epochs import from_saved, to_saved
+from lrtrain.runs.epoch_lines import from_saved, to_saved
 from lrtrain.runs.lock import writing
 from lrtrain.runs.log_repair import cut_steps, lost_steps, restore_metrics
 from lrtrain.runs.logs import RunLogs, count_epochs

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 from lrtrain.errors import LrtrainError, UsageError, nearest
 from lrtrain.option_fields import check_choice, check_number
 from lrtrain.plugins.spec import Spec, file_and_class, normal_name, short
-from lrtrain.runs.config import TrainConfig
+from lrtrain.runs.train_config import TrainConfig
 from lrtrain.strict_json import InvalidFileError, Whole, decode, path_of
 
 Protocol: TypeAlias = Literal["fair", "as-is"]

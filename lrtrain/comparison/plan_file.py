@@ -16,7 +16,7 @@ from lrtrain.option_fields import option_fields
 from lrtrain.plugins.discovery import files_below
 from lrtrain.plugins.loading import activate
 from lrtrain.plugins.spec import Spec
-from lrtrain.runs.config import TrainConfig
+from lrtrain.runs.train_config import TrainConfig
 
 _TOP = ("version", "protocol", "holdout", "baseline", "all_pairs", "train", "effort", "schedules")
 _EFFORT = ("budget", "scales", "tuning_seeds", "seeds")

@@ -7,7 +7,8 @@ tile ``Y`` of 4x4 outputs is computed from the 6x6 inputs ``d`` that it sees and
 
 where ``*`` multiplies element by element. ``G`` and ``B^T`` evaluate polynomials at six points in each direction, and
 ``A^T`` interpolates their product. At each of the 36 pairs of points the sum over the channels is a matrix product.
-docs/decisions/0010 says when this is chosen, and benchmarks/NOTES.md what it gains.
+`lrtrain.nn.conv` chooses it on a CPU where `applies` says so. docs/decisions/0010 has the reasons, and
+benchmarks/NOTES.md what it gains.
 
 The order of dimensions is ``[height, width, N, C]`` here: all channels and examples of a pixel are one long row.
 """

@@ -22,7 +22,7 @@ from lrtrain.plugins.context import StepInfo
 from lrtrain.plugins.loading import activate
 from lrtrain.plugins.spec import Spec
 from lrtrain.range_test.curve import Curve, Recorder, Suggestion, obstacle, suggest
-from lrtrain.runs.config import TrainConfig, TrainOptions
+from lrtrain.runs.train_config import TrainConfig, TrainOptions
 from lrtrain.schedules.table import build_table, make_context
 from lrtrain.training.chunks import chunks
 from lrtrain.training.prepare import keep_compiled, load_data, make_engine, stream_of
@@ -125,7 +125,7 @@ def find_lr(
       end_lr: the last one, at least twice as high.
       steps: optimizer updates from one to the other; after an epoch the next one begins.
       reporter: receives what happens; None for silence. It hears of phases and steps.
-      **options: the fields of `lrtrain.runs.config.TrainConfig`, as in `lrtrain.train`.
+      **options: the fields of `lrtrain.runs.train_config.TrainConfig`, as in `lrtrain.train`.
 
     Returns:
       The curve and what is suggested, or why nothing can be.

@@ -9,8 +9,8 @@ from lrtrain.errors import LrtrainError
 from lrtrain.option_fields import option_fields
 from lrtrain.plugins.discovery import find_plugin
 from lrtrain.plugins.spec import Spec, file_and_class, format_value, parse_spec
-from lrtrain.runs.config import TrainConfig
 from lrtrain.runs.record import Head, Run
+from lrtrain.runs.train_config import TrainConfig
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any
 
 from lrtrain.option_fields import option_fields
 from lrtrain.plugins.spec import format_value
-from lrtrain.runs.config import TrainConfig
 from lrtrain.runs.record import Run
+from lrtrain.runs.train_config import TrainConfig
 
 # Two runs that differ in one of these, or in an option that changes results, have not been trained under equal
 # conditions. The others say where data is found and how the work is spread over devices.

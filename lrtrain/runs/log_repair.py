@@ -10,7 +10,7 @@ from typing import Any
 from lrtrain.files import write_whole
 from lrtrain.plugins.context import EpochInfo
 from lrtrain.runs.directory import RunDir
-from lrtrain.runs.epochs import line_of
+from lrtrain.runs.epoch_lines import line_of
 from lrtrain.runs.logs import STEP_COLUMNS, whole_lines
 
 _HEADER = ",".join(STEP_COLUMNS) + "\n"

@@ -13,7 +13,7 @@ from typing import TextIO
 from lrtrain.errors import TrainingError
 from lrtrain.plugins.context import EpochInfo
 from lrtrain.runs.directory import RunDir, refusals_named
-from lrtrain.runs.epochs import line_of
+from lrtrain.runs.epoch_lines import line_of
 
 STEP_COLUMNS = ("step", "epoch", "learning_rate", "loss")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from lrtrain.errors import RunDirError
 from lrtrain.plugins.spec import short
 from lrtrain.runs.directory import RunDir
-from lrtrain.runs.epochs import parse_epochs
+from lrtrain.runs.epoch_lines import parse_epochs
 from lrtrain.runs.lock import being_written
 from lrtrain.runs.parsing import Steps, is_config, parse_head, parse_steps
 from lrtrain.runs.record import Epoch, Head, Run, State

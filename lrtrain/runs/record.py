@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 from lrtrain.plugins.context import EpochInfo
 from lrtrain.plugins.spec import Spec
-from lrtrain.runs.config import TrainConfig
+from lrtrain.runs.train_config import TrainConfig
 
 State: TypeAlias = Literal["finished", "stopped", "diverged", "failed", "interrupted", "running", "damaged"]
 Epoch: TypeAlias = EpochInfo

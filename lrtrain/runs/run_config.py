@@ -11,8 +11,8 @@ from typing import Any
 from lrtrain.errors import LrtrainError, RunDirError
 from lrtrain.files import write_whole
 from lrtrain.plugins.spec import Spec, short
-from lrtrain.runs.config import TrainConfig
 from lrtrain.runs.directory import RunDir
+from lrtrain.runs.train_config import TrainConfig
 from lrtrain.strict_json import InvalidFileError, Positive, Whole, decode, path_of, read_json
 
 VERSION = 1

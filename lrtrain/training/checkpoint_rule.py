@@ -1,4 +1,7 @@
-"""The rule when a run saves a checkpoint: after a number of steps, a time, or a number of epochs."""
+"""The rule when a run saves a checkpoint: after a number of steps, a time, or a number of epochs.
+
+`Loop` applies it, for steps and times by way of `lrtrain.training.pace.Pace`.
+"""
 
 from __future__ import annotations
 

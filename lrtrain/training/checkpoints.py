@@ -1,7 +1,8 @@
 """Checkpoints of a run; the only file that imports Orbax.
 
 A checkpoint holds the arrays (parameters, optimizer state, step, the table of learning rates) and a JSON item with the
-position and the fingerprint of the table: all that a run needs to continue to the same bits.
+position and the fingerprint of the table: all that a run needs to continue to the same bits. One
+that is damaged is passed over, and renamed when the run has gone on from an older one.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from lrtrain.runs.directory import numbered
 from lrtrain.schedules.table import fingerprint
 from lrtrain.signals import interrupts_held_back
 from lrtrain.training.checkpoint_contents import check_same_arrays, has_valid_metrics
-from lrtrain.training.checkpoint_failures import failures_named, late_errors_dropped, refusals_to_read_named
+from lrtrain.training.checkpoint_errors import failures_named, late_errors_dropped, refusals_to_read_named
 from lrtrain.training.position import Position
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lrtrain.plugins.discovery import Entry
 from lrtrain.plugins.spec import Spec, format_value
 from lrtrain.runs.conditions import model_version
-from lrtrain.runs.config import TrainConfig
+from lrtrain.runs.train_config import TrainConfig
 from lrtrain.runs.versions import versions
 
 if TYPE_CHECKING:

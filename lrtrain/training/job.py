@@ -10,9 +10,9 @@ from typing import Any
 from lrtrain.errors import UsageError
 from lrtrain.plugins.loading import ActivePlugins, activate
 from lrtrain.plugins.spec import Spec
-from lrtrain.runs.config import TrainConfig, TrainOptions
 from lrtrain.runs.directory import RunDir, check_name, new_run_dir
 from lrtrain.runs.run_config import RunConfig, read_config
+from lrtrain.runs.train_config import TrainConfig, TrainOptions
 from lrtrain.training.checkpoint_rule import EVERY_EPOCH, CheckpointRule
 from lrtrain.training.rates import OnScheduleChange, merge_config
 

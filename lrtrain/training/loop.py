@@ -16,8 +16,8 @@ from lrtrain.engine.processes import Processes
 from lrtrain.errors import LrtrainError, TrainingError
 from lrtrain.plugins.context import RunInfo
 from lrtrain.plugins.observers import Requests
-from lrtrain.runs.config import TrainConfig
 from lrtrain.runs.continuing import how_to_go_on
+from lrtrain.runs.train_config import TrainConfig
 from lrtrain.signals import Ending
 from lrtrain.training.checkpoint_rule import CheckpointRule
 from lrtrain.training.checkpoints import Checkpoints

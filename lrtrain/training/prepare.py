@@ -13,7 +13,7 @@ from lrtrain.engine.connection import Distributed, connect, processes_connected
 from lrtrain.engine.devices import enable_compilation_cache, present_devices, select_devices
 from lrtrain.engine.processes import ALONE, Processes
 from lrtrain.engine.residency import fits
-from lrtrain.runs.config import TrainConfig
+from lrtrain.runs.train_config import TrainConfig
 from lrtrain.training.reporter import Reporter
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from lrtrain.errors import RunDirError, ScheduleError
 from lrtrain.option_fields import option_fields
 from lrtrain.plugins.loading import ActivePlugins, activate
 from lrtrain.plugins.spec import Spec, format_value
-from lrtrain.runs.config import TrainConfig
 from lrtrain.runs.run_config import RunConfig
+from lrtrain.runs.train_config import TrainConfig
 from lrtrain.schedules.table import ScheduleTable, build_table, fingerprint, make_context
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from lrtrain.runs.logs import Logs, RunLogs
 from lrtrain.runs.run_config import Device, Resumed, RunConfig, StoredSchedule, read_config, write_config
 from lrtrain.runs.versions import versions
 from lrtrain.schedules.table import fingerprint
-from lrtrain.training.checkpoint_failures import late_errors_dropped
+from lrtrain.training.checkpoint_errors import late_errors_dropped
 from lrtrain.training.checkpoints import Checkpoints, import_orbax
 from lrtrain.training.job import Job
 from lrtrain.training.position import Position

@@ -19,10 +19,10 @@ from lrtrain.errors import UsageError
 from lrtrain.plugins.context import EpochInfo, RunInfo
 from lrtrain.plugins.observers import Observers
 from lrtrain.plugins.spec import Spec
-from lrtrain.runs.config import TrainOptions
 from lrtrain.runs.continuing import how_to_go_on
 from lrtrain.runs.directory import RunDir
 from lrtrain.runs.run_config import RunConfig
+from lrtrain.runs.train_config import TrainOptions
 from lrtrain.signals import Ending, endings_noted
 from lrtrain.system_refusal import check_files
 from lrtrain.training.checkpoint_rule import CheckpointRule
@@ -105,8 +105,7 @@ def train(  # noqa: PLR0913
       reporter: receives the events of the run; None for no output.
       distributed: given when several processes train together and all make this call; see `lrtrain.Distributed`. The
         first one writes the run directory, which all of them must see, calls the hooks that observe, and reports.
-      **options: the fields of `lrtrain.runs.config.TrainConfig`: epochs, batch_size, optimizer, loss_reduction, seed,
-        dataset, data_dir, train_size, shuffle, devices, micro_batch, model, data_on_device.
+      **options: the fields of `lrtrain.runs.train_config.TrainConfig`, such as ``epochs`` and ``batch_size``.
 
     Returns:
       The result of the run: accuracy, history and the directory with its files.

@@ -25,8 +25,8 @@ from lrtrain.comparison.trial import Outcome
 from lrtrain.data import load_dataset
 from lrtrain.errors import RunDirError, UsageError
 from lrtrain.plugins.spec import Spec
-from lrtrain.runs.config import TrainConfig
 from lrtrain.runs.lock import writing
+from lrtrain.runs.train_config import TrainConfig
 from tests.lab import cli
 
 BREAKS = """

@@ -10,7 +10,7 @@ from lrtrain.comparison import protocol
 from lrtrain.comparison.plan import Effort, Plan, grid, labelled
 from lrtrain.comparison.trial import Outcome, Trial
 from lrtrain.errors import UsageError
-from lrtrain.runs.config import TrainConfig
+from lrtrain.runs.train_config import TrainConfig
 
 
 def plan(*names: str, scales: tuple[float, ...] = (0.5, 1, 2), seeds: int = 3, **options: object) -> Plan:

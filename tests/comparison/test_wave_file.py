@@ -27,7 +27,7 @@ from lrtrain.comparison.store import Store
 from lrtrain.comparison.trial import Outcome, Trial
 from lrtrain.comparison.wave_file import Saved, WaveFile
 from lrtrain.errors import RunDirError, TrainingError, UsageError
-from lrtrain.runs.config import TrainConfig
+from lrtrain.runs.train_config import TrainConfig
 from tests.lab import CLOCK, metrics, without
 
 EPOCHS, STEPS_PER_EPOCH = 5, 9

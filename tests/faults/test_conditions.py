@@ -22,8 +22,8 @@ from lrtrain.comparison.plan import Effort, Plan, labelled
 from lrtrain.data import load_dataset
 from lrtrain.data.load import find_dataset
 from lrtrain.errors import RunDirError, UsageError
-from lrtrain.runs.config import TrainConfig
 from lrtrain.runs.reading import find_runs
+from lrtrain.runs.train_config import TrainConfig
 from lrtrain.training.reporter import Begin, NullReporter
 from tests.faults.conftest import Tally
 from tests.lab import contents

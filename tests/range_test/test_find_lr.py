@@ -23,7 +23,7 @@ from lrtrain.plugins.spec import Spec
 from lrtrain.range_test.curve import Curve, Recorder, obstacle, suggest
 from lrtrain.range_test.find_lr import STEPS, RangeTest, default_range
 from lrtrain.range_test.picture import draw_range_test
-from lrtrain.runs.config import TrainConfig
+from lrtrain.runs.train_config import TrainConfig
 from tests.lab import cli, contents
 
 RATES = np.geomspace(1e-6, 1, 601)

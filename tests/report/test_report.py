@@ -31,7 +31,7 @@ from lrtrain.report.commands import compare_command
 from lrtrain.report.comparison_page import page_of_comparison
 from lrtrain.report.curves import measured_runs
 from lrtrain.report.numbers import differences, final_accuracies, tunings
-from lrtrain.runs.config import TrainConfig
+from lrtrain.runs.train_config import TrainConfig
 from tests.lab import ROOT
 
 EVIL = "<img src=x onerror=alert(1)>$x_1$ </script><script>alert(2)</script>"

@@ -16,7 +16,7 @@ from lrtrain.comparison.result import read_comparison
 from lrtrain.report.runs_page import page_of_runs, runs_in
 from lrtrain.runs import reading
 
-ARCHIVE = Path(__file__).parent / "fixtures" / "before.tar.xz"
+ARCHIVE = ROOT / "tests" / "fixtures" / "before.tar.xz"
 
 
 @pytest.fixture

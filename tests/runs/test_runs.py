@@ -29,9 +29,9 @@ from lrtrain.errors import RunDirError, TrainingError
 from lrtrain.plugins.context import EpochInfo
 from lrtrain.plugins.loading import activate
 from lrtrain.runs.command import reproduce
-from lrtrain.runs.config import DATA_ON_DEVICE, LOSS_REDUCTIONS, TrainConfig
 from lrtrain.runs.lock import being_written, writing
 from lrtrain.runs.reading import Head, Run, find_runs, read_run
+from lrtrain.runs.train_config import DATA_ON_DEVICE, LOSS_REDUCTIONS, TrainConfig
 from lrtrain.training.reporter import NullReporter
 from tests import lab, markdown
 from tests.lab import cli, completed, refusal

@@ -13,7 +13,7 @@ import pytest
 from lrtrain import ScheduleError, Spec
 from lrtrain.errors import RunDirError
 from lrtrain.plugins.loading import activate
-from lrtrain.runs.config import TrainConfig
+from lrtrain.runs.train_config import TrainConfig
 from lrtrain.schedules.table import fingerprint
 from lrtrain.training.rates import OnScheduleChange, RunRates, merge_config, rates_new, rates_resumed
 

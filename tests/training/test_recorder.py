@@ -14,8 +14,8 @@ import lrtrain
 from lrtrain.comparison.conduct import compare_plan
 from lrtrain.comparison.plan import Effort, Plan, labelled
 from lrtrain.runs import find_runs
-from lrtrain.runs.config import TrainConfig
-from lrtrain.runs.epochs import from_saved, line_of, to_saved
+from lrtrain.runs.epoch_lines import from_saved, line_of, to_saved
+from lrtrain.runs.train_config import TrainConfig
 
 # 36 steps an epoch, in chunks of 16, 16 and 4.
 OPTIONS: dict[str, Any] = {"dataset": "tiny", "batch_size": 2, "epochs": 4, "optimizer": "adam", "shuffle": False}

@@ -19,7 +19,7 @@ from lrtrain.cli.options import (
     train_options_given,
 )
 from lrtrain.extras import check_extra
-from lrtrain.runs.config import TrainConfig
+from lrtrain.runs.train_config import TrainConfig
 
 if TYPE_CHECKING:
     from lrtrain.comparison.plan import Effort, Plan

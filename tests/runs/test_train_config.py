@@ -12,7 +12,7 @@ import pytest
 
 from lrtrain.engine.optimizers import OPTIMIZERS
 from lrtrain.errors import UsageError
-from lrtrain.runs.config import LOSS_REDUCTIONS, MAX_EPOCHS, TrainConfig
+from lrtrain.runs.train_config import LOSS_REDUCTIONS, MAX_EPOCHS, TrainConfig
 from lrtrain.strict_json import decode, path_of
 
 WHOLE = "expected a whole number, at least"
@@ -117,7 +117,7 @@ def test_json_of_another_version() -> None:
 
 
 def test_the_options_of_train_are_the_fields() -> None:
-    from lrtrain.runs.config import TrainOptions
+    from lrtrain.runs.train_config import TrainOptions
 
     fields = typing.get_type_hints(TrainConfig)
     assert typing.get_type_hints(TrainOptions) == fields
