@@ -66,7 +66,7 @@ def start_resumed(
     rates = rates_resumed(job.active, steps_per_epoch, job.config.epochs, position.step, before, job.on_schedule_change)
     if job.goes_past(position.step):
         position = dataclasses.replace(position, stopped=None)
-    return Start(rates, position, restored.state, from_checkpoint=True, damaged=tuple(restored.damaged))
+    return Start(rates, position, restored.state, from_checkpoint=True, damaged=restored.damaged)
 
 
 def check_found(job: Job, found: Found) -> None:

@@ -170,7 +170,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_named(three: Path, tmp_path: Pa
         assert begin.step == 108, name
         if name not in ("removed", "metrics"):
             assert begin.note is not None, name
-            assert "step_144 (" in begin.note
+            assert "damaged and left out: step_144 (" in begin.note
             assert "goes on from step 108" in begin.note
             assert (run / "checkpoints" / "damaged_step_144").is_dir(), "nothing is removed"
         same_run(three, run)

@@ -281,7 +281,7 @@ class Plugin:
     assert math.isnan(float(last.split(",")[3]))
 
 
-def test_observer_that_raises_is_named_and_the_checkpoint_is_sound(
+def test_observer_that_raises_is_named_and_the_checkpoint_is_valid(
     train: Callable[..., lrtrain.RunResult], install_plugin: Callable[..., str], tmp_path: Path
 ) -> None:
     source = """
