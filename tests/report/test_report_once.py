@@ -15,6 +15,7 @@ from lrtrain.comparison import protocol
 from lrtrain.comparison.result import read_comparison
 from lrtrain.report.runs_page import page_of_runs, runs_in
 from lrtrain.runs import reading
+from tests.lab import ROOT
 
 ARCHIVE = ROOT / "tests" / "fixtures" / "before.tar.xz"
 
