@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
+import sys
 import typing
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from lrtrain.errors import UsageError, nearest
+
+_LARGEST = sys.float_info.max
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,8 +106,9 @@ def check_number(
 ) -> None:
     """Raises UsageError unless the value of an option is a finite number (whole with ``int``) within its bounds."""
     taken = (int,) if kind is int else (int, float)
-    is_number = isinstance(value, taken) and not isinstance(value, bool) and math.isfinite(value)
-    if not is_number or not (-math.inf if least is None else least) <= value <= (math.inf if most is None else most):  # type: ignore[operator]
+    # Not `math.isfinite`, which takes no whole number that is larger than any float.
+    lowest, highest = -_LARGEST if least is None else least, _LARGEST if most is None else most
+    if isinstance(value, bool) or not isinstance(value, taken) or not lowest <= value <= highest:
         raise UsageError(f"{name}={value} is refused: expected {_expected(kind, least, most)}", key=name)
 
 

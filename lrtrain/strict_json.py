@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Callable
@@ -16,7 +17,7 @@ T = TypeVar("T")
 Whole: TypeAlias = Annotated[int, Meta(ge=0, le=2**53)]
 Positive: TypeAlias = Annotated[int, Meta(ge=1, le=2**53)]
 
-# More than any file of ours has; it bounds the memory that a damaged one can take.
+# More than any JSON file of ours has: it bounds the memory that a damaged one can take. Logs grow with the run.
 MAX_BYTES = 256 * 2**20
 _LONGEST = 200
 # JSON can hold half of a character, which no terminal and no file can.
@@ -42,14 +43,12 @@ def read_text(path: Path) -> str:
     """Returns the text of a file.
 
     Raises:
-      InvalidFileError: it is missing, no file, too large, not UTF-8, or cannot be read.
+      InvalidFileError: it is missing, no file, not UTF-8, or cannot be read.
     """
     try:
         # Reading a pipe instead of a file could wait for ever.
         if not path.is_file():
             raise InvalidFileError(f"{path.name} is missing" if not path.exists() else f"{path.name} is not a file")
-        if path.stat().st_size > MAX_BYTES:
-            raise InvalidFileError(f"{path.name} has more than {MAX_BYTES // 2**20} MiB")
         return path.read_text(encoding="utf-8")
     except OSError as error:
         raise InvalidFileError(f"{path.name} cannot be read ({error.strerror})") from None
@@ -80,6 +79,9 @@ def read_json(path: Path) -> Any:
     Raises:
       InvalidFileError: as for `read_text` and `parse_json`.
     """
+    with contextlib.suppress(OSError):
+        if path.stat().st_size > MAX_BYTES:
+            raise InvalidFileError(f"{path.name} has more than {MAX_BYTES // 2**20} MiB")
     return parse_json(read_text(path), path.name)
 
 

@@ -125,6 +125,10 @@ def test_an_error_of_usage_comes_before_the_libraries(arguments: list[str]) -> N
     assert set(loaded("from lrtrain.cli import main; main()", *arguments)) <= {"numpy"}
 
 
+def test_a_data_set_is_looked_up_before_jax_is_imported() -> None:
+    assert "jax" not in loaded("from lrtrain.cli import main; main()", "--plugin", "constant", "--dataset", "nosuch")
+
+
 # ------------------------------------------------------------------------------------------------ what is imported when
 
 

@@ -13,7 +13,7 @@ import pytest
 from lrtrain import strict_json
 from lrtrain.runs.run_config import Device, Part, Resumed, RunConfig, StoredSchedule
 from lrtrain.runs.train_config import TrainConfig
-from lrtrain.strict_json import InvalidFileError, Positive, Whole, decode, parse_json, path_of, read_json
+from lrtrain.strict_json import InvalidFileError, Positive, Whole, decode, parse_json, path_of, read_json, read_text
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,7 @@ def test_files_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     file.write_text("[1]")
     with pytest.raises(InvalidFileError, match=r"^f\.json has more than 0 MiB$"):
         read_json(file)
+    assert read_text(file) == "[1]", "logs grow with the run"
 
 
 def config(**others: Any) -> RunConfig:

@@ -27,7 +27,7 @@ from lrtrain.runs.continuing import how_to_go_on
 from lrtrain.runs.directory import refusals_named
 from lrtrain.runs.lock import writing
 from lrtrain.training.facts import facts_found
-from lrtrain.training.prepare import join_processes
+from lrtrain.training.prepare import join_processes, keep_compiled
 
 if TYPE_CHECKING:
     from lrtrain.comparison.trainer import Trainer
@@ -116,6 +116,7 @@ class _Job:
 
 def _run(job: _Job, processes: Processes, reporter: CompareReporter) -> Comparison:
     plan = job.plan
+    keep_compiled()
     with processes.together():
         trainer = _trainer(plan, reporter)
     processes.check_alike(facts_found(trainer.data.identity, trainer.program))

@@ -111,6 +111,7 @@ def _meet_the_others(options: Distributed, facts: Facts) -> None:
     place = options.place()
     if place is not None:
         _connection.ties = meet(place, facts)
+        PROCESS.let_go = _let_go
     _initialize(options)
     if options.process_id:
         threading.Thread(target=_end_with_the_first, name="process 0", daemon=True).start()

@@ -25,7 +25,7 @@ from lrtrain.signals import Terminated
 HOOKS = ("build_schedule", "on_step", "on_epoch_end")
 # What a plugin may have besides hooks and options; a misspelt one would be ignored in silence.
 _OPTIONAL = ("formula", "traits")
-_NEAR = 0.75
+_NEAR = 0.85
 _TRACEBACK = "LRTRAIN_TRACEBACK=1 shows the traceback"
 
 

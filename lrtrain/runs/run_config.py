@@ -168,12 +168,14 @@ class RunConfig:
 
 def read_config(run_dir: RunDir) -> RunConfig:
     """Returns the configuration of a run that is resumed; raises RunDirError when it cannot be read."""
-    if not run_dir.config.exists():
-        raise RunDirError(f"{run_dir.path} holds no run to resume: it has no {run_dir.config.name}")
     try:
+        if not run_dir.config.exists():
+            raise RunDirError(f"{run_dir.path} holds no run to resume: it has no {run_dir.config.name}")
         return RunConfig.from_json(read_json(run_dir.config))
     except InvalidFileError as error:
         raise RunDirError(f"the run in {run_dir.path} cannot be resumed: {error}") from error
+    except OSError as error:
+        raise RunDirError(f"{run_dir.path} cannot be read ({error.strerror}), so it cannot be resumed") from error
 
 
 def write_config(run_dir: RunDir, config: RunConfig) -> None:

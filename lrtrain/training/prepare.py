@@ -43,9 +43,9 @@ def join_processes(
     Raises:
       UsageError: the facts differ, or a process has fewer devices than asked for.
     """
-    keep_compiled()
     if distributed is None:
         return ALONE
+    keep_compiled()
     connect(distributed, facts, phase)
     # JAX starts when it is asked for the number of this process; its devices cannot be changed after that.
     present_devices(devices, batch_size)

@@ -139,7 +139,7 @@ class Recorder:
         seconds: float,
         examples_per_second: float,
     ) -> EpochInfo:
-        """Logs a finished epoch, and calls the hooks with it; what they ask for is applied from the next step on.
+        """Calls the hooks with a finished epoch, and logs it; what they ask for is applied from the next step on.
 
         Args:
           epoch: its number, from 0.
@@ -163,9 +163,10 @@ class Recorder:
         info = EpochInfo(epoch, step, mean, loss, accuracy, applied, seconds, measured_on, examples_per_second)
         self._history.append(info)
         self._losses.clear()
-        self.logs.add_epoch(info)
         if self._observers.watch_epochs:
             self._apply(self._agreed(lambda: self._observers.epoch_end(self.run, info, self._history)))
+        # After the hooks: a run whose last epoch is logged is finished, and one whose hook has raised there is not.
+        self.logs.add_epoch(info)
         return info
 
     def position(self, step: int) -> Position:

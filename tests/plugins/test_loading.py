@@ -7,7 +7,7 @@ import importlib.metadata
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,6 +108,19 @@ BROKEN = {
         "gives 'every' of on_step a default, which would never be used: remove it",
     ),
 }
+
+
+def test_a_method_whose_name_is_only_like_one_is_no_mistake(install_plugin: Callable[..., str]) -> None:
+    source = """
+@dataclass(frozen=True)
+class Plugin:
+    "Has methods of its own."
+    def format(self): ...
+    def trains(self): ...
+    @hookimpl
+    def on_epoch_end(self): ...
+"""
+    assert len(activate(["constant", install_plugin("formats", source)]).plugins) == 2
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,10 @@ def test_accepted(values: dict[str, Any]) -> None:
             {"data_on_device": "neer"},
             "data_on_device=neer is refused (did you mean 'never'?): expected one of auto, always, never",
         ),
+        *(
+            ({name: 10**400}, f"{name}={10**400} is refused: {WHOLE} 1")
+            for name in ("batch_size", "train_size", "devices", "micro_batch")
+        ),
         ({"shuffle": 1}, "shuffle=1 is refused: expected true or false"),
         ({"dataset": 5}, "dataset=5 is refused: expected a text"),
         ({"model": 5}, "model=5 is refused: expected a text"),

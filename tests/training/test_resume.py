@@ -159,6 +159,8 @@ def test_what_a_run_must_keep(two_epochs: Path, given: dict[str, Any], message: 
 
 
 def test_nothing_to_resume(tmp_path: Path) -> None:
+    with pytest.raises(RunDirError, match=r"cannot be read \(File name too long\), so it cannot be resumed"):
+        lrtrain.train(resume=True, run_dir=tmp_path / ("a" * 300))
     with pytest.raises(RunDirError, match=r"nowhere holds no run to resume: it has no config\.json"):
         lrtrain.train(run_dir=tmp_path / "nowhere", resume=True)
     assert not (tmp_path / "nowhere").exists()

@@ -19,6 +19,7 @@ import lrtrain
 from lrtrain.data import load_dataset
 from lrtrain.errors import RunDirError, TrainingError, UsageError
 from lrtrain.plugins.loading import activate
+from lrtrain.runs import read_run
 from lrtrain.schedules.table import build_table, make_context
 from lrtrain.training.checkpoints import Checkpoints
 
@@ -298,6 +299,23 @@ class Plugin:
     position, table = Checkpoints(tmp_path / "run" / "checkpoints").restore_position()
     assert position.step == 5
     assert len(table) == 15
+
+
+def test_a_run_whose_observer_raises_at_its_end_is_not_finished(
+    train: Callable[..., lrtrain.RunResult], install_plugin: Callable[..., str], tmp_path: Path
+) -> None:
+    source = """
+@dataclass(frozen=True)
+class Plugin:
+    "Raises."
+    @hookimpl
+    def on_epoch_end(self):
+        raise KeyError("oops")
+"""
+    with pytest.raises(TrainingError, match="there is no checkpoint yet"):
+        train("constant(value=0.01)", install_plugin("raiser", source), epochs=1)
+    run = read_run(tmp_path / "run")
+    assert (run.state, run.epochs) == ("interrupted", ())
 
 
 @pytest.mark.parametrize("answer", ["42", "ScaleLearningRate(float('nan'))", "ScaleLearningRate(-1)", "'stop'"])
