@@ -46,8 +46,11 @@ class ActiveTrial:
     learning rate is 0 from then on, so its parameters stay as they are.
     """
 
-    def __init__(self, trial: Trial, run: RunInfo, observers: Observers, conditions: TrialConditions) -> None:
+    def __init__(
+        self, trial: Trial, config: RunConfig, run: RunInfo, observers: Observers, conditions: TrialConditions
+    ) -> None:
         self.trial = trial
+        self._config = config
         self._run = run
         self._conditions = conditions
         self._logs = RunLogs(RunDir(run.directory))
@@ -71,7 +74,7 @@ class ActiveTrial:
         """
         directory = RunDir(self._run.directory)
         make_directory(directory.path)
-        write_config(directory, RunConfig.from_json(self._run.config))
+        write_config(directory, self._config)
 
     def __enter__(self) -> ActiveTrial:
         self._held.enter_context(writing(self._run.directory))
@@ -242,7 +245,7 @@ def prepare(  # noqa: PLR0913, PLR0917
     run = RunInfo(path, config.to_json(), len(values), steps_per_epoch, plan.train.epochs, values)
     measured_on: MeasuredOn = "test" if plan.protocol == "as-is" else "validation"
     conditions = TrialConditions(len(data.train), plan.train.batch_size, chunk_steps, measured_on)
-    return ActiveTrial(trial, run, Observers(active), conditions)
+    return ActiveTrial(trial, config, run, Observers(active), conditions)
 
 
 def _describe(  # noqa: PLR0913, PLR0917

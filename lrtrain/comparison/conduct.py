@@ -25,7 +25,6 @@ from lrtrain.plugins.discovery import files_below
 from lrtrain.runs.conditions import other_versions
 from lrtrain.runs.continuing import how_to_go_on
 from lrtrain.runs.directory import refusals_named
-from lrtrain.runs.lock import writing
 from lrtrain.training.facts import facts_found
 from lrtrain.training.prepare import join_processes, keep_compiled
 
@@ -140,7 +139,7 @@ def _held(job: _Job, trainer: Trainer, processes: int, held: contextlib.ExitStac
     """Locks the comparison against other processes; makes the directory of a new one and writes its plan."""
     with refusals_named(job.store.path):
         if job.resume:
-            held.enter_context(writing(job.store.path))
+            held.enter_context(job.store.locked())
             return job.store
         store = claimed(job.store, held, named=job.named)
         store.create(job.plan, {**conditions(job.plan, trainer), "processes": processes})

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 from lrtrain.errors import LrtrainError, UsageError, nearest
 from lrtrain.option_fields import check_choice, check_number
 from lrtrain.plugins.spec import Spec, file_and_class, normal_name, short
-from lrtrain.runs.train_config import TrainConfig
+from lrtrain.runs.train_config import MAX_SEED, TrainConfig
 from lrtrain.strict_json import InvalidFileError, Whole, decode, path_of
 
 Protocol: TypeAlias = Literal["fair", "as-is"]
@@ -129,6 +129,9 @@ class Plan:
                 key="baseline",
             )
         self._check_effort()
+        if self.protocol == "fair":
+            # The last of the fresh seeds is a seed too.
+            check_number("seed", self.train.seed, least=0, most=MAX_SEED - FRESH - self.effort.seeds + 1)
 
     def _check_holdout(self) -> None:
         """With 0, the fair protocol would tune on the test set."""

@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,11 @@ from lrtrain.errors import RunDirError
 from lrtrain.files import write_whole
 from lrtrain.plugins.spec import short
 from lrtrain.runs.directory import dated, make_directory, make_new_directory
-from lrtrain.runs.lock import writing
 from lrtrain.runs.run_config import Device
 from lrtrain.strict_json import InvalidFileError, Positive, decode, read_json
 
 _OUTCOME = "outcome.json"
-# The files of a process that was killed before it wrote its plan; then `runs` is empty. `.lock` is of earlier versions.
+# The files of a process that was killed before it wrote its plan; then `runs` is empty.
 _UNFINISHED = re.compile(r"runs|\.lock|\.comparison\.json\.\d+", re.ASCII)
 
 
@@ -62,13 +62,15 @@ class Store:
 
     def read(self) -> tuple[Plan, dict[str, Any]]:
         """Returns the plan and the conditions in its file; raises RunDirError when there is none."""
-        if not self.plan.exists():
-            raise RunDirError(f"{self.path} holds no comparison: it has no {self.plan.name}")
         try:
+            if not self.plan.exists():
+                raise RunDirError(f"{self.path} holds no comparison: it has no {self.plan.name}")
             values = read_json(self.plan)
             return Plan.from_json(values), decode(values.get("about", {}), About, f"{self.plan.name}, about").to_json()
         except InvalidFileError as error:
             raise RunDirError(f"the comparison in {self.path} cannot be read: {error}") from error
+        except OSError as error:
+            raise RunDirError(f"the comparison in {self.path} cannot be read ({error.strerror})") from error
 
     def wave(self, process: int) -> Path:
         """Returns the path of the file of the wave that a process is training."""
@@ -99,6 +101,23 @@ class Store:
         path = self.place(plan, outcome.trial)
         path.mkdir(parents=True, exist_ok=True)
         write_whole(path / _OUTCOME, json.dumps(outcome.to_json()) + "\n")
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Locks this comparison against other processes; raises RunDirError when one is working on it."""
+        # Not the lock of a run's directory: processes on several hosts share comparisons, and network file systems lock
+        # files that are open for writing alone.
+        import filelock
+
+        lock = filelock.FileLock(self.path / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            raise RunDirError(f"another process is working on {self.path}: wait for it, or end it") from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def outcomes(self) -> list[Outcome]:
         """Returns the outcomes of the finished trials, in the order of their directories.
@@ -153,7 +172,7 @@ def claimed(store: Store, held: contextlib.ExitStack, *, named: bool) -> Store:
         make_directory(store.path)
     else:
         store = Store(make_new_directory(store.path))
-    held.enter_context(writing(store.path))
+    held.enter_context(store.locked())
     _check_unused(store)
     return store
 
@@ -190,9 +209,9 @@ class About:
     merged: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the fields that are known, as JSON holds them."""
+        """Returns all fields as JSON holds them, but for those that an earlier lrtrain did not note."""
         values = {**vars(self), "device": None if self.device is None else vars(self.device)}
-        return {name: value for name, value in values.items() if value not in (None, {}, ())}
+        return {name: value for name, value in values.items() if name == "program" or value not in (None, ())}
 
 
 def _read(path: Path) -> Outcome:

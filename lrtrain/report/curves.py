@@ -44,7 +44,7 @@ class Curves:
 
 
 def measured_runs(comparison: Comparison) -> dict[str, list[Logged]]:
-    """Reads the runs that are reported, those of each schedule that has any, in the order of the plan.
+    """Reads the runs that are reported and have an epoch, those of each schedule with any, in the order of the plan.
 
     Raises:
       RunDirError: one of them is damaged.
@@ -54,12 +54,15 @@ def measured_runs(comparison: Comparison) -> dict[str, list[Logged]]:
         row.label: [store.place(plan, each.trial) for each in comparison.measured(row.label) if each.measured]
         for row in plan.rows
     }
-    return {label: [_measured(path) for path in paths] for label, paths in places.items() if paths}
+    read = {label: [_measured(path) for path in paths] for label, paths in places.items()}
+    # One that a hook stopped within its first epoch has none.
+    shown = {label: [each for each in runs if each.run.epochs] for label, runs in read.items()}
+    return {label: runs for label, runs in shown.items() if runs}
 
 
 def _measured(path: Path) -> Logged:
     read = read_logged(path, path.name)
-    if not read.run.epochs or read.run.state == "damaged":
+    if read.run.state == "damaged" or not (read.run.epochs or read.run.state == "stopped"):
         raise RunDirError(f"the run in {path} is damaged: {read.run.reason or 'it has no epoch'}")
     return read
 

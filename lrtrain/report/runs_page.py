@@ -121,6 +121,8 @@ def _row(named: Named) -> tuple[Cell, ...]:
 def _charts(found: Sequence[Named]) -> Iterator[Chart]:
     shown = [(index, named) for index, named in enumerate(found) if named.run.epochs and named.run.steps]
     curves = [(index, curves_of_runs(named.label, [named.read])) for index, named in shown]
+    if not curves:
+        return
     yield charts.rates_chart(curves)
     yield from charts.training_charts(curves)
 

@@ -14,6 +14,7 @@ from lrtrain.option_fields import option, option_fields
 LOSS_REDUCTIONS = ("sum", "mean")
 DATA_ON_DEVICE = ("auto", "always", "never")
 MAX_EPOCHS = 1_000_000
+MAX_SEED = 2**32 - 1
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class TrainConfig:
     """Everything about a run but its plugins and its directory.
 
     Each field is an option of ``lrtrain train``, ``compare`` and ``find-lr``, of the functions of these names, of a
-    comparison's TOML file and of ``config.json``; `TrainOptions` says its type once more, for type checkers.
+    comparison's TOML file and of ``config.json``, unless it says ``in_comparisons=False``; `TrainOptions` says its type
+    once more, for type checkers.
     """
 
     epochs: int = option(10, "Passes over the training set.", least=1, most=MAX_EPOCHS)
@@ -36,7 +38,7 @@ class TrainConfig:
         choices=LOSS_REDUCTIONS,
     )
     seed: int = option(
-        0, "Decides the initial weights, the order of the examples and --train-size.", least=0, most=2**32 - 1
+        0, "Decides the initial weights, the order of the examples and --train-size.", least=0, most=MAX_SEED
     )
     dataset: str = option(
         "fashion_mnist", "A data set of a package, or any of tensorflow-datasets that is prepared.", metavar="NAME"

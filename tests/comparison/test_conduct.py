@@ -25,7 +25,6 @@ from lrtrain.comparison.trial import Outcome
 from lrtrain.data import load_dataset
 from lrtrain.errors import RunDirError, UsageError
 from lrtrain.plugins.spec import Spec
-from lrtrain.runs.lock import writing
 from lrtrain.runs.train_config import TrainConfig
 from tests.lab import cli
 
@@ -215,7 +214,7 @@ def test_nothing_is_overwritten(tiny: Path, tmp_path: Path) -> None:
 
 def test_a_comparison_is_worked_on_by_one_process(tiny: Path, tmp_path: Path) -> None:
     whole = compare_plan(as_is(tiny, "constant", "linear"), directory=tmp_path / "c")
-    with writing(tmp_path / "c"):
+    with Store(tmp_path / "c").locked():
         # One that is complete can be looked at: nothing is trained, and its data may be gone.
         shutil.move(tiny, tmp_path / "elsewhere")
         try:
@@ -223,7 +222,7 @@ def test_a_comparison_is_worked_on_by_one_process(tiny: Path, tmp_path: Path) ->
         finally:
             shutil.move(tmp_path / "elsewhere", tiny)
         next((tmp_path / "c").rglob("outcome.json")).unlink()
-        with pytest.raises(RunDirError, match="another process is writing to"):
+        with pytest.raises(RunDirError, match="another process is working on"):
             compare_plan(None, directory=tmp_path / "c", resume=True)
 
 
@@ -365,7 +364,15 @@ def test_the_table(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         (("--plugin", "sgdr", "--plugin", "wsd", "--lr-scales", "1,x"), "'1,x' is refused: expected numbers"),
         (("--plugin", "sgdr", "--plugin", "wsd", "--lr-scales", "1,0"), "scale 0.0 is refused"),
         (("--plugin", "sgdr", "--plugin", "wsd", "--seeds", "0"), "seeds=0 is refused"),
+        (
+            ("--plugin", "sgdr", "--plugin", "wsd", "--seed", str(2**32 - 1)),
+            "seed=4294967295 is refused",
+        ),
+        (("--plugin", "sgdr", "--plugin", "wsd", "--epochs", "1" * 400), "is refused: expected a whole number from 1"),
         (("--resume", "--seeds", "3"), "--seeds cannot be given with --resume"),
+        (("--resume", "--plugin", "sgdr"), "--plugin cannot be given with --resume"),
+        (("--resume", "--config", "x.toml"), "--config cannot be given with --resume"),
+        (("--resume", "--run-dir", "a" * 300), "cannot be read (File name too long)"),
         (("--resume",), "its directory is missing"),
     ],
 )

@@ -8,7 +8,7 @@ import json
 import math
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -306,6 +306,41 @@ def test_a_report_of_a_comparison_and_of_runs(compared: Comparison, tmp_path: Pa
     result = CliRunner().invoke(main, ["report", *runs, "--output", str(output)])
     assert result.exit_code == 2
     assert "is there already: give another --output, or --force" in result.stderr
+
+
+STOPS = """
+@dataclass(frozen=True)
+class Plugin:
+    "Stops at once."
+    @hookimpl
+    def build_schedule(self, context):
+        return lambda step: 1e-3
+    @hookimpl
+    def on_step(self, step):
+        return Stop("enough")
+"""
+
+
+def test_a_run_that_was_stopped_within_its_first_epoch_is_reported(
+    tiny: Path, tmp_path: Path, install_plugin: Callable[..., str]
+) -> None:
+    rows = (Row("stops", Spec.of(install_plugin("stops", STOPS))), Row("constant", Spec.of("constant(value=0.01)")))
+    train = TrainConfig(epochs=2, batch_size=1, dataset="tiny", data_dir=tiny)
+    comparison = compare_plan(Plan(rows, train, "as-is", holdout=0), directory=tmp_path / "c")
+    write_results(comparison)
+    (stopped,) = comparison.measured("stops")
+    assert (stopped.state, stopped.steps) == ("stopped", 32)
+    assert not (tmp_path / "c" / "runs" / stopped.trial.directory(0) / "metrics.jsonl").read_text()
+    assert "stops" in comparison.report.read_text(encoding="utf-8")
+
+
+def test_a_run_without_steps_has_a_page(compared: Comparison, tmp_path: Path) -> None:
+    run = next((compared.directory / "runs").glob("measure-*"))
+    shutil.copytree(run, tmp_path / "run")
+    steps = tmp_path / "run" / "steps.csv"
+    steps.write_text(steps.read_text().splitlines()[0] + "\n")
+    CliRunner().invoke(main, ["report", str(tmp_path / "run"), "-o", str(tmp_path / "r.html")], catch_exceptions=False)
+    assert "run" in (tmp_path / "r.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

@@ -164,7 +164,11 @@ def _refuse(given: set[str], where: str, resume: bool, merge: Sequence[Path]) ->
         raise click.UsageError("--resume and --merge exclude each other: merge first, then resume what was made")
     others = sorted(given - {"run_dir", "resume", "merge"})
     if others:
-        raise click.UsageError(f"--{others[0].replace('_', '-')} cannot be given {where}: the plan is in the directory")
+        raise click.UsageError(f"{_flag(others[0])} cannot be given {where}: the plan is in the directory")
+
+
+def _flag(name: str) -> str:
+    return {"plugins": "--plugin", "config_file": "--config"}.get(name, f"--{name.replace('_', '-')}")
 
 
 def _plan(given: set[str], train: dict[str, Any], options: dict[str, Any]) -> Plan:
@@ -178,8 +182,7 @@ def _plan(given: set[str], train: dict[str, Any], options: dict[str, Any]) -> Pl
         return _own_plan(train, options)
     clash = sorted(given & set(_OF_THE_PLAN))
     if clash:
-        option = clash[0].replace("_", "-").replace("plugins", "plugin") if clash[0] == "plugins" else clash[0]
-        raise click.UsageError(f"--{option.replace('_', '-')} cannot be given with a preset or file, which says it")
+        raise click.UsageError(f"{_flag(clash[0])} cannot be given with a preset or file, which says it")
     plan = read_preset(options["preset"]) if options["preset"] else read_plan(options["config_file"])
     changed = dataclasses.replace(plan.train, **train)
     return dataclasses.replace(plan, train=changed, effort=dataclasses.replace(plan.effort, epochs=changed.epochs))
