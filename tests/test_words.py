@@ -16,6 +16,9 @@ PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("[!_]*/*.md"), *ROOT.glob("plugin
 SOURCES = sorted(
     [*ROOT.glob("lrtrain/**/*.py"), *ROOT.glob("plugins/*/lrtrain_*.py"), *ROOT.glob("plugins/*/lrtrain_*/*.py")]
 )
+# A run notes the digest of the file of a plugin that observes, and is not resumed with another one: such a file gets
+# plain words when its code changes.
+PLAIN = [path for path in SOURCES if not (ROOT / "plugins" in path.parents and "def on_" in path.read_text("utf-8"))]
 KINDS = {"tutorial", "how-to", "reference", "explanation", "decisions"}
 WORDS = """
     run comparison trial outcome plan row stage scale factor wave baseline held-out split verdict plugin hook observer
@@ -142,7 +145,7 @@ def test_docstrings_have_one_form(path: Path) -> None:
     assert [(line, fault) for line, text in docstrings(source) for fault in faults(text)] == []
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("path", PLAIN, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_comments_and_messages_are_plain(path: Path) -> None:
     kept = KEPT.get(path.relative_to(ROOT).as_posix(), [])
     found = quaint(path)

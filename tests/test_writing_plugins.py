@@ -125,7 +125,7 @@ MISTAKES = [
     ("implements no hook", [("    @hookimpl\n", ""), ("def build_schedule", "def build")], ["sawtooth"]),
     ("has 'ctx' as an argument", [("context: ScheduleContext", "ctx")], ["sawtooth"]),
     ("gives 'context'", [("context: ScheduleContext", "context: ScheduleContext = None")], ["sawtooth"]),
-    ("have a type that is not there", [("Duration, L", "L"), ('Duration("25%")', "None")], ["sawtooth"]),
+    ("have a type that is not defined", [("Duration, L", "L"), ('Duration("25%")', "None")], ["sawtooth"]),
     ("gives -0.1 at step 2", [("return self", "return -0.1 if step == 2 else self")], ["sawtooth"]),
     ("both build a schedule", [], ["sawtooth", "other"]),
     ("is provided by", [("", "")], ["sawtooth"]),

@@ -16,12 +16,12 @@ class EarlyStopping:
     """Ends the run when a metric has not improved for ``patience`` epochs.
 
     An epoch improves the metric when it is better than the best before it by more than ``min_delta``. With ``baseline``
-    given, the best begins at that value, so a run that is not better within ``patience`` epochs ends too. The
+    given, that is the best to begin with, so a run that does not beat it within ``patience`` epochs ends too. The
     epoch that completes ``patience`` is the last one. The run ends with a checkpoint, and the one with the best test
     accuracy is kept beside it.
 
     What counts is computed from the run's history alone, so it is the same after a resume. A run that was ended here
-    and is resumed trains one more epoch, which ends it again unless it improves the metric; with
+    and is resumed goes on for one epoch, which ends it again unless it improves the metric; with
     ``--set early-stopping.patience=N`` it is more patient.
 
     Example:
@@ -44,7 +44,7 @@ class EarlyStopping:
 
     @hookimpl
     def on_epoch_end(self, history: Sequence[EpochInfo]) -> Stop | None:
-        """Asks for the end when the last ``patience`` epochs were not better."""
+        """Asks for the end when the last ``patience`` epochs have brought nothing better."""
         best, place = self._best([getattr(epoch, self.metric) for epoch in history])
         waited = len(history) - 1 - place
         if waited < self.patience:
@@ -55,7 +55,7 @@ class EarlyStopping:
         return Stop(f"{self.metric} has not improved for {epochs}, best {best:.6g} in epoch {history[place].epoch + 1}")
 
     def _best(self, values: Sequence[float]) -> tuple[float, int]:
-        """Returns the best value and its place; -1 while none is better than the baseline."""
+        """Returns the best value and its place; -1 while none has beaten the baseline."""
         improvement = Improvement(self.metric, self.mode, self.min_delta)
         best, place = improvement.worst if self.baseline is None else self.baseline, -1
         for index, value in enumerate(values):

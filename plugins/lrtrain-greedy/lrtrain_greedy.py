@@ -35,15 +35,15 @@ class Greedy:
         \end{cases}
 
     It counts as transformers' ``GreedyLR`` does: an epoch is good when its metric is better than the best so far by
-    more than ``threshold``. The count begins again after each change, and after the ``warmup`` epochs that follow a
-    rise or the ``cooldown`` epochs that follow a reduction; in these nothing is counted and the best stays as it was.
-    With ``window_size`` over 1 the metric is the mean of the last ``window_size`` epochs.
+    more than ``threshold``; the count begins anew after each change, and after the ``warmup`` epochs that follow a rise
+    or the ``cooldown`` epochs that follow a reduction, in which nothing is counted and the best stays as it was. With
+    ``window_size`` over 1 the metric is the mean of that many last epochs.
 
     Differences: it acts once an epoch, so ``patience`` is 1 (transformers: 10) and the bounds are open (1e-3 and 1);
-    the learning rate does not start again after 500 reductions at ``min_lr``; no change is too small; and ``"rel"``
+    the learning rate does not start anew after 500 reductions at ``min_lr``; no change is too small; and ``"rel"``
     takes the absolute value of the best. What counts is computed from the run's history alone, so it is the same after
-    a resume. The new learning rate holds from the next epoch on, as a factor on the schedule's learning rates; the
-    bounds are compared with the last learning rate of the epoch.
+    a resume. The new learning rate holds from the next epoch on, as a factor on whatever the schedule says; the bounds
+    are compared with the last learning rate of the epoch.
 
     Raises:
       OptionError: ``factor`` is 0 or 1, or ``min_lr`` is over ``max_lr``.
@@ -105,7 +105,7 @@ class Greedy:
             if waiting > 0:
                 waiting -= 1
                 continue
-            # Good epochs count upwards and bad ones downwards; a change of direction begins the count again.
+            # Good epochs count upwards and bad ones downwards; a change of direction begins anew.
             if improvement.is_better(value, best):
                 best, run = value, max(run, 0) + 1
             else:

@@ -30,7 +30,7 @@ class MLflow:
     ``test_accuracy`` of epochs; their step is the optimizer update, counted from 0, for an epoch its last one. They are
     sent after every epoch, and earlier when many are waiting.
 
-    The id of MLflow's run is kept in the run directory, and a resumed run uses it again: what it has already is not
+    The id of MLflow's run is kept in the run directory, and a resumed run goes on with it: what it has already is not
     sent twice, and its parameters stay those it began with. The run is FINISHED after its last epoch; it is KILLED
     when it ends earlier, until it is resumed.
 
@@ -118,7 +118,7 @@ class _Link:
         self._ended = True
 
     def close(self) -> None:
-        """Sends the rest of a run that ended before its last epoch did; a server that no longer answers is no error."""
+        """Sends the rest of a run that ended before its last epoch did; a server that has gone is left in peace."""
         from mlflow.exceptions import MlflowException
 
         if not self._ended:

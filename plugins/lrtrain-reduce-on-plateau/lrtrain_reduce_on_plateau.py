@@ -30,13 +30,13 @@ class ReduceOnPlateau:
         \eta \leftarrow \max(\text{factor} \cdot \eta, \text{min\_lr})
 
     It counts as PyTorch does: the epoch after ``patience`` bad ones is the one that lowers the learning rate (optax
-    lowers it one epoch earlier), and the count begins again, after ``cooldown`` epochs in which nothing is counted. An
+    lowers it one epoch earlier), and the count begins anew, after ``cooldown`` epochs in which nothing is counted. An
     epoch is better than the best so far, in ``"min"`` mode, when its metric is below ``best - threshold * abs(best)``
-    (``"rel"``) or ``best - threshold`` (``"abs"``). PyTorch uses ``best`` instead of its absolute value, so
-    that an unchanged negative metric counts as better; here it never does.
+    (``"rel"``) or ``best - threshold`` (``"abs"``). PyTorch takes ``best`` for its absolute value, so that a flat
+    negative metric always improves; here it never does.
 
     What counts is computed from the run's history alone, so it is the same after a resume. The new learning rate holds
-    from the next epoch on, as a factor on the schedule's learning rates; ``min_lr`` is compared with the last learning
+    from the next epoch on, as a factor on whatever the schedule says; ``min_lr`` is compared with the last learning
     rate of the epoch, so a schedule that falls further may go below it.
 
     Raises:
@@ -77,7 +77,7 @@ class ReduceOnPlateau:
         return ScaleLearningRate(max(self.factor, self.min_lr / rate))
 
     def _is_due(self, values: Sequence[float]) -> bool:
-        """Returns whether the last of the values, one an epoch, is the one that lowers the learning rate."""
+        """Tells whether the last of the values, one an epoch, is the one that lowers the learning rate."""
         improvement = Improvement(self.metric, self.mode, self.threshold, self.threshold_mode)
         best, bad, cooldown, due = improvement.worst, 0, 0, False
         for value in values:

@@ -18,11 +18,11 @@ class TensorBoard:
     """Writes loss and learning rate of steps, and the metrics of epochs, for TensorBoard.
 
     The tags are ``step/loss``, ``step/learning_rate``, ``epoch/train_loss``, ``epoch/test_loss`` and
-    ``epoch/test_accuracy``. The horizontal axis is the optimizer update, counted from 0; an epoch is at its last
+    ``epoch/test_accuracy``. The horizontal axis is the optimizer update, counted from 0; an epoch stands at its last
     update. What is written is on disk after every epoch, and at the end of the process or run.
 
     A resumed run writes a second file, whose first record tells TensorBoard to drop what it has from that update on, so
-    no update appears twice.
+    no update shows twice.
 
     Example:
       >>> import lrtrain
@@ -52,7 +52,7 @@ class TensorBoard:
 
     @hookimpl
     def on_epoch_end(self, run: RunInfo, epoch: EpochInfo) -> None:
-        """Writes the metrics, and writes everything to disk."""
+        """Writes the metrics, and brings all to the disk."""
         last = epoch.step - 1
         writer = self._writer(run, last)
         names = ("train_loss", "test_loss", "test_accuracy")

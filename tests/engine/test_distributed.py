@@ -372,7 +372,7 @@ def test_a_refusal_stays_what_it_is_where_nobody_can_be_told(where: Distributed 
 
 def test_a_process_that_never_comes_is_named() -> None:
     said = meeting((0, 4, {}), (1, 4, {}), patience=1.0)
-    assert all("not come" in str(each) and "within 1 s: 2, 3;" in str(each) for each in said), said
+    assert all("have not connected" in str(each) and "within 1 s: 2, 3;" in str(each) for each in said), said
     (said_by_another,) = meeting((1, 2, {}), patience=0.5)
     assert "process 0 has not answered at 127.0.0.1:" in str(said_by_another)
 
