@@ -171,7 +171,12 @@ def test_names_of_files_are_printed_safely(
 def test_a_working_directory_that_has_been_removed(arguments: list[str], tmp_path: Path) -> None:
     code = f"import os, sys, shutil; shutil.rmtree({str(tmp_path)!r}); from lrtrain.cli import main; main()"
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
+        # As the command has it, without the working directory on the path: Python 3.13.0 imports nothing from there.
+        [sys.executable, "-P", "-c", code, *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert "Traceback" not in done.stderr, done.stderr
     assert (done.returncode, done.stderr.count("\n")) in {(0, 0), (2, 1)}, done.stderr
