@@ -227,7 +227,7 @@ class TrialConditions:
         return counts
 
 
-def prepare(  # noqa: PLR0913, PLR0917
+def prepare(  # noqa: PLR0913, PLR0917  # the one place where all that a trial is made of meets
     plan: Plan, trial: Trial, path: Path, data: Data, chunk_steps: int, devices: Sequence[jax.Device]
 ) -> ActiveTrial:
     """Builds the schedule of a trial, and returns the trial ready to be trained.
@@ -248,7 +248,7 @@ def prepare(  # noqa: PLR0913, PLR0917
     return ActiveTrial(trial, config, run, Observers(active), conditions)
 
 
-def _describe(  # noqa: PLR0913, PLR0917
+def _describe(  # noqa: PLR0913, PLR0917  # all that config.json notes of a trial
     plan: Plan,
     trial: Trial,
     active: ActivePlugins,

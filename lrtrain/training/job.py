@@ -68,7 +68,7 @@ def new_job(
     return Job(active, config, directory, None, rule or EVERY_EPOCH, named=run_dir is not None)
 
 
-def resumed_job(  # noqa: PLR0913
+def resumed_job(  # noqa: PLR0913  # the arguments of `lrtrain.train`, which takes as many
     plugins: Sequence[Spec | str | Mapping[str, Any]],
     settings: Sequence[str],
     run_dir: str | Path | None,

@@ -44,7 +44,7 @@ class Recorder:
     and a request must be applied at the same step wherever the run is stopped and resumed.
     """
 
-    def __init__(  # noqa: PLR0913
+    def __init__(  # noqa: PLR0913  # what a run alone and a trial each have of their own
         self,
         run: RunInfo,
         observers: Observers,
@@ -129,7 +129,7 @@ class Recorder:
             self._show([StepInfo(step, epoch, float(rate), float(loss)) for step, _, rate, loss in rows])
         return last
 
-    def epoch(  # noqa: PLR0913
+    def epoch(  # noqa: PLR0913  # all that the line of an epoch holds; most by keyword
         self,
         epoch: int,
         loss: float,

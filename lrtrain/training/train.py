@@ -229,7 +229,7 @@ def _info(job: Job, config: RunConfig, rates: RunRates) -> RunInfo:
     return RunInfo(job.run_dir.path, config.to_json(), len(values), config.steps_per_epoch, job.config.epochs, values)
 
 
-def _loop(  # noqa: PLR0913, PLR0917
+def _loop(  # noqa: PLR0913, PLR0917  # the one place where the parts of a run meet
     job: Job,
     loaded: _Loaded,
     start: Start,

@@ -67,7 +67,8 @@ def names(tree: ast.expr) -> set[str]:
 
 def bounded(tree: ast.expr, bound: Callable[[ast.expr], ast.expr]) -> ast.expr:
     """Returns the expression with ``bound(t)`` in place of t."""
-    return _Bounded(bound).visit(copy.deepcopy(tree))  # type: ignore[no-any-return]
+    made: ast.expr = _Bounded(bound).visit(copy.deepcopy(tree))
+    return made
 
 
 def _longest_part(tree: ast.expr, longest: int) -> str | None:
@@ -112,7 +113,7 @@ class _Simple(ast.NodeTransformer):
 
 
 def _number(node: ast.expr) -> float | None:
-    return node.value if isinstance(node, ast.Constant) else None  # type: ignore[return-value]
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, int | float) else None
 
 
 class _Replaced(ast.NodeTransformer):
