@@ -13,7 +13,7 @@ from lrtrain.cli.options import json_option
 from lrtrain.cli.terminal import printable
 
 if TYPE_CHECKING:
-    from lrtrain.doctor.finding import Finding
+    from lrtrain.doctor.examination import Finding
 
 _MARKS = {"ok": ("ok", "green"), "note": ("note", "yellow"), "fault": ("FAULT", "red")}
 

@@ -13,8 +13,8 @@ from types import SimpleNamespace
 import pytest
 from click.testing import Result
 
-from lrtrain.doctor import examination, installation, machine
-from lrtrain.doctor.finding import Finding
+from lrtrain.doctor import examination
+from lrtrain.doctor.examination import Finding
 from lrtrain.engine import canary
 from tests.lab import cli
 
@@ -50,7 +50,7 @@ def test_a_broken_plugin_and_two_of_one_name(install_plugin: Callable[..., str])
     install_plugin("broken-one", "import there_is_no_such_module\n")
     for distribution in ("first", "second"):
         install_plugin("twin", "x = 1\n", distribution=distribution)
-    found = list(installation.examine_plugins())
+    found = list(examination.examine_plugins())
     broken = by_subject(found)["plugin broken-one"]
     assert broken.health == "fault"
     assert "No module named 'there_is_no_such_module'" in broken.detail
@@ -66,7 +66,7 @@ def test_a_plugin_that_is_made_for_another_lrtrain(install_plugin: Callable[...,
     install_plugin("watch", source)
     (metadata,) = (tmp_path / "site").glob("*.dist-info/METADATA")
     metadata.write_text(metadata.read_text() + "Requires-Dist: lrtrain>=9\n")
-    (found,) = installation.examine_plugins()
+    (found,) = examination.examine_plugins()
     assert (found.subject, found.health) == ("plugin watch", "fault")
     assert "needs lrtrain>=9, and this is lrtrain" in found.detail
 
@@ -89,14 +89,14 @@ def test_packages_that_do_not_fit(
         return found
 
     monkeypatch.setattr(importlib.metadata, "version", version)
-    found = by_subject(installation.examine_packages())[subject]
+    found = by_subject(examination.examine_packages())[subject]
     assert found.health == ("note" if subject.startswith("extra") else "fault")
     assert str(found.cure).startswith(cure)
 
 
 def test_a_miscompiling_jaxlib(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(canary, "_sum", lambda: 1.0)
-    (found,) = machine.examine_numbers()
+    (found,) = examination.examine_numbers()
     assert found.health == "fault"
     assert "computes wrong numbers" in found.detail
     assert str(found.cure).startswith("run `pip install")
@@ -105,7 +105,7 @@ def test_a_miscompiling_jaxlib(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("LRTRAIN_CACHE_DIR", str(tmp_path / "file"))
-    found = by_subject(machine.examine_cache())["cache"]
+    found = by_subject(examination.examine_cache())["cache"]
     assert (found.health, found.cure) == ("fault", "set LRTRAIN_CACHE_DIR to a directory that can be written")
 
 
@@ -113,8 +113,8 @@ def test_what_the_cache_holds_and_the_room_there_is(tmp_path: Path, monkeypatch:
     (tmp_path / "arrays" / "deep").mkdir(parents=True)
     (tmp_path / "arrays" / "deep" / "a").write_bytes(b"0" * 3_000_000)
     monkeypatch.setenv("LRTRAIN_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(machine.shutil, "disk_usage", lambda _: SimpleNamespace(free=5_000_000))
-    found = by_subject(machine.examine_cache())
+    monkeypatch.setattr(examination.shutil, "disk_usage", lambda _: SimpleNamespace(free=5_000_000))
+    found = by_subject(examination.examine_cache())
     assert "arrays 3 MB" in found["cache"].detail
     assert found["room for the cache"].health == "fault"
     assert found["room for the cache"].detail.startswith("5 MB free")
@@ -124,7 +124,7 @@ def test_an_examination_that_fails_is_a_fault_and_the_others_go_on(monkeypatch: 
     def examine_luck() -> list[Finding]:
         raise ValueError("none")
 
-    monkeypatch.setattr(examination, "_EXAMINATIONS", (examine_luck, installation.examine_python))
+    monkeypatch.setattr(examination, "_EXAMINATIONS", (examine_luck, examination.examine_python))
     luck, python = examination.examine()
     assert (luck.subject, luck.health) == ("luck", "fault")
     assert "ValueError: none" in luck.detail
