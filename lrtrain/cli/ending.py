@@ -49,14 +49,12 @@ def leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-@contextmanager
-def signals_watched() -> Iterator[None]:
+def watch_signals() -> None:
     """Lets SIGTERM raise an exception, as Ctrl-C does, and starts a thread that ends the process if nothing else does.
 
     Python runs handlers between two of its own instructions, and the compiler or an import may take seconds in between.
     """
     if sys.platform == "win32" or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
-        yield
         return
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
@@ -65,7 +63,6 @@ def signals_watched() -> Iterator[None]:
     wakes_up(theirs.detach())
     threading.Thread(target=_watch, args=(ours,), name="signals", daemon=True).start()
     _leave_swallowed_ones_to_the_thread()
-    yield
 
 
 def _leave_swallowed_ones_to_the_thread() -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import errno
 import importlib
-import importlib.metadata
 import io
 import os
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from typing import Any
 
 import click
@@ -18,8 +17,8 @@ import click
 from lrtrain.cli.ending import (
     leave,
     leave_the_end_to_the_watcher,
-    signals_watched,
     threads_left_behind,
+    watch_signals,
     words,
 )
 from lrtrain.cli.streams import guard_streams
@@ -76,17 +75,24 @@ class _Group(click.Group):
             )
         return super().resolve_command(ctx, args)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Runs the command of the process, which then ends."""
-        with threads_left_behind() if _is_the_process(*args, **kwargs) else nullcontext():
-            return self.main(*args, **kwargs)
-
     def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Runs a command; that of the process ends with it."""
+        # A program that calls the command with arguments, such as a test, goes on after it.
+        is_the_process = not args and kwargs.get("args") is None
+        with threads_left_behind() if is_the_process else nullcontext():
+            if is_the_process:
+                guard_streams()
+            if isinstance(sys.stdout, io.TextIOWrapper):
+                # A terminal of another encoding than UTF-8 shows question marks rather than a traceback.
+                sys.stdout.reconfigure(errors="replace")
+            return self._run(is_the_process, *args, **kwargs)
+
+    def _run(self, is_the_process: bool, *args: Any, **kwargs: Any) -> Any:
         """Runs a command; an error that the user can fix is one sentence, and only a bug of ours shows a traceback."""
-        _prepare_streams(*args, **kwargs)
         try:
-            with _watched(*args, **kwargs):
-                return super().main(*args, **{**kwargs, "standalone_mode": False})
+            if is_the_process:
+                watch_signals()
+            return super().main(*args, **{**kwargs, "standalone_mode": False})
         except click.exceptions.Exit as stop:
             sys.exit(stop.exit_code)
         except click.ClickException as error:
@@ -94,66 +100,39 @@ class _Group(click.Group):
         except LrtrainError as error:
             if os.environ.get("LRTRAIN_TRACEBACK") == "1":
                 raise
-            _fail(str(error), error.exit_code, None)
+            _fail(str(error), error.exit_code)
         except (KeyboardInterrupt, click.Abort, Terminated) as stop:
             number = signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT
-            _fail(words(number), exit_code(number), None)
+            _fail(words(number), exit_code(number))
         except OSError as error:
             _end(error, args[0] if args else kwargs.get("args"))
             raise
 
 
-def _is_the_process(*args: Any, **kwargs: Any) -> bool:
-    # A program that calls the command with arguments, such as a test, goes on after it.
-    return not args and kwargs.get("args") is None
-
-
-def _prepare_streams(*args: Any, **kwargs: Any) -> None:
-    if _is_the_process(*args, **kwargs):
-        guard_streams()
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # A terminal of another encoding than UTF-8 shows question marks rather than a traceback.
-        sys.stdout.reconfigure(errors="replace")
-
-
-def _watched(*args: Any, **kwargs: Any) -> AbstractContextManager[None]:
-    return signals_watched() if _is_the_process(*args, **kwargs) else nullcontext()
-
-
 def _end(error: OSError, words: Sequence[str] | None) -> None:
-    """Ends the process with one sentence if an error of the system is one that the user can fix.
-
-    Args:
-      error: what was raised.
-      words: those of the command line; None for those of the process.
-    """
+    """Ends the process with one sentence if the user can fix the error; without ``words`` the process has its own."""
     if isinstance(error, BrokenPipeError):
         # The reader, such as `head`, has ended; nothing more can be printed.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    if isinstance(error, FileNotFoundError) and not _is_somewhere():
-        _fail("the working directory has been removed: change to one that is there", 2, None)
+    if isinstance(error, FileNotFoundError):
+        try:
+            os.getcwd()
+        except FileNotFoundError:
+            _fail("the working directory has been removed: change to one that is there", 2)
     path = os.fsdecode(error.filename or "")
     given = [word.rpartition("=")[2] for word in (sys.argv[1:] if words is None else words)]
     # An error at a path of lrtrain or of a library is not the user's.
     if error.errno in _REFUSED and any(os.path.normpath(os.path.expanduser(word)) in path for word in given if word):
-        _fail(f"{short(path)} cannot be looked at ({error.strerror}): give another path", 2, None)
+        _fail(f"{short(path)} cannot be looked at ({error.strerror}): give another path", 2)
     if error.errno in (errno.EMFILE, errno.ENFILE):
         _fail(
             f"{short(path) or 'a file'} could not be opened ({error.strerror}): allow more, as with `ulimit -n 1024`",
             1,
-            None,
         )
 
 
-def _is_somewhere() -> bool:
-    try:
-        return bool(os.getcwd())
-    except FileNotFoundError:
-        return False
-
-
-def _fail(message: str, code: int, ctx: click.Context | None) -> None:
+def _fail(message: str, code: int, ctx: click.Context | None = None) -> None:
     line = printable(" ".join(part.strip() for part in message.splitlines()))
     leave_the_end_to_the_watcher()
     click.echo(click.style("Error: ", fg="red", bold=True) + line, err=True)
@@ -163,14 +142,8 @@ def _fail(message: str, code: int, ctx: click.Context | None) -> None:
     leave(code)
 
 
-def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
-    if value and not ctx.resilient_parsing:
-        click.echo(f"lrtrain {importlib.metadata.version('lrtrain')}")
-        ctx.exit()
-
-
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
+@click.version_option(package_name="lrtrain", message="lrtrain %(version)s", help="Show the version.")
 def main() -> None:
     """Train a network under a learning-rate schedule; every schedule is a plugin.
 

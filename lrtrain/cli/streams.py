@@ -7,18 +7,16 @@ import io
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, cast
 
 from lrtrain.errors import LrtrainError
-
-_ELSEWHERE = "send it to where it can be, as with > FILE"
 
 
 class OutputError(LrtrainError):
     """Standard output, where the results of a command go, cannot be written."""
 
-    def __init__(self, reason: str, advice: str = _ELSEWHERE) -> None:
+    def __init__(self, reason: str, advice: str = "send it to where it can be, as with > FILE") -> None:
         super().__init__(f"standard output cannot be written ({reason}): {advice}")
         self.reason = reason
 
@@ -26,9 +24,12 @@ class OutputError(LrtrainError):
 def guard_streams() -> None:
     """Makes standard error never raise and standard output raise `OutputError`; call it before anything is written."""
     # A file that is opened later would get the number of a closed one, and what libraries print would be written to it.
-    closed = {number for number in range(3) if not _is_open(number)}
-    for number in sorted(closed):
-        _open_nowhere(number)
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # It gets the lowest number that is free, which is this one.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     if sys.stdin is None:
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115  # as long as the process
     sys.stdout = _over(sys.stdout, 1, _Results)
@@ -52,38 +53,32 @@ class _Progress(io.BufferedWriter):
     def write(self, data: Any) -> int:
         try:
             return super().write(data)
-        except OSError:
+        except OSError as error:
+            self._refused(error)
             return len(data)
 
     def flush(self) -> None:
-        with suppress(OSError):
+        try:
             super().flush()
+        except OSError as error:
+            self._refused(error)
+
+    def _refused(self, error: OSError) -> None:
+        """Ignores the error."""
 
 
-class _Results(io.BufferedWriter):
+class _Results(_Progress):
     """Raises an error once and drops what is written later: Python writes its buffer when the process ends."""
 
     _lost = False
 
-    def write(self, data: Any) -> int:
-        with self._losing():
-            return super().write(data)
-        return len(data)
-
-    def flush(self) -> None:
-        with self._losing():
-            super().flush()
-
-    @contextmanager
-    def _losing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            if not self._lost:
-                self._lost = True
-                if isinstance(error, BrokenPipeError):
-                    raise
-                raise OutputError(error.strerror or str(error)) from error
+    def _refused(self, error: OSError) -> None:
+        if self._lost:
+            return
+        self._lost = True
+        if isinstance(error, BrokenPipeError):
+            raise error
+        raise OutputError(error.strerror or str(error)) from error
 
 
 class _Closed(io.RawIOBase):
@@ -102,7 +97,7 @@ class _Closed(io.RawIOBase):
         raise OSError(errno.EBADF, "it is closed")
 
 
-def _over(stream: Any, number: int, kind: type[_Progress | _Results]) -> Any:
+def _over(stream: Any, number: int, kind: type[_Progress]) -> Any:
     """Returns the text stream that replaces a standard stream; one that a program has set itself stays."""
     if stream is None:
         return io.TextIOWrapper(kind(_Closed(number)), encoding="utf-8", errors="backslashreplace")
@@ -115,20 +110,3 @@ def _over(stream: Any, number: int, kind: type[_Progress | _Results]) -> Any:
         line_buffering=stream.line_buffering,
         write_through=stream.write_through,
     )
-
-
-def _is_open(number: int) -> bool:
-    try:
-        os.fstat(number)
-    except OSError:
-        return False
-    return True
-
-
-def _open_nowhere(number: int) -> None:
-    handle = os.open(os.devnull, os.O_RDWR)
-    if handle == number:
-        os.set_inheritable(handle, True)
-        return
-    os.dup2(handle, number)
-    os.close(handle)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,7 +58,10 @@ def draw(curves: Mapping[str, NDArray[np.float32]], width: int = 72, height: int
     cells = [[(0, 0)] * width for _ in range(height)]
     for index, values in enumerate(curves.values()):
         _add(cells, values, top, index)
-    lines = [f"{_label(row, height, top):>{_MARGIN}} ┤{_line(cells[row])}" for row in range(height)]
+    lines = []
+    for row, each in enumerate(cells):
+        label = f"{top * (1 - row / (height - 1)):.3g}" if row in (0, height // 2, height - 1) else ""
+        lines.append(f"{label:>{_MARGIN}} ┤{_line(each)}")
     lines.append(" " * _MARGIN + " └" + "─" * width)
     lines.append(f"{'':{_MARGIN}}  0{f'step {steps - 1}':>{width - 1}}")
     for index, (name, values) in enumerate(curves.items()):
@@ -86,16 +90,8 @@ def _add(cells: list[list[tuple[int, int]]], values: NDArray[np.float32], top: f
 
 def _line(cells: list[tuple[int, int]]) -> str:
     """Returns one line, with one colour code for each stretch of one colour."""
-    result, stretch, current = "", "", -1
-    for dots, colour in [*cells, (0, -2)]:
-        if stretch and colour != current:
-            result += click.style(stretch, fg=_COLOURS[current % len(_COLOURS)]) if stretch.strip() else stretch
-            stretch = ""
-        current = colour
-        stretch += chr(_BRAILLE + dots) if dots else " "
+    result = ""
+    for colour, stretch in itertools.groupby(cells, key=lambda cell: cell[1]):
+        text = "".join(chr(_BRAILLE + dots) if dots else " " for dots, _ in stretch)
+        result += click.style(text, fg=_COLOURS[colour % len(_COLOURS)]) if text.strip() else text
     return result
-
-
-def _label(row: int, height: int, top: float) -> str:
-    shown = row in (0, height // 2, height - 1)
-    return f"{top * (1 - row / (height - 1)):.3g}" if shown else ""
