@@ -34,88 +34,67 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def reporting(*, quiet: bool, directory: Path | None = None) -> Iterator[Any]:
-    """Yields the reporter that suits where the output goes; whatever ends the process tells how to go on.
-
-    Args:
-      quiet: whether nothing is said.
-      directory: that of a comparison that is continued.
-    """
+    """Yields the reporter that suits where the output goes; whatever ends the process tells how to go on."""
     with contextlib.ExitStack() as drawn:
-        reporter: InLines = Quiet() if quiet else InLines()
+        reporter: _InLines = _Quiet() if quiet else _InLines()
         if not quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
-            reporter = OnTerminal(drawn.enter_context(_bar()))
+            reporter = _OnTerminal(drawn.enter_context(_bar()))
         reporter.directory = directory
         PROCESS.how_to_go_on = lambda: how_to_go_on(reporter.directory and shown_path(reporter.directory), "comparison")
         yield reporter
 
 
-class InLines(NullReporter):
+class _InLines(NullReporter):
     """Plain lines, one for each run, for files and pipes."""
 
     def __init__(self) -> None:
         self.directory: Path | None = None
 
-    def say(self, text: str) -> None:
-        """Prints a line."""
+    def noted(self, text: str) -> None:
         click.echo("\n".join(map(printable, text.splitlines())), err=True)
 
     def phase(self, text: str) -> None:
-        """Says that something that takes a while begins."""
-        self.say(f"{text} ...")
+        self.noted(f"{text} ...")
 
     def planned(self, plan: Plan, forecast: Forecast) -> None:
-        """Says what is about to be trained, and what it can hope to find."""
         self.directory = forecast.directory
-        for line in forecast_lines(plan, forecast):
-            self.say(line)
-
-    def noted(self, text: str) -> None:
-        """Prints it."""
-        self.say(text)
+        for line in _forecast_lines(plan, forecast):
+            self.noted(line)
 
     def finished(self, outcome: Outcome, done: int, total: int) -> None:
-        """Prints the line of a run."""
-        self.say(f"[{done}/{total}] {outcome_line(outcome)}")
+        self.noted(f"[{done}/{total}] {_outcome_line(outcome)}")
 
     def tuned(self, tuned: Mapping[str, Tuned], baseline: str) -> None:
-        """Prints the result of the tuning."""
         for label, each in tuned.items():
-            self.say(f"{label}: {_tuned_words(each)}")
-        self.say(f"measured against: {baseline}")
+            self.noted(f"{label}: {_tuned_words(each)}")
+        self.noted(f"measured against: {baseline}")
 
 
-class Quiet(InLines):
-    """Nothing at all."""
-
-    def say(self, text: str) -> None:
+class _Quiet(_InLines):
+    def noted(self, text: str) -> None:
         """Prints nothing."""
 
 
-class OnTerminal(InLines):
+class _OnTerminal(_InLines):
     """A bar over all runs, and a line above it for each."""
 
     def __init__(self, bar: Progress) -> None:
         super().__init__()
         self._bar = bar
         self._task: TaskID = bar.add_task("starting", total=None)
-        self._steps = 0.0
 
-    def say(self, text: str) -> None:
-        """Prints a line above the bar."""
+    def noted(self, text: str) -> None:
         self._bar.console.print(text, markup=False, highlight=False)
 
     def phase(self, text: str) -> None:
-        """Shows it beside the bar."""
         self._bar.update(self._task, description=text)
 
     def planned(self, plan: Plan, forecast: Forecast) -> None:
-        """Says what is about to be trained."""
         super().planned(plan, forecast)
         total = forecast.tuning + forecast.measuring
         self._bar.update(self._task, description="training", total=total, completed=forecast.done)
 
     def finished(self, outcome: Outcome, done: int, total: int) -> None:
-        """Prints the line of a run, and moves the bar."""
         super().finished(outcome, done, total)
         self._bar.update(self._task, completed=done, total=total)
 
@@ -142,7 +121,7 @@ def _bar() -> Progress:
     )
 
 
-def forecast_lines(plan: Plan, forecast: Forecast) -> Iterator[str]:
+def _forecast_lines(plan: Plan, forecast: Forecast) -> Iterator[str]:
     """Says how many runs there are, how long they take, and what they can show."""
     runs = forecast.tuning + forecast.measuring
     kinds = f" ({forecast.tuning} to tune, {forecast.measuring} to measure)" if forecast.tuning else ""
@@ -180,7 +159,7 @@ def _power_lines(plan: Plan) -> Iterator[str]:
     )
 
 
-def outcome_line(outcome: Outcome) -> str:
+def _outcome_line(outcome: Outcome) -> str:
     """Returns the result of a run in words."""
     trial = outcome.trial
     where = f"{trial.label}  scale {trial.scale:g}  seed {trial.seed}"
@@ -202,34 +181,22 @@ def _tuned_words(tuned: Tuned) -> str:
 
 
 def show(comparison: Comparison, store: Store, *, sort: str, as_json: bool) -> None:
-    """Prints the closing table and the verdict, or all of it as JSON.
-
-    Args:
-      comparison: the comparison.
-      store: where its results have been written.
-      sort: the order of the rows, one of those of ``--sort``.
-      as_json: whether it is JSON.
-    """
-    with results_kept(f"the comparison is complete, and its report is {shown_path(store.report)}"):
-        _print(comparison, store, sort=sort, as_json=as_json)
-
-
-def _print(comparison: Comparison, store: Store, *, sort: str, as_json: bool) -> None:
+    """Prints the closing table and the verdict, or all of it as JSON."""
     from lrtrain.comparison.evidence import verdict
     from lrtrain.comparison.table import table_of
 
     evidence = comparison.evidence
-    if as_json:
-        click.echo(
-            json.dumps({"directory": str(store.path), "report": str(store.report), **evidence.to_json()}, indent=2)
-        )
-        return
-    _print_table(table_of(evidence, fair=comparison.plan.protocol == "fair"), sort)
-    for sentence in verdict(evidence):
-        click.echo(sentence)
-    click.echo(f"report: {shown_path(store.report)}")
-    click.echo(f"pictures: {shown_path(store.pictures)}")
-    click.echo(f"every run, and its configuration: {shown_path(store.path)}")
+    with results_kept(f"the comparison is complete, and its report is {shown_path(store.report)}"):
+        if as_json:
+            shown = {"directory": str(store.path), "report": str(store.report), **evidence.to_json()}
+            click.echo(json.dumps(shown, indent=2))
+            return
+        _print_table(table_of(evidence, fair=comparison.plan.protocol == "fair"), sort)
+        for sentence in verdict(evidence):
+            click.echo(sentence)
+        click.echo(f"report: {shown_path(store.report)}")
+        click.echo(f"pictures: {shown_path(store.pictures)}")
+        click.echo(f"every run, and its configuration: {shown_path(store.path)}")
 
 
 # What a terminal too narrow for all of it does without, the first one first; the page has all of it.

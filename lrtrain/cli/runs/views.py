@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import shlex
 from collections.abc import Callable, Sequence
@@ -16,14 +17,13 @@ from lrtrain.runs.command import reproduce
 from lrtrain.runs.differences import differences, settings, unequal_conditions
 from lrtrain.runs.record import Epoch, Run
 
-_LIST = ("name", "plugin", "epochs", "accuracy", "loss", "peak lr", "state", "started", "time", "size")
 _DISPENSABLE = ("size", "peak lr", "plugin", "started", "time")
 _NUMBERS = ("epoch", "epochs", "accuracy", "loss", "train loss", "lr", "peak lr", "time", "size", "img/s")
 
 
 def show_list(runs: Sequence[Run]) -> None:
     """Prints a line for each run."""
-    print_table(_LIST, [_row(run) for run in runs], _NUMBERS, dispensable=_DISPENSABLE)
+    print_table(list(_LIST), [[cell(run) for cell in _LIST.values()] for run in runs], _NUMBERS, _DISPENSABLE)
 
 
 def show_run(run: Run) -> None:
@@ -35,7 +35,8 @@ def show_run(run: Run) -> None:
     )
     values = settings(run)
     if values:
-        print_table(["setting", "value"], [[key, _text(value)] for key, value in values.items()])
+        rows = [[key, value if isinstance(value, str) else format_value(value)] for key, value in values.items()]
+        print_table(["setting", "value"], rows)
         click.echo()
     if run.epochs:
         header = ["epoch", "accuracy", "loss", "train loss", "lr", "time", "img/s"]
@@ -59,7 +60,7 @@ def show_comparison(runs: Sequence[Run], names: Sequence[str], *, epochs: bool) 
     else:
         click.echo("their configurations are equal")
     click.echo()
-    print_table(["result", *names], [[title, *map(cell, runs)] for title, cell in _RESULTS.items()], names)
+    print_table(["result", *names], [[title, *map(cell, runs)] for title, cell in _CELLS.items()], names)
     if epochs:
         click.echo()
         _show_epochs(runs, names)
@@ -80,36 +81,11 @@ def size(count: int) -> str:
     return f"{value:.3g} GB"
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else format_value(value)
-
-
 def _show_epochs(runs: Sequence[Run], names: Sequence[str]) -> None:
     header = ["epoch", *(f"{what}, {name}" for name in names for what in ("accuracy", "loss"))]
-    longest = max(len(run.epochs) for run in runs)
-    done = [[*run.epochs, *[None] * (longest - len(run.epochs))] for run in runs]
-    rows = [
-        [str(number + 1), *(cell for each in done for cell in _measured(each[number]))] for number in range(longest)
-    ]
+    done = enumerate(itertools.zip_longest(*(run.epochs for run in runs)), start=1)
+    rows = [[str(number), *(cell for epoch in epochs for cell in _measured(epoch))] for number, epochs in done]
     print_table(header, rows, header)
-
-
-def _row(run: Run) -> list[str]:
-    state = run.state if run.reason is None or run.state == "running" else f"{run.state}: {short(run.reason, 48)}"
-    plugin = short(str(run.head.schedule), 40) if run.head else "-"
-    last = run.last
-    return [
-        run.name,
-        plugin,
-        _epochs(run),
-        _accuracy(last),
-        _number(last.loss if last else None),
-        _rate(run.peak_learning_rate),
-        state,
-        _started(run),
-        duration(run.seconds),
-        size(run.size),
-    ]
 
 
 def _epoch_row(epoch: Epoch) -> list[str]:
@@ -127,10 +103,6 @@ def _measured(epoch: Epoch | None) -> list[str]:
     return [_accuracy(epoch), _number(epoch.loss if epoch else None)]
 
 
-def _epochs(run: Run) -> str:
-    return f"{len(run.epochs)}/{run.head.train.epochs}" if run.head else str(len(run.epochs))
-
-
 def _accuracy(epoch: Epoch | None) -> str:
     mark = " (val)" if epoch and epoch.measured_on == "validation" else ""
     return _number(epoch.accuracy if epoch else None) + mark
@@ -144,14 +116,18 @@ def _rate(value: float | None) -> str:
     return "-" if value is None else f"{value:.3g}"
 
 
+def _state(run: Run) -> str:
+    return run.state if run.reason is None or run.state == "running" else f"{run.state}: {short(run.reason, 48)}"
+
+
 def _started(run: Run) -> str:
     started: Any = run.head and run.head.started
     return f"{started.astimezone():%Y-%m-%d %H:%M}" if started else "-"
 
 
-_RESULTS: dict[str, Callable[[Run], str]] = {
+_CELLS: dict[str, Callable[[Run], str]] = {
     "state": lambda run: run.state,
-    "epochs": _epochs,
+    "epochs": lambda run: f"{len(run.epochs)}/{run.head.train.epochs}" if run.head else str(len(run.epochs)),
     "accuracy": lambda run: _accuracy(run.last),
     "best accuracy": lambda run: _accuracy(max(run.epochs, key=lambda epoch: epoch.accuracy, default=None)),
     "loss": lambda run: _number(run.last.loss if run.last else None),
@@ -159,4 +135,13 @@ _RESULTS: dict[str, Callable[[Run], str]] = {
     "peak lr": lambda run: _rate(run.peak_learning_rate),
     "time": lambda run: duration(run.seconds),
     "size": lambda run: size(run.size),
+}
+_LIST: dict[str, Callable[[Run], str]] = {
+    "name": lambda run: run.name,
+    "plugin": lambda run: short(str(run.head.schedule), 40) if run.head else "-",
+    **{title: _CELLS[title] for title in ("epochs", "accuracy", "loss", "peak lr")},
+    "state": _state,
+    "started": _started,
+    "time": _CELLS["time"],
+    "size": _CELLS["size"],
 }
