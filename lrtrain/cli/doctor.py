@@ -19,7 +19,7 @@ _MARKS = {"ok": ("ok", "green"), "note": ("note", "yellow"), "fault": ("FAULT", 
 
 
 @click.command("doctor", short_help="Examine the installation, and say the cure for each fault.")
-@json_option()
+@json_option
 def command(as_json: bool) -> None:
     """Examine the installation: versions, devices, numbers, plugins, data, caches and disks.
 

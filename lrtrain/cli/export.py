@@ -6,35 +6,19 @@ from pathlib import Path
 
 import click
 
-from lrtrain.cli.options import plugin_option, set_option
-from lrtrain.cli.output import whole_file
+from lrtrain.cli.options import length_options, plugin_option, set_option, total_steps
+from lrtrain.cli.output import output_option, whole_file
 from lrtrain.cli.streams import results_kept
 from lrtrain.cli.terminal import shown_path
-from lrtrain.errors import UsageError
 from lrtrain.schedules.export.api import TARGETS, export_active
 
 
 @click.command("export", short_help="Write a schedule as code that needs no lrtrain.")
 @plugin_option(required=True)
-@set_option()
+@set_option
 @click.option("--to", type=click.Choice(TARGETS), required=True, help="What the code is for; csv is the table.")
-@click.option("--epochs", type=click.IntRange(1), help="Length of the run in epochs.  [default: 10]")
-@click.option("--steps", type=click.IntRange(1), metavar="N", help="Length of the run in optimizer updates.")
-@click.option(
-    "--steps-per-epoch",
-    type=click.IntRange(1),
-    default=235,
-    show_default=True,
-    metavar="N",
-    help="Optimizer updates in an epoch (235: Fashion-MNIST in batches of 256).",
-)
-@click.option(
-    "--output",
-    "-o",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="A new file for it, instead of the terminal.",
-)
+@length_options
+@output_option("A new file for it, instead of the terminal.")
 def command(
     plugins: tuple[str, ...],
     settings: tuple[str, ...],
@@ -55,21 +39,15 @@ def command(
       lrtrain export --plugin 'wsd(peak_value=1e-3)' --to torch --steps 5000 --output schedule.py
       lrtrain export --plugin cosine-decay --to csv --epochs 3
     """
-    if epochs is not None and steps is not None:
-        raise UsageError("--epochs and --steps both give the length of the run: give one of them")
+    total = total_steps(epochs, steps, steps_per_epoch)
     from lrtrain.plugins.loading import activate
     from lrtrain.schedules.table import make_context
 
-    total = steps if steps is not None else (epochs or 10) * steps_per_epoch
     text = export_active(activate(plugins, settings), make_context(total, steps_per_epoch), to)
     if output is None:
         click.echo(text, nl=False)
         return
-    _write(text, output)
-    with results_kept(f"{output} is written"):
-        click.echo(f"{shown_path(output)}  ({to}, {total} steps)")
-
-
-def _write(text: str, output: Path) -> None:
     with whole_file(output) as file:
         file.write_text(text, encoding="utf-8", newline="\n")
+    with results_kept(f"{output} is written"):
+        click.echo(f"{shown_path(output)}  ({to}, {total} steps)")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lrtrain.cli.options import json_option, plugin_option, set_option, train_options, train_options_given
-from lrtrain.cli.output import check_output, force_option, output_option, whole_file
+from lrtrain.cli.output import check_output, force_option, output_option, whole_file, write_csv
+from lrtrain.cli.tables import print_table
 from lrtrain.cli.terminal import shown_path
 from lrtrain.errors import TrainingError
 from lrtrain.plugins.spec import normal_name
@@ -24,7 +24,7 @@ _ROWS_PER_DECADE = 4
 
 @click.command("find-lr", short_help="Find a learning rate for a schedule, by a range test.")
 @plugin_option(required=True)
-@set_option()
+@set_option
 @click.option("--start-lr", type=float, metavar="LR", help="First learning rate. [default: see above]")
 @click.option("--end-lr", type=float, metavar="LR", help="Last learning rate. [default: see above]")
 @click.option("--steps", type=int, default=400, show_default=True, help="Optimizer updates from one to the other.")
@@ -38,9 +38,9 @@ _ROWS_PER_DECADE = 4
     )
 )
 @output_option()
-@force_option()
+@force_option
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but what is found.")
-@json_option()
+@json_option
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -98,21 +98,14 @@ def command(
 
 def _write(test: RangeTest, output: Path) -> None:
     if output.suffix.lower() == ".csv":
-        _write_csv(test, output)
+        names = ("learning_rate", "loss", "smoothed_learning_rate", "smoothed_loss")
+        curve = test.curve
+        columns = (curve.learning_rates, curve.losses, curve.smoothed_learning_rates, curve.smoothed_losses)
+        write_csv(output, dict(zip(names, columns, strict=True)))
         return
     from lrtrain.range_test.picture import draw_range_test
 
     draw_range_test(test, output)
-
-
-def _write_csv(test: RangeTest, output: Path) -> None:
-    columns = ("learning_rates", "losses", "smoothed_learning_rates", "smoothed_losses")
-    with output.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["step", "learning_rate", "loss", "smoothed_learning_rate", "smoothed_loss"])
-        writer.writerows(
-            zip(range(len(test.curve.losses)), *(getattr(test.curve, name) for name in columns), strict=True)
-        )
 
 
 def _show(test: RangeTest, output: Path | None) -> None:
@@ -145,8 +138,6 @@ def _in_words(test: RangeTest) -> str:
 def _print_curve(test: RangeTest) -> None:
     """Prints the smoothed loss at some learning rates, those of the suggestions and of the minimum among them."""
     import numpy as np
-
-    from lrtrain.cli.tables import print_table
 
     curve = test.curve
     rates = curve.smoothed_learning_rates

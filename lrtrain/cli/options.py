@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from lrtrain.errors import UsageError
 from lrtrain.option_fields import OptionField, option_fields
 from lrtrain.runs.train_config import TrainConfig
 
@@ -40,15 +41,69 @@ def plugin_option(*, required: bool = False) -> Callable[[F], F]:
     )
 
 
-def set_option() -> Callable[[F], F]:
-    """Returns the option ``--set NAME=VALUE``."""
-    return click.option(
-        "--set",
-        "settings",
-        metavar="NAME=VALUE",
-        multiple=True,
-        help="An option of the schedule plugin, or PLUGIN.NAME=VALUE of any. Repeatable.",
-    )
+def _together(*options: Callable[[Any], Any]) -> Callable[[F], F]:
+    """Returns options as one decorator, in this order."""
+
+    def decorate(function: F) -> F:
+        for each in reversed(options):
+            function = each(function)
+        return function
+
+    return decorate
+
+
+set_option = click.option(
+    "--set",
+    "settings",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="An option of the schedule plugin, or PLUGIN.NAME=VALUE of any. Repeatable.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+distributed_options = _together(
+    click.option(
+        "--distributed",
+        is_flag=True,
+        help="Train with the other processes of a cluster (SLURM, Open MPI, Kubernetes), or with those that the "
+        "next three options name; --devices is then the number of each process.",
+    ),
+    click.option("--coordinator", metavar="HOST:PORT", help="With --distributed: where process 0 listens."),
+    click.option("--num-processes", type=int, metavar="N", help="With --distributed: how many processes there are."),
+    click.option("--process-id", type=int, metavar="I", help="With --distributed: which one this is, from 0."),
+)
+"""The options of `lrtrain.Distributed`, which `as_distributed` reads."""
+length_options = _together(
+    click.option("--epochs", type=click.IntRange(1), help="Length of the run in epochs.  [default: 10]"),
+    click.option("--steps", type=click.IntRange(1), metavar="N", help="Length of the run in optimizer updates."),
+    click.option(
+        "--steps-per-epoch",
+        type=click.IntRange(1),
+        default=235,
+        show_default=True,
+        metavar="N",
+        help="Optimizer updates in an epoch (235: Fashion-MNIST in batches of 256).",
+    ),
+)
+"""The options of the length of a run that is not trained; `total_steps` checks them."""
+
+
+def as_distributed(ctx: click.Context) -> Distributed | None:
+    """Returns where this process stands, as the options say; None when it trains alone."""
+    from lrtrain.engine.connection import Distributed
+
+    place = [ctx.params[name] for name in ("coordinator", "num_processes", "process_id")]
+    if ctx.params["distributed"]:
+        return Distributed(*place)
+    if place != [None, None, None]:
+        raise click.UsageError("--coordinator, --num-processes and --process-id go with --distributed: add it")
+    return None
+
+
+def total_steps(epochs: int | None, steps: int | None, steps_per_epoch: int) -> int:
+    """Returns the length of a run in steps, as the options say."""
+    if epochs is not None and steps is not None:
+        raise UsageError("--epochs and --steps both give the length of the run: give one of them")
+    return steps if steps is not None else (epochs or 10) * steps_per_epoch
 
 
 def train_options(*, compared: bool = False, **others: Any) -> Callable[[F], F]:
@@ -58,18 +113,8 @@ def train_options(*, compared: bool = False, **others: Any) -> Callable[[F], F]:
       compared: whether they are those of a comparison.
       **others: an option of a field's name, in the place of the field's own.
     """
-    made = [
-        others.get(field.name) or _option_of(field)
-        for field in option_fields(TrainConfig)
-        if field.in_comparisons or not compared
-    ]
-
-    def decorate(function: F) -> F:
-        for each in reversed(made):
-            function = each(function)
-        return function
-
-    return decorate
+    fields = [field for field in option_fields(TrainConfig) if field.in_comparisons or not compared]
+    return _together(*(others.get(field.name) or _option_of(field) for field in fields))
 
 
 def _option_of(field: OptionField) -> Callable[[F], F]:
@@ -87,53 +132,17 @@ def _option_of(field: OptionField) -> Callable[[F], F]:
     )
 
 
+def options_given(ctx: click.Context) -> set[str]:
+    """Returns the names of the options that stand on the command line."""
+    default = click.core.ParameterSource.DEFAULT
+    return {name for name in ctx.params if ctx.get_parameter_source(name) is not default}
+
+
 def train_options_given(ctx: click.Context) -> dict[str, Any]:
     """Returns the fields of `lrtrain.runs.train_config.TrainConfig` that stand on the command line, by name."""
-    default, given = click.core.ParameterSource.DEFAULT, {}
-    for field in option_fields(TrainConfig):
-        name = field.flag.removeprefix("--").replace("-", "_")
-        if name in ctx.params and ctx.get_parameter_source(name) is not default:
-            given[field.name] = not field.default if field.kind is bool else ctx.params[name]
-    return given
-
-
-def json_option() -> Callable[[F], F]:
-    """Returns the flag ``--json``."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-
-
-def distributed_options() -> Callable[[F], F]:
-    """Returns the options of `lrtrain.Distributed`, which `as_distributed` reads."""
-    options = (
-        click.option(
-            "--distributed",
-            is_flag=True,
-            help="Train with the other processes of a cluster (SLURM, Open MPI, Kubernetes), or with those that the "
-            "next three options name; --devices is then the number of each process.",
-        ),
-        click.option("--coordinator", metavar="HOST:PORT", help="With --distributed: where process 0 listens."),
-        click.option(
-            "--num-processes", type=int, metavar="N", help="With --distributed: how many processes there are."
-        ),
-        click.option("--process-id", type=int, metavar="I", help="With --distributed: which one this is, from 0."),
-    )
-
-    def decorate(function: F) -> F:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate
-
-
-def as_distributed(
-    distributed: bool, coordinator: str | None, num_processes: int | None, process_id: int | None
-) -> Distributed | None:
-    """Returns where this process stands, as the options say; None when it trains alone."""
-    from lrtrain.engine.connection import Distributed
-
-    if distributed:
-        return Distributed(coordinator, num_processes, process_id)
-    if (coordinator, num_processes, process_id) != (None, None, None):
-        raise click.UsageError("--coordinator, --num-processes and --process-id go with --distributed: add it")
-    return None
+    fields = {field.flag.removeprefix("--").replace("-", "_"): field for field in option_fields(TrainConfig)}
+    return {
+        field.name: not field.default if field.kind is bool else ctx.params[name]
+        for name, field in fields.items()
+        if name in options_given(ctx)
+    }

@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
+import csv
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from lrtrain.cli.options import F
 from lrtrain.errors import UsageError
 
-F = TypeVar("F", bound=Callable[..., Any])
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 _SUFFIXES = (".png", ".svg", ".csv")
+force_option = click.option("--force", is_flag=True, help="Overwrite --output if it is there.")
 
 
-def output_option() -> Callable[[F], F]:
+def output_option(meaning: str = "A .png, .svg or .csv file.", metavar: str = "FILE") -> Callable[[F], F]:
     """Returns the option ``--output FILE``."""
-    return click.option(
-        "--output",
-        "-o",
-        type=click.Path(dir_okay=False, path_type=Path),
-        metavar="FILE",
-        help="A .png, .svg or .csv file.",
-    )
-
-
-def force_option() -> Callable[[F], F]:
-    """Returns the flag ``--force``."""
-    return click.option("--force", is_flag=True, help="Overwrite --output if it is there.")
+    kind = click.Path(dir_okay=False, path_type=Path)
+    return click.option("--output", "-o", type=kind, metavar=metavar, help=meaning)
 
 
 def check_output(output: Path, *, force: bool) -> None:
@@ -74,3 +69,11 @@ def writable(output: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UsageError(f"--output {output} cannot be written: {error.strerror or error}") from error
+
+
+def write_csv(output: Path, columns: Mapping[str, NDArray[Any]]) -> None:
+    """Writes a row for every step: its number, and what each column has there."""
+    with output.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["step", *columns])
+        writer.writerows(zip(range(len(next(iter(columns.values())))), *columns.values(), strict=True))

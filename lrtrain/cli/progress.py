@@ -40,11 +40,6 @@ def make_reporter(*, quiet: bool) -> Iterator[Quiet]:
 
 def print_summary(result: RunResult) -> None:
     """Prints the result of a run, and where its files are."""
-    with results_kept(f"the run is complete, and its files are in {shown_path(result.run_dir)}"):
-        _print_summary(result)
-
-
-def _print_summary(result: RunResult) -> None:
     files = (
         ("metrics", "metrics.jsonl", "one line an epoch"),
         ("steps", "steps.csv", "learning rate and loss of every step"),
@@ -52,26 +47,23 @@ def _print_summary(result: RunResult) -> None:
         ("checkpoints", "checkpoints", "the last three and the best"),
     )
     directory = shown_path(result.run_dir)
-    if result.stopped:
-        click.echo(f"stopped by {printable(result.stopped)}")
     best = max((epoch.test_accuracy for epoch in result.history), default=result.test_accuracy)
-    click.echo(
-        f"test accuracy {result.test_accuracy:.4f} (best {best:.4f}), test loss {result.test_loss:.4f}, "
-        f"after {result.steps} steps in {duration(result.seconds)}"
-    )
-    click.echo(f"{'run':12} {directory}")
-    for title, name, meaning in files:
-        click.echo(f"{title:12} {os.path.join(directory, name)}  ({meaning})")
+    with results_kept(f"the run is complete, and its files are in {directory}"):
+        if result.stopped:
+            click.echo(f"stopped by {printable(result.stopped)}")
+        click.echo(
+            f"test accuracy {result.test_accuracy:.4f} (best {best:.4f}), test loss {result.test_loss:.4f}, "
+            f"after {result.steps} steps in {duration(result.seconds)}"
+        )
+        click.echo(f"{'run':12} {directory}")
+        for title, name, meaning in files:
+            click.echo(f"{title:12} {os.path.join(directory, name)}  ({meaning})")
 
 
 class Quiet(NullReporter):
     """Says nothing, and remembers where the run is."""
 
     directory: Path | None = None
-
-    def shown_directory(self) -> str | None:
-        """Returns the run's directory as seen from here."""
-        return None if self.directory is None else shown_path(self.directory)
 
     def begin(self, begin: Begin) -> None:
         """Notes the run's directory."""
@@ -83,19 +75,26 @@ class InLines(Quiet):
 
     def phase(self, text: str) -> None:
         """Says what takes a while."""
-        click.echo(f"{printable(text)} ...", err=True)
+        self._say(f"{printable(text)} ...")
 
     def begin(self, begin: Begin) -> None:
         """Says what is going to be trained."""
         super().begin(begin)
-        click.echo(_beginning(begin), err=True)
+        self._say(_beginning(begin))
 
     def epoch_ended(self, epoch: EpochInfo, examples_per_second: float) -> None:
         """Says how well the epoch went."""
-        click.echo(_epoch_line(epoch, examples_per_second), err=True)
+        self._say(
+            f"epoch {epoch.epoch + 1:3}  test accuracy {epoch.test_accuracy:.4f}  test loss {epoch.test_loss:.4f}  "
+            f"train loss {epoch.train_loss:.4f}  lr {epoch.learning_rate:.3g}  {epoch.seconds:.1f} s  "
+            f"{examples_per_second:,.0f} img/s"
+        )
+
+    def _say(self, text: str) -> None:
+        click.echo(text, err=True)
 
 
-class OnTerminal(Quiet):
+class OnTerminal(InLines):
     """A bar with learning rate, loss, images per second and time left; the epochs scroll above it."""
 
     def __init__(self, bar: Progress) -> None:
@@ -109,7 +108,6 @@ class OnTerminal(Quiet):
     def begin(self, begin: Begin) -> None:
         """Sets the bar to where the run begins."""
         super().begin(begin)
-        self._bar.console.print(_beginning(begin), highlight=False, markup=False)
         self._bar.reset(self._task, total=begin.run.total_steps, completed=begin.step, detail="")
 
     def stepped(self, step: StepInfo, examples_per_second: float) -> None:
@@ -118,9 +116,8 @@ class OnTerminal(Quiet):
         detail = f"epoch {step.epoch + 1}  {rate}  {loss}  {examples_per_second:,.0f} img/s"
         self._bar.update(self._task, completed=step.step + 1, detail=detail)
 
-    def epoch_ended(self, epoch: EpochInfo, examples_per_second: float) -> None:
-        """Writes the epoch's line above the bar."""
-        self._bar.console.print(_epoch_line(epoch, examples_per_second), highlight=False, markup=False)
+    def _say(self, text: str) -> None:
+        self._bar.console.print(text, highlight=False, markup=False)
 
 
 def make_bar(console: Console | None = None) -> Progress:
@@ -152,12 +149,4 @@ def _beginning(begin: Begin) -> str:
         f"{plugins}: {run.epochs} epochs of {run.steps_per_epoch} steps{start} on {begin.devices}, "
         f"{train_examples} training and {test_examples} test images, in {shown_path(run.directory)}"
         + (f"\n{printable(begin.note)}" if begin.note else "")
-    )
-
-
-def _epoch_line(epoch: EpochInfo, examples_per_second: float) -> str:
-    return (
-        f"epoch {epoch.epoch + 1:3}  test accuracy {epoch.test_accuracy:.4f}  test loss {epoch.test_loss:.4f}  "
-        f"train loss {epoch.train_loss:.4f}  lr {epoch.learning_rate:.3g}  {epoch.seconds:.1f} s  "
-        f"{examples_per_second:,.0f} img/s"
     )

@@ -7,25 +7,17 @@ from pathlib import Path
 
 import click
 
-from lrtrain.cli.output import whole_file
+from lrtrain.cli.output import force_option, output_option, whole_file
 from lrtrain.cli.streams import results_kept
 from lrtrain.cli.terminal import shown_path
 from lrtrain.errors import UsageError
 from lrtrain.extras import check_extra
 
-_DEFAULT = Path("report.html")
-
 
 @click.command("report", short_help="Write an HTML page of a comparison, or of any runs.")
 @click.argument("paths", metavar="RUN_OR_COMPARISON...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--output",
-    "-o",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE.html",
-    help="Where to write. [default: into the directory of the one comparison, else ./report.html]",
-)
-@click.option("--force", is_flag=True, help="Overwrite --output if it is there.")
+@output_option("Where to write. [default: into the directory of the one comparison, else ./report.html]", "FILE.html")
+@force_option
 def command(paths: tuple[Path, ...], output: Path | None, force: bool) -> None:
     """Write one HTML file with the results and curves of a comparison, or of any runs; it needs no network.
 
@@ -44,9 +36,12 @@ def command(paths: tuple[Path, ...], output: Path | None, force: bool) -> None:
             raise UsageError(f"{path} is no directory: give the directory of a run or of a comparison")
     alone = len(paths) == 1 and (paths[0] / "comparison.json").is_file()
     if alone and output is None:
-        output = _whole_report(paths[0])
+        from lrtrain.comparing import write_results
+        from lrtrain.comparison.result import read_comparison
+
+        output = write_results(read_comparison(paths[0])).report
     else:
-        output = output or _DEFAULT
+        output = output or Path("report.html")
         _check_output(output, force=force)
         page = _page(paths, alone=alone)
         with whole_file(output, force=force) as file:
@@ -62,13 +57,6 @@ def _check_output(output: Path, *, force: bool) -> None:
         raise UsageError(f"{output} is there already: give another --output, or --force to overwrite it")
     if not output.parent.is_dir():
         raise UsageError(f"--output {output}: there is no directory {output.parent}")
-
-
-def _whole_report(path: Path) -> Path:
-    from lrtrain.comparing import write_results
-    from lrtrain.comparison.result import read_comparison
-
-    return write_results(read_comparison(path)).report
 
 
 def _page(paths: Sequence[Path], *, alone: bool) -> str:

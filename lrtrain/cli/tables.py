@@ -34,6 +34,13 @@ def print_table(
         click.echo("\n".join(_lines(columns, right)))
 
 
+def print_lines(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Prints rows under a header; the last column takes what it needs, on a terminal too."""
+    columns = [[printable(cell) for cell in column] for column in zip(header, *rows, strict=True)]
+    title, *lines = _lines(columns, [False] * len(header))
+    click.echo("\n".join([click.style(title, bold=True), *lines]))
+
+
 def _lines(columns: Sequence[Sequence[str]], right: Sequence[bool]) -> list[str]:
     widths = [_width(column) for column in columns]
     return [

@@ -19,11 +19,12 @@ from lrtrain.cli.options import (
     train_options,
     train_options_given,
 )
+from lrtrain.cli.terminal import shown_path
 
 
 @click.command("train", short_help="Train a network under a schedule (the default command).")
 @plugin_option()
-@set_option()
+@set_option
 @train_options()
 @click.option("--run-dir", type=DIRECTORY, metavar="DIR", help="Where to write; new or empty. [default: runs/...]")
 @click.option("--resume", is_flag=True, help="Continue the run in --run-dir; options not given stay as they were.")
@@ -42,7 +43,7 @@ from lrtrain.cli.options import (
     metavar="N|TIME|EPOCHS",
     help="A checkpoint every 200 (steps), 30s, 5min or 1h besides that of each epoch; or 3ep. [default: 1ep]",
 )
-@distributed_options()
+@distributed_options
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but the summary.")
 @click.pass_context
 def command(
@@ -55,10 +56,6 @@ def command(
     on_schedule_change: Any,
     accept_code_change: bool,
     checkpoint_every: str | None,
-    distributed: bool,
-    coordinator: str | None,
-    num_processes: int | None,
-    process_id: int | None,
     quiet: bool,
     **_: Any,
 ) -> None:
@@ -77,8 +74,10 @@ def command(
     """
     if not plugins and not resume:
         raise click.UsageError("no plugin was named: add one, as in --plugin sgdr ('lrtrain plugins list' shows them)")
-    joined = as_distributed(distributed, coordinator, num_processes, process_id)
-    _spare_the_collector()
+    joined = as_distributed(ctx)
+    # What Python imports and JAX traces is a million objects that live to the end: it looks less for garbage.
+    gc.set_threshold(100_000)
+    atexit.register(gc.freeze)
     # Of Orbax's, when the system has refused it something: that is one sentence, and not these.
     warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
     from lrtrain.cli.progress import make_reporter, print_summary
@@ -89,7 +88,7 @@ def command(
 
     with make_reporter(quiet=quiet) as reporter:
         reporter.directory = run_dir if resume else None
-        PROCESS.how_to_go_on = lambda: how_to_go_on(reporter.shown_directory())
+        PROCESS.how_to_go_on = lambda: how_to_go_on(reporter.directory and shown_path(reporter.directory))
         result = train(
             *plugins,
             settings=settings,
@@ -104,9 +103,3 @@ def command(
         )
     if is_main():
         print_summary(result)
-
-
-def _spare_the_collector() -> None:
-    """Lets Python look less for garbage: what it imports and JAX traces is a million objects that live to the end."""
-    gc.set_threshold(100_000)
-    atexit.register(gc.freeze)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,15 +15,17 @@ from lrtrain.cli.options import (
     as_distributed,
     distributed_options,
     json_option,
+    options_given,
     plugin_option,
     train_options,
     train_options_given,
 )
+from lrtrain.errors import LrtrainError
 from lrtrain.extras import check_extra
 from lrtrain.runs.train_config import TrainConfig
 
 if TYPE_CHECKING:
-    from lrtrain.comparison.plan import Effort, Plan
+    from lrtrain.comparison.plan import Plan
 
 _BUDGETS = ("quick", "standard", "thorough")
 _SORTS = ("given", "accuracy", "loss", "seconds")
@@ -89,10 +92,10 @@ def _numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> t
 @click.option("--run-dir", type=DIRECTORY, metavar="DIR", help="Where to write; new or empty. [default: runs/...]")
 @click.option("--resume", is_flag=True, help="Continue the comparison in --run-dir; runs that are done stay.")
 @click.option("--merge", type=DIRECTORY, metavar="DIR", multiple=True, help="Put comparisons together. Repeatable.")
-@distributed_options()
+@distributed_options
 @click.option("--sort", type=click.Choice(_SORTS), default="given", show_default=True, help="Order of the table.")
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but the table.")
-@json_option()
+@json_option
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -101,10 +104,6 @@ def command(
     run_dir: Path | None,
     resume: bool,
     merge: tuple[Path, ...],
-    distributed: bool,
-    coordinator: str | None,
-    num_processes: int | None,
-    process_id: int | None,
     sort: str,
     quiet: bool,
     as_json: bool,
@@ -128,14 +127,14 @@ def command(
         read_preset(show_preset)
         click.echo(preset_text(show_preset), nl=False)
         return
-    joined = as_distributed(distributed, coordinator, num_processes, process_id)
+    joined = as_distributed(ctx)
     from lrtrain.cli.compare.progress import reporting, show
     from lrtrain.comparing import write_results
     from lrtrain.comparison.conduct import compare_plan
     from lrtrain.comparison.merging import merge as merge_comparisons
     from lrtrain.engine.connection import is_main, refusals_told
 
-    given = _given(ctx) - _OF_THE_OUTPUT
+    given = options_given(ctx) - _OF_THE_OUTPUT
     with refusals_told(joined):
         check_extra("compare", "a comparison")
         plan = None if resume or merge else _plan(given, train_options_given(ctx), options)
@@ -151,12 +150,6 @@ def command(
         comparison = compare_plan(plan, directory=run_dir, resume=resume, reporter=reporter, distributed=joined)
     if is_main():
         show(comparison, write_results(comparison), sort=sort, as_json=as_json)
-
-
-def _given(ctx: click.Context) -> set[str]:
-    """Returns the names of the options that stand on the command line."""
-    default = click.core.ParameterSource.DEFAULT
-    return {name for name in ctx.params if ctx.get_parameter_source(name) is not default}
 
 
 def _refuse(given: set[str], where: str, resume: bool, merge: Sequence[Path]) -> None:
@@ -189,7 +182,7 @@ def _plan(given: set[str], train: dict[str, Any], options: dict[str, Any]) -> Pl
 
 
 def _own_plan(train: dict[str, Any], options: dict[str, Any]) -> Plan:
-    from lrtrain.comparison.plan import HOLDOUT, Plan, labelled
+    from lrtrain.comparison.plan import HOLDOUT, Plan, effort_of, labelled
     from lrtrain.plugins.loading import activate
 
     specs: list[Any] = [*options["plugins"], *(_all_plugins() if options["all_plugins"] else [])]
@@ -199,7 +192,8 @@ def _own_plan(train: dict[str, Any], options: dict[str, Any]) -> Plan:
         )
     for spec in options["plugins"]:
         activate([spec]).schedule_plugin()
-    effort = _effort(options)
+    given = {name: options[name] for name in ("tuning_seeds", "seeds", "epochs")}
+    effort = effort_of(options["budget"], scales=options["lr_scales"], **given)
     config = TrainConfig(**{**train, "epochs": effort.epochs})
     holdout = HOLDOUT if options["holdout"] is None else options["holdout"]
     plan = Plan(labelled(specs), config, "fair", effort, holdout, options["baseline"], options["all_pairs"])
@@ -207,16 +201,8 @@ def _own_plan(train: dict[str, Any], options: dict[str, Any]) -> Plan:
     return plan
 
 
-def _effort(options: dict[str, Any]) -> Effort:
-    from lrtrain.comparison.plan import effort_of
-
-    names = {"lr_scales": "scales", "tuning_seeds": "tuning_seeds", "seeds": "seeds", "epochs": "epochs"}
-    return effort_of(options["budget"], **{field: options[name] for name, field in names.items()})
-
-
 def _all_plugins() -> list[str]:
     """Returns the installed schedules that need no options, broken ones included: they become rows that say so."""
-    from lrtrain.errors import LrtrainError
     from lrtrain.plugins.discovery import find_plugins
     from lrtrain.plugins.loading import hooks_of, load_class
     from lrtrain.plugins.options import make
@@ -228,11 +214,8 @@ def _all_plugins() -> list[str]:
         except LrtrainError:
             names.append(entry.name)
             continue
-        if "build_schedule" not in hooks_of(loaded):
-            continue
-        try:
-            make(loaded, entry.name, {})
-        except LrtrainError:
-            continue
-        names.append(entry.name)
+        if "build_schedule" in hooks_of(loaded):
+            with suppress(LrtrainError):
+                make(loaded, entry.name, {})
+                names.append(entry.name)
     return names

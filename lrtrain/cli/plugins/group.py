@@ -1,20 +1,21 @@
-"""``lrtrain plugins``: what is installed, and what one plugin is."""
+"""``lrtrain plugins``: what is installed, what one plugin is, and whether it passes the checks of `lrtrain.testing`."""
 
 from __future__ import annotations
 
 import inspect
 import json
 import shlex
-from collections.abc import Collection, Sequence
+import sys
+from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from lrtrain.cli.options import complete_plugin, json_option
-from lrtrain.cli.plugins.check import check
-from lrtrain.cli.plugins.install import install, uninstall
-from lrtrain.cli.plugins.new import new
-from lrtrain.cli.terminal import printable
+from lrtrain.cli.plugins.packages import install, new, uninstall
+from lrtrain.cli.tables import print_lines
+from lrtrain.cli.terminal import draw, printable
 from lrtrain.errors import LrtrainError
 from lrtrain.plugins.discovery import Entry, duplicates, find_plugin, find_plugins
 from lrtrain.plugins.spec import format_name
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from lrtrain.testing.checks import CheckResult
+
+_COLORS = {"passed": "green", "failed": "red", "skipped": "yellow"}
 _STEPS, _STEPS_PER_EPOCH = 2350, 235
 
 
@@ -34,7 +38,6 @@ def command(ctx: click.Context) -> None:
         ctx.invoke(list_plugins, load=False, as_json=False)
 
 
-command.add_command(check)
 command.add_command(new)
 command.add_command(install)
 command.add_command(uninstall)
@@ -42,7 +45,7 @@ command.add_command(uninstall)
 
 @command.command("list", short_help="List the installed plugins.")
 @click.option("--load", is_flag=True, help="Import each plugin, and show its hooks, or what is wrong and the cure.")
-@json_option()
+@json_option
 def list_plugins(load: bool, as_json: bool) -> None:
     """List the installed plugins with the packages that provide them.
 
@@ -50,24 +53,23 @@ def list_plugins(load: bool, as_json: bool) -> None:
     """
     entries = find_plugins()
     twice = duplicates(entries)
-    rows = [_row(entry, twice) | (_loaded(entry, entries) if load else {}) for entry in entries]
+    rows = [
+        {**_identity(entry), "duplicate": entry.name in twice, **(_loaded(entry, entries) if load else {})}
+        for entry in entries
+    ]
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
     if not rows:
         click.echo("no plugin is installed: pip install 'lrtrain[all]' installs those of lrtrain")
         return
-    columns = (
-        ["name", "distribution", "version", "hooks", "summary"]
-        if load
-        else ["name", "distribution", "version", "summary"]
-    )
-    click.echo(_table(columns, [[_cell(row, column) for column in columns] for row in rows]))
+    columns = ["name", "distribution", "version", *(["hooks"] if load else []), "summary"]
+    print_lines(columns, [[_cell(row, column) for column in columns] for row in rows])
 
 
 @command.command("show", short_help="Show one plugin: what it does, its options, its curve.")
 @click.argument("name", shell_complete=complete_plugin)
-@json_option()
+@json_option
 def show(name: str, as_json: bool) -> None:
     """Show the documentation of plugin NAME, its options, an example, and its curve over a run of ten epochs."""
     from lrtrain.plugins.loading import hooks_of, load_class
@@ -80,16 +82,9 @@ def show(name: str, as_json: bool) -> None:
     example = _example(entry, options)
     curve, no_curve = _curve(entry) if "build_schedule" in hooks else (None, "it builds no schedule")
     if as_json:
-        shown = {
-            **_identity(entry),
-            "hooks": hooks,
-            "documentation": documentation,
-            "options": options,
-            "example": example,
-        }
-        shown["curve"] = None if curve is None else {"steps": _STEPS, "learning_rates": [float(str(x)) for x in curve]}
-        shown["no_curve"] = no_curve
-        click.echo(json.dumps(shown, indent=2))
+        rates = None if curve is None else {"steps": _STEPS, "learning_rates": [float(str(x)) for x in curve]}
+        shown = {"hooks": hooks, "documentation": documentation, "options": options, "example": example}
+        click.echo(json.dumps({**_identity(entry), **shown, "curve": rates, "no_curve": no_curve}, indent=2))
         return
     click.echo(
         f"{click.style(printable(entry.name), bold=True)}  ({printable(entry.origin())}; hooks: {', '.join(hooks)})\n\n"
@@ -98,11 +93,10 @@ def show(name: str, as_json: bool) -> None:
     )
     if options:
         rows = [[each["name"], each["type"], each["default"] or "(required)", each["doc"]] for each in options]
-        click.echo(_table(["option", "type", "default", "meaning"], rows) + "\n")
+        print_lines(["option", "type", "default", "meaning"], rows)
+        click.echo()
     click.echo(f"Example\n  {printable(example)}\n")
     if curve is not None:
-        from lrtrain.cli.terminal import draw
-
         click.echo(f"Learning rate over 10 epochs of {_STEPS_PER_EPOCH} steps, with the defaults")
         click.echo(draw({printable(entry.name): curve}))
     elif "build_schedule" in hooks:
@@ -110,16 +104,7 @@ def show(name: str, as_json: bool) -> None:
 
 
 def _identity(entry: Entry) -> dict[str, Any]:
-    return {
-        "name": entry.name,
-        "distribution": entry.distribution,
-        "version": entry.version,
-        "summary": entry.summary,
-    }
-
-
-def _row(entry: Entry, twice: Collection[str]) -> dict[str, Any]:
-    return {**_identity(entry), "duplicate": entry.name in twice}
+    return {name: getattr(entry, name) for name in ("name", "distribution", "version", "summary")}
 
 
 def _loaded(entry: Entry, installed: Sequence[Entry]) -> dict[str, Any]:
@@ -169,11 +154,42 @@ def _curve(entry: Entry) -> tuple[NDArray[np.float32] | None, str | None]:
         return None, str(error)
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Returns rows in columns; the last column takes what it needs."""
-    lines = [[printable(cell) for cell in row] for row in [header, *rows]]
-    widths = [max(len(line[index]) for line in lines) for index in range(len(header) - 1)]
-    texts = [
-        "  ".join([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[-1]]) for line in lines
-    ]
-    return "\n".join([click.style(texts[0], bold=True), *texts[1:]])
+@command.command("check", short_help="Check that a plugin behaves: its hooks, curves, options, documentation.")
+@click.argument("name", shell_complete=complete_plugin)
+@click.option(
+    "--spec",
+    "specs",
+    multiple=True,
+    metavar="SPEC",
+    help="Further example of the plugin, with options; may be repeated. The bare name is always checked.",
+)
+@json_option
+def check(name: str, specs: Sequence[str], as_json: bool) -> None:
+    """Run all checks of lrtrain.testing on plugin NAME, and say which failed and why.
+
+    The exit code is 1 when a check failed. A check that has nothing to look at is skipped.
+    """
+    from lrtrain.testing.checks import outcomes
+    from lrtrain.testing.subject import Subject
+
+    entry = find_plugin(name)
+    found = []
+    if not as_json:
+        click.echo(f"{click.style(entry.name, bold=True)}  ({entry.origin()})")
+    for outcome in outcomes(Subject(name, specs)):
+        found.append(outcome)
+        if not as_json:
+            click.echo(_check_line(outcome))
+    counts = Counter[str](outcome.state for outcome in found)
+    if as_json:
+        click.echo(json.dumps({"plugin": entry.name, "checks": [vars(each) for each in found]}, indent=2))
+    else:
+        click.echo(", ".join(f"{counts[state]} {state}" for state in _COLORS))
+    if counts["failed"]:
+        sys.exit(1)
+
+
+def _check_line(outcome: CheckResult) -> str:
+    title = outcome.check.replace("_", " ")
+    reason = f": {printable(outcome.reason)}" if outcome.reason else ""
+    return f"{click.style(outcome.state.ljust(7), fg=_COLORS[outcome.state])}  {title}{reason}"

@@ -8,18 +8,21 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
 from lrtrain.cli.options import complete_plugin, json_option
+from lrtrain.cli.runs.views import show_comparison, show_list, show_run, size
 from lrtrain.cli.streams import results_kept
 from lrtrain.cli.terminal import printable
-from lrtrain.errors import UsageError
+from lrtrain.errors import UsageError, nearest
+from lrtrain.plugins.spec import normal_name
+from lrtrain.runs.command import reproduce
+from lrtrain.runs.differences import differences, to_json, unequal_conditions
 from lrtrain.runs.record import Run, finite
 
-F = TypeVar("F", bound=Callable[..., Any])
 _DIRECTORY = Path("runs")
 # The best, the longest and the largest first; names and beginnings in their own order.
 _SORTS: dict[str, Callable[[Run], Any]] = {
@@ -34,19 +37,15 @@ _SORTS: dict[str, Callable[[Run], Any]] = {
     "time": lambda run: -run.seconds,
     "size": lambda run: -run.size,
 }
-
-
-def directory_option() -> Callable[[F], F]:
-    """Returns the option ``--dir``."""
-    return click.option(
-        "--dir",
-        "directory",
-        type=click.Path(file_okay=False, path_type=Path),
-        default=_DIRECTORY,
-        show_default=True,
-        metavar="DIR",
-        help="Where the runs are.",
-    )
+directory_option = click.option(
+    "--dir",
+    "directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=_DIRECTORY,
+    show_default=True,
+    metavar="DIR",
+    help="Where the runs are.",
+)
 
 
 def _complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -76,12 +75,12 @@ def command() -> None:
 
 
 @command.command("list", short_help="List the runs with their results.")
-@directory_option()
+@directory_option
 @click.option("--plugin", metavar="NAME", shell_complete=complete_plugin, help="Only runs that a plugin takes part in.")
 @click.option(
     "--sort", type=click.Choice(list(_SORTS)), default="started", show_default=True, help="Order of the runs."
 )
-@json_option()
+@json_option
 def list_runs(directory: Path, plugin: str | None, sort: str, as_json: bool) -> None:
     """List the runs in --dir, those of comparisons included, with their results.
 
@@ -97,8 +96,6 @@ def list_runs(directory: Path, plugin: str | None, sort: str, as_json: bool) -> 
     if as_json:
         _print_json([run.to_json() for run in chosen])
     elif chosen:
-        from lrtrain.cli.runs.views import show_list
-
         show_list(chosen)
     else:
         click.echo(_nothing(directory, plugin, runs))
@@ -106,12 +103,10 @@ def list_runs(directory: Path, plugin: str | None, sort: str, as_json: bool) -> 
 
 @command.command("show", short_help="Show one run: configuration, epochs, how to train it again.")
 @click.argument("run", shell_complete=_complete_run)
-@directory_option()
-@json_option()
+@directory_option
+@json_option
 def show(run: str, directory: Path, as_json: bool) -> None:
     """Show the configuration of RUN, its epochs, and the command that trains it again."""
-    from lrtrain.runs.command import reproduce
-    from lrtrain.runs.differences import to_json
     from lrtrain.runs.reading import pick_run
 
     chosen = pick_run(run, directory)
@@ -120,23 +115,19 @@ def show(run: str, directory: Path, as_json: bool) -> None:
         again = {"command": shlex.join(recipe.words) or None, "no_command": recipe.obstacle}
         _print_json({**to_json(chosen), **again})
         return
-    from lrtrain.cli.runs.views import show_run
-
     show_run(chosen)
 
 
 @command.command("compare", short_help="Compare runs: what differs, and the result of each.")
 @click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...", shell_complete=_complete_run)
-@directory_option()
+@directory_option
 @click.option("--epochs", is_flag=True, help="Accuracy and loss after every epoch, too.")
-@json_option()
+@json_option
 def compare(runs: tuple[str, ...], directory: Path, epochs: bool, as_json: bool) -> None:
     """Compare runs that are there: where their configurations differ, and their results side by side.
 
     Which of two schedules is better, and how sure that is, takes more than one run of each: see `lrtrain compare`.
     """
-    from lrtrain.runs.differences import differences, to_json, unequal_conditions
-
     chosen = _chosen(runs, directory)
     if len(chosen) < 2:
         raise UsageError("one run is given, and a comparison needs two or more: name another")
@@ -149,14 +140,12 @@ def compare(runs: tuple[str, ...], directory: Path, epochs: bool, as_json: bool)
         }
         _print_json(found)
         return
-    from lrtrain.cli.runs.views import show_comparison
-
     show_comparison(chosen, names, epochs=epochs)
 
 
 @command.command("remove", short_help="Remove runs with all their own files.")
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", shell_complete=_complete_run)
-@directory_option()
+@directory_option
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 def remove(runs: tuple[str, ...], directory: Path, yes: bool) -> None:
     """Remove runs with their checkpoints and all other files of their own, for good.
@@ -164,7 +153,6 @@ def remove(runs: tuple[str, ...], directory: Path, yes: bool) -> None:
     A directory is removed only if it is that of a run and no process is writing to it. What is in it and not known to
     be the run's, such as what a plugin has written, is named and stays.
     """
-    from lrtrain.cli.runs.views import size
     from lrtrain.runs.removal import check_removable
 
     chosen = _chosen(runs, directory)
@@ -175,7 +163,8 @@ def remove(runs: tuple[str, ...], directory: Path, yes: bool) -> None:
             raise UsageError("nothing is removed: without a terminal to ask on, --yes has to be given")
         for run in chosen:
             click.echo(f"{printable(str(run.path))}  ({run.state}, {size(run.size)})")
-        if not click.confirm(f"Remove {_counted(len(chosen))} for good?"):
+        what = "this run" if len(chosen) == 1 else f"these {len(chosen)} runs"
+        if not click.confirm(f"Remove {what} for good?"):
             click.echo("nothing is removed")
             sys.exit(1)
     freed = sum(_remove(run.path) for run in chosen)
@@ -185,7 +174,6 @@ def remove(runs: tuple[str, ...], directory: Path, yes: bool) -> None:
 
 def _remove(path: Path) -> int:
     """Removes a run and says so; returns the bytes that are free."""
-    from lrtrain.cli.runs.views import size
     from lrtrain.runs.removal import remove_run
 
     removal = remove_run(path)
@@ -218,21 +206,13 @@ def _names(runs: Sequence[Run]) -> list[str]:
 
 
 def _takes_part(plugin: str, run: Run) -> bool:
-    from lrtrain.plugins.spec import normal_name
-
     return run.head is not None and normal_name(plugin) in {normal_name(spec.name) for spec in run.head.plugins}
 
 
 def _nothing(directory: Path, plugin: str | None, runs: Sequence[Run]) -> str:
-    from lrtrain.errors import nearest
-
     if not runs:
         return f"no run in {printable(str(directory))}: 'lrtrain --plugin sgdr' trains one"
     used = sorted({spec.name for run in runs if run.head for spec in run.head.plugins})
     return printable(
         f"no run in {directory} has plugin '{plugin}'{nearest(str(plugin), used)}: they have {', '.join(used)}"
     )
-
-
-def _counted(count: int) -> str:
-    return "this run" if count == 1 else f"these {count} runs"
