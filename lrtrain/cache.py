@@ -32,13 +32,9 @@ def compiled_dir() -> Path:
 
 def processor_id() -> str:
     """Returns a short name that processors with the same instructions share."""
-    return hashlib.sha256(_processor().encode()).hexdigest()[:16]
-
-
-def _processor() -> str:
-    """Returns a text that differs between processors with different instructions."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        said = "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))
     except OSError:
-        return f"{platform.machine()} {platform.processor()}"
-    return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))
+        said = f"{platform.machine()} {platform.processor()}"
+    return hashlib.sha256(said.encode()).hexdigest()[:16]

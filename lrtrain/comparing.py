@@ -89,9 +89,6 @@ def compare(  # noqa: PLR0913
 def write_results(comparison: Comparison) -> Store:
     """Writes ``results.json``, ``pictures/`` and ``report.html`` into the directory of a comparison, over earlier ones.
 
-    Returns:
-      The paths of its files.
-
     Raises:
       TrainingError: the directory cannot be written; the runs are kept.
     """

@@ -10,23 +10,12 @@ _PACKAGES = {"compare": ("plotly",), "stream": ("grain",), "testing": ("pytest",
 
 
 def absent(extra: str, what: str) -> str | None:
-    """Returns one sentence if a package of an extra is not installed, else None; imports nothing.
-
-    Args:
-      extra: the extra of lrtrain.
-      what: what needs it.
-    """
+    """Returns one sentence if ``what`` needs a package of an extra that is not installed, else None; imports none."""
     missing = [name for name in _PACKAGES[extra] if importlib.util.find_spec(name) is None]
     return f"{what} needs {' and '.join(missing)}: run `pip install 'lrtrain[{extra}]'`" if missing else None
 
 
 def check_extra(extra: str, what: str, otherwise: str = "") -> None:
-    """Raises UsageError when a package of an extra is not installed; see `absent`.
-
-    Args:
-      extra: the extra of lrtrain.
-      what: what needs it.
-      otherwise: what would do as well, as the end of the sentence.
-    """
+    """Raises UsageError with the sentence of `absent`, if there is one, and ``otherwise``, what would do as well."""
     if said := absent(extra, what):
         raise UsageError(f"{said}{otherwise}")

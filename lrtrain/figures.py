@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lrtrain.files import write_whole
 
@@ -31,18 +31,16 @@ _PER_INCH, _HANDLE = 13, 8
 
 
 def draw_curves(curves: Mapping[str, NDArray[np.float32]], path: Path, steps_per_epoch: int | None = None) -> None:
-    """Writes a picture of learning rates over steps.
+    """Writes a picture of learning rates over steps; with ``steps_per_epoch``, a second axis counts epochs.
 
-    Args:
-      curves: float32[steps] by the name that the legend gives.
-      path: the file; its suffix (``.png``, ``.svg`` or ``.pdf``) decides the format.
-      steps_per_epoch: with it, a second axis counts epochs.
+    The suffix of the file (``.png``, ``.svg`` or ``.pdf``) decides the format.
     """
     labels = list(map(_wrapped, curves))
     lines = sum(label.count("\n") + 1 for label in labels)
-    with canvas(height=4.5 + 0.17 * lines) as (figure, axes):
+    with sheet(8, 4.5 + 0.17 * lines) as figure:
+        axes = figure.add_subplot()
         _draw(axes, curves, steps_per_epoch)
-        legend_below(figure, axes, labels)
+        legend_of(figure, axes.get_lines(), labels)
         save(figure, path)
 
 
@@ -58,13 +56,6 @@ class Look:
 def look(index: int) -> Look:
     """Returns how the line of that number is drawn."""
     return Look(COLOURS[index % len(COLOURS)], _STYLES[index % len(_STYLES)], _MARKERS[index % len(_MARKERS)])
-
-
-@contextlib.contextmanager
-def canvas(height: float) -> Iterator[tuple[Figure, Axes]]:
-    """Gives an empty figure of that many inches and its axes; saved inside, it is the same file each time."""
-    with sheet(8, height) as figure:
-        yield figure, figure.add_subplot()
 
 
 @contextlib.contextmanager
@@ -108,7 +99,8 @@ def _draw(axes: Axes, curves: Mapping[str, NDArray[np.float32]], steps_per_epoch
     axes.grid(alpha=0.25)
     axes.yaxis.set_major_formatter(_rate_text(max(float(values.max()) for values in curves.values())))
     if steps_per_epoch and max(map(len, curves.values())) > steps_per_epoch:
-        above = axes.secondary_xaxis("top", functions=_scaling(steps_per_epoch))
+        scaling = (lambda step: step / steps_per_epoch, lambda epoch: epoch * steps_per_epoch)
+        above = axes.secondary_xaxis("top", functions=scaling)
         above.set_xlabel("epoch")
 
 
@@ -129,15 +121,6 @@ def _rate_text(highest: float) -> Callable[[float, float], str]:
         return lambda rate, _: f"{rate:g}"
     # Apart from the axis, matplotlib's own power of ten falls on the epochs above it.
     return lambda rate, _: f"{rate / 10.0**power:.4g}e{power}" if rate else "0"
-
-
-def _scaling(factor: int) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
-    return lambda x: x / factor, lambda x: x * factor
-
-
-def legend_below(figure: Figure, axes: Axes, labels: list[str]) -> None:
-    """Adds the legend of all lines of the axes below them."""
-    legend_of(figure, axes.get_lines(), labels)
 
 
 def _columns(inches: float, labels: Sequence[str]) -> int:

@@ -55,15 +55,7 @@ def _sync_directory(path: Path) -> None:
 
 
 def digest(values: Mapping[str, Any], arrays: Iterable[NDArray[Any]]) -> str:
-    """Returns the SHA-256 of JSON values and arrays: of their types, shapes and bytes.
-
-    Args:
-      values: what JSON can hold; the same before it is written and after it is read.
-      arrays: on the host, in a fixed order.
-
-    Returns:
-      64 hexadecimal digits.
-    """
+    """Returns the SHA-256, as 64 digits, of JSON values and arrays on the host: of their types, shapes and bytes."""
     import numpy as np
 
     total = hashlib.sha256(json.dumps(values, sort_keys=True).encode())

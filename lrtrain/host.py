@@ -11,14 +11,7 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def usable_cores(cgroup: Path = _CGROUP) -> int:
-    """Counts the cores that this process may use: those of its affinity mask, but no more than its cgroup's quota.
-
-    Args:
-      cgroup: where the control groups are mounted.
-
-    Returns:
-      The number of cores, at least 1.
-    """
+    """Counts the cores that this process may use: those of its affinity mask, but no more than its cgroup's quota."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, math.ceil(min(allowed, _quota(cgroup))))
 
@@ -39,12 +32,7 @@ def _quota(cgroup: Path) -> float:
 
 
 def host_memory(meminfo: Path = _MEMINFO, cgroup: Path = _CGROUP) -> float:
-    """Returns the bytes of memory that this process may still take, infinity where the system does not say.
-
-    Args:
-      meminfo: where Linux says how much is available.
-      cgroup: where the control groups are mounted; their limit holds too.
-    """
+    """Returns the bytes of memory that this process may still take, infinity where the system does not say."""
     return min(_available(meminfo), _limit(cgroup / "memory.max"), _limit(cgroup / "memory" / "memory.limit_in_bytes"))
 
 

@@ -88,11 +88,8 @@ def read_json(path: Path) -> Any:
 def decode(values: Any, kind: type[T], title: str, others: Callable[[type, Any], Any] | None = None) -> T:
     """Returns a record of the dataclass ``kind``; fields that it does not have are ignored.
 
-    Args:
-      values: as `parse_json` returns them.
-      kind: a dataclass; numbers are whole where it says ``int``, and in the bounds that it says.
-      title: what the error calls the file.
-      others: makes a value of a type that JSON does not have; raises ValueError when it cannot.
+    ``title`` is what the error calls the file. ``others`` makes a value of a type that JSON does not have, or raises
+    ValueError when it cannot.
 
     Raises:
       InvalidFileError: a field is missing, or of another kind.

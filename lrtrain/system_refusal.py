@@ -39,22 +39,14 @@ _FILES = 48
 
 
 def refusal(error: BaseException) -> str | None:
-    """Returns what the system has refused, in its own words, if that is why something was raised.
-
-    Args:
-      error: what was raised; the errors that caused it are searched too.
-    """
+    """Returns what the system has refused, in its own words, if that has caused an error; its causes are searched."""
     said = _said(error)
     earlier = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return refusal(earlier) if said is None and earlier is not None else said
 
 
 def refusal_to_read(directory: Path) -> str | None:
-    """Returns what the system says if it does not let a file below a directory be read; None if all can be read.
-
-    Args:
-      directory: all files in it, and in the directories in it, are read.
-    """
+    """Returns what the system says if it does not let some file below a directory be read; None if all can be read."""
     try:
         for folder, _, names in os.walk(directory, onerror=_raise):
             for name in names:

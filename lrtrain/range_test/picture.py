@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lrtrain.figures import COLOURS, canvas, legend_below, save
+from lrtrain.figures import COLOURS, legend_of, save, sheet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,11 +22,10 @@ _HEADROOM = 1.25
 def draw_range_test(test: RangeTest, path: Path) -> None:
     """Writes a picture of losses over learning rates, with the suggestions and the schedule's own highest rate.
 
-    Args:
-      test: the range test.
-      path: the file; its suffix (``.png``, ``.svg`` or ``.pdf``) decides the format.
+    The suffix of the file (``.png``, ``.svg`` or ``.pdf``) decides the format.
     """
-    with canvas(height=5.2) as (figure, axes):
+    with sheet(8, 5.2) as figure:
+        axes = figure.add_subplot()
         _draw_losses(axes, test.curve)
         for index, suggestion in enumerate(test.suggestions):
             _draw_rate(
@@ -39,8 +38,8 @@ def draw_range_test(test: RangeTest, path: Path) -> None:
         if test.peak > 0:
             label = f"highest learning rate of {test.spec.name}: {test.peak:.2e}"
             _draw_rate(axes, test.peak, label, (COLOURS[3], "-."), bold=False)
-        labels = [str(line.get_label()) for line in axes.get_lines()]
-        legend_below(figure, axes, labels)
+        lines = axes.get_lines()
+        legend_of(figure, lines, [str(line.get_label()) for line in lines])
         save(figure, path)
 
 
