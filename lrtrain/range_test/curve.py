@@ -54,13 +54,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A learning rate that a rule reads from a curve.
-
-    Args:
-      rule: the name of the rule.
-      learning_rate: the learning rate.
-      meaning: the rule in words.
-    """
+    """A learning rate that a rule reads from a curve; ``meaning`` is the rule in words."""
 
     rule: str
     learning_rate: float
@@ -72,43 +66,30 @@ class Recorder:
 
     def __init__(self, steps: int) -> None:
         self._window = max(1.0, _WINDOW * steps)
-        self._rates: list[float] = []
-        self._losses: list[float] = []
-        self._smoothed_rates: list[float] = []
-        self._smoothed_losses: list[float] = []
+        self._points: list[tuple[float, float, float, float]] = []
         self._rate = _MovingAverage(self._window)
         self._loss = _MovingAverage(self._window)
-        self._stopped: str | None = None
-
-    @property
-    def over(self) -> bool:
-        """Whether the loss has diverged; later steps are ignored."""
-        return self._stopped is not None
+        self._lowest = math.inf
+        self.stopped: str | None = None
 
     def add(self, rate: float, loss: float) -> None:
-        """Adds the learning rate and the loss of the next step."""
-        if self.over:
+        """Adds the learning rate and the loss of the next step; once the loss has diverged, it is ignored."""
+        if self.stopped is not None:
             return
         if not math.isfinite(loss):
-            self._stopped = f"the loss is {loss}"
+            self.stopped = f"the loss is {loss}"
             return
-        self._rates.append(rate)
-        self._losses.append(loss)
-        self._smoothed_rates.append(math.exp(self._rate.add(math.log(rate))))
-        self._smoothed_losses.append(self._loss.add(loss))
-        if self._smoothed_losses[-1] > DIVERGED * min(self._smoothed_losses):
-            self._stopped = f"the smoothed loss is over {DIVERGED:g} times its lowest"
+        smoothed = self._loss.add(loss)
+        self._points.append((rate, loss, math.exp(self._rate.add(math.log(rate))), smoothed))
+        self._lowest = min(self._lowest, smoothed)
+        if smoothed > DIVERGED * self._lowest:
+            self.stopped = f"the smoothed loss is over {DIVERGED:g} times its lowest"
 
     def curve(self) -> Curve:
         """Returns the curve of the steps so far."""
-        return Curve(
-            np.array(self._rates),
-            np.array(self._losses),
-            np.array(self._smoothed_rates),
-            np.array(self._smoothed_losses),
-            self._window,
-            self._stopped,
-        )
+        # Contiguous columns, whose functions have the same last digits as those of any array.
+        rates, losses, smoothed_rates, smoothed_losses = np.array(self._points).reshape(-1, 4).T.copy()
+        return Curve(rates, losses, smoothed_rates, smoothed_losses, self._window, self.stopped)
 
 
 class _MovingAverage:

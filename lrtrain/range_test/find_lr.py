@@ -232,7 +232,7 @@ def _sweep(  # noqa: PLR0913, PLR0917
         for rate, loss in zip(applied, losses, strict=True):
             recorder.add(float(rate), float(loss))
         step += len(losses)
-        if recorder.over:
+        if recorder.stopped is not None:
             break
         last = StepInfo(step - 1, (step - 1) // steps_per_epoch, float(applied[-1]), float(losses[-1]))
         reporter.stepped(last, float(weights.sum()) / (time.perf_counter() - began))
