@@ -11,6 +11,7 @@ from _signal import getsignal  # type: ignore[import-not-found]
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType
+from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _FREE = (signal.SIG_DFL, signal.default_int_handler)
@@ -23,20 +24,11 @@ class Terminated(SystemExit):
         super().__init__(exit_code(signal.SIGTERM))
 
 
+@dataclass
 class Ending:
-    """Whether a signal has asked the process to end."""
+    """The first signal that has asked the process to end; None while none has."""
 
-    def __init__(self) -> None:
-        self.signal: int | None = None
-
-    @property
-    def asked(self) -> bool:
-        """Whether a signal has arrived."""
-        return self.signal is not None
-
-    def error(self) -> BaseException:
-        """Returns the exception to raise once the work is safe."""
-        return error_of(self.signal or signal.SIGINT)
+    signal: int | None = None
 
 
 @dataclass
@@ -78,18 +70,13 @@ def raise_for(number: int, _: FrameType | None) -> None:
     raise error_of(number)
 
 
-def work_in_progress() -> bool:
-    """Returns, in any thread, whether a signal has to wait until work is safe."""
-    return PROCESS.work is not None
-
-
 @contextlib.contextmanager
 def endings_noted() -> Iterator[Ending]:
     """Yields an `Ending` that notes the first signal; a second one acts at once. The program's own handlers stay."""
     ending = Ending()
 
     def note(number: int, frame: FrameType | None) -> None:
-        if ending.asked:
+        if ending.signal is not None:
             raise_for(number, frame)
         ending.signal = number
 
@@ -132,27 +119,26 @@ def _is_main_thread() -> bool:
 def interrupts_held_back() -> Iterator[None]:
     """Delays a signal until the end of the block, so that it does not interrupt the work of a library."""
     came: list[tuple[int, FrameType | None]] = []
-    before = {number: signal.getsignal(number) for number in SIGNALS}
     try:
-        with _handled(lambda *what: came.append(what), callable):
+        with _handled(lambda *what: came.append(what), callable) as replaced:
             yield
     finally:
         for number, frame in came[:1]:
-            handler = before[signal.Signals(number)]
-            if callable(handler):
-                handler(number, frame)
+            replaced[number](number, frame)
 
 
 @contextlib.contextmanager
-def _handled(handler: Callable[[int, FrameType | None], object], replaces: Callable[[object], bool]) -> Iterator[None]:
-    """Replaces some handlers of signals for the time of the block."""
+def _handled(
+    handler: Callable[[int, FrameType | None], object], replaces: Callable[[object], bool]
+) -> Iterator[dict[int, Any]]:
+    """Replaces some handlers of signals for the time of the block, and yields those that were there before."""
     # Python runs handlers on the main thread alone; None is a handler that Python has not installed.
     before = {number: signal.getsignal(number) for number in SIGNALS} if _is_main_thread() else {}
-    replaced = {number: old for number, old in before.items() if old is not None and replaces(old)}
+    replaced: dict[int, Any] = {number: old for number, old in before.items() if old is not None and replaces(old)}
     try:
         for number in replaced:
             signal.signal(number, handler)
-        yield
+        yield replaced
     finally:
         for number, old in replaced.items():
             signal.signal(number, old)

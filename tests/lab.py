@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -16,6 +17,8 @@ from click.testing import CliRunner, Result
 
 from lrtrain.cli import main
 from lrtrain.plugins.context import EpochInfo, StepInfo
+from lrtrain.training.checkpoints import Checkpoints
+from lrtrain.training.position import Position
 from lrtrain.training.reporter import NullReporter
 
 ROOT = Path(__file__).parent.parent
@@ -89,6 +92,14 @@ def final_state(run: Path) -> Any:
     newest = max((run / "checkpoints").glob("step_*"), key=lambda path: int(path.name.removeprefix("step_")))
     with ocp.StandardCheckpointer() as checkpointer:
         return checkpointer.restore(newest / "state")
+
+
+def last_position(run: Path) -> tuple[Position, np.ndarray]:
+    """Returns the position of the last checkpoint and its learning rates, float32[total_steps]."""
+    with contextlib.closing(Checkpoints(run / "checkpoints")) as checkpoints:
+        step = checkpoints.latest()
+        assert step is not None
+        return checkpoints._restore_position(step)[:2]
 
 
 def same_run(one: Path, other: Path) -> None:

@@ -17,6 +17,7 @@ from lrtrain.schedules.table import build_table, make_context, schedule
 from lrtrain.signals import Terminated, interrupts_held_back, raise_for
 from lrtrain.training.checkpoints import Checkpoints
 from lrtrain.training.position import Position
+from tests.lab import last_position
 
 
 def test_an_interrupt_waits_for_the_end() -> None:
@@ -72,11 +73,9 @@ def test_a_checkpoint_is_whole_when_an_interrupt_comes_while_it_is_begun(tmp_pat
     with pytest.raises(KeyboardInterrupt):
         checkpoints.write()
     checkpoints.close()
-    again = Checkpoints(tmp_path / "checkpoints")
-    position, values = again.restore_position()
+    position, values = last_position(tmp_path)
     assert position.to_json() == Position(2, 1.0, 0).to_json()
     np.testing.assert_array_equal(values, table)
-    again.close()
 
 
 # ------------------------------------------------------------------------------------- in the middle of a plugin's code

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn
 
-from lrtrain.signals import PROCESS, SIGNALS, Terminated, exit_code, raise_for, wakes_up, work_in_progress
+from lrtrain.signals import PROCESS, SIGNALS, Terminated, exit_code, raise_for, wakes_up
 
 # From the signal, or from the checkpoint that it has led to, to the end of the process.
 _GRACE = 1.0
@@ -118,7 +118,7 @@ def _watch(signals: socket.socket) -> NoReturn:
     while True:
         if select.select([signals], [], [], _POLL)[0] and set(signals.recv(16)).intersection(SIGNALS):
             _end(first)
-        if work_in_progress():
+        if PROCESS.work is not None:
             deadline = time.monotonic() + _GRACE
         elif time.monotonic() > deadline:
             _end(first)

@@ -43,11 +43,7 @@ def _reason(error: Exception) -> str | None:
 def refusals_to_read_named(directory: Path) -> Iterator[None]:
     """Turns an error of the system while checkpoints are read into a sentence; other errors are not changed.
 
-    Args:
-      directory: the directory that is read. After any error all its files are tried: a library may hide the reason.
-
-    Raises:
-      TrainingError: the system has refused to read a file.
+    After any error all files of the directory are tried: a library may hide the reason.
     """
     try:
         yield

@@ -1,7 +1,4 @@
-"""The rule when a run saves a checkpoint: after a number of steps, a time, or a number of epochs.
-
-`Loop` applies it, for steps and times by way of `lrtrain.training.pace.Pace`.
-"""
+"""The rule when a run saves a checkpoint: after a number of steps, a time, or a number of epochs."""
 
 from __future__ import annotations
 
@@ -18,11 +15,8 @@ _SECONDS = {"s": 1, "min": 60, "h": 3600}
 class CheckpointRule:
     """When checkpoints are due, apart from the one at the end of a run.
 
-    Args:
-      text: the rule as it was given.
-      steps: a checkpoint after each multiple of this number of updates, counted from the beginning of the run.
-      seconds: a checkpoint when this time has passed since the last one.
-      epochs: a checkpoint after each multiple of this number of epochs; 1 where ``steps`` or ``seconds`` is given.
+    It is after each multiple of ``steps`` updates, counted from the beginning of the run; when ``seconds`` have passed
+    since the last one; after each multiple of ``epochs``, which is 1 where one of the others is given.
     """
 
     text: str

@@ -1,31 +1,33 @@
 """Checkpoints of a run; the only file that imports Orbax.
 
 A checkpoint holds the arrays (parameters, optimizer state, step, the table of learning rates) and a JSON item with the
-position and the fingerprint of the table: all that a run needs to continue to the same bits. One
-that is damaged is passed over, and renamed when the run has gone on from an older one.
+position and the fingerprint of the table: all that a run needs to continue to the same bits. One that is damaged is
+passed over, and renamed when the run has gone on from an older one.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
+import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lrtrain.engine.processes import ALONE, Processes
+import numpy as np
+
+from lrtrain.engine.processes import Processes
 from lrtrain.errors import LrtrainError, RunDirError, cause
 from lrtrain.files import digest
 from lrtrain.runs.directory import numbered
 from lrtrain.schedules.table import fingerprint
 from lrtrain.signals import interrupts_held_back
-from lrtrain.training.checkpoint_contents import check_same_arrays, has_valid_metrics
 from lrtrain.training.checkpoint_errors import failures_named, late_errors_dropped, refusals_to_read_named
 from lrtrain.training.position import Position
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
     from orbax.checkpoint import CheckpointManager
 
@@ -42,29 +44,12 @@ def import_orbax() -> None:
 
 @dataclass(frozen=True, eq=False)
 class Restored:
-    """A checkpoint that has been read.
-
-    Args:
-      position: the position of the run.
-      table: the learning rates of the run, float32[total_steps].
-      state: the training state.
-      damaged: newer checkpoints that could not be read, each with the reason.
-    """
+    """A checkpoint that has been read; ``damaged`` are the newer ones that could not be, each with the reason."""
 
     position: Position
     table: NDArray[np.float32]
     state: TrainState
     damaged: tuple[str, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class _Taken:
-    """The contents of a checkpoint that is not yet written, on the host."""
-
-    state: TrainState
-    table: NDArray[np.float32]
-    position: Position
-    first: Callable[[], object]
 
 
 class Checkpoints:
@@ -77,7 +62,7 @@ class Checkpoints:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._manager: CheckpointManager | None = None
-        self._taken: _Taken | None = None
+        self._taken: Callable[[], None] | None = None
 
     def save(
         self,
@@ -89,22 +74,18 @@ class Checkpoints:
     ) -> None:
         """Takes a copy of the contents of a checkpoint; `write` writes it, unless there is one of ``position.step``.
 
-        Args:
-          state: the training state, on the devices; it may be donated as soon as this returns.
-          table: learning rates of the whole run, float32[total_steps].
-          position: the position of the run.
-          first: called before the checkpoint is written; if it raises, nothing is written.
+        The state may be donated as soon as this returns. Before the checkpoint is written, ``first`` is called; if that
+        raises, nothing is written.
 
         Raises:
           TrainingError: an earlier checkpoint could not be written.
         """
         import jax
-        import numpy as np
 
         self.write()
         # On the host, because a copy on the devices compiles a program for every shape, and so do the slices that Orbax
         # takes of an array on several devices.
-        self._taken = _Taken(jax.tree.map(np.array, state), table, position, first)
+        self._taken = functools.partial(self._write, jax.tree.map(np.array, state), table, position, first)
 
     def write(self) -> None:
         """Begins to write the last copy, unless it is written already; the writing continues in the background.
@@ -116,25 +97,26 @@ class Checkpoints:
         """
         taken, self._taken = self._taken, None
         if taken is not None:
-            self._write(taken)
+            taken()
 
-    def _write(self, taken: _Taken) -> None:
+    def _write(
+        self, state: TrainState, table: NDArray[np.float32], position: Position, first: Callable[[], object]
+    ) -> None:
         import jax
         import orbax.checkpoint as ocp
 
-        taken.first()
-        position, table = taken.position, taken.table
+        first()
         if position.step in self._open().all_steps():
             return
         values = {**position.to_json(), "fingerprint": fingerprint(table), "version": VERSION}
-        checksum = digest(values, [*jax.tree.leaves(taken.state), table])
+        checksum = digest(values, [*jax.tree.leaves(state), table])
         accuracy = position.history[-1].test_accuracy if position.history and not position.epoch_losses else 0.0
         # After an interrupt, Orbax would continue in a thread that it no longer waits for, and fail there when closed.
         with failures_named(self._directory), interrupts_held_back():
             self._open().save(
                 position.step,
                 args=ocp.args.Composite(
-                    state=ocp.args.StandardSave(taken.state),
+                    state=ocp.args.StandardSave(state),
                     learning_rates=ocp.args.ArraySave(table),
                     progress=ocp.args.JsonSave({**values, "sha256": checksum}),
                 ),
@@ -146,10 +128,7 @@ class Checkpoints:
         return bool(self._paths())
 
     def restore_newest(self, like: TrainState) -> Restored:
-        """Returns the newest checkpoint that is valid.
-
-        Args:
-          like: a state of the same structure and placement.
+        """Returns the newest checkpoint that is valid; ``like`` is a state of the same structure and placement.
 
         Raises:
           RunDirError: there is none, it was written by a later version, or its arrays are not like those of ``like``.
@@ -175,16 +154,23 @@ class Checkpoints:
         )
 
     def _restore(self, step: int, path: Path, like: TrainState) -> tuple[Position, NDArray[np.float32], TrainState]:
+        import jax
         import orbax.checkpoint as ocp
 
         position, table, stored = self._restore_position(step)
         with ocp.StandardCheckpointer() as checkpointer:
-            check_same_arrays(path.name, checkpointer.metadata(path / "state").item_metadata.tree, like)
-        state = self.restore_state(step, like)
-        _check(stored, state, table)
+            _check_same_arrays(path.name, checkpointer.metadata(path / "state").item_metadata.tree, like)
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        restored = self._open().restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract)))
+        state: TrainState = restored["state"]
+        values = {name: value for name, value in stored.items() if name != "sha256"}
+        arrays = [*map(np.asarray, jax.tree.leaves(state)), table]
+        # Version 1 has no checksum.
+        if stored["version"] > 1 and digest(values, arrays) != stored["sha256"]:
+            raise ValueError("its checksum does not fit its contents")
         return position, table, state
 
-    def set_aside_after(self, step: int, processes: Processes = ALONE) -> None:
+    def set_aside_after(self, step: int, processes: Processes) -> None:
         """Renames the checkpoints of later steps, which are damaged: these steps will have new ones."""
         self.close()
         with processes.together():
@@ -192,22 +178,7 @@ class Checkpoints:
                 if later > step:
                     _set_aside(path)
 
-    def restore_position(self) -> tuple[Position, NDArray[np.float32]]:
-        """Returns the position of the newest checkpoint and its learning rates, float32[total_steps].
-
-        Raises:
-          RunDirError: there is no checkpoint.
-          TrainingError: the system refuses to read it at the moment.
-        """
-        paths = self._paths()
-        if not paths:
-            raise RunDirError(f"{self._directory.parent} has no checkpoint to resume from: start a new run instead")
-        step = max(paths)
-        with refusals_to_read_named(paths[step]):
-            return self._restore_position(step)[:2]
-
     def _restore_position(self, step: int) -> tuple[Position, NDArray[np.float32], dict[str, Any]]:
-        import numpy as np
         import orbax.checkpoint as ocp
 
         wanted = ocp.args.Composite(
@@ -222,16 +193,6 @@ class Checkpoints:
                 f"{VERSION}: it was written by a later lrtrain, so update this one"
             )
         return Position.from_json(stored), np.asarray(restored["learning_rates"]), stored
-
-    def restore_state(self, step: int, like: TrainState) -> TrainState:
-        """Returns the training state of a checkpoint, of the same structure and placement as ``like``."""
-        import jax
-        import orbax.checkpoint as ocp
-
-        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-        restored = self._open().restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract)))
-        state: TrainState = restored["state"]
-        return state
 
     def latest(self) -> int | None:
         """Returns the step of the newest checkpoint; None when there is none."""
@@ -266,7 +227,7 @@ class Checkpoints:
         if self._manager is None:
             for path in self._paths().values():
                 with refusals_to_read_named(path):
-                    valid = has_valid_metrics(path)
+                    valid = _has_valid_metrics(path)
                 if not valid:
                     # Orbax reads the metrics of all checkpoints at its start, and raises.
                     _set_aside(path)
@@ -290,14 +251,40 @@ def _manager(directory: Path) -> CheckpointManager:
     return ocp.CheckpointManager(directory, options=options)
 
 
-def _check(stored: Mapping[str, Any], state: TrainState, table: NDArray[np.float32]) -> None:
-    """Raises ValueError when a checkpoint does not hold what was saved; version 1 has no checksum."""
-    import jax
-    import numpy as np
+def _has_valid_metrics(path: Path) -> bool:
+    """Returns whether the metrics of a checkpoint can be read; a checkpoint without metrics is valid."""
+    try:
+        return "test_accuracy" in json.loads((path / "metrics" / "metrics").read_bytes())
+    except FileNotFoundError:
+        return True
+    except (IsADirectoryError, NotADirectoryError, ValueError, TypeError):
+        return False
 
-    values = {name: value for name, value in stored.items() if name != "sha256"}
-    if stored["version"] > 1 and digest(values, [*map(np.asarray, jax.tree.leaves(state)), table]) != stored["sha256"]:
-        raise ValueError("its checksum does not fit its contents")
+
+def _check_same_arrays(name: str, stored: Any, like: TrainState) -> None:
+    """Raises RunDirError when a checkpoint has other arrays than ``like``: it is valid, but of another network.
+
+    Orbax keeps ``stored``, the shapes and types of its arrays, with checksums, so damage is no difference.
+    """
+    there, now = _described(stored), _described(like)
+    for array in now | there:
+        if there.get(array) != now.get(array):
+            raise RunDirError(
+                f"checkpoint {name} is of another network or optimizer: {array} is {there.get(array, 'not there')} in "
+                f"it, and {now.get(array, 'not there')} now: resume with the data, the model and the optimizer that "
+                "the run began with"
+            )
+
+
+def _described(tree: Any) -> dict[str, str]:
+    """Returns the type and shape of every array by its name, such as ``params.Dense_0.kernel``."""
+    import jax
+
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {
+        jax.tree_util.keystr(where, simple=True, separator="."): f"{leaf.dtype}{list(leaf.shape)}"
+        for where, leaf in leaves
+    }
 
 
 def _set_aside(path: Path) -> None:

@@ -1,11 +1,17 @@
-"""The examples of an epoch in chunks of steps: indices of examples on the devices, or streamed images and labels."""
+"""The steps of an epoch in chunks, and chunks in portions: few enough steps that a user who wants to stop waits little.
+
+The size of a chunk is fixed, because the requests of hooks are applied between chunks; that of a portion changes no
+result, so it may follow the clock.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
+
+from lrtrain.training.checkpoint_rule import CheckpointRule
 
 if TYPE_CHECKING:
     import numpy as np
@@ -13,6 +19,9 @@ if TYPE_CHECKING:
 
     from lrtrain.data.stream import Stream
     from lrtrain.engine.engine import Engine, Examples
+
+# Two portions are on the devices when a signal comes, and a checkpoint follows them.
+PORTION_SECONDS = 0.75
 
 
 def chunks(
@@ -46,3 +55,27 @@ def chunks(
 def portion_of(examples: Examples, portion: slice) -> Examples:
     """Returns the examples of some steps of a chunk."""
     return (examples[0][portion], examples[1][portion]) if isinstance(examples, tuple) else examples[portion]
+
+
+class Pace:
+    """Cuts chunks into portions that take less than `PORTION_SECONDS`, and at the steps where a checkpoint is due."""
+
+    def __init__(self, chunk: int, rule: CheckpointRule, *, measured: bool) -> None:
+        """Begins with portions of one step if they are ``measured``; if not, each is a chunk of ``chunk`` steps."""
+        self._chunk = chunk
+        self._rule = rule
+        self._measured = measured
+        self._portion = 1 if measured else chunk
+
+    def portions(self, step: int, end: int) -> Iterator[tuple[int, int]]:
+        """Yields the bounds of the portions from ``step`` to ``end``, each cut by what has been measured by then."""
+        while step < end:
+            until = self._rule.next_step(step, min(step + self._portion, end))
+            yield step, until
+            step = until
+
+    def took(self, steps: int, seconds: float) -> None:
+        """Notes how long some steps have taken."""
+        if self._measured:
+            portions = max(1, -int(-self._chunk * seconds / steps // PORTION_SECONDS))
+            self._portion = -(-self._chunk // min(portions, self._chunk))

@@ -18,11 +18,10 @@ from lrtrain.plugins.context import RunInfo
 from lrtrain.plugins.observers import Requests
 from lrtrain.runs.continuing import how_to_go_on
 from lrtrain.runs.train_config import TrainConfig
-from lrtrain.signals import Ending
+from lrtrain.signals import Ending, error_of
 from lrtrain.training.checkpoint_rule import CheckpointRule
 from lrtrain.training.checkpoints import Checkpoints
-from lrtrain.training.chunks import chunks, portion_of
-from lrtrain.training.pace import Pace
+from lrtrain.training.chunks import Pace, chunks, portion_of
 from lrtrain.training.recorder import Agreed, DivergedError, Recorder
 from lrtrain.training.reporter import Reporter
 
@@ -47,22 +46,9 @@ class _Sent:
 class Loop:
     """Trains from one position to the end of the run, or to where a hook or a signal stops it.
 
-    Steps are sent chunk by chunk, and each chunk in portions.
-
-    Args:
-      config: the run's configuration.
-      sizes: the number of training examples and of test examples.
-      engine: runs the compiled program.
-      state: the training state.
-      step: optimizer updates done.
-      recorder: logs the steps and epochs, and gives the learning rates.
-      checkpoints: the checkpoints of the run.
-      rule: when a checkpoint is due.
-      reporter: receives the events of the run.
-      processes: the processes that train this run.
-      meanwhile: called each time the devices have been given steps, for work that can be done while they run.
-      ending: notes the signals that end the run.
-      stream: the source of the training examples if the devices do not hold them.
+    Steps are sent chunk by chunk, and each chunk in portions. ``sizes`` are the numbers of training and test examples,
+    and ``step`` that of the updates done. ``meanwhile`` is called each time the devices have been given steps, for work
+    that can be done while they run. ``stream`` gives the training examples if the devices do not hold them.
     """
 
     config: TrainConfig
@@ -82,6 +68,7 @@ class Loop:
     def __post_init__(self) -> None:
         self._run = self.recorder.run
         self._delivered_at = time.perf_counter()
+        self._saved_at = time.monotonic()
         self._in_flight: _Sent | None = None
         self._pace = Pace(self.engine.chunk_steps, self.rule, measured=self.processes.alone)
 
@@ -101,8 +88,9 @@ class Loop:
         except DivergedError as error:
             raise self._diverged(error) from error
         self.checkpoints.wait()
-        if self.ending.asked and self.recorder.stopped is None and self.step < self._run.total_steps:
-            raise self.ending.error()
+        asked = self.ending.signal
+        if asked is not None and self.recorder.stopped is None and self.step < self._run.total_steps:
+            raise error_of(asked)
         return self.recorder.stopped
 
     def evaluate(self) -> tuple[float, float]:
@@ -116,7 +104,7 @@ class Loop:
         return float(loss), round(float(accuracy) * tests) / tests
 
     def _is_over(self) -> bool:
-        return self.recorder.stopped is not None or self.ending.asked
+        return self.recorder.stopped is not None or self.ending.signal is not None
 
     def _epoch(self, epoch: int) -> None:
         config, length = self.config, self._run.steps_per_epoch
@@ -128,7 +116,12 @@ class Loop:
         if over := self.step == (epoch + 1) * length:
             self.recorder.apply_due_requests(self.step)
             speed = float(weights[done:].sum()) / (trained - began)
-            self._end_epoch(epoch, weights.sum(axis=1), began, speed)
+            loss, accuracy = self.evaluate()
+            seconds, examples = time.perf_counter() - began, weights.sum(axis=1)
+            info = self.recorder.epoch(
+                epoch, loss, accuracy, examples=examples, seconds=seconds, examples_per_second=speed
+            )
+            self.reporter.epoch_ended(info, speed)
         if self._is_over() or self.step == self._run.total_steps or (over and self.rule.after_epoch(epoch)):
             self._save()
 
@@ -145,7 +138,7 @@ class Loop:
         """Sends portion after portion, and records each while the next one runs; returns False when a signal came."""
         first, end = self.step, self.step + len(weights)
         for begin, until in self._pace.portions(first, end):
-            if self.ending.asked:
+            if self.ending.signal is not None:
                 return False
             portion = slice(begin - first, until - first)
             self._send(portion_of(examples, portion), weights[portion])
@@ -170,29 +163,18 @@ class Loop:
         if sent is None:
             return
         losses = np.asarray(sent.losses)
-        speed = self._speed(sent)
-        last = self.recorder.steps(sent.first, sent.rates, losses)
-        self.reporter.stepped(last, speed)
-
-    def _is_checkpoint_due(self) -> bool:
-        if not self._pace.timed:
-            return self._pace.is_step(self.step)
-        # The clocks of several processes differ, so the main process decides.
-        return self.processes.from_main(lambda: json.dumps(self._pace.is_time())) == "true"
-
-    def _speed(self, sent: _Sent) -> float:
-        """Returns the examples per second since the previous portion was done."""
         before, self._delivered_at = self._delivered_at, time.perf_counter()
         seconds = max(self._delivered_at - before, 1e-9)
         self._pace.took(len(sent.rates), seconds)
-        return float(sent.examples.sum()) / seconds
+        last = self.recorder.steps(sent.first, sent.rates, losses)
+        self.reporter.stepped(last, float(sent.examples.sum()) / seconds)
 
-    def _end_epoch(self, epoch: int, examples: NDArray[np.float32], began: float, speed: float) -> None:
-        """Evaluates and records the epoch."""
-        loss, accuracy = self.evaluate()
-        seconds = time.perf_counter() - began
-        info = self.recorder.epoch(epoch, loss, accuracy, examples=examples, seconds=seconds, examples_per_second=speed)
-        self.reporter.epoch_ended(info, speed)
+    def _is_checkpoint_due(self) -> bool:
+        steps, seconds = self.rule.steps, self.rule.seconds
+        if seconds is None:
+            return steps is not None and self.step % steps == 0
+        # The clocks of several processes differ, so the main process decides.
+        return self.processes.from_main(lambda: json.dumps(time.monotonic() - self._saved_at >= seconds)) == "true"
 
     def _save(self) -> None:
         position = self.recorder.position(self.step)
@@ -201,7 +183,7 @@ class Loop:
         # it, and would wait for those steps.
         if not self.processes.alone:
             self.checkpoints.write()
-        self._pace.saved()
+        self._saved_at = time.monotonic()
 
     def _diverged(self, error: DivergedError) -> TrainingError:
         self.checkpoints.wait()

@@ -22,13 +22,7 @@ Agreed: TypeAlias = Callable[[Callable[[], Requests]], Requests]
 
 
 class DivergedError(Exception):
-    """A loss that is not finite.
-
-    Args:
-      what: the loss and its step, in words.
-      step: the step.
-      rate: the learning rate of the step.
-    """
+    """A loss that is not finite, with its step and learning rate; ``what`` says so in words."""
 
     def __init__(self, what: str, step: int, rate: float) -> None:
         super().__init__(what)
@@ -39,6 +33,8 @@ class DivergedError(Exception):
 
 class Recorder:
     """Records one run, which is trained alone or together with other runs.
+
+    ``history`` holds the epochs done, those before a resume included, and ``stopped`` why a hook has stopped the run.
 
     What hooks ask for at a step is applied two chunks later, or at the end of the epoch: the device is one chunk ahead,
     and a request must be applied at the same step wherever the run is stopped and resumed.
@@ -57,14 +53,7 @@ class Recorder:
     ) -> None:
         """Begins at the position of a checkpoint, or at the first step.
 
-        Args:
-          run: the run.
-          observers: the plugins whose hooks are called.
-          logs: the logs of its steps and epochs.
-          chunk_steps: steps of a chunk.
-          position: the position at which it begins.
-          measured_on: what the loss and accuracy of an epoch are measured on: ``"test"`` or ``"validation"``.
-          agreed: calls the hooks; in a distributed run, all processes receive the same answer.
+        ``agreed`` calls the hooks; in a distributed run, all processes receive the same answer.
         """
         self.run = run
         self.logs = logs
@@ -73,22 +62,12 @@ class Recorder:
         self._measured_on = measured_on
         self._agreed = agreed
         self._factor = position.factor
-        self._history = list(position.history)
+        self.history = position.history
         self._losses = list(position.epoch_losses)
         self._pending = {step: Requests(factor, stop) for step, factor, stop in position.pending}
-        self._stopped = position.stopped
+        self.stopped = position.stopped
         self._seed = position.seed
         self._applied = math.nan
-
-    @property
-    def history(self) -> tuple[EpochInfo, ...]:
-        """The epochs done, those before a resume included."""
-        return tuple(self._history)
-
-    @property
-    def stopped(self) -> str | None:
-        """Why a hook has stopped the run; None while none has."""
-        return self._stopped
 
     def rates(self, begin: int, end: int) -> NDArray[np.float32]:
         """Returns the learning rates of the next steps, times the factor of the hooks: float32[end - begin]."""
@@ -101,15 +80,9 @@ class Recorder:
             self._apply(self._pending.pop(due))
 
     def steps(self, first: int, rates: NDArray[np.float32], losses: NDArray[np.float32]) -> StepInfo:
-        """Logs finished steps, and calls the hooks with them.
+        """Logs finished steps, calls the hooks with them, and returns the last one.
 
-        Args:
-          first: the first of them, counted from the beginning of the run.
-          rates: float32[steps], the learning rates that were applied.
-          losses: float32[steps].
-
-        Returns:
-          The last one.
+        ``first`` is counted from the beginning of the run, and ``rates`` are those that were applied.
 
         Raises:
           DivergedError: a loss is not finite; its step is the last one that is logged, and no hook is called.
@@ -141,13 +114,8 @@ class Recorder:
     ) -> EpochInfo:
         """Calls the hooks with a finished epoch, and logs it; what they ask for is applied from the next step on.
 
-        Args:
-          epoch: its number, from 0.
-          loss: the mean loss of the examples that it is measured on.
-          accuracy: the share of them that is classified right, 0 to 1.
-          examples: the number of examples of each step.
-          seconds: time for training and evaluation.
-          examples_per_second: of the training alone.
+        ``loss`` and ``accuracy``, a share, are means over the examples that it is measured on. ``examples`` are those
+        of each step, ``seconds`` are for training and evaluation, ``examples_per_second`` for the training alone.
 
         Raises:
           DivergedError: the loss is not finite; nothing is logged.
@@ -161,10 +129,10 @@ class Recorder:
         mean = float(np.average(np.asarray(self._losses), weights=examples))
         applied, measured_on = self._applied, self._measured_on
         info = EpochInfo(epoch, step, mean, loss, accuracy, applied, seconds, measured_on, examples_per_second)
-        self._history.append(info)
+        self.history = (*self.history, info)
         self._losses.clear()
         if self._observers.watch_epochs:
-            self._apply(self._agreed(lambda: self._observers.epoch_end(self.run, info, self._history)))
+            self._apply(self._agreed(lambda: self._observers.epoch_end(self.run, info, self.history)))
         # After the hooks: a run whose last epoch is logged is finished, and one whose hook has raised there is not.
         self.logs.add_epoch(info)
         return info
@@ -173,7 +141,7 @@ class Recorder:
         """Returns the position of the run after ``step`` updates, for a checkpoint."""
         pending = tuple((due, asked.factor, asked.stop) for due, asked in self._pending.items())
         return Position(
-            step, self._factor, self._seed, self.history, tuple(self._losses), stopped=self._stopped, pending=pending
+            step, self._factor, self._seed, self.history, tuple(self._losses), stopped=self.stopped, pending=pending
         )
 
     def _show(self, infos: Sequence[StepInfo]) -> None:
@@ -192,4 +160,4 @@ class Recorder:
 
     def _apply(self, requests: Requests) -> None:
         self._factor *= requests.factor
-        self._stopped = self._stopped or requests.stop
+        self.stopped = self.stopped or requests.stop

@@ -21,10 +21,10 @@ from lrtrain.plugins.context import StepInfo
 from lrtrain.signals import Terminated
 from lrtrain.training.checkpoint_rule import CheckpointRule
 from lrtrain.training.checkpoints import Checkpoints
-from lrtrain.training.pace import Pace
+from lrtrain.training.chunks import Pace
 from lrtrain.training.position import Position
 from lrtrain.training.reporter import Begin, NullReporter
-from tests.lab import SPEC, Dies, Killed, same_run
+from tests.lab import SPEC, Dies, Killed, last_position, same_run
 
 # Both hooks ask, at steps that lie anywhere in a chunk; factors whose product depends on the order in the last bit.
 OBSERVER = """
@@ -76,7 +76,7 @@ def test_ended_by_signals_again_and_again_it_is_the_same_to_the_bit(
         lrtrain.train(SPEC, observer, run_dir=torn, reporter=Signals(signal.SIGINT, 3), **options)
     ends = []
     for number, step in [(signal.SIGTERM, 9), (signal.SIGINT, 20), (signal.SIGTERM, 37), (signal.SIGINT, 70)]:
-        position = Checkpoints(torn / "checkpoints").restore_position()[0]
+        position = last_position(torn)[0]
         assert len((torn / "steps.csv").read_text().splitlines()) == position.step + 1, "a checkpoint of the last step"
         ends.append(position.step)
         with pytest.raises(Terminated if number == signal.SIGTERM else KeyboardInterrupt) as error:
@@ -326,7 +326,7 @@ def test_a_checkpoint_is_written_beside_the_next_steps(
 
         monkeypatch.setattr(kind, name, call)
 
-    monkeypatch.setattr("lrtrain.training.pace.PORTION_SECONDS", 1e9)
+    monkeypatch.setattr("lrtrain.training.chunks.PORTION_SECONDS", 1e9)
     noted(Engine, "run_steps")
     noted(CheckpointManager, "save")
     lrtrain.train(SPEC, run_dir=tmp_path / "run", **options)

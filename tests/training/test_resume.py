@@ -13,8 +13,7 @@ import pytest
 
 import lrtrain
 from lrtrain.errors import RunDirError, ScheduleError, UsageError
-from lrtrain.training.checkpoints import Checkpoints
-from tests.lab import SPEC, Dies, Killed, contents, same_run
+from tests.lab import SPEC, Dies, Killed, contents, last_position, same_run
 
 
 @pytest.fixture
@@ -182,6 +181,6 @@ def test_checkpoint_names_the_fingerprint_and_the_seed(two_epochs: Path) -> None
 
 
 def test_restored_progress_equals_the_saved_one(two_epochs: Path) -> None:
-    position, table = Checkpoints(two_epochs / "checkpoints").restore_position()
+    position, table = last_position(two_epochs)
     assert [epoch.step for epoch in position.history] == [18, 36]
     assert [np.float32(rate) for rate in table] == rates(two_epochs)

@@ -21,7 +21,7 @@ from lrtrain.errors import RunDirError, TrainingError, UsageError
 from lrtrain.plugins.loading import activate
 from lrtrain.runs import read_run
 from lrtrain.schedules.table import build_table, make_context
-from lrtrain.training.checkpoints import Checkpoints
+from tests.lab import last_position
 
 STEPS_PER_EPOCH = 5
 """Of 72 examples in batches of 16: four whole ones and one of 8."""
@@ -256,7 +256,7 @@ def test_stop_in_the_middle_of_an_epoch_leaves_a_checkpoint_of_that_step(
     assert 3 < result.steps < 36, "it acts at a chunk boundary"
     assert len(steps_of(result)) == result.steps
     assert epochs_of(result) == []
-    position, _ = Checkpoints(result.run_dir / "checkpoints").restore_position()
+    position, _ = last_position(result.run_dir)
     assert position.step == result.steps
     assert len(position.epoch_losses) == result.steps
 
@@ -276,7 +276,7 @@ class Plugin:
         train(install_plugin("explode", source))
     assert "checkpoint of step 5 is kept" in str(error.value)
     assert error.value.exit_code == 1
-    position, _ = Checkpoints(tmp_path / "run" / "checkpoints").restore_position()
+    position, _ = last_position(tmp_path / "run")
     assert position.step == 5
     last = (tmp_path / "run" / "steps.csv").read_text().splitlines()[-1]
     assert math.isnan(float(last.split(",")[3]))
@@ -296,7 +296,7 @@ class Plugin:
 """
     with pytest.raises(TrainingError, match=r"plugin 'raiser' raised in on_step at step 7: KeyError: 'oops'"):
         train("constant(value=0.01)", install_plugin("raiser", source))
-    position, table = Checkpoints(tmp_path / "run" / "checkpoints").restore_position()
+    position, table = last_position(tmp_path / "run")
     assert position.step == 5
     assert len(table) == 15
 
