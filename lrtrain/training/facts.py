@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 _OWN = ("data_dir", "devices")
 
 
-def facts_of_job(job: Job, resume: bool, on_schedule_change: str | None, run_dir: str | Path | None) -> dict[str, Any]:
+def facts_of_job(job: Job, on_schedule_change: str | None, run_dir: str | Path | None) -> dict[str, Any]:
     """Returns the facts of a call of `train`, with ``run_dir`` as it was given."""
     facts = {
         "command": "train",
         "plugins": [plugin.entry.name for plugin in job.active.plugins],
         **config_facts(job.config),
-        **call_facts(resume, run_dir),
+        **call_facts(job.stored is not None, run_dir),
         "on_schedule_change": on_schedule_change,
         "checkpoint_every": job.rule.text,
     }
@@ -36,12 +36,7 @@ def facts_of_job(job: Job, resume: bool, on_schedule_change: str | None, run_dir
 
 
 def facts_found(data: Mapping[str, Any], program: str | None) -> dict[str, Any]:
-    """Returns the facts that are known once data and model are loaded.
-
-    Args:
-      data: what `lrtrain.data.Dataset.identity` returns.
-      program: what `lrtrain.runs.conditions.program_of` returns; None for the default model.
-    """
+    """Returns the facts that are known once data and model are loaded; ``program`` is None for the default model."""
     return {**{f"{name} of the data": value for name, value in data.items()}, "program of the model": program}
 
 

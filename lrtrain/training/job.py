@@ -21,15 +21,8 @@ from lrtrain.training.rates import OnScheduleChange, merge_config
 class Job:
     """The task of a call of `train`, checked as far as is possible without data and JAX.
 
-    Args:
-      active: the plugins that take part.
-      config: the options of the training.
-      run_dir: the directory of the run.
-      stored: the content of ``config.json``; None for a new run.
-      rule: when checkpoints are due.
-      named: whether the user gave the name of the directory; else a number is added to it if it exists.
-      on_schedule_change: what to do when the schedule of a continued run has changed; None to refuse it.
-      accept_code_change: whether to continue when the code of the plugins or of the model has changed.
+    ``stored`` is the content of ``config.json``, None for a new run. If the directory is not ``named`` by the user, a
+    number is added to its name when it exists. The last two are the arguments of `train` for a run that is continued.
     """
 
     active: ActivePlugins
@@ -68,15 +61,12 @@ def new_job(
     return Job(active, config, directory, None, rule or EVERY_EPOCH, named=run_dir is not None)
 
 
-def resumed_job(  # noqa: PLR0913  # the arguments of `lrtrain.train`, which takes as many
+def resumed_job(
     plugins: Sequence[Spec | str | Mapping[str, Any]],
     settings: Sequence[str],
     run_dir: str | Path | None,
     options: TrainOptions,
     rule: CheckpointRule | None,
-    *,
-    on_schedule_change: OnScheduleChange | None,
-    accept_code_change: bool,
 ) -> Job:
     """Returns the task of a run to continue; raises UsageError when it cannot be continued."""
     if run_dir is None:
@@ -89,8 +79,4 @@ def resumed_job(  # noqa: PLR0913  # the arguments of `lrtrain.train`, which tak
     active = activate(plugins or stored.specs, settings, override=not plugins)
     active.schedule_plugin()
     rule = rule or CheckpointRule.parse(stored.checkpoint_every or EVERY_EPOCH.text)
-    return Job(
-        *(active, config, directory, stored, rule),
-        on_schedule_change=on_schedule_change,
-        accept_code_change=accept_code_change,
-    )
+    return Job(active, config, directory, stored, rule)

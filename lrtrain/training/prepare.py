@@ -33,12 +33,7 @@ def join_processes(
 ) -> Processes:
     """Returns the processes of a run or comparison, after all have connected and have the same facts.
 
-    Args:
-      distributed: the number of this process, and how it finds the others; None when it trains alone.
-      facts: what must be the same in all processes.
-      devices: the number of devices to use in each process.
-      batch_size: examples in a step that all devices share; None when each device has its own steps.
-      phase: called with what the process waits for, in words.
+    Without a ``batch_size``, each of the ``devices`` has its own steps; with one, all share a step.
 
     Raises:
       UsageError: the facts differ, or a process has fewer devices than asked for.
@@ -62,7 +57,8 @@ def load_data(
     """Loads a data set, or opens it to be streamed, as the configuration says; see `lrtrain.data.load_dataset`."""
     from lrtrain.data.stream import grain
 
-    if _kept_on_devices(source, config, devices):
+    kept = config.data_on_device
+    if kept == "always" or (kept == "auto" and fits(source.train_bytes(), devices)):
         reporter.phase(f"loading {config.dataset}")
         data: Dataset | StreamedDataset = source.load(config.train_size, config.seed)
     else:
@@ -73,20 +69,11 @@ def load_data(
     return data
 
 
-def _kept_on_devices(source: DatasetSource, config: TrainConfig, devices: list[jax.Device]) -> bool:
-    if config.data_on_device != "auto":
-        return config.data_on_device == "always"
-    return fits(source.train_bytes(), devices)
-
-
 @dataclass(frozen=True)
 class Found:
     """The facts about the data and the model that a run stores besides its options.
 
-    Args:
-      steps_per_epoch: optimizer updates in an epoch.
-      data: what distinguishes the data from other data.
-      program: a digest of what the model computes; None for the default model, which the version of lrtrain determines.
+    ``program`` is None for the default model, which the version of lrtrain determines.
     """
 
     steps_per_epoch: int

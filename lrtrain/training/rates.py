@@ -21,18 +21,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 OnScheduleChange: TypeAlias = Literal["keep", "restart"]
-ON_SCHEDULE_CHANGE = ("keep", "restart")
 
 
 @dataclass(frozen=True, eq=False)
 class RunRates(ScheduleTable):
     """The learning rates of a whole run, and the steps among them that the schedule of its plugin covers.
 
-    Args:
-      spec: the plugin that builds the schedule, with all options resolved.
-      values: float32[total_steps], the learning rates that the run applies.
-      start: the step at which that schedule begins; over 0 after a restart.
-      steps: the number of steps that it was built for; beyond them, its last learning rate holds.
+    It begins at ``start``, over 0 after a restart, and was built for ``steps``; beyond them, its last value holds.
     """
 
     start: int
@@ -46,29 +41,13 @@ def rates_new(active: ActivePlugins, steps_per_epoch: int, epochs: int) -> RunRa
     return RunRates(table.spec, table.values, 0, total)
 
 
-def check_same(rates: RunRates, stored: RunConfig) -> None:
-    """Raises ScheduleError when a run that ended before its first checkpoint would begin with another schedule.
-
-    Args:
-      rates: the learning rates that it would begin with now.
-      stored: what ``config.json`` holds.
-    """
-    if fingerprint(rates.values) != stored.schedule.fingerprint:
-        raise ScheduleError(
-            "the schedule is not that of the run, which has no checkpoint yet: leave it as it was, begin with the new "
-            "one by --on-schedule-change restart, or start a new run"
-        )
-
-
 def rates_before(table: NDArray[np.float32], stored: RunConfig) -> RunRates:
     """Returns the learning rates that the run had when the last command that trained it ended.
 
     That command may have changed them, by ``--on-schedule-change``, and ended before it saved a checkpoint: then
     ``config.json`` describes the new learning rates, and the checkpoint holds the old ones.
 
-    Args:
-      table: learning rates of the checkpoint, float32[total_steps when it was saved].
-      stored: what ``config.json`` holds.
+    ``table`` has the learning rates of the checkpoint, float32[total_steps when it was saved].
 
     Raises:
       ScheduleError: the schedule in ``config.json`` cannot be built again, because the code of its plugin has changed.
@@ -101,14 +80,9 @@ def rates_resumed(  # noqa: PLR0913, PLR0917  # the run before, and what is aske
 ) -> RunRates:
     """Returns the learning rates of a run that is continued.
 
-    Args:
-      active: the plugins, as they are asked for now.
-      steps_per_epoch: optimizer updates in an epoch.
-      epochs: epochs in the whole run, as asked for now.
-      step: updates done.
-      before: the learning rates that the run had.
-      change: ``keep`` continues with these learning rates (the last one holds if the run is longer now); ``restart``
-        begins the schedule that is asked for now, built for the steps that are left.
+    ``active`` and ``epochs`` are as asked for now, ``step`` and ``before`` as the run was left. The ``change`` ``keep``
+    continues with these learning rates (the last one holds if the run is longer now); ``restart`` begins the schedule
+    that is asked for now, built for the steps that are left.
 
     Raises:
       ScheduleError: the schedule has changed and ``change`` does not say what to do.
@@ -137,13 +111,12 @@ def merge_config(stored: TrainConfig, given: Mapping[str, Any]) -> TrainConfig:
       RunDirError: an option is given with another value, and a resumed run must keep the stored one.
     """
     kept = {field.name for field in option_fields(TrainConfig) if field.changes_results} - {"epochs"}
-    wrong = [name for name, value in given.items() if name in kept and value != getattr(stored, name)]
-    if wrong:
-        name = wrong[0]
-        raise RunDirError(
-            f"the run was made with {name}={getattr(stored, name)}, and {name}={given[name]} is given: "
-            "a resumed run keeps it, so leave it out or start a new run"
-        )
+    for name, value in given.items():
+        if name in kept and value != getattr(stored, name):
+            raise RunDirError(
+                f"the run was made with {name}={getattr(stored, name)}, and {name}={value} is given: "
+                "a resumed run keeps it, so leave it out or start a new run"
+            )
     return dataclasses.replace(stored, **given)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,7 +55,9 @@ def hold(job: Job, processes: Processes, held: contextlib.ExitStack) -> None:
     Raises:
       RunDirError: another process writes to it, or has done so since the run was read.
     """
-    lock(job.run_dir, processes, held)
+    with processes.together():
+        if processes.is_main:
+            held.enter_context(writing(job.run_dir.path))
     with processes.together():
         if read_config(job.run_dir) != job.stored:
             raise RunDirError(f"another process has continued the run in {job.run_dir.path} meanwhile: try again")
@@ -86,15 +88,7 @@ def current_versions(job: Job) -> dict[str, str]:
 
 
 def describe(job: Job, rates: RunRates, position: Position, devices: list[jax.Device], found: Found) -> RunConfig:
-    """Returns the content of ``config.json``.
-
-    Args:
-      job: the task.
-      rates: the learning rates of the run.
-      position: the position at which this call begins.
-      devices: the devices that the run is trained on.
-      found: the facts about its data and its model.
-    """
+    """Returns the content of ``config.json`` when the run begins, or goes on, at ``position``."""
     specs = [plugin.spec() for plugin in job.active.plugins]
     chosen = [spec.name for spec in specs].index(job.active.schedule_plugin().entry.reference)
     # After `--on-schedule-change keep` the run has its old schedule, and not the one that was asked for.
@@ -124,13 +118,6 @@ def _resumed(stored: RunConfig, step: int) -> Resumed:
     return Resumed(step, {name: values[name] for name in ("versions", "device", "processes") if name in values})
 
 
-def lock(run_dir: RunDir, processes: Processes, held: contextlib.ExitStack) -> None:
-    """Keeps other processes from writing to a run until this one ends."""
-    with processes.together():
-        if processes.is_main:
-            held.enter_context(writing(run_dir.path))
-
-
 def _prepare(early: Callable[[], object], run_dir: RunDir, rates: RunRates, steps_per_epoch: int) -> None:
     """Does the work that the first steps need not wait for, in the order in which its results are needed."""
     early()
@@ -141,25 +128,16 @@ def _prepare(early: Callable[[], object], run_dir: RunDir, rates: RunRates, step
 @contextlib.contextmanager
 def open_checkpoints(run_dir: RunDir, processes: Processes) -> Iterator[Checkpoints]:
     """Opens the checkpoints of a run, and closes them when it ends."""
+    checkpoints = Checkpoints(run_dir.checkpoints)
     with late_errors_dropped() as rest:
         try:
-            with _closed_at_the_end(Checkpoints(run_dir.checkpoints), processes) as checkpoints:
+            # After an error, closing them waits for the other processes, and these may have ended.
+            with contextlib.closing(checkpoints) if processes.alone else contextlib.nullcontext():
                 yield checkpoints
+            checkpoints.close()
         except TrainingError:
             rest()
             raise
-
-
-@contextlib.contextmanager
-def _closed_at_the_end(checkpoints: Checkpoints, processes: Processes) -> Iterator[Checkpoints]:
-    try:
-        yield checkpoints
-    except BaseException:
-        # Closing them waits for the other processes, and these may have ended.
-        if processes.alone:
-            checkpoints.close()
-        raise
-    checkpoints.close()
 
 
 @contextlib.contextmanager
@@ -171,11 +149,7 @@ def open_logs(
         yield Logs(), import_orbax
         return
     with RunLogs(run_dir) as logs, ThreadPoolExecutor(1) as pool:
-
-        @functools.cache
-        def meanwhile() -> Future[None]:
-            return pool.submit(_prepare, early, run_dir, rates, steps_per_epoch)
-
+        meanwhile = functools.cache(lambda: pool.submit(_prepare, early, run_dir, rates, steps_per_epoch))
         yield logs, meanwhile
         with refusals_named(run_dir.path):
             meanwhile().result()

@@ -6,16 +6,17 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lrtrain.errors import RunDirError
+from lrtrain.errors import RunDirError, ScheduleError
 from lrtrain.runs.conditions import Code, check_data, codes_of, other_code, other_versions
 from lrtrain.runs.log_repair import lost_steps
 from lrtrain.runs.logs import count_epochs
 from lrtrain.runs.run_config import RunConfig
+from lrtrain.schedules.table import fingerprint
 from lrtrain.training.checkpoints import Checkpoints
 from lrtrain.training.job import Job
 from lrtrain.training.position import Position
 from lrtrain.training.prepare import Found
-from lrtrain.training.rates import RunRates, check_same, rates_before, rates_new, rates_resumed
+from lrtrain.training.rates import RunRates, rates_before, rates_new, rates_resumed
 from lrtrain.training.run_files import current_versions
 
 if TYPE_CHECKING:
@@ -24,15 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """The start of a run.
-
-    Args:
-      rates: the learning rates of the whole run.
-      position: the step, and the requests of hooks that are pending.
-      state: the training state.
-      from_checkpoint: whether position and state come from a checkpoint.
-      damaged: the newer checkpoints, which could not be read, each with the reason.
-    """
+    """The start of a run; ``damaged`` are newer checkpoints, which could not be read, each with the reason."""
 
     rates: RunRates
     position: Position
@@ -58,8 +51,12 @@ def start_resumed(
     # The second checkpoint waits until the first is written, so a run that is one epoch further has had a checkpoint.
     if not checkpoints.has_any() and count_epochs(job.run_dir) < job.rule.epochs + 2:
         start = start_new(job, steps_per_epoch, state)
-        if job.on_schedule_change != "restart":
-            check_same(start.rates, stored)
+        same = fingerprint(start.rates.values) == stored.schedule.fingerprint
+        if not same and job.on_schedule_change != "restart":
+            raise ScheduleError(
+                "the schedule is not that of the run, which has no checkpoint yet: leave it as it was, begin with the "
+                "new one by --on-schedule-change restart, or start a new run"
+            )
         return start
     restored = checkpoints.restore_newest(state)
     position, before = restored.position, rates_before(restored.table, stored)
@@ -88,11 +85,7 @@ def check_found(job: Job, found: Found) -> None:
 def note_of(start: Start, job: Job, config: RunConfig, lines: int) -> str | None:
     """Returns a note for the user about a run that is continued; None if there is nothing to say.
 
-    Args:
-      start: the start of the run.
-      job: the task.
-      config: the configuration of the run, as it is now.
-      lines: the number of lines of ``metrics.jsonl`` that have been restored.
+    ``lines`` is the number of lines of ``metrics.jsonl`` that have been restored.
     """
     if job.stored is None or not start.from_checkpoint:
         return None

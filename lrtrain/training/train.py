@@ -6,10 +6,10 @@ import contextlib
 import dataclasses
 import functools
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from lrtrain.engine.canary import check_jaxlib
 from lrtrain.engine.connection import Distributed, named_process_loss, refusals_told
@@ -21,7 +21,6 @@ from lrtrain.plugins.observers import Observers
 from lrtrain.plugins.spec import Spec
 from lrtrain.runs.continuing import how_to_go_on
 from lrtrain.runs.directory import RunDir
-from lrtrain.runs.run_config import RunConfig
 from lrtrain.runs.train_config import TrainOptions
 from lrtrain.signals import Ending, endings_noted
 from lrtrain.system_refusal import check_files
@@ -31,7 +30,7 @@ from lrtrain.training.facts import facts_found, facts_of_job
 from lrtrain.training.job import Job, new_job, resumed_job
 from lrtrain.training.loop import Loop, agreement
 from lrtrain.training.prepare import Found, found_in, join_processes, keep_compiled, load_data, make_engine, stream_of
-from lrtrain.training.rates import ON_SCHEDULE_CHANGE, OnScheduleChange, RunRates
+from lrtrain.training.rates import OnScheduleChange
 from lrtrain.training.recorder import Recorder
 from lrtrain.training.reporter import Begin, NullReporter, Reporter
 from lrtrain.training.run_files import claim, describe, hold, open_checkpoints, open_logs, write_run_config
@@ -126,25 +125,23 @@ def train(  # noqa: PLR0913
       ```
     """
     began = time.perf_counter()
-    if on_schedule_change not in (None, *ON_SCHEDULE_CHANGE):
+    if on_schedule_change not in (None, *get_args(OnScheduleChange)):
         raise UsageError(f"on_schedule_change={on_schedule_change} is refused: expected keep or restart")
     if distributed is not None:
         distributed.check()
     with refusals_told(distributed):
         check_files()
         rule = None if checkpoint_every is None else CheckpointRule.parse(checkpoint_every)
-        if resume:
-            job = resumed_job(
-                *(plugins, settings, run_dir, options, rule),
-                on_schedule_change=on_schedule_change,
-                accept_code_change=accept_code_change,
-            )
-        else:
-            job = new_job(plugins, settings, run_dir, options, rule)
-        facts = facts_of_job(job, resume, on_schedule_change, run_dir) if distributed is not None else {}
+        job = (resumed_job if resume else new_job)(plugins, settings, run_dir, options, rule)
+        facts = facts_of_job(job, on_schedule_change, run_dir) if distributed is not None else {}
     reporter = reporter or NullReporter()
     processes = join_processes(distributed, facts, job.config.devices, job.config.batch_size, reporter.phase)
-    job = dataclasses.replace(job, run_dir=RunDir(Path(processes.from_main(lambda: str(job.run_dir.path)))))
+    job = dataclasses.replace(
+        job,
+        run_dir=RunDir(Path(processes.from_main(lambda: str(job.run_dir.path)))),
+        on_schedule_change=on_schedule_change,
+        accept_code_change=accept_code_change,
+    )
     with named_process_loss(processes, lambda: _how_to_go_on(job.run_dir if resume else None)):
         return _run(job, processes, reporter if processes.is_main else NullReporter(), began)
 
@@ -170,25 +167,19 @@ def _run(job: Job, processes: Processes, reporter: Reporter, began: float) -> Ru
         lines = write_run_config(job, config, start.position, processes)
         if start.damaged:
             checkpoints.set_aside_after(start.position.step, processes)
-        run = _info(job, config, start.rates)
+        table = start.rates.values
+        run = RunInfo(job.run_dir.path, config.to_json(), len(table), config.steps_per_epoch, job.config.epochs, table)
         reporter.phase("compiling the training step")
         loaded.engine.compile()
         note = note_of(start, job, config, lines)
-        reporter.begin(Begin(run, start.position.step, _in_words(loaded.devices), loaded.sizes, note))
+        devices = str(config.device) if config.processes == 1 else f"{config.device} in {config.processes} processes"
+        reporter.begin(Begin(run, start.position.step, devices, loaded.sizes, note))
         loop = _loop(job, loaded, start, run, checkpoints, processes, reporter, held)
         stopped = loop.train()
         test_loss, test_accuracy = loop.evaluate()
     seconds = time.perf_counter() - began
-    return RunResult(
-        job.run_dir.path,
-        loop.recorder.history,
-        test_accuracy,
-        test_loss,
-        run.learning_rates,
-        loop.step,
-        seconds,
-        stopped,
-    )
+    history = loop.recorder.history
+    return RunResult(job.run_dir.path, history, test_accuracy, test_loss, table, loop.step, seconds, stopped)
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,11 +215,6 @@ def _load(job: Job, processes: Processes, reporter: Reporter, held: contextlib.E
     return _Loaded(engine, devices, stream_of(data), (len(data.train), len(data.test)), found)
 
 
-def _info(job: Job, config: RunConfig, rates: RunRates) -> RunInfo:
-    values = rates.values
-    return RunInfo(job.run_dir.path, config.to_json(), len(values), config.steps_per_epoch, job.config.epochs, values)
-
-
 def _loop(  # noqa: PLR0913, PLR0917  # the one place where the parts of a run meet
     job: Job,
     loaded: _Loaded,
@@ -242,7 +228,8 @@ def _loop(  # noqa: PLR0913, PLR0917  # the one place where the parts of a run m
     """Returns the loop, with the run's logs open and signals noted."""
     early = functools.partial(loaded.engine.compile_evaluation, start.state)
     logs, meanwhile = held.enter_context(open_logs(job.run_dir, start.rates, run.steps_per_epoch, processes, early))
-    ending = held.enter_context(_ending(processes))
+    # Signals end a distributed run at once, as its processes would stop at different steps.
+    ending = held.enter_context(endings_noted()) if processes.alone else Ending()
     agreed = agreement(processes, checkpoints, run)
     recorder = Recorder(run, Observers(job.active), logs, loaded.engine.chunk_steps, start.position, agreed=agreed)
     return Loop(
@@ -260,19 +247,3 @@ def _loop(  # noqa: PLR0913, PLR0917  # the one place where the parts of a run m
         ending=ending,
         stream=loaded.stream,
     )
-
-
-@contextlib.contextmanager
-def _ending(processes: Processes) -> Iterator[Ending]:
-    """Yields what notes signals; they end a distributed run at once, as its processes would stop at different steps."""
-    if not processes.alone:
-        yield Ending()
-        return
-    with endings_noted() as ending:
-        yield ending
-
-
-def _in_words(devices: list[jax.Device]) -> str:
-    processes = len({device.process_index for device in devices})
-    said = f"{len(devices)} x {devices[0].device_kind}"
-    return said if processes == 1 else f"{said} in {processes} processes"
