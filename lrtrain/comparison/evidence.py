@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +14,6 @@ from lrtrain.comparison.protocol import Tuned
 from lrtrain.comparison.statistics import (
     PairedDifference,
     Summary,
-    against,
-    all_pairs,
     basin,
     compare_pairs,
     seeds_needed,
@@ -110,8 +109,10 @@ def analyse(plan: Plan, tuned: Mapping[str, Tuned], measured: Mapping[str, Seque
     labels = [row.label for row in plan.rows]
     rows = tuple(_row_result(label, measured[label], tuned.get(label)) for label in labels)
     baseline = protocol.baseline(plan, tuned)
-    pairs = all_pairs(labels) if plan.all_pairs else against(labels, baseline)
-    results = {label: _accuracies(measured[label]) for label in labels}
+    pairs = list(itertools.combinations(labels, 2))
+    if not plan.all_pairs:
+        pairs = [(label, baseline) for label in labels if label != baseline]
+    results = {label: [final_accuracy(outcome) for outcome in measured[label]] for label in labels}
     differences = compare_pairs(results, pairs) if plan.protocol == "fair" else []
     seeds = len(protocol.fresh_seeds(plan))
     enough = plan.protocol == "fair" and seeds >= seeds_needed(len(pairs))
@@ -131,17 +132,11 @@ def final_loss(outcome: Outcome) -> float:
     return math.nan if value is None else value
 
 
-def _accuracies(outcomes: Sequence[Outcome]) -> list[float]:
-    return [final_accuracy(outcome) for outcome in outcomes]
-
-
 def _row_result(label: str, chosen: Sequence[Outcome], tuned: Tuned | None) -> RowResult:
-    bad = next((outcome for outcome in chosen if not outcome.measured), None)
-    hopeless = bad is not None and not any(outcome.measured for outcome in chosen)
     times = sorted(outcome.seconds for outcome in chosen)
     return RowResult(
         label=label,
-        accuracy=summarise(_accuracies(chosen)),
+        accuracy=summarise([final_accuracy(outcome) for outcome in chosen]),
         loss=summarise([final_loss(outcome) for outcome in chosen]),
         scale=chosen[0].trial.scale,
         basin=basin(tuned.losses) if tuned and not tuned.hopeless else (),
@@ -149,7 +144,7 @@ def _row_result(label: str, chosen: Sequence[Outcome], tuned: Tuned | None) -> R
         trials=sum(map(len, tuned.losses.values())) if tuned else 0,
         rates=next((outcome.rates for outcome in chosen if outcome.rates), None),
         seconds=times[len(times) // 2],
-        problem=f"{bad.state}: {bad.reason}" if hopeless and bad else None,
+        problem=None if any(outcome.measured for outcome in chosen) else f"{chosen[0].state}: {chosen[0].reason}",
     )
 
 
@@ -177,11 +172,9 @@ def verdict(evidence: Evidence) -> list[str]:
     if len(leaders) == 1:
         sentences.append(f"{leaders[0]} is better than everything that it was compared with.")
     elif leaders:
-        sentences.append(f"No difference was found between {_listed(leaders)}: this evidence does not tell them apart.")
-    for pair in evidence.differences:
-        if pair.verdict != "tie":
-            sentences.append(_pair_words(pair))
-    return sentences
+        names = f"{', '.join(leaders[:-1])} and {leaders[-1]}"
+        sentences.append(f"No difference was found between {names}: this evidence does not tell them apart.")
+    return sentences + [_pair_words(pair) for pair in evidence.differences if pair.verdict != "tie"]
 
 
 def _pair_words(pair: PairedDifference) -> str:
@@ -191,7 +184,3 @@ def _pair_words(pair: PairedDifference) -> str:
         f"{better} is better than {worse} by {100 * sign * pair.mean:.2f} points of accuracy (95% interval "
         f"{100 * low:.2f} to {100 * high:.2f}, corrected p {pair.p_adjusted:.2g}, {pair.n} seeds)."
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:-1])} and {names[-1]}"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from lrtrain.comparison.plan import FRESH, Plan
@@ -60,7 +60,12 @@ def fresh_seeds(plan: Plan) -> range:
     return range(first, first + (plan.effort.seeds if plan.protocol == "fair" else 1))
 
 
-def tuning_trials(plan: Plan, done: Iterable[Outcome]) -> list[Trial]:
+def planned(plan: Plan) -> tuple[int, int]:
+    """Returns the number of trials of the tuning, if no grid is extended, and of the measurement."""
+    return len(tuning_trials(plan, [])), len(plan.rows) * len(fresh_seeds(plan))
+
+
+def tuning_trials(plan: Plan, done: Sequence[Outcome]) -> list[Trial]:
     """Returns the trials that the tuning still lacks, those of extended grids included; none when it is complete."""
     if plan.protocol == "as-is":
         return []
@@ -70,15 +75,13 @@ def tuning_trials(plan: Plan, done: Iterable[Outcome]) -> list[Trial]:
         wanted = [
             Trial("tune", row.label, scale, seed) for row in plan.rows for scale in scales[row.label] for seed in seeds
         ]
-        missing = [trial for trial in wanted if trial not in found]
-        if missing:
+        if missing := [trial for trial in wanted if trial not in found]:
             return missing
     return []
 
 
-def _grids(plan: Plan, done: Iterable[Outcome]) -> Iterable[dict[str, tuple[float, ...]]]:
+def _grids(plan: Plan, done: Sequence[Outcome]) -> Iterator[dict[str, tuple[float, ...]]]:
     """Yields the grid of every schedule, and then its extensions as long as a best scale is on an edge."""
-    done = list(done)
     scales = {row.label: tuple(sorted(plan.effort.scales)) for row in plan.rows}
     yield scales
     for _ in range(MOST_EXTENSIONS):
@@ -113,19 +116,16 @@ def tuned(plan: Plan, done: Sequence[Outcome]) -> dict[str, Tuned]:
     return {row.label: _tuned(row.label, grids[-1][row.label], done, len(grids) - 1) for row in plan.rows}
 
 
-def _tuned(label: str, grid: Sequence[float], done: Iterable[Outcome], extended: int) -> Tuned:
-    of_label = [outcome for outcome in done if outcome.trial.label == label and outcome.trial.stage == "tune"]
-    losses = {
-        scale: tuple(_loss(outcome) for outcome in of_label if outcome.trial.scale == scale) or (math.inf,)
-        for scale in grid
-    }
+def _tuned(label: str, grid: Sequence[float], done: Sequence[Outcome], extended: int) -> Tuned:
+    found: dict[float, list[float]] = {scale: [] for scale in grid}
+    for outcome in done:
+        trial, loss = outcome.trial, outcome.validation_loss
+        if trial.label == label and trial.stage == "tune" and trial.scale in found:
+            found[trial.scale].append(math.inf if loss is None else loss)
+    losses = {scale: tuple(each) or (math.inf,) for scale, each in found.items()}
     # Of scales with the same median, such as infinity, the lowest.
     best = min(losses, key=lambda scale: (_median(losses[scale]), scale))
     return Tuned(label, losses, best, extended)
-
-
-def _loss(outcome: Outcome) -> float:
-    return math.inf if outcome.validation_loss is None else outcome.validation_loss
 
 
 def _median(losses: Sequence[float]) -> float:
@@ -135,10 +135,8 @@ def _median(losses: Sequence[float]) -> float:
 
 def measuring_trials(plan: Plan, done: Sequence[Outcome]) -> list[Trial]:
     """Returns the trials that the measurement still lacks; the tuning must be complete."""
-    scales, found = _best_scales(plan, tuned(plan, done)), {outcome.trial for outcome in done}
-    # Seed by seed: an interrupted comparison has complete pairs.
-    wanted = [Trial("measure", row.label, scales[row.label], seed) for seed in fresh_seeds(plan) for row in plan.rows]
-    return [trial for trial in wanted if trial not in found]
+    found = {outcome.trial for outcome in done}
+    return [trial for trial in _measuring(plan, tuned(plan, done)) if trial not in found]
 
 
 def missing(plan: Plan, done: Sequence[Outcome]) -> list[Trial]:
@@ -149,19 +147,12 @@ def missing(plan: Plan, done: Sequence[Outcome]) -> list[Trial]:
 def measured(plan: Plan, done: Sequence[Outcome], results: Mapping[str, Tuned]) -> dict[str, list[Outcome]]:
     """Returns, for every schedule, the outcomes that are reported, seed by seed: those at the best scale of its tuning.
 
-    A merged comparison may have others, at the best scales of the comparisons that it was merged from.
-
-    Args:
-      plan: what is compared.
-      done: the outcomes so far.
-      results: the results of the tuning, as `tuned` returns them.
+    A merged comparison may have others, at the best scales of the comparisons that it was merged from. The results of
+    the tuning are those of `tuned`.
     """
     found = {outcome.trial: outcome for outcome in done}
-    trials = {
-        label: [Trial("measure", label, scale, seed) for seed in fresh_seeds(plan)]
-        for label, scale in _best_scales(plan, results).items()
-    }
-    return {label: [found[trial] for trial in wanted if trial in found] for label, wanted in trials.items()}
+    reported = [found[trial] for trial in _measuring(plan, results) if trial in found]
+    return {row.label: [each for each in reported if each.trial.label == row.label] for row in plan.rows}
 
 
 def baseline(plan: Plan, results: Mapping[str, Tuned]) -> str:
@@ -171,6 +162,8 @@ def baseline(plan: Plan, results: Mapping[str, Tuned]) -> str:
     return min(results, key=lambda label: _median(results[label].losses[results[label].best]))
 
 
-def _best_scales(plan: Plan, results: Mapping[str, Tuned]) -> dict[str, float]:
-    """Returns the scale that each schedule is measured at; 1 where nothing is tuned."""
-    return {row.label: results[row.label].best if results else 1.0 for row in plan.rows}
+def _measuring(plan: Plan, results: Mapping[str, Tuned]) -> list[Trial]:
+    """Returns the trials of the measurement, each at the best scale of its tuning, or at 1 where nothing is tuned."""
+    scales = {row.label: results[row.label].best if results else 1.0 for row in plan.rows}
+    # Seed by seed: an interrupted comparison has complete pairs.
+    return [Trial("measure", label, scale, seed) for seed in fresh_seeds(plan) for label, scale in scales.items()]

@@ -37,23 +37,18 @@ class Rounds:
     def run(self) -> list[Outcome]:
         """Tunes and measures; returns the outcomes of all trials."""
         plan = self._plan
-        tuning = len(protocol.tuning_trials(plan, []))
-        measuring = len(plan.rows) * len(protocol.fresh_seeds(plan))
+        tuning, measuring = protocol.planned(plan)
         self._reporter.phase("compiling and timing a step")
         done, width = len(self._outcomes), self._trainer.width * self._processes.count
         waves = -(-max(0, tuning + measuring - done) // width)
         seconds = waves * self._trainer.seconds_per_wave() if waves else 0.0
         self._reporter.planned(plan, Forecast(tuning, measuring, done, width, seconds, self._store.path))
-        if tuning:
-            self._tune(measuring)
+        while trials := protocol.tuning_trials(plan, self._outcomes):
+            self._train(trials, measuring)
+        if tuned := protocol.tuned(plan, self._outcomes):
+            self._reporter.tuned(tuned, protocol.baseline(plan, tuned))
         self._train(protocol.measuring_trials(plan, self._outcomes), 0)
         return self._outcomes
-
-    def _tune(self, measuring: int) -> None:
-        while trials := protocol.tuning_trials(self._plan, self._outcomes):
-            self._train(trials, measuring)
-        tuned = protocol.tuned(self._plan, self._outcomes)
-        self._reporter.tuned(tuned, protocol.baseline(self._plan, tuned))
 
     def _train(self, trials: Sequence[Trial], later: int) -> None:
         """Trains this process's share of the trials, and collects the outcomes of all of them."""
@@ -79,14 +74,10 @@ class Rounds:
     def _share(self, trials: Sequence[Trial]) -> list[Trial]:
         """Returns this process's share of the trials; see `share`."""
         index = self._processes.index
-
-        def begun() -> list[str]:
-            return [json.dumps([index, vars(trial)]) for trial in WaveFile(self._store.wave(index)).trials()]
-
-        # An error of one process is raised in all of them.
-        texts = self._processes.gathered(begun)
+        begun = WaveFile(self._store.wave(index))
         claims: dict[Trial, int] = {}
-        for text in texts:
+        # An error of one process is raised in all of them.
+        for text in self._processes.gathered(lambda: [json.dumps([index, vars(each)]) for each in begun.trials()]):
             claimant, values = json.loads(text)
             claims.setdefault(Trial(**values), claimant)
         return share(trials, claims, index, self._processes.count)

@@ -8,6 +8,7 @@ below 5%.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 import warnings
@@ -76,11 +77,7 @@ class PairedDifference:
 
 
 def summarise(values: Sequence[float]) -> Summary:
-    """Returns the summary of the results of one schedule.
-
-    Args:
-      values: one result for each seed; NaN for a trial that diverged.
-    """
+    """Returns the summary of the results of one schedule, one for each seed; NaN for a trial that diverged."""
     found = np.asarray(values, float)
     good = found[np.isfinite(found)]
     diverged = len(found) - len(good)
@@ -91,13 +88,8 @@ def summarise(values: Sequence[float]) -> Summary:
     return Summary(len(found), diverged, float(good.mean()), float(np.median(good)), deviation, low, high)
 
 
-def interval(values: NDArray[np.float64], confidence: float = 0.95) -> tuple[float, float]:
-    """Returns the BCa bootstrap interval of the mean; NaN for a single value.
-
-    Args:
-      values: float64[n].
-      confidence: the level of the interval.
-    """
+def interval(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Returns the 95% bootstrap interval (BCa) of the mean of float64[n]; NaN for a single value."""
     from scipy import stats
 
     if len(values) < 2:
@@ -108,9 +100,7 @@ def interval(values: NDArray[np.float64], confidence: float = 0.95) -> tuple[flo
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
         for method in ("BCa", "percentile"):
-            result = stats.bootstrap(
-                (values,), np.mean, confidence_level=confidence, method=method, rng=np.random.default_rng(0)
-            )
+            result = stats.bootstrap((values,), np.mean, method=method, rng=np.random.default_rng(0))
             low, high = map(float, result.confidence_interval)
             if math.isfinite(low) and math.isfinite(high):
                 break
@@ -118,22 +108,14 @@ def interval(values: NDArray[np.float64], confidence: float = 0.95) -> tuple[flo
 
 
 def sign_flip(differences: NDArray[np.float64]) -> float:
-    """Returns the two-sided p of the hypothesis that both signs of each difference are equally likely.
-
-    Args:
-      differences: float64[n].
-    """
+    """Returns the two-sided p of the hypothesis that both signs of each difference, float64[n], are equally likely."""
     from scipy import stats
 
     if not np.any(differences):
         return 1.0
+    rng = np.random.default_rng(0)
     result = stats.permutation_test(
-        (differences,),
-        lambda values, axis: np.mean(values, axis=axis),
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=_RESAMPLES,
-        rng=np.random.default_rng(0),
+        (differences,), np.mean, permutation_type="samples", n_resamples=_RESAMPLES, rng=rng
     )
     return float(result.pvalue)
 
@@ -150,8 +132,9 @@ def compare_pairs(results: Mapping[str, Sequence[float]], pairs: Sequence[tuple[
       pairs: the pairs to compare, each ``(first, second)``.
     """
     raw = [_compare(results, first, second) for first, second in pairs]
+    diverged = {label: int(np.sum(~np.isfinite(np.asarray(values, float)))) for label, values in results.items()}
     adjusted = holm([each.p for each in raw])
-    return [_judged(each, p, results) for each, p in zip(raw, adjusted, strict=True)]
+    return [_judged(each, p, diverged) for each, p in zip(raw, adjusted, strict=True)]
 
 
 def _compare(results: Mapping[str, Sequence[float]], first: str, second: str) -> PairedDifference:
@@ -164,19 +147,13 @@ def _compare(results: Mapping[str, Sequence[float]], first: str, second: str) ->
     return PairedDifference(first, second, len(differences), float(differences.mean()), low, high, p, p, "tie")
 
 
-def _judged(pair: PairedDifference, p_adjusted: float, results: Mapping[str, Sequence[float]]) -> PairedDifference:
+def _judged(pair: PairedDifference, p_adjusted: float, diverged: Mapping[str, int]) -> PairedDifference:
     verdict: Verdict = "tie"
-    if p_adjusted < ALPHA and pair.low > 0 and not _diverges_more(results, pair.first, pair.second):
+    if p_adjusted < ALPHA and pair.low > 0 and diverged[pair.first] <= diverged[pair.second]:
         verdict = "better"
-    if p_adjusted < ALPHA and pair.high < 0 and not _diverges_more(results, pair.second, pair.first):
+    if p_adjusted < ALPHA and pair.high < 0 and diverged[pair.second] <= diverged[pair.first]:
         verdict = "worse"
-    values = {**vars(pair), "p_adjusted": p_adjusted, "verdict": verdict}
-    return PairedDifference(**values)
-
-
-def _diverges_more(results: Mapping[str, Sequence[float]], first: str, second: str) -> bool:
-    one, other = (int(np.sum(~np.isfinite(np.asarray(results[name], float)))) for name in (first, second))
-    return one > other
+    return dataclasses.replace(pair, p_adjusted=p_adjusted, verdict=verdict)
 
 
 def holm(ps: Sequence[float]) -> list[float]:
@@ -184,9 +161,6 @@ def holm(ps: Sequence[float]) -> list[float]:
 
     .. math::
         \tilde p_{(i)} = \max_{j \le i} \min(1, (n - j + 1) \, p_{(j)})
-
-    Args:
-      ps: the p of each test of the family.
 
     Source:
       Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of Statistics 6, 1979.
@@ -199,45 +173,28 @@ def holm(ps: Sequence[float]) -> list[float]:
     return [float(p) for p in adjusted]
 
 
-def against(labels: Sequence[str], baseline: str) -> list[tuple[str, str]]:
-    """Returns the pairs of each other schedule with the baseline."""
-    return [(label, baseline) for label in labels if label != baseline]
-
-
-def all_pairs(labels: Sequence[str]) -> list[tuple[str, str]]:
-    """Returns all pairs of schedules."""
-    return list(itertools.combinations(labels, 2))
-
-
 def smallest_p(n: int, family: int) -> float:
-    """Returns the smallest corrected p that the sign-flip test can give.
-
-    Args:
-      n: the number of seeds.
-      family: the number of pairs that are tested.
-    """
+    """Returns the smallest corrected p that the sign-flip test can give with ``n`` seeds, for ``family`` pairs."""
     return min(1.0, family * 2.0 ** (1 - n))
 
 
-def seeds_needed(family: int, alpha: float = ALPHA) -> int:
+def seeds_needed(family: int) -> int:
     """Returns the fewest seeds with which the test can find a difference in a family of that many pairs."""
-    return next(n for n in itertools.count(1) if smallest_p(n, family) < alpha)
+    return next(n for n in itertools.count(1) if smallest_p(n, family) < ALPHA)
 
 
-def detectable_difference(standard_deviation: float, n: int, alpha: float = ALPHA, power: float = 0.8) -> float:
-    """Returns the difference of means that ``n`` seeds find with probability ``power``.
+def detectable_difference(standard_deviation: float, n: int) -> float:
+    """Returns the difference of means that ``n`` seeds find with a probability of 80%.
 
     The rule n = 2 (z + z')^2 (sd / difference)^2 is that of two independent groups; paired seeds find no less.
 
     Args:
       standard_deviation: the standard deviation between the seeds of one schedule.
       n: the number of seeds of each schedule.
-      alpha: the level of the two-sided test.
-      power: the probability of finding the difference.
     """
     from scipy import stats
 
-    quantiles = stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power)
+    quantiles = stats.norm.ppf(1 - ALPHA / 2) + stats.norm.ppf(0.8)
     return float(quantiles * standard_deviation * math.sqrt(2 / n))
 
 

@@ -107,10 +107,6 @@ def _against(evidence: Evidence, row: RowResult) -> Cell:
     return Cell("-")
 
 
-def _problem(row: RowResult) -> Cell:
-    return Cell(row.problem or "-", row.problem)
-
-
 _ACCURACY = _figure(".4f", lambda row: row.accuracy.mean)
 _LOSS = _figure(".4f", lambda row: row.loss.mean)
 _SECONDS = _figure(".1f", lambda row: row.seconds)
@@ -155,6 +151,6 @@ def table_of(evidence: Evidence, *, fair: bool) -> Table:
     """
     columns: _Columns = (*_FAIR, (_AGAINST, partial(_against, evidence))) if fair else _AS_IS
     if any(row.problem for row in evidence.rows):
-        columns += ((_PROBLEM, _problem),)
+        columns += ((_PROBLEM, lambda row: Cell(row.problem or "-", row.problem)),)
     rows = tuple(tuple(cell(row) for _, cell in columns) for row in evidence.rows)
     return Table(tuple(column for column, _ in columns), rows)

@@ -7,6 +7,7 @@ import math
 import pytest
 
 from lrtrain.comparison import protocol
+from lrtrain.comparison.evidence import analyse
 from lrtrain.comparison.plan import Effort, Plan, grid, labelled
 from lrtrain.comparison.trial import Outcome, Trial
 from lrtrain.errors import UsageError
@@ -94,6 +95,23 @@ def test_the_reference_is_the_best_of_the_tuning_unless_one_is_named() -> None:
     done = [outcome(t, abs(t.scale - 1) + (t.label == "constant")) for t in protocol.tuning_trials(plan(), [])]
     assert protocol.baseline(plan(), protocol.tuned(plan(), done)) == "sgdr"
     assert protocol.baseline(plan(baseline="constant"), protocol.tuned(plan(baseline="constant"), done)) == "constant"
+
+
+@pytest.mark.parametrize(
+    ("all_pairs", "pairs"),
+    [
+        (False, [("constant", "sgdr"), ("wsd", "sgdr")]),
+        (True, [("constant", "sgdr"), ("constant", "wsd"), ("sgdr", "wsd")]),
+    ],
+)
+def test_each_is_compared_with_the_baseline_or_with_every_other(all_pairs: bool, pairs: list[tuple[str, str]]) -> None:
+    this = plan("constant", "sgdr", "wsd", baseline="sgdr", all_pairs=all_pairs)
+    done = tuned_to({"constant": 1, "sgdr": 1, "wsd": 1}, this)
+    done += [outcome(t, 1.0) for t in protocol.measuring_trials(this, done)]
+    found = protocol.tuned(this, done)
+    evidence = analyse(this, found, protocol.measured(this, done, found))
+    assert [(pair.first, pair.second) for pair in evidence.differences] == pairs
+    assert len(pairs) == this.family
 
 
 def test_as_is_trains_each_once() -> None:
