@@ -12,9 +12,11 @@ from typing import Any
 
 from lrtrain.comparison.plan import Plan
 from lrtrain.comparison.store import Store, claimed, new_store
-from lrtrain.comparison.trial import Trial
 from lrtrain.errors import UsageError
 from lrtrain.plugins.spec import short
+
+# Options of training that may differ, since they change no result.
+_FREE = ("devices", "micro_batch", "data_dir")
 
 
 def merge(directories: Sequence[str | Path], into: str | Path | None = None) -> Store:
@@ -35,28 +37,22 @@ def merge(directories: Sequence[str | Path], into: str | Path | None = None) -> 
     plans, abouts = zip(*(store.read() for store in stores), strict=True)
     plan = plans[0]
     for store, other in zip(stores[1:], plans[1:], strict=True):
-        _check_alike(plan, other, stores[0].path, store.path)
+        _check_equal(stores[0], store, _different_plans(plan, other))
         rows = (*plan.rows, *(row for row in other.rows if row not in plan.rows))
         seeds = max(plan.effort.seeds, other.effort.seeds)
         plan = dataclasses.replace(plan, rows=rows, effort=dataclasses.replace(plan.effort, seeds=seeds))
     plan.check()
     for (one, about), (other_one, other_about) in itertools.combinations(zip(stores, abouts, strict=True), 2):
-        _check_conditions(about, other_about, one.path, other_one.path)
+        _check_equal(one, other_one, _different_conditions(about, other_about))
     merged = new_store(Path(into) if into is not None else None)
     with contextlib.ExitStack() as held:
         merged = claimed(merged, held, named=into is not None)
         merged.create(plan, {**_about(abouts), "merged": [str(store.path) for store in stores]})
-        _copy(stores, merged, plan)
+        # Of a trial that several have, that of the first.
+        paths = {outcome.trial: path for store in reversed(stores) for path, outcome in store.finished()}
+        for trial, path in paths.items():
+            shutil.copytree(path, merged.place(plan, trial))
     return merged
-
-
-def _copy(stores: Sequence[Store], merged: Store, plan: Plan) -> None:
-    seen: set[Trial] = set()
-    for store in stores:
-        for path, outcome in store.finished():
-            if outcome.trial not in seen:
-                seen.add(outcome.trial)
-                shutil.copytree(path, merged.place(plan, outcome.trial))
 
 
 def _about(abouts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -67,17 +63,18 @@ def _about(abouts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return whole
 
 
-def _check_conditions(first: Mapping[str, Any], second: Mapping[str, Any], where: Path, other: Path) -> None:
-    """Raises UsageError for the first condition that both comparisons have written down and that differs."""
-    for name, ours, theirs in _in_both(first, second):
-        if ours != theirs:
-            raise UsageError(
-                f"{where.name} and {other.name} cannot be merged: {name} is {short(str(ours))} in one and "
-                f"{short(str(theirs))} in the other"
-            )
+def _check_equal(first: Store, second: Store, differences: Iterator[tuple[str, object, object]]) -> None:
+    """Raises UsageError for the first of the differences, each a name and the two values."""
+    if difference := next(differences, None):
+        name, ours, theirs = difference
+        raise UsageError(
+            f"{first.path.name} and {second.path.name} cannot be merged: {name} is {ours} in one and "
+            f"{theirs} in the other"
+        )
 
 
-def _in_both(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+def _different_conditions(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[tuple[str, object, object]]:
+    """Yields the conditions that both comparisons have written down and that differ."""
     titles = {
         "versions": "the version of {}",
         "data": "the {} of the data",
@@ -85,39 +82,28 @@ def _in_both(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[tu
         "code": "the digest of the code of '{}'",
     }
     for name, title in titles.items():
-        ours, theirs = first.get(name, {}), second.get(name, {})
-        yield from ((title.format(key), ours[key], theirs[key]) for key in ours if key in theirs)
-    if first.get("program") and second.get("program"):
-        yield "the digest of the model", first["program"], second["program"]
+        for key, ours in first.get(name, {}).items():
+            theirs = second.get(name, {}).get(key, ours)
+            if ours != theirs:
+                yield title.format(key), short(str(ours)), short(str(theirs))
+    ours, theirs = first.get("program"), second.get("program")
+    if ours and theirs and ours != theirs:
+        yield "the digest of the model", short(str(ours)), short(str(theirs))
 
 
-def _check_alike(first: Plan, second: Plan, where: Path, other: Path) -> None:
-    """Raises UsageError for the first condition of the plans that differs; schedules and seeds may differ."""
-    ours, theirs = ({**plan.to_json(), **plan.train.to_json()} for plan in (first, second))
-    ours["scales"], theirs["scales"] = first.effort.scales, second.effort.scales
-    ours["tuning_seeds"], theirs["tuning_seeds"] = first.effort.tuning_seeds, second.effort.tuning_seeds
-    free = (
-        "schedules",
-        "effort",
-        "train",
-        "baseline",
-        "all_pairs",
-        "devices",
-        "micro_batch",
-        "data_dir",
-        "version",
-        "folder",
-    )
-    for name, value in ours.items():
-        if name not in free and value != theirs[name]:
-            raise UsageError(
-                f"{where.name} and {other.name} cannot be merged: {name} is {value} in one "
-                f"and {theirs[name]} in the other"
-            )
+def _different_plans(first: Plan, second: Plan) -> Iterator[tuple[str, object, object]]:
+    """Yields the conditions of the plans that differ; schedules and seeds may differ."""
+    theirs = _shared(second)
+    for name, value in _shared(first).items():
+        if value != theirs[name]:
+            yield name, value, theirs[name]
+    specs = {row.label: row.spec for row in second.rows}
     for row in first.rows:
-        for each in second.rows:
-            if row.label == each.label and row.spec != each.spec:
-                raise UsageError(
-                    f"{where.name} and {other.name} cannot be merged: '{row.label}' is {row.spec} in one and "
-                    f"{each.spec} in the other"
-                )
+        if row.spec != specs.get(row.label, row.spec):
+            yield f"'{row.label}'", row.spec, specs[row.label]
+
+
+def _shared(plan: Plan) -> dict[str, Any]:
+    train = {name: value for name, value in plan.train.to_json().items() if name not in _FREE}
+    tuning = {"scales": plan.effort.scales, "tuning_seeds": plan.effort.tuning_seeds}
+    return {"protocol": plan.protocol, "holdout": plan.holdout, **train, **tuning}

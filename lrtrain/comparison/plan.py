@@ -189,19 +189,11 @@ class Plan:
         if values.get("version") != VERSION:
             found = short(values.get("version"))
             raise InvalidFileError(f"{title} is of version {found}, and this lrtrain reads version {VERSION}")
-        stored = decode(values, _Stored, title, path_of)
+        stored = vars(decode(values, _Stored, title, path_of))
         try:
-            plan = cls(
-                rows=tuple(_row(table, title) for table in stored.schedules),
-                train=stored.train,
-                protocol=stored.protocol,
-                effort=stored.effort,
-                holdout=stored.holdout,
-                baseline=stored.baseline,
-                all_pairs=stored.all_pairs,
-                # Of before it was written down.
-                folder=stored.folder or Path.cwd(),
-            )
+            rows = tuple(_row(table, title) for table in stored.pop("schedules"))
+            # A plan of an earlier lrtrain has no folder.
+            plan = cls(rows, **{**stored, "folder": stored["folder"] or Path.cwd()})
             plan.check()
         except LrtrainError as error:
             raise InvalidFileError(f"{title}: {short(str(error), 300)}") from None

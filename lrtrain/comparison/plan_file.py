@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from lrtrain.comparison.plan import BUDGETS, HOLDOUT, Effort, Plan, Row, label_of
+from lrtrain.comparison.plan import BUDGETS, HOLDOUT, Effort, Plan, Row, effort_of, label_of
 from lrtrain.errors import LrtrainError, UsageError, nearest
 from lrtrain.option_fields import option_fields
 from lrtrain.plugins.discovery import files_below
@@ -18,28 +18,23 @@ from lrtrain.plugins.loading import activate
 from lrtrain.plugins.spec import Spec
 from lrtrain.runs.train_config import TrainConfig
 
+_PRESETS = resources.files("lrtrain.comparison") / "presets"
 _TOP = ("version", "protocol", "holdout", "baseline", "all_pairs", "train", "effort", "schedules")
 _EFFORT = ("budget", "scales", "tuning_seeds", "seeds")
 _TRAIN = tuple(field.name for field in option_fields(TrainConfig) if field.in_comparisons)
 
 
-def preset_names() -> list[str]:
-    """Returns the names of the comparisons that come with lrtrain."""
-    files = (resources.files("lrtrain.comparison") / "presets").iterdir()
-    return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
-
-
 def read_preset(name: str) -> Plan:
     """Returns a comparison that comes with lrtrain; raises UsageError when there is none of that name."""
-    if name not in preset_names():
-        known = preset_names()
+    known = sorted(file.name.removesuffix(".toml") for file in _PRESETS.iterdir() if file.name.endswith(".toml"))
+    if name not in known:
         raise UsageError(f"there is no preset '{name}'{nearest(name, known)}: there is {', '.join(known)}")
     return parse_plan(preset_text(name), f"preset {name}")
 
 
 def preset_text(name: str) -> str:
     """Returns the file of a preset, to be copied and changed."""
-    return (resources.files("lrtrain.comparison") / "presets" / f"{name}.toml").read_text(encoding="utf-8")
+    return (_PRESETS / f"{name}.toml").read_text(encoding="utf-8")
 
 
 def read_plan(path: Path) -> Plan:
@@ -84,22 +79,17 @@ class _Reader:
         self._known(values, _TOP, "")
         if values.get("version", 1) != 1:
             raise self._wrong("version", f"version = {values['version']} is refused: this lrtrain reads 1")
-        train = self._train(self._table(values, "train"))
+        train = TrainConfig(**self._table(values, "train", _TRAIN))
+        self._check(train, "train")
         protocol = values.get("protocol", "fair")
-        effort = self._effort(self._table(values, "effort"), train.epochs)
-        plan = Plan(
-            self._rows(values.get("schedules", [])),
-            train,
-            protocol,
-            effort,
-            values.get("holdout", 0 if protocol == "as-is" else HOLDOUT),
-            values.get("baseline"),
-            self._flag(values, "all_pairs"),
-        )
-        try:
-            plan.check()
-        except UsageError as error:
-            raise self._wrong(error.key or "", str(error)) from error
+        effort = self._effort(self._table(values, "effort", _EFFORT), train.epochs)
+        rows = self._rows(values.get("schedules", []))
+        all_pairs = values.get("all_pairs", False)
+        if not isinstance(all_pairs, bool):
+            raise self._wrong("all_pairs", f"all_pairs = {all_pairs!r} is refused: expected true or false")
+        holdout = values.get("holdout", 0 if protocol == "as-is" else HOLDOUT)
+        plan = Plan(rows, train, protocol, effort, holdout, values.get("baseline"), all_pairs)
+        self._check(plan, "")
         return plan
 
     def _rows(self, tables: Any) -> tuple[Row, ...]:
@@ -132,38 +122,27 @@ class _Reader:
             raise self._wrong("label", f"label = {label!r} is refused: expected text", index)
         return Row(label or label_of(spec), spec)
 
-    def _train(self, table: Mapping[str, Any]) -> TrainConfig:
-        self._known(table, _TRAIN, "train")
-        config = TrainConfig(**table)
+    def _check(self, value: TrainConfig | Plan, key: str) -> None:
         try:
-            config.check()
+            value.check()
         except UsageError as error:
-            raise self._wrong(error.key or "train", str(error)) from error
-        return config
+            raise self._wrong(error.key or key, str(error)) from error
 
     def _effort(self, table: Mapping[str, Any], epochs: int) -> Effort:
-        self._known(table, _EFFORT, "effort")
         budget = table.get("budget", "standard")
         if not isinstance(budget, str) or budget not in BUDGETS:
             raise self._wrong("budget", f"budget = {budget!r} is refused: expected one of {', '.join(BUDGETS)}")
         given = {name: value for name, value in table.items() if name != "budget"}
-        if "scales" in given:
-            if not isinstance(given["scales"], list):
-                raise self._wrong("scales", f"scales = {given['scales']!r} is refused: expected a list of numbers")
-            given["scales"] = tuple(given["scales"])
-        return dataclasses.replace(BUDGETS[budget], **{"epochs": epochs, **given})
+        if not isinstance(given.get("scales", []), list):
+            raise self._wrong("scales", f"scales = {given['scales']!r} is refused: expected a list of numbers")
+        return effort_of(budget, epochs=epochs, **given)
 
-    def _table(self, values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    def _table(self, values: Mapping[str, Any], name: str, known: Sequence[str]) -> Mapping[str, Any]:
         table = values.get(name, {})
         if not isinstance(table, dict):
             raise self._wrong(name, f"{name} is refused: expected a table, as under [{name}]")
+        self._known(table, known, name)
         return table
-
-    def _flag(self, values: Mapping[str, Any], name: str) -> bool:
-        value = values.get(name, False)
-        if not isinstance(value, bool):
-            raise self._wrong(name, f"{name} = {value!r} is refused: expected true or false")
-        return value
 
     def _known(self, table: Mapping[str, Any], known: Sequence[str], where: str) -> None:
         for key in table:
