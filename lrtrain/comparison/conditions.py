@@ -1,41 +1,47 @@
-"""The conditions of a comparison: what is written down when it begins, and what of it may not change."""
+"""The conditions of a comparison: those written down when it begins, and those in which all processes must agree."""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
-from lrtrain.comparison.plan import Plan
-from lrtrain.errors import LrtrainError, RunDirError
-from lrtrain.plugins.discovery import files_below
-from lrtrain.plugins.loading import activate
+from lrtrain.comparison.plan import Plan, Row
+from lrtrain.errors import LrtrainError, PluginError, RunDirError
+from lrtrain.plugins.discovery import files_below, find_plugin
+from lrtrain.plugins.loading import ActivePlugins, activate
 from lrtrain.runs.conditions import Code, check_data, codes_of, model_version, other_code
+from lrtrain.runs.run_config import Device
 from lrtrain.runs.versions import versions
-from lrtrain.schedules.table import build_table, fingerprint, make_context
+from lrtrain.schedules.table import ScheduleTable, build_table, fingerprint, make_context
+from lrtrain.training.facts import call_facts, code_fact, config_facts, option_facts
+from lrtrain.training.prepare import Found
 
-if TYPE_CHECKING:
-    from lrtrain.comparison.trainer import Trainer
+
+def build_row(plan: Plan, row: Row, steps_per_epoch: int) -> tuple[ActivePlugins, ScheduleTable]:
+    """Loads the plugin of a row, and builds its schedule; raises UsageError when either is refused."""
+    with files_below(plan.folder):
+        active = activate([row.spec])
+        return active, build_table(active, make_context(steps_per_epoch * plan.train.epochs, steps_per_epoch))
 
 
-def conditions(plan: Plan, trainer: Trainer) -> dict[str, Any]:
+def conditions(plan: Plan, found: Found, device: Device) -> dict[str, Any]:
     """Returns the present conditions: data, model, versions, and a digest of each schedule's learning rates."""
-    steps, epochs = trainer.steps_per_epoch, plan.train.epochs
     prints: dict[str, str] = {}
     codes: dict[str, str | None] = {}
     for row in plan.rows:
-        try:
-            with files_below(plan.folder):
-                active = activate([row.spec])
-                prints[row.label] = fingerprint(build_table(active, make_context(steps * epochs, steps)).values)
-        except LrtrainError:
-            # The outcome of each of its trials will name the problem.
-            continue
-        codes |= codes_of(active.plugins)
+        # The outcome of each of its trials will name the problem.
+        with contextlib.suppress(LrtrainError):
+            active, table = build_row(plan, row, found.steps_per_epoch)
+            prints[row.label] = fingerprint(table.values)
+            codes |= codes_of(active.plugins)
     return {
         "versions": {**versions(), **model_version(plan.train.model)},
-        "device": trainer.device,
-        "data": dict(trainer.data.identity),
-        "program": trainer.program,
+        "device": vars(device),
+        "data": dict(found.data),
+        "program": found.program,
         "schedules": prints,
         "code": codes,
     }
@@ -61,3 +67,28 @@ def check_conditions(stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:
 
 def _code(about: Mapping[str, Any]) -> Code:
     return Code(about.get("code", {}), about.get("program"), about.get("versions", {}))
+
+
+def facts_of_plan(plan: Plan, resume: bool, run_dir: str | Path | None) -> dict[str, Any]:
+    """Returns the facts in which all processes of a call of `compare` must agree; ``run_dir`` as it was given."""
+    effort = dataclasses.asdict(plan.effort)
+    facts = {
+        "command": "compare",
+        "schedules": [row.label for row in plan.rows],
+        **config_facts(plan.train),
+        **call_facts(resume, run_dir),
+        "protocol": plan.protocol,
+        "lr_scales": effort.pop("scales"),
+        **effort,
+        "holdout": plan.holdout,
+        "baseline": plan.baseline,
+        "all_pairs": plan.all_pairs,
+    }
+    with files_below(plan.folder):
+        for row in plan.rows:
+            facts[f"plugin of {row.label}"] = "not found"
+            # Else its trials are recorded as failed, with the reason.
+            with contextlib.suppress(PluginError):
+                facts[f"plugin of {row.label}"] = code_fact(find_plugin(row.spec.name))
+            facts.update(option_facts(row.label, row.spec))
+    return facts

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lrtrain.comparison import protocol
-from lrtrain.comparison.conditions import check_conditions, conditions
-from lrtrain.comparison.facts import facts_of_plan
+from lrtrain.comparison.conditions import check_conditions, conditions, facts_of_plan
 from lrtrain.comparison.holdout import load_data
 from lrtrain.comparison.plan import Plan
 from lrtrain.comparison.reporter import CompareReporter, NullReporter
@@ -26,10 +25,7 @@ from lrtrain.runs.conditions import other_versions
 from lrtrain.runs.continuing import how_to_go_on
 from lrtrain.runs.directory import refusals_named
 from lrtrain.training.facts import facts_found
-from lrtrain.training.prepare import join_processes, keep_compiled
-
-if TYPE_CHECKING:
-    from lrtrain.comparison.trainer import Trainer
+from lrtrain.training.prepare import found_in, join_processes, keep_compiled
 
 
 def compare_plan(
@@ -117,17 +113,28 @@ def _run(job: _Job, processes: Processes, reporter: CompareReporter) -> Comparis
     plan = job.plan
     keep_compiled()
     with processes.together():
-        trainer = _trainer(plan, reporter)
-    processes.check_alike(facts_found(trainer.data.identity, trainer.program))
+        reporter.phase(f"loading {plan.train.dataset}")
+        data = load_data(plan)
+        reporter.phase("starting JAX")
+        # This imports JAX, which has to know by then where compiled programs are kept.
+        from lrtrain.comparison.trainer import Trainer
+
+        trainer = Trainer(plan, data, max(protocol.planned(plan)))
+        found = found_in(data, plan.train)
+        now = conditions(plan, found, trainer.device)
+    processes.check_alike(facts_found(found.data, found.program))
     with contextlib.ExitStack() as held:
-        store = Store(Path(processes.from_main(lambda: str(_held(job, trainer, processes.count, held).path))))
+        begun = {**now, "processes": processes.count}
+        store = Store(Path(processes.from_main(lambda: str(_held(job, begun, held).path))))
         held.enter_context(named_process_loss(processes, lambda: _how_to_go_on(store)))
         held.enter_context(refusals_named(store.path))
         with processes.together():
             # A new comparison reads its own file too.
             about = store.read()[1]
             if job.resume:
-                _check_conditions(job, about, trainer, reporter)
+                check_conditions(about, now)
+                if said := other_versions(about.get("versions", {}), now["versions"]):
+                    reporter.noted(said)
         outcomes = Rounds(plan, store, trainer, reporter, processes).run()
         with processes.together():
             if processes.is_main:
@@ -135,34 +142,12 @@ def _run(job: _Job, processes: Processes, reporter: CompareReporter) -> Comparis
     return Comparison(plan, tuple(outcomes), store.path, about)
 
 
-def _held(job: _Job, trainer: Trainer, processes: int, held: contextlib.ExitStack) -> Store:
+def _held(job: _Job, about: dict[str, Any], held: contextlib.ExitStack) -> Store:
     """Locks the comparison against other processes; makes the directory of a new one and writes its plan."""
     with refusals_named(job.store.path):
         if job.resume:
             held.enter_context(job.store.locked())
             return job.store
         store = claimed(job.store, held, named=job.named)
-        store.create(job.plan, {**conditions(job.plan, trainer), "processes": processes})
+        store.create(job.plan, about)
         return store
-
-
-def _check_conditions(job: _Job, about: Mapping[str, Any], trainer: Trainer, reporter: CompareReporter) -> None:
-    now = conditions(job.plan, trainer)
-    check_conditions(about, now)
-    if said := other_versions(about.get("versions", {}), now["versions"]):
-        reporter.noted(said)
-
-
-def _trainer(plan: Plan, reporter: CompareReporter) -> Trainer:
-    from lrtrain.comparison.trainer import make_trainer
-
-    reporter.phase(f"loading {plan.train.dataset}")
-    data = load_data(plan)
-    reporter.phase("starting JAX")
-    return make_trainer(plan, data, _most_at_once(plan))
-
-
-def _most_at_once(plan: Plan) -> int:
-    if plan.protocol == "as-is":
-        return len(plan.rows)
-    return len(plan.rows) * max(len(plan.effort.scales) * plan.effort.tuning_seeds, plan.effort.seeds)

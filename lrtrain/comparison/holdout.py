@@ -3,39 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lrtrain.comparison.plan import Plan
+from lrtrain.data import Dataset, Split, load_dataset, subset
 from lrtrain.data.types import drawn
 from lrtrain.errors import UsageError
 
-if TYPE_CHECKING:
-    from lrtrain.comparison.plan import Plan
-    from lrtrain.data import Dataset, Split
-
 
 @dataclass(frozen=True, eq=False)
-class Data:
-    """The examples of a comparison.
+class Data(Dataset):
+    """The examples of a comparison: the test set is used once, after the last step of the trials that are reported.
 
     Args:
-      train: the training examples.
       validation: what tuning and curves are measured on; with the protocol ``"as-is"`` the test set itself.
-      test: the test set, used once, after the last step of the trials that are reported.
-      num_classes: the number of classes.
-      name: the name of the data set.
-      identity: what distinguishes the whole data set from other data; see `lrtrain.data.Dataset.identity`.
     """
 
-    train: Split
     validation: Split
-    test: Split
-    num_classes: int
-    name: str
-    identity: Mapping[str, Any]
 
 
 def load_data(plan: Plan) -> Data:
@@ -45,26 +31,17 @@ def load_data(plan: Plan) -> Data:
       DataError: as `lrtrain.data.load_dataset` does.
       UsageError: the data set has too few examples.
     """
-    from lrtrain.data import load_dataset, subset
-
     config = plan.train
     whole = load_dataset(config.dataset, data_dir=config.data_dir)
     kept, validation = hold_out(whole, plan.holdout, config.seed)
     if config.train_size is not None:
         kept = subset(kept, config.train_size, config.seed)
     config.check_data(len(kept.train))
-    return Data(kept.train, validation or whole.test, whole.test, whole.num_classes, whole.name, whole.identity())
+    return Data(**vars(kept), validation=validation or whole.test)
 
 
 def hold_out(dataset: Dataset, examples: int, seed: int) -> tuple[Dataset, Split | None]:
-    """Splits off training examples for validation.
-
-    Those of `lrtrain.data.types.drawn`.
-
-    Args:
-      dataset: the whole data set.
-      examples: the number of examples to hold out; 0 for none.
-      seed: the seed of the split.
+    """Splits off ``examples`` training examples for validation, those of `lrtrain.data.types.drawn`.
 
     Returns:
       The data set without the held-out examples, and these; None where none are.

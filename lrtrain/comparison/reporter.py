@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from lrtrain.comparison.plan import Plan
+from lrtrain.comparison.protocol import Tuned
 from lrtrain.comparison.trial import Outcome
 from lrtrain.training.reporter import does_nothing
-
-if TYPE_CHECKING:
-    from lrtrain.comparison.protocol import Tuned
 
 
 @dataclass(frozen=True)

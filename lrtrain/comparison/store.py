@@ -87,8 +87,7 @@ class Store:
         labels = [row.label for row in plan.rows]
         if trial.label not in labels:
             raise RunDirError(f"{self.path} has a run of '{short(trial.label)}', whose schedule is not in its plan")
-        index = labels.index(trial.label)
-        return self.path / "runs" / trial.directory(index)
+        return self.path / "runs" / trial.directory(labels.index(trial.label))
 
     def remove_unfinished(self, plan: Plan, trial: Trial) -> None:
         """Removes the directory of a trial that was interrupted; that of a finished one stays."""
@@ -109,26 +108,23 @@ class Store:
         # files that are open for writing alone.
         import filelock
 
-        lock = filelock.FileLock(self.path / ".lock", timeout=0)
         try:
-            lock.acquire()
+            held = filelock.FileLock(self.path / ".lock", timeout=0).acquire()
         except filelock.Timeout:
             raise RunDirError(f"another process is working on {self.path}: wait for it, or end it") from None
-        try:
+        with held:
             yield
-        finally:
-            lock.release()
 
     def outcomes(self) -> list[Outcome]:
-        """Returns the outcomes of the finished trials, in the order of their directories.
+        """Returns the outcomes of the finished trials, without their directories; see `finished`."""
+        return [outcome for _, outcome in self.finished()]
+
+    def finished(self) -> list[tuple[Path, Outcome]]:
+        """Returns the outcomes of the finished trials, each with its directory, in the order of these.
 
         Raises:
           RunDirError: one cannot be read.
         """
-        return [outcome for _, outcome in self.finished()]
-
-    def finished(self) -> list[tuple[Path, Outcome]]:
-        """Returns the outcomes of the finished trials, each with its directory."""
         found = [(path.parent, _read(path)) for path in sorted((self.path / "runs").glob(f"*/{_OUTCOME}"))]
         seen: dict[Trial, Path] = {}
         for path, outcome in found:
@@ -188,15 +184,8 @@ def _check_unused(store: Store, title: Path | None = None) -> None:
 class About:
     """The conditions that a comparison was begun under, as its file has them; see `lrtrain.comparison.conditions`.
 
-    Args:
-      versions: the versions of the distributions, and the digest of the model's file.
-      device: the kind and number of the devices.
-      data: what distinguishes its data from other data.
-      program: the digest of what the model computes.
-      schedules: the digest of the learning rates of each label.
-      code: the digest of each plugin that observes.
-      processes: the number of processes that share the trials.
-      merged: the directories of the comparisons that it was merged from.
+    `schedules` has the digest of the learning rates of each label, `merged` the directories of the comparisons that it
+    was merged from; the other fields are those of `lrtrain.runs.run_config.RunConfig`.
     """
 
     versions: dict[str, str] = field(default_factory=dict)

@@ -7,39 +7,31 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-from lrtrain.comparison.active_trial import ActiveTrial, prepare
+from lrtrain.comparison import wave_file
+from lrtrain.comparison.active_trial import ActiveTrial
 from lrtrain.comparison.holdout import Data
 from lrtrain.comparison.plan import Plan
 from lrtrain.comparison.reporter import CompareReporter
 from lrtrain.comparison.store import Store
 from lrtrain.comparison.trial import Outcome, Trial
 from lrtrain.comparison.wave_file import Saved, WaveFile
+from lrtrain.engine.canary import check_jaxlib
+from lrtrain.engine.devices import select_devices
+from lrtrain.engine.engine import Losses, TrainState
+from lrtrain.engine.optimizers import optimizer
 from lrtrain.engine.order import epoch_order
+from lrtrain.engine.population import Population
 from lrtrain.errors import LrtrainError
+from lrtrain.nn.model import check_model, load_model
+from lrtrain.runs.run_config import Device
 
-if TYPE_CHECKING:
-    import jax
-    from numpy.typing import NDArray
-
-    from lrtrain.engine.engine import Losses, TrainState
-    from lrtrain.engine.population import Population
-
-
-# Short epochs take less time to train again than to save.
-SECONDS_BETWEEN_SAVES = 5.0
-
-
-@dataclass(frozen=True, eq=False)
-class _Sent:
-    """A chunk of steps on the devices: its first step, its learning rates, float32[trials, steps], and its losses."""
-
-    first: int
-    rates: NDArray[np.float32]
-    losses: Losses
+# A chunk of steps on the devices: its first step, its learning rates, float32[trials, steps], and its losses.
+_Sent: TypeAlias = tuple[int, NDArray[np.float32], Losses]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,41 +45,42 @@ class _Wave:
 
 
 class Trainer:
-    """Trains the trials of one plan on one data set; everything is compiled once."""
+    """Trains the trials of one plan on one data set; everything is compiled once.
 
-    def __init__(self, plan: Plan, data: Data, population: Population, devices: Sequence[jax.Device]) -> None:
-        self.plan = plan
-        self.data = data
-        self._population = population
-        self._devices = devices
-        self.steps_per_epoch = plan.train.steps_per_epoch(len(data.train))
-        self.epochs = plan.train.epochs
+    It puts the data on the devices, for up to ``runs`` trials at once. `width` is how many it trains at once, `device`
+    the kind and number of the devices.
 
-    @property
-    def width(self) -> int:
-        """The number of trials that are trained at once."""
-        return self._population.width
+    Raises:
+      UsageError: more devices are asked for than there are.
+      ModelError: the model cannot be found or does not map images to logits.
+    """
 
-    @property
-    def device(self) -> dict[str, Any]:
-        """The kind and number of the devices."""
-        return {"kind": self._devices[0].device_kind, "count": len(self._devices)}
-
-    @property
-    def program(self) -> str | None:
-        """A digest of what the model computes; None for the default model, which the version of lrtrain determines."""
-        from lrtrain.nn.model import load_model
-        from lrtrain.runs.conditions import program_of
-
-        config = self.plan.train
-        if config.model is None:
-            return None
-        return program_of(load_model(config.model, self.data.num_classes), self.data.train.images.shape[1:])
+    def __init__(self, plan: Plan, data: Data, runs: int) -> None:
+        config = plan.train
+        self._plan, self._data, self._epochs = plan, data, config.epochs
+        self._steps_per_epoch = config.steps_per_epoch(len(data.train))
+        devices = select_devices(config.devices, None)
+        check_jaxlib(devices)
+        self.device = Device(devices[0].device_kind, len(devices))
+        model = load_model(config.model, data.num_classes)
+        check_model(model, data.train.images.shape[1:], data.num_classes)
+        self._population = Population(
+            model,
+            optimizer(config.optimizer),
+            data.train,
+            data.validation,
+            batch_size=config.batch_size,
+            loss_reduction=config.loss_reduction,
+            devices=devices,
+            micro_batch=config.micro_batch,
+            runs=runs,
+        )
+        self.width = self._population.width
 
     def seconds_per_wave(self) -> float:
         """Returns the time that a wave will take, estimated from a chunk and an evaluation of a temporary state."""
-        seeds = [self.plan.train.seed] * self.width
-        steps = min(self._population.chunk_steps, self.steps_per_epoch)
+        seeds = [self._plan.train.seed] * self.width
+        steps = min(self._population.chunk_steps, self._steps_per_epoch)
         order, weights = (each[:, :steps] for each in self._orders(seeds, 0))
         state = self._population.init(seeds)
         marks = []
@@ -100,7 +93,7 @@ class Trainer:
             np.asarray(self._population.evaluate(state)[0])
             marks.append(time.perf_counter())
         stepping, evaluating = np.diff(marks)
-        return float(self.epochs * (self.steps_per_epoch * stepping / steps + evaluating))
+        return float(self._epochs * (self._steps_per_epoch * stepping / steps + evaluating))
 
     def train(
         self, trials: Sequence[Trial], store: Store, process: int, reporter: CompareReporter
@@ -116,7 +109,7 @@ class Trainer:
         file, left, tick = WaveFile(store.wave(process)), list(trials), reporter.stepped
         wave = self._continued(file, left, store, reporter.noted)
         if wave is not None:
-            tick(wave.epochs * self.steps_per_epoch)
+            tick(wave.epochs * self._steps_per_epoch)
             yield self._finish(wave, file, tick)
             left = [trial for trial in left if trial not in {each.trial for each in wave.active}]
         for begin in range(0, len(left), self.width):
@@ -136,10 +129,10 @@ class Trainer:
                 outcomes.append(Outcome(trial, "failed", str(error), 0, None, None, None, None, None, 0.0))
             else:
                 active.append(ready)
-            store.remove_unfinished(self.plan, trial)
+            store.remove_unfinished(self._plan, trial)
         for each in active:
             each.begin()
-        state = self._population.init([each.trial.seed for each in active] or [self.plan.train.seed])
+        state = self._population.init([each.trial.seed for each in active] or [self._plan.train.seed])
         return _Wave(active, state, 0, began), outcomes
 
     def _continued(
@@ -149,7 +142,7 @@ class Trainer:
         if not file.path.exists():
             return None
         began = time.perf_counter()
-        like = self._population.init([self.plan.train.seed])
+        like = self._population.init([self._plan.train.seed])
         saved = file.load(self._population.leaves(like))
         if saved is None:
             note(f"{file.path} is damaged or of another version: the runs that were being trained begin again")
@@ -178,13 +171,13 @@ class Trainer:
         return ready if ready.can_continue(values) else None
 
     def _prepared(self, trial: Trial, store: Store) -> ActiveTrial:
-        path = store.place(self.plan, trial)
-        return prepare(self.plan, trial, path, self.data, self._population.chunk_steps, self._devices)
+        path, chunk = store.place(self._plan, trial), self._population.chunk_steps
+        return ActiveTrial(self._plan, trial, path, self._data, chunk, self.device.kind)
 
     def _finish(self, wave: _Wave, file: WaveFile, tick: Callable[[int], None]) -> list[Outcome]:
         with ExitStack() as files:
             for each in wave.active:
-                files.enter_context(each)
+                files.enter_context(each.opened())
             tests = self._train(wave, file, tick)
         seconds = (time.perf_counter() - wave.began) / len(wave.active)
         return [each.outcome(test, seconds) for each, test in zip(wave.active, tests, strict=False)]
@@ -192,28 +185,28 @@ class Trainer:
     def _train(self, wave: _Wave, file: WaveFile, tick: Callable[[int], None]) -> list[tuple[float, float] | None]:
         """Trains a wave to its end; returns loss and accuracy of each on the test set, None where that is not used."""
         active, state, saved = wave.active, wave.state, time.perf_counter()
-        for epoch in range(wave.epochs, self.epochs):
+        for epoch in range(wave.epochs, self._epochs):
             began = time.perf_counter()
             state = self._epoch(active, state, epoch, tick)
             trained = time.perf_counter() - began
-            results = self._results(self._population.evaluate(state), len(self.data.validation))
+            results = self._results(self._population.evaluate(state), len(self._data.validation))
             for each, (loss, accuracy) in zip(active, results, strict=False):
                 each.end_epoch(epoch, loss, accuracy, time.perf_counter() - began, trained)
             if all(each.over for each in active):
                 break
-            if epoch + 1 < self.epochs and time.perf_counter() - saved >= SECONDS_BETWEEN_SAVES:
+            if epoch + 1 < self._epochs and time.perf_counter() - saved >= wave_file.SECONDS_BETWEEN_SAVES:
                 self._save(_Wave(active, state, epoch + 1, wave.began), file)
                 saved = time.perf_counter()
-        if active[0].trial.stage != "measure" or self.plan.protocol != "fair":
+        if active[0].trial.stage != "measure" or self._plan.protocol != "fair":
             return [None] * len(active)
-        return list(self._results(self._population.evaluate_on(state, self.data.test), len(self.data.test)))
+        return list(self._results(self._population.evaluate_on(state, self._data.test), len(self._data.test)))
 
     def _save(self, wave: _Wave, file: WaveFile) -> None:
         trials, values = [each.trial for each in wave.active], [each.to_json() for each in wave.active]
         seconds, arrays = time.perf_counter() - wave.began, self._population.leaves(wave.state)
         file.save(Saved(trials, wave.epochs, seconds, values, arrays))
 
-    def _results(self, measured: tuple[jax.Array, jax.Array], examples: int) -> Iterator[tuple[float, float]]:
+    def _results(self, measured: tuple[ArrayLike, ArrayLike], examples: int) -> Iterator[tuple[float, float]]:
         for loss, accuracy in zip(*map(np.asarray, measured), strict=True):
             # The device counts in float32; the share of a whole number of images is given exactly.
             share = round(float(accuracy) * examples) / examples if math.isfinite(accuracy) else math.nan
@@ -226,58 +219,27 @@ class Trainer:
         seeds = [each.trial.seed for each in active]
         order, weights = self._orders(seeds, epoch)
         waiting: _Sent | None = None
-        first = epoch * self.steps_per_epoch
-        for begin in range(0, self.steps_per_epoch, self._population.chunk_steps):
-            part = slice(begin, min(begin + self._population.chunk_steps, self.steps_per_epoch))
+        first = epoch * self._steps_per_epoch
+        for begin in range(0, self._steps_per_epoch, self._population.chunk_steps):
+            part = slice(begin, min(begin + self._population.chunk_steps, self._steps_per_epoch))
             rates = np.stack([each.rates(first + part.start, first + part.stop) for each in active])
             state, losses = self._population.run_steps(state, order[:, part], weights[:, part], rates)
             self._deliver(active, waiting)
-            waiting = _Sent(first + begin, rates, losses)
+            waiting = first + begin, rates, losses
             tick(part.stop - part.start)
         self._deliver(active, waiting)
         return state
 
     def _deliver(self, active: Sequence[ActiveTrial], sent: _Sent | None) -> None:
         if sent is not None:
-            for each, rates, losses in zip(active, sent.rates, np.asarray(sent.losses), strict=True):
-                each.deliver(sent.first, rates, losses)
+            first, all_rates, all_losses = sent
+            for each, rates, losses in zip(active, all_rates, np.asarray(all_losses), strict=True):
+                each.deliver(first, rates, losses)
 
     def _orders(self, seeds: Sequence[int], epoch: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        config = self.plan.train
+        config = self._plan.train
         each = {
-            seed: epoch_order(seed, epoch, len(self.data.train), config.batch_size, shuffle=config.shuffle)
+            seed: epoch_order(seed, epoch, len(self._data.train), config.batch_size, shuffle=config.shuffle)
             for seed in set(seeds)
         }
         return np.stack([each[seed][0] for seed in seeds]), np.stack([each[seed][1] for seed in seeds])
-
-
-def make_trainer(plan: Plan, data: Data, runs: int) -> Trainer:
-    """Puts the data on the devices, ready to train up to ``runs`` trials at once.
-
-    Raises:
-      UsageError: more devices are asked for than there are.
-      ModelError: the model cannot be found or does not map images to logits.
-    """
-    from lrtrain.engine.canary import check_jaxlib
-    from lrtrain.engine.devices import select_devices
-    from lrtrain.engine.optimizers import optimizer
-    from lrtrain.engine.population import Population
-    from lrtrain.nn.model import check_model, load_model
-
-    config = plan.train
-    devices = select_devices(config.devices, None)
-    check_jaxlib(devices)
-    model = load_model(config.model, data.num_classes)
-    check_model(model, data.train.images.shape[1:], data.num_classes)
-    population = Population(
-        model,
-        optimizer(config.optimizer),
-        data.train,
-        data.validation,
-        batch_size=config.batch_size,
-        loss_reduction=config.loss_reduction,
-        devices=devices,
-        micro_batch=config.micro_batch,
-        runs=runs,
-    )
-    return Trainer(plan, data, population, devices)

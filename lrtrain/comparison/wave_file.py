@@ -11,17 +11,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lrtrain.comparison.trial import Trial
 from lrtrain.files import digest, write_whole
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 _VERSION = 1
+# Short epochs take less time to train again than to save.
+SECONDS_BETWEEN_SAVES = 5.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +59,10 @@ class WaveFile:
             "members": list(saved.positions),
         }
         sealed = {**values, "sha256": digest(json.loads(json.dumps(values)), saved.arrays)}
+        # As bytes, since NumPy's format does not have every type of JAX.
+        raw = [np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in saved.arrays]
         buffer = io.BytesIO()
-        np.savez(buffer, np.frombuffer(json.dumps(sealed).encode(), np.uint8), *map(_raw, saved.arrays))
+        np.savez(buffer, np.frombuffer(json.dumps(sealed).encode(), np.uint8), *raw)
         self._sweep()
         write_whole(self.path, buffer.getvalue())
 
@@ -119,8 +121,3 @@ class WaveFile:
 
 def _trials(values: dict[str, Any]) -> list[Trial]:
     return [Trial(**trial) for trial in values["trials"]]
-
-
-def _raw(array: NDArray[Any]) -> NDArray[np.uint8]:
-    # As bytes, since NumPy's format does not have every type of JAX.
-    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)

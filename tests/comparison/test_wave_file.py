@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lrtrain.comparison import trainer
+from lrtrain.comparison import wave_file
 from lrtrain.comparison.active_trial import ActiveTrial
 from lrtrain.comparison.conduct import compare_plan
 from lrtrain.comparison.holdout import load_data
@@ -24,6 +24,7 @@ from lrtrain.comparison.reporter import NullReporter
 from lrtrain.comparison.result import Comparison
 from lrtrain.comparison.rounds import share
 from lrtrain.comparison.store import Store
+from lrtrain.comparison.trainer import Trainer
 from lrtrain.comparison.trial import Outcome, Trial
 from lrtrain.comparison.wave_file import Saved, WaveFile
 from lrtrain.errors import RunDirError, TrainingError, UsageError
@@ -95,7 +96,7 @@ def delivered(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         deliver(self, first, rates, losses)
 
     monkeypatch.setattr(ActiveTrial, "deliver", noted)
-    monkeypatch.setattr(trainer, "SECONDS_BETWEEN_SAVES", 0.0)
+    monkeypatch.setattr(wave_file, "SECONDS_BETWEEN_SAVES", 0.0)
     return steps
 
 
@@ -251,7 +252,7 @@ def test_time_before_the_cut_counts(plan: Plan, tmp_path: Path, delivered: list[
 
 def trained_state(plan: Plan) -> list[Any]:
     """Returns arrays of the types and shapes of what is trained."""
-    made = trainer.make_trainer(plan, load_data(plan), 2)
+    made = Trainer(plan, load_data(plan), 2)
     return made._population.leaves(made._population.init([0]))
 
 

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 
 UNEQUAL = (*CLOCK, "about", "started")
 # Saves at the end of every epoch: these are far too short for the usual pause.
-EAGER = "import lrtrain.comparison.trainer as trainer\ntrainer.SECONDS_BETWEEN_SAVES = 0.0\n"
+EAGER = "import lrtrain.comparison.wave_file as wave_file\nwave_file.SECONDS_BETWEEN_SAVES = 0.0\n"
 
 
 def command(lab: Lab, run: str) -> list[str]:
