@@ -65,10 +65,10 @@ def _page(paths: Sequence[Path], *, alone: bool) -> str:
     if alone:
         from lrtrain.comparison.result import read_comparison
         from lrtrain.report.comparison_page import page_of_comparison
-        from lrtrain.report.curves import measured_runs
+        from lrtrain.report.numbers import measured_runs
 
         comparison = read_comparison(paths[0])
-        page = page_of_comparison(comparison, comparison.evidence, measured_runs(comparison))
+        page = page_of_comparison(comparison, measured_runs(comparison))
     else:
         from lrtrain.report.runs_page import page_of_runs, runs_in
 

@@ -6,87 +6,66 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lrtrain.comparison.evidence import Evidence, verdict
+from lrtrain.comparison.evidence import verdict
 from lrtrain.comparison.plan import Plan, Row
 from lrtrain.comparison.store import Store
 from lrtrain.comparison.table import table_of
-from lrtrain.report.commands import compare_command, train_command
-from lrtrain.report.curves import curves_of_runs
-from lrtrain.report.explanation import explained
-from lrtrain.report.numbers import by_accuracy, differences, final_accuracies, tunings
+from lrtrain.plugins.spec import Spec
+from lrtrain.report.numbers import by_accuracy, curves_of_runs, differences, final_accuracies, tunings
 from lrtrain.report.page import charts
 from lrtrain.report.page.content import Chart, Page, ScheduleSection
-from lrtrain.report.plugin_facts import options_in_words, summary_of
+from lrtrain.report.words import compare_command, explained, options_in_words, summary_of, train_command
 from lrtrain.runs.reading import Logged, read_run
 
 if TYPE_CHECKING:
     from lrtrain.comparison.result import Comparison
-    from lrtrain.runs.record import Head
 
 
-def page_of_comparison(comparison: Comparison, evidence: Evidence, runs: Mapping[str, Sequence[Logged]]) -> Page:
-    """Returns what stands on the page of a comparison.
-
-    Args:
-      comparison: the comparison.
-      evidence: what it says.
-      runs: those that are reported, as `lrtrain.report.curves.measured_runs` reads them.
-    """
-    plan = comparison.plan
+def page_of_comparison(comparison: Comparison, runs: Mapping[str, Sequence[Logged]]) -> Page:
+    """Returns what stands on the page of a comparison; ``runs`` are from `lrtrain.report.numbers.measured_runs`."""
+    plan, evidence = comparison.plan, comparison.evidence
     return Page(
         title=f"{len(plan.rows)} learning-rate schedules on {plan.train.dataset}",
         verdict=tuple(verdict(evidence)),
-        explanation=tuple(explained(comparison.plan, evidence.baseline)),
+        explanation=tuple(explained(plan, evidence.baseline)),
         table=table_of(evidence, fair=plan.protocol == "fair").sorted_by("accuracy"),
-        charts=tuple(_charts(comparison, evidence, runs)),
-        schedules=tuple(_schedules(comparison, evidence, runs)),
+        charts=tuple(_charts(comparison, runs)),
+        schedules=tuple(_schedules(comparison, runs)),
         facts=_facts(comparison),
     )
 
 
-def _charts(comparison: Comparison, evidence: Evidence, runs: Mapping[str, Sequence[Logged]]) -> Iterator[Chart]:
+def _charts(comparison: Comparison, runs: Mapping[str, Sequence[Logged]]) -> Iterator[Chart]:
     numbers = {row.label: index for index, row in enumerate(comparison.plan.rows)}
-    finals = final_accuracies(comparison)
-    if any(math.isfinite(row.accuracy.mean) for row in evidence.rows):
-        yield charts.accuracies_chart(by_accuracy(evidence), finals, numbers)
+    if any(math.isfinite(row.accuracy.mean) for row in comparison.evidence.rows):
+        yield charts.accuracies_chart(by_accuracy(comparison), final_accuracies(comparison), numbers)
     if runs:
         ordered = [(numbers[label], curves_of_runs(label, each)) for label, each in runs.items()]
-        yield charts.rates_chart(ordered)
-        yield from charts.training_charts(ordered)
+        yield from charts.curve_charts(ordered)
     tuned = tunings(comparison)
     if tuned:
         yield charts.basin_chart(tuned)
-    pairs = differences(comparison, evidence)
+    pairs = differences(comparison)
     if comparison.plan.protocol == "fair" and len(pairs.labels) > 1:
         yield charts.differences_chart(pairs)
 
 
-def _schedules(
-    comparison: Comparison, evidence: Evidence, runs: Mapping[str, Sequence[Logged]]
-) -> Iterator[ScheduleSection]:
-    for index, row in enumerate(comparison.plan.rows):
-        scale = evidence.row(row.label).scale
-        options = options_in_words(row.spec, _head(comparison, row, runs.get(row.label, ())))
+def _schedules(comparison: Comparison, runs: Mapping[str, Sequence[Logged]]) -> Iterator[ScheduleSection]:
+    for number, row in enumerate(comparison.plan.rows):
+        scale = comparison.evidence.row(row.label).scale
+        options = options_in_words(_with_options(comparison, row, runs.get(row.label, ())))
         if comparison.plan.protocol == "fair":
             options["(scale)"] = f"{scale:g} times all of its learning rates"
-        yield ScheduleSection(
-            row.label,
-            charts.colour(index),
-            charts.dash(index),
-            f"{row.spec.name}: {summary_of(row.spec)}",
-            options,
-            tuple(_commands(comparison.plan, row, scale)),
-        )
+        commands = tuple(_commands(comparison.plan, row, scale))
+        yield ScheduleSection(number, row.label, summary_of(row.spec), options, commands)
 
 
-def _head(comparison: Comparison, row: Row, runs: Sequence[Logged]) -> Head | None:
-    if runs:
-        return runs[0].run.head
-    for outcome in comparison.measured(row.label):
-        path = Store(comparison.directory).place(comparison.plan, outcome.trial)
-        if (path / "config.json").exists():
-            return read_run(path).head
-    return None
+def _with_options(comparison: Comparison, row: Row, runs: Sequence[Logged]) -> Spec:
+    """Returns a schedule with all of its options, where a run has noted them, else with those that were given."""
+    paths = (Store(comparison.directory).place(comparison.plan, each.trial) for each in comparison.measured(row.label))
+    noted = (read_run(path) for path in paths if (path / "config.json").exists())
+    run = runs[0].run if runs else next(noted, None)
+    return run.head.schedule if run and run.head else row.spec
 
 
 def _commands(plan: Plan, row: Row, scale: float) -> Iterator[tuple[str, str]]:

@@ -1,22 +1,93 @@
-"""Tables of numbers behind the pictures and the page of a comparison."""
+"""What pictures and pages draw: curves read from the files of runs, and the numbers of a comparison as tables."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lrtrain.comparison import protocol
 from lrtrain.comparison.evidence import final_accuracy
-from lrtrain.comparison.statistics import OPPOSITE, Verdict
+from lrtrain.comparison.store import Store
+from lrtrain.errors import RunDirError
+from lrtrain.runs.reading import Logged, read_logged
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from lrtrain.comparison.evidence import Evidence, RowResult
+    from lrtrain.comparison.evidence import RowResult
     from lrtrain.comparison.result import Comparison
+
+_ROOM = 34
+
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """The runs of one schedule, side by side.
+
+    Args:
+      label: the schedule.
+      measured_on: the examples that losses and accuracies come from, ``"test"`` or ``"validation"``.
+      steps: int64[epochs], optimizer updates done at the end of each epoch.
+      losses: float64[runs, epochs], mean cross-entropy; NaN where a run had ended before.
+      accuracies: float64[runs, epochs], share classified right, 0 to 1; NaN as above.
+      learning_rates: float64[steps], as applied in the first of the runs that went on to its end.
+    """
+
+    label: str
+    measured_on: str
+    steps: NDArray[np.int64]
+    losses: NDArray[np.float64]
+    accuracies: NDArray[np.float64]
+    learning_rates: NDArray[np.float64]
+
+
+def measured_runs(comparison: Comparison) -> dict[str, list[Logged]]:
+    """Reads the runs that are reported and have an epoch, by schedule in the order of the plan.
+
+    Raises:
+      RunDirError: one of them is damaged.
+    """
+    store, plan = Store(comparison.directory), comparison.plan
+    found: dict[str, list[Logged]] = {}
+    for row in plan.rows:
+        read = [_measured(store.place(plan, each.trial)) for each in comparison.measured(row.label) if each.measured]
+        # One that a hook stopped within its first epoch has none.
+        if shown := [each for each in read if each.run.epochs]:
+            found[row.label] = shown
+    return found
+
+
+def _measured(path: Path) -> Logged:
+    read = read_logged(path, path.name)
+    if read.run.state == "damaged" or not (read.run.epochs or read.run.state == "stopped"):
+        raise RunDirError(f"the run in {path} is damaged: {read.run.reason or 'it has no epoch'}")
+    return read
+
+
+def curves_of_runs(label: str, read: Sequence[Logged]) -> Curves:
+    """Returns the curves of runs that belong together, each with an epoch at least; some may have ended early."""
+    longest = max(read, key=lambda each: len(each.run.epochs))
+    epochs = longest.run.epochs
+    losses, accuracies = np.full((2, len(read), len(epochs)), np.nan)
+    for row, each in enumerate(read):
+        losses[row, : len(each.run.epochs)] = [epoch.loss for epoch in each.run.epochs]
+        accuracies[row, : len(each.run.epochs)] = [epoch.accuracy for epoch in each.run.epochs]
+    steps, rates = np.array([epoch.step for epoch in epochs]), np.array(longest.learning_rates)
+    return Curves(label, epochs[-1].measured_on, steps, losses, accuracies, rates)
+
+
+def quartiles(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Returns lower quartile, median and upper quartile of float64[runs, epochs] without NaN, each float64[epochs]."""
+    with warnings.catch_warnings():
+        # Of an epoch at which no run has a number.
+        warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
+        low, middle, high = np.nanpercentile(values, (25, 50, 75), axis=0)
+    return low, middle, high
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,12 +117,16 @@ class Differences:
       labels: the schedules, best mean first.
       means: float64[schedules, schedules], accuracy of the row less that of the column, mean over the seeds on which
         both have a result; NaN where there is none, and on the diagonal.
-      verdicts: what was concluded of the row, where the pair was tested.
+      concluded: the pairs of which better or worse was concluded.
     """
 
     labels: tuple[str, ...]
     means: NDArray[np.float64]
-    verdicts: Mapping[tuple[str, str], Verdict]
+    concluded: frozenset[frozenset[str]]
+
+    def star(self, row: int, column: int) -> str:
+        """Returns what marks a pair of which better or worse was concluded; empty for any other."""
+        return " *" if {self.labels[row], self.labels[column]} in self.concluded else ""
 
 
 def final_accuracies(comparison: Comparison) -> dict[str, NDArray[np.float64]]:
@@ -64,38 +139,44 @@ def final_accuracies(comparison: Comparison) -> dict[str, NDArray[np.float64]]:
 
 def tunings(comparison: Comparison) -> list[Tuning]:
     """Returns what the tuning has seen; nothing where there was none."""
-    plan = comparison.plan
-    if not comparison.tuned:
-        return []
-    found = {outcome.trial: outcome for outcome in comparison.outcomes if outcome.trial.stage == "tune"}
-    seeds = protocol.tuning_seeds(plan)
+    found = [outcome for outcome in comparison.outcomes if outcome.trial.stage == "tune" and outcome.measured]
+    seeds = protocol.tuning_seeds(comparison.plan)
     results = []
-    for row in plan.rows:
-        scales = sorted(comparison.tuned[row.label].losses)
+    for label, tuned in comparison.tuned.items():
+        scales = sorted(tuned.losses)
         losses, accuracies = np.full((2, len(scales), len(seeds)), np.nan)
-        for trial, outcome in found.items():
-            if trial.label == row.label and trial.scale in scales and trial.seed in seeds and outcome.measured:
+        for outcome in found:
+            trial = outcome.trial
+            if trial.label == label and trial.scale in scales and trial.seed in seeds:
                 place = scales.index(trial.scale), seeds.index(trial.seed)
                 losses[place], accuracies[place] = outcome.validation_loss, outcome.validation_accuracy
-        results.append(Tuning(row.label, np.array(scales), losses, accuracies, comparison.tuned[row.label].best))
+        results.append(Tuning(label, np.array(scales), losses, accuracies, tuned.best))
     return results
 
 
-def differences(comparison: Comparison, evidence: Evidence) -> Differences:
+def differences(comparison: Comparison) -> Differences:
     """Returns the paired differences of all schedules."""
     finals = final_accuracies(comparison)
-    labels = tuple(row.label for row in by_accuracy(evidence) if np.isfinite(finals[row.label]).any())
+    labels = tuple(row.label for row in by_accuracy(comparison) if np.isfinite(finals[row.label]).any())
     means = np.full((len(labels), len(labels)), np.nan)
     for i, first in enumerate(labels):
         for j, second in enumerate(labels):
             both = finals[first] - finals[second]
             if i != j and np.isfinite(both).any():
                 means[i, j] = np.nanmean(both)
-    verdicts = {(pair.first, pair.second): pair.verdict for pair in evidence.differences}
-    verdicts |= {(second, first): OPPOSITE[verdict] for (first, second), verdict in verdicts.items()}
-    return Differences(labels, means, verdicts)
+    pairs = comparison.evidence.differences
+    return Differences(labels, means, frozenset({frozenset((p.first, p.second)) for p in pairs if p.verdict != "tie"}))
 
 
-def by_accuracy(evidence: Evidence) -> list[RowResult]:
+def by_accuracy(comparison: Comparison) -> list[RowResult]:
     """Returns the rows with the best mean accuracy first; those without a result come last, in their order."""
-    return sorted(evidence.rows, key=lambda row: -row.accuracy.mean if np.isfinite(row.accuracy.mean) else np.inf)
+    rows = comparison.evidence.rows
+    return sorted(rows, key=lambda row: -row.accuracy.mean if np.isfinite(row.accuracy.mean) else np.inf)
+
+
+def short_name(label: str) -> str:
+    """Returns a label, cut in the middle where it is long: the beginning says which plugin, the end which variant."""
+    if len(label) <= _ROOM:
+        return label
+    half = (_ROOM - 3) // 2
+    return f"{label[:half]} ... {label[-half:]}"

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from lrtrain.comparison.table import Cell, Column, Table, number
 from lrtrain.errors import RunDirError, UsageError
-from lrtrain.report.curves import curves_of_runs
+from lrtrain.report.numbers import curves_of_runs
 from lrtrain.report.page import charts
 from lrtrain.report.page.content import Chart, Page, ScheduleSection
-from lrtrain.report.plugin_facts import options_in_words, summary_of
+from lrtrain.report.words import options_in_words, summary_of
 from lrtrain.runs.command import reproduce
 from lrtrain.runs.reading import Logged, read_logged, run_paths
 from lrtrain.runs.record import Run
@@ -31,81 +31,68 @@ _COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
-class Named:
-    """A run, and what it is called on the page."""
-
-    label: str
-    read: Logged
-
-    @property
-    def run(self) -> Run:
-        """What is known of it."""
-        return self.read.run
-
-
-def runs_in(paths: Sequence[Path]) -> list[Named]:
-    """Returns the runs at some paths: each is a run, or a directory of runs.
+def runs_in(paths: Sequence[Path]) -> list[Logged]:
+    """Returns the runs at some paths, each of which is a run or a directory of runs, under names that no two share.
 
     Raises:
       RunDirError: a path holds no run.
       UsageError: no run has an epoch to show.
     """
-    found: list[Named] = []
+    found: list[Logged] = []
     for path in paths:
-        runs = [read_logged(each, name) for name, each in sorted(run_paths(path).items())]
-        if not runs:
+        places = run_paths(path)
+        if not places:
             raise RunDirError(f"{path} holds neither a run nor a comparison: give the directory of one")
-        within = "" if len(paths) == 1 or len(runs) == 1 else f"{path.name}/"
-        found += [Named(within + each.run.name, each) for each in runs]
-    if not any(named.run.epochs for named in found):
+        within = "" if len(paths) == 1 or len(places) == 1 else f"{path.name}/"
+        found += [read_logged(each, within + name) for name, each in sorted(places.items())]
+    if not any(each.run.epochs for each in found):
         raise UsageError("no run has finished an epoch, so there is nothing to show: train for an epoch first")
-    return _with_unique_labels(found)
-
-
-def _with_unique_labels(found: list[Named]) -> list[Named]:
-    labels = [named.label for named in found]
+    names = [each.run.name for each in found]
     return [
-        named if labels.count(named.label) == 1 else Named(str(named.run.path), named.read)
-        for named in {named.run.path.absolute(): named for named in found}.values()
+        each if names.count(each.run.name) == 1 else _named_by_path(each)
+        for each in {each.run.path.absolute(): each for each in found}.values()
     ]
 
 
-def page_of_runs(found: Sequence[Named]) -> Page:
+def _named_by_path(read: Logged) -> Logged:
+    return Logged(dataclasses.replace(read.run, name=str(read.run.path)), read.learning_rates)
+
+
+def page_of_runs(found: Sequence[Logged]) -> Page:
     """Returns what stands on the page of some runs."""
-    shown = [named for named in found if named.run.epochs]
-    best = max(shown, key=lambda named: named.run.epochs[-1].accuracy)
+    runs = [each.run for each in found]
     return Page(
-        title=f"{len(found)} run{'s' * (len(found) > 1)}",
-        verdict=tuple(_verdict(found, best)),
+        title=f"{len(runs)} run{'s' * (len(runs) > 1)}",
+        verdict=tuple(_verdict(runs)),
         explanation=(
             "These runs are shown side by side as they are. Nothing was tuned or repeated for this page: runs may "
             "differ in more than their schedule, and one seed may give another order than the next.",
             "lrtrain compare trains schedules under equal conditions and says which differences are not chance.",
         ),
-        table=Table(_COLUMNS, tuple(_row(named) for named in found)),
+        table=Table(_COLUMNS, tuple(map(_row, runs))),
         charts=tuple(_charts(found)),
-        schedules=tuple(_schedules(found)),
-        facts=_facts(found),
+        schedules=tuple(map(_schedule, range(len(runs)), runs)),
+        facts=_facts(runs),
     )
 
 
-def _verdict(found: Sequence[Named], best: Named) -> Iterator[str]:
-    epoch = best.run.epochs[-1]
-    if len(found) == 1:
+def _verdict(runs: Sequence[Run]) -> Iterator[str]:
+    best = max((run for run in runs if run.epochs), key=lambda run: run.epochs[-1].accuracy)
+    epoch = best.epochs[-1]
+    if len(runs) == 1:
         yield (
             f"{100 * epoch.accuracy:.2f} percent of the {epoch.measured_on} images are classified right after "
-            f"{len(best.run.epochs)} epochs."
+            f"{len(best.epochs)} epochs."
         )
         return
-    yield f"The highest accuracy is {100 * epoch.accuracy:.2f} percent, of {best.label}."
+    yield f"The highest accuracy is {100 * epoch.accuracy:.2f} percent, of {best.name}."
     yield "That says nothing of which schedule is better: see below how these runs came about."
 
 
-def _row(named: Named) -> tuple[Cell, ...]:
-    run, last, head = named.run, named.run.last, named.run.head
+def _row(run: Run) -> tuple[Cell, ...]:
+    last, head = run.last, run.head
     return (
-        Cell(named.label, named.label),
+        Cell(run.name, run.name),
         Cell(str(head.schedule) if head else "-", head.schedule.name if head else None),
         Cell(run.state if run.reason is None else f"{run.state}: {run.reason}", run.state),
         Cell(f"{len(run.epochs)}{f' of {head.train.epochs}' if head else ''}", len(run.epochs)),
@@ -118,38 +105,32 @@ def _row(named: Named) -> tuple[Cell, ...]:
     )
 
 
-def _charts(found: Sequence[Named]) -> Iterator[Chart]:
-    shown = [(index, named) for index, named in enumerate(found) if named.run.epochs and named.run.steps]
-    curves = [(index, curves_of_runs(named.label, [named.read])) for index, named in shown]
-    if not curves:
-        return
-    yield charts.rates_chart(curves)
-    yield from charts.training_charts(curves)
+def _charts(found: Sequence[Logged]) -> Iterator[Chart]:
+    curves = [
+        (index, curves_of_runs(each.run.name, [each]))
+        for index, each in enumerate(found)
+        if each.run.epochs and each.run.steps
+    ]
+    if curves:
+        yield from charts.curve_charts(curves)
 
 
-def _schedules(found: Sequence[Named]) -> Iterator[ScheduleSection]:
-    for index, named in enumerate(found):
-        head, recipe = named.run.head, reproduce(named.run)
-        command = (
-            (f"No single command trains it again: {recipe.obstacle}.", str(named.run.path))
-            if recipe.obstacle
-            else ("Trains it again:", shlex.join(recipe.words))
-        )
-        yield ScheduleSection(
-            named.label,
-            charts.colour(index),
-            charts.dash(index),
-            f"{head.schedule.name}: {summary_of(head.schedule)}" if head else str(named.run.reason),
-            options_in_words(head.schedule, head) if head else {},
-            (command,),
-        )
+def _schedule(index: int, run: Run) -> ScheduleSection:
+    head, recipe = run.head, reproduce(run)
+    command = (
+        (f"No single command trains it again: {recipe.obstacle}.", str(run.path))
+        if recipe.obstacle
+        else ("Trains it again:", shlex.join(recipe.words))
+    )
+    summary = summary_of(head.schedule) if head else str(run.reason)
+    return ScheduleSection(index, run.name, summary, options_in_words(head.schedule) if head else {}, (command,))
 
 
-def _facts(found: Sequence[Named]) -> dict[str, str]:
+def _facts(runs: Sequence[Run]) -> dict[str, str]:
     """Returns versions and devices: one value where all runs agree, else all of them."""
     values: dict[str, dict[str, None]] = {}
-    for named in found:
-        if named.run.head is not None:
-            for name, value in {"devices": named.run.head.devices, **named.run.head.versions}.items():
+    for run in runs:
+        if run.head is not None:
+            for name, value in {"devices": run.head.devices, **run.head.versions}.items():
                 values.setdefault(name, {})[value] = None
     return {name: ", ".join(each) for name, each in values.items()}

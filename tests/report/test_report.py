@@ -27,10 +27,9 @@ from lrtrain.comparison.result import Comparison, read_comparison
 from lrtrain.comparison.table import COLUMNS, Cell, Column, Table, number
 from lrtrain.figures import look
 from lrtrain.plugins.spec import Spec
-from lrtrain.report.commands import compare_command
 from lrtrain.report.comparison_page import page_of_comparison
-from lrtrain.report.curves import measured_runs
-from lrtrain.report.numbers import differences, final_accuracies, tunings
+from lrtrain.report.numbers import differences, final_accuracies, measured_runs, tunings
+from lrtrain.report.words import compare_command
 from lrtrain.runs.train_config import TrainConfig
 from tests.lab import ROOT
 
@@ -67,7 +66,7 @@ def test_tables_behind_the_pictures(compared: Comparison) -> None:
     finals = final_accuracies(compared)
     assert list(finals) == list(ROWS)
     assert np.isnan(finals["hot"]).all()
-    table = differences(compared, compared.evidence)
+    table = differences(compared)
     assert set(table.labels) == {"constant", EVIL}
     expected = np.mean(finals[table.labels[0]] - finals[table.labels[1]])
     np.testing.assert_allclose(table.means, [[np.nan, expected], [-expected, np.nan]])
@@ -78,7 +77,7 @@ def test_tables_behind_the_pictures(compared: Comparison) -> None:
 
 
 def test_table_of_the_page_says_each_number_as_the_terminal_does(compared: Comparison) -> None:
-    table = page_of_comparison(compared, compared.evidence, measured_runs(compared)).table
+    table = page_of_comparison(compared, measured_runs(compared)).table
     heads = [column.title for column in table.columns]
     for cells in table.rows:
         row = dict(zip(heads, cells, strict=True))

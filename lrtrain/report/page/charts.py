@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from lrtrain.figures import COLOURS
-from lrtrain.report.curves import Curves, quartiles
-from lrtrain.report.names import short_name
-from lrtrain.report.numbers import Differences, Tuning
+from lrtrain.report.numbers import Curves, Differences, Tuning, quartiles, short_name
 from lrtrain.report.page.content import Chart
 
 if TYPE_CHECKING:
@@ -39,18 +37,32 @@ def dash(index: int) -> str:
     return _DASHES[index % len(_DASHES)]
 
 
-def rates_chart(curves: Sequence[Numbered]) -> Chart:
-    """Shows the learning rates over steps."""
-    traces = []
-    for index, each in curves:
-        at = _thinned(len(each.learning_rates))
-        traces.append(_line(index, each.label, at, each.learning_rates[at], "step %{x}: %{y:.3e}"))
-    return Chart(
+def curve_charts(curves: Sequence[Numbered]) -> Iterator[Chart]:
+    """Shows the learning rates over steps, and loss and accuracy after every epoch."""
+    thinned = [(index, each, _thinned(len(each.learning_rates))) for index, each in curves]
+    yield Chart(
         "learning-rates",
         "Learning rate",
         "What was applied at every optimizer update, with the scale that was chosen and whatever hooks asked for.",
-        traces,
+        [_line(n, each.label, at, each.learning_rates[at], "step %{x}: %{y:.3e}") for n, each, at in thinned],
         _axes("step (optimizer updates)", "learning rate", exponentformat="e", rangemode="tozero"),
+    )
+    where = curves[0][1].measured_on
+    several = any(len(each.losses) > 1 for _, each in curves)
+    band = "The line is the median over the seeds, the band their middle half." if several else "One run each."
+    yield Chart(
+        "loss",
+        f"{where.capitalize()} loss",
+        f"Mean cross-entropy after each epoch; lower is better. {band}",
+        [trace for n, each in curves for trace in _band(n, each, each.losses, ".4f")],
+        _axes("step (optimizer updates)", f"{where} loss (mean cross-entropy)"),
+    )
+    yield Chart(
+        "accuracy",
+        f"{where.capitalize()} accuracy",
+        f"Share classified right after each epoch; higher is better. {band}",
+        [trace for n, each in curves for trace in _band(n, each, 100 * each.accuracies, ".2f")],
+        _axes("step (optimizer updates)", f"{where} accuracy (percent)"),
     )
 
 
@@ -59,33 +71,9 @@ def _thinned(points: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, points - 1, min(points, _MOST_POINTS)).round().astype(np.int64))
 
 
-def training_charts(curves: Sequence[Numbered]) -> list[Chart]:
-    """Shows loss and accuracy after every epoch."""
-    where = curves[0][1].measured_on
-    several = any(len(each.losses) > 1 for _, each in curves)
-    band = "The line is the median over the seeds, the band their middle half." if several else "One run each."
-    return [
-        Chart(
-            "loss",
-            f"{where.capitalize()} loss",
-            f"Mean cross-entropy after each epoch; lower is better. {band}",
-            [trace for n, each in curves for trace in _band(n, each, each.losses, ".4f")],
-            _axes("step (optimizer updates)", f"{where} loss (mean cross-entropy)"),
-        ),
-        Chart(
-            "accuracy",
-            f"{where.capitalize()} accuracy",
-            f"Share classified right after each epoch; higher is better. {band}",
-            [trace for n, each in curves for trace in _band(n, each, 100 * each.accuracies, ".2f")],
-            _axes("step (optimizer updates)", f"{where} accuracy (percent)"),
-        ),
-    ]
-
-
 def _band(index: int, curves: Curves, values: NDArray[np.float64], form: str) -> list[Trace]:
     low, middle, high = quartiles(values)
-    line = _line(index, curves.label, curves.steps, middle, f"step %{{x}}: %{{y:{form}}}")
-    line["mode"] = "lines+markers"
+    line = _line(index, curves.label, curves.steps, middle, f"step %{{x}}: %{{y:{form}}}") | {"mode": "lines+markers"}
     if len(values) < 2:
         return [line]
     band = {
@@ -105,13 +93,7 @@ def _band(index: int, curves: Curves, values: NDArray[np.float64], form: str) ->
 def accuracies_chart(
     rows: Sequence[RowResult], finals: Mapping[str, NDArray[np.float64]], numbers: Mapping[str, int]
 ) -> Chart:
-    """Shows the final accuracy of every seed, the mean and its interval.
-
-    Args:
-      rows: the results of each schedule, the one on top first.
-      finals: float64[seeds] for each label.
-      numbers: which colour each label has.
-    """
+    """Shows the final accuracy of every seed (float64[seeds] by label), the mean and its interval; the first on top."""
     traces: list[Trace] = []
     shown = [row for row in rows if math.isfinite(row.accuracy.mean)]
     for row in shown:
@@ -176,13 +158,12 @@ def basin_chart(tunings: Sequence[Tuning]) -> Chart:
     for index, each in enumerate(tunings):
         middle = np.median(100 * each.accuracies, axis=1)
         trace = _line(index, each.label, each.scales, middle, "scale %{x:.3g}: %{y:.2f}")
-        trace["mode"] = "lines+markers"
-        trace["marker"] = {
+        marker = {
             "color": colour(index),
             "size": [13 if scale == each.chosen else 7 for scale in each.scales],
             "symbol": ["star" if scale == each.chosen else "circle" for scale in each.scales],
         }
-        traces.append(trace)
+        traces.append(trace | {"mode": "lines+markers", "marker": marker})
     axes = _axes("factor on the learning rate", "validation accuracy (percent)")
     axes["xaxis"] |= {"type": "log", "tickvals": _powers(tunings)}
     return Chart(
@@ -207,7 +188,7 @@ def differences_chart(differences: Differences) -> Chart:
     names = [_name(label) for label in differences.labels]
     largest = max(0.005, float(np.nanmax(np.abs(points))))
     words = [
-        ["" if not math.isfinite(value) else f"{value:+.2f}{_star(differences, i, j)}" for j, value in enumerate(row)]
+        ["" if not math.isfinite(value) else f"{value:+.2f}{differences.star(i, j)}" for j, value in enumerate(row)]
         for i, row in enumerate(points)
     ]
     return Chart(
@@ -234,11 +215,6 @@ def differences_chart(differences: Differences) -> Chart:
         {"yaxis": {"autorange": "reversed", "type": "category"}, "xaxis": {"type": "category"}},
         height=200 + 46 * len(names),
     )
-
-
-def _star(differences: Differences, i: int, j: int) -> str:
-    pair = (differences.labels[i], differences.labels[j])
-    return "" if differences.verdicts.get(pair, "tie") == "tie" else " *"
 
 
 def _line(index: int, label: str, x: NDArray[Any], y: NDArray[Any], hover: str) -> Trace:

@@ -35,17 +35,15 @@ class ScheduleSection:
     """What is said of one schedule.
 
     Args:
+      number: decides colour and style of its lines.
       label: its name on the page.
-      colour: of its lines.
-      dash: the style of its lines, as plotly names it.
       summary: what the plugin says of itself.
       options: value of each option.
       commands: what reproduces it, each with a remark.
     """
 
+    number: int
     label: str
-    colour: str
-    dash: str
     summary: str
     options: Mapping[str, str]
     commands: tuple[tuple[str, str], ...]

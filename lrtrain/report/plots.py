@@ -1,0 +1,139 @@
+"""Pictures over steps and over learning-rate scales, and of final accuracies: one schedule beside another."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lrtrain.figures import COLOURS, Look, legend_of, look
+from lrtrain.report.numbers import quartiles, short_name
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from numpy.typing import NDArray
+
+    from lrtrain.comparison.evidence import RowResult
+    from lrtrain.report.numbers import Curves, Differences, Tuning
+
+_FINE = 0.005
+
+
+def plot_training(figure: Figure, curves: Sequence[Curves]) -> None:
+    """Draws loss and accuracy over steps: the median of the runs, and a band over their middle half."""
+    where = curves[0].measured_on
+    left, right = figure.subplots(1, 2)
+    for index, each in enumerate(curves):
+        _band(left, each.steps, each.losses, look(index))
+        _band(right, each.steps, 100 * each.accuracies, look(index))
+    left.set(ylabel=f"{where} loss (mean cross-entropy)")
+    right.set(ylabel=f"{where} accuracy (percent)")
+    for axes in (left, right):
+        axes.set_xlabel("step (optimizer updates)")
+        axes.set_xlim(0, 1.03 * max(int(each.steps[-1]) for each in curves))
+        axes.grid(alpha=0.25)
+    legend_of(figure, left.get_lines(), [each.label for each in curves])
+
+
+def _band(axes: Axes, steps: NDArray[np.int64], values: NDArray[np.float64], line: Look) -> None:
+    """Draws the median and the quartiles of float64[runs, epochs]."""
+    low, middle, high = quartiles(values)
+    _line(axes, steps, middle, line)
+    if len(values) > 1:
+        axes.fill_between(steps, low, high, color=line.colour, alpha=0.15, linewidth=0)
+
+
+def _line(axes: Axes, x: NDArray[np.int64] | NDArray[np.float64], y: NDArray[np.float64], line: Look) -> Line2D:
+    (drawn,) = axes.plot(x, y, line.style, color=line.colour, marker=line.marker, linewidth=1.8, markersize=5)
+    return drawn
+
+
+def plot_basins(figure: Figure, tunings: Sequence[Tuning]) -> None:
+    """Draws what the tuning has seen over learning-rate scales, with the chosen scale of each schedule ringed."""
+    from matplotlib.ticker import NullLocator
+
+    left, right = figure.subplots(1, 2)
+    lines = []
+    for index, each in enumerate(tunings):
+        lines.append(_basin(left, each, 100 * each.accuracies, look(index)))
+        _basin(right, each, each.losses, look(index), diverged_at=0.985)
+    left.set(ylabel="validation accuracy (percent)")
+    right.set(ylabel="validation loss (mean cross-entropy)")
+    for axes in (left, right):
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter(lambda scale, _: f"{scale:.3g}")
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_xlabel("factor on the learning rate")
+        axes.grid(alpha=0.25)
+    legend_of(figure, lines, [each.label for each in tunings], note="ringed: chosen.  x at the edge: a run diverged")
+
+
+def _basin(axes: Axes, tuning: Tuning, values: NDArray[np.float64], line: Look, diverged_at: float = 0.015) -> Line2D:
+    """Draws the median over seeds, every seed as a faint dot, and a cross at an edge where one has diverged."""
+    bad = ~np.isfinite(values).all(axis=1)
+    middle = np.where(bad, np.nan, np.median(values, axis=1))
+    drawn = _line(axes, tuning.scales, middle, line)
+    axes.plot(tuning.scales, values, linestyle="none", color=line.colour, marker=".", markersize=4, alpha=0.45)
+    edge = np.full(bad.sum(), diverged_at)
+    axes.plot(tuning.scales[bad], edge, "x", color=line.colour, transform=axes.get_xaxis_transform(), zorder=4)
+    best = middle[tuning.scales == tuning.chosen]
+    axes.plot([tuning.chosen], best, "o", color=line.colour, markersize=12, fillstyle="none", markeredgewidth=1.6)
+    return drawn
+
+
+def plot_accuracies(
+    figure: Figure, rows: Sequence[RowResult], finals: Mapping[str, NDArray[np.float64]], baseline: str | None
+) -> None:
+    """Draws a row for each schedule, the first on top: every seed (float64[seeds] by label), mean and interval."""
+    axes = figure.subplots()
+    for place, row in enumerate(rows):
+        if math.isfinite(row.accuracy.mean):
+            _row(axes, place, row, 100 * finals[row.label])
+        else:
+            axes.text(0.02, place, row.problem or "no result", transform=axes.get_yaxis_transform(), va="center",
+                      fontsize="small", parse_math=False)  # fmt: skip
+    names = [short_name(row.label) + (" (reference)" if row.label == baseline else "") for row in rows]
+    axes.set_yticks(range(len(rows)), names, parse_math=False)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    several = any(len(finals[row.label]) > 1 for row in rows)
+    what = "accuracy after the last step (percent)"
+    axes.set_xlabel(f"{what}: each seed, their mean and its 95% interval" if several else what)
+    axes.grid(axis="x", alpha=0.25)
+
+
+def _row(axes: Axes, place: int, row: RowResult, values: NDArray[np.float64]) -> None:
+    good = values[np.isfinite(values)]
+    summary = row.accuracy
+    axes.plot(good, np.full(len(good), place + 0.18), "|", color="0.55", markersize=9, markeredgewidth=1.2)
+    if math.isfinite(summary.low):
+        axes.hlines(place, 100 * summary.low, 100 * summary.high, color=COLOURS[0], linewidth=2.6)
+    axes.plot(100 * summary.mean, place, "o", color=COLOURS[0], markersize=8)
+    if summary.diverged:
+        axes.annotate(f"{summary.diverged} diverged", (100 * summary.mean, place), (8, 7), textcoords="offset points",
+                      fontsize="x-small", color=COLOURS[1])  # fmt: skip
+
+
+def plot_differences(figure: Figure, differences: Differences) -> None:
+    """Draws row less column in points of accuracy; a star marks a pair of which better or worse was concluded."""
+    points, labels = 100 * differences.means, differences.labels
+    axes = figure.subplots()
+    largest = max(_FINE, float(np.nanmax(np.abs(points), initial=0.0, where=np.isfinite(points))))
+    # Colour-blind readers can distinguish orange and violet; in grey the sign of the number does.
+    image = axes.imshow(points, cmap="PuOr", vmin=-largest, vmax=largest)
+    small = "small" if len(labels) <= 8 else "xx-small"
+    for (i, j), value in np.ndenumerate(points):
+        if math.isfinite(value):
+            mark = differences.star(i, j)
+            dark = abs(value) > 0.6 * largest
+            axes.text(j, i, f"{value:+.2f}{mark}", ha="center", va="center", fontsize=small,
+                      fontweight="bold" if mark else None, color="white" if dark else "black")  # fmt: skip
+    names = [short_name(label) for label in labels]
+    axes.set_xticks(range(len(labels)), names, rotation=40, ha="right", parse_math=False)
+    axes.set_yticks(range(len(labels)), names, parse_math=False)
+    bar = figure.colorbar(image, ax=axes, shrink=0.85)
+    bar.set_label("row minus column (points of accuracy)")
+    axes.set_title("mean over paired seeds; * better or worse by interval and test", fontsize="small", loc="left")
