@@ -82,7 +82,7 @@ def command(
     warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
     from lrtrain.cli.progress import make_reporter, print_summary
     from lrtrain.engine.connection import is_main
-    from lrtrain.runs.continuing import how_to_go_on
+    from lrtrain.runs.command import how_to_go_on
     from lrtrain.signals import PROCESS
     from lrtrain.training.train import train
 

@@ -12,9 +12,8 @@ from lrtrain.comparison.plan import Plan, Row
 from lrtrain.errors import LrtrainError, PluginError, RunDirError
 from lrtrain.plugins.discovery import files_below, find_plugin
 from lrtrain.plugins.loading import ActivePlugins, activate
-from lrtrain.runs.conditions import Code, check_data, codes_of, model_version, other_code
+from lrtrain.runs.conditions import Code, check_data, codes_of, model_version, other_code, versions
 from lrtrain.runs.run_config import Device
-from lrtrain.runs.versions import versions
 from lrtrain.schedules.table import ScheduleTable, build_table, fingerprint, make_context
 from lrtrain.training.facts import call_facts, code_fact, config_facts, option_facts
 from lrtrain.training.prepare import Found

@@ -21,8 +21,8 @@ from lrtrain.engine.connection import Distributed, named_process_loss, refusals_
 from lrtrain.engine.processes import Processes
 from lrtrain.errors import UsageError
 from lrtrain.plugins.discovery import files_below
+from lrtrain.runs.command import how_to_go_on
 from lrtrain.runs.conditions import other_versions
-from lrtrain.runs.continuing import how_to_go_on
 from lrtrain.runs.directory import refusals_named
 from lrtrain.training.facts import facts_found
 from lrtrain.training.prepare import found_in, join_processes, keep_compiled

@@ -14,7 +14,7 @@ from lrtrain.comparison.protocol import Tuned
 from lrtrain.comparison.store import Store
 from lrtrain.comparison.trial import Outcome
 from lrtrain.errors import RunDirError
-from lrtrain.runs.continuing import resume_command
+from lrtrain.runs.command import resume_command
 
 if TYPE_CHECKING:
     from lrtrain.comparison.evidence import Evidence

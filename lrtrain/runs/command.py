@@ -1,9 +1,12 @@
-"""The command that trains a run again: its configuration as options of ``lrtrain train``."""
+"""Commands for a run, or a comparison, that is there: the one that trains it again, and the one that continues it."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
 
 from lrtrain.errors import LrtrainError
 from lrtrain.option_fields import option_fields
@@ -11,6 +14,8 @@ from lrtrain.plugins.discovery import find_plugin
 from lrtrain.plugins.spec import Spec, file_and_class, format_value, parse_spec
 from lrtrain.runs.record import Head, Run
 from lrtrain.runs.train_config import TrainConfig
+
+Kind: TypeAlias = Literal["run", "comparison"]
 
 
 @dataclass(frozen=True)
@@ -48,16 +53,39 @@ def _brief(spec: Spec, head: Head) -> Spec:
     from lrtrain.plugins.loading import load_class
     from lrtrain.plugins.options import options_of
 
+    # A file is not imported only because a run names it.
+    if file_and_class(spec.name) is not None:
+        return spec
     try:
-        if file_and_class(spec.name) is not None:
-            # A file is not imported only because a run names it.
-            return spec
         entry = find_plugin(spec.name)
         if head.versions.get(entry.distribution) != entry.version:
             return spec
         defaults = {option.name: option.default for option in options_of(load_class(entry))}
     except LrtrainError:
         return spec
-    return Spec(
-        spec.name, {name: value for name, value in spec.options.items() if format_value(value) != defaults.get(name)}
-    )
+    given = {name: value for name, value in spec.options.items() if format_value(value) != defaults.get(name)}
+    return Spec(spec.name, given)
+
+
+def how_to_go_on(directory: str | Path | None, kind: Kind = "run", *options: str, command: str | None = None) -> str:
+    """Returns which command continues what has ended early, as the second half of a sentence.
+
+    Args:
+      directory: where its files are; None if it has none yet.
+      kind: what has ended.
+      options: other options that it needs.
+      command: the command without its options; None for that of a single process.
+
+    Example:
+      >>> how_to_go_on("runs/my run")
+      "lrtrain --resume --run-dir 'runs/my run' continues the run"
+    """
+    if directory is None:
+        return "nothing has been trained yet"
+    return f"{resume_command(directory, kind, *options, command=command)} continues the {kind}"
+
+
+def resume_command(directory: str | Path, kind: Kind = "run", *options: str, command: str | None = None) -> str:
+    """Returns the command that continues a run or a comparison; see `how_to_go_on`."""
+    usual = {"run": "lrtrain", "comparison": "lrtrain compare"}
+    return f"{command or usual[kind]} {shlex.join(['--resume', *options, '--run-dir', str(directory)])}"

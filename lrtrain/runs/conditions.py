@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import importlib.util
 import inspect
+import platform
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrtrain.errors import RunDirError
+from lrtrain.plugins.discovery import Entry
 from lrtrain.plugins.loading import Plugin, hooks_of
 
 if TYPE_CHECKING:
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 
     import flax.linen as nn
 
+_LIBRARIES = ("lrtrain", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy")
 _SHORT = 12
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
@@ -36,6 +40,12 @@ def code_of(plugin: Plugin) -> str | None:
 def codes_of(plugins: Sequence[Plugin]) -> dict[str, str | None]:
     """Returns `code_of` of each plugin that observes; of a schedule the learning rates are compared instead."""
     return {plugin.entry.reference: code_of(plugin) for plugin in plugins if _observes(plugin)}
+
+
+def versions(*plugins: Entry) -> dict[str, str]:
+    """Returns the versions of Python, of the libraries, and of the distributions of the plugins."""
+    libraries = {name: importlib.metadata.version(name) for name in _LIBRARIES}
+    return {"python": platform.python_version(), **libraries, **{each.distribution: each.version for each in plugins}}
 
 
 def model_version(model: str | None) -> dict[str, str]:
@@ -63,12 +73,9 @@ def program_of(model: nn.Module, image_shape: tuple[int, ...]) -> str:
 
 
 def check_data(stored: Mapping[str, Any] | None, now: Mapping[str, Any], what: str) -> None:
-    """Raises RunDirError when the data differs from that of a run or comparison.
+    """Raises RunDirError when the data differs from that of a ``"run"`` or ``"comparison"``.
 
-    Args:
-      stored: the identity of its data; None in a file of an earlier lrtrain.
-      now: the identity of the present data; see `lrtrain.data.Dataset.identity`.
-      what: ``"run"`` or ``"comparison"``.
+    Both are identities of data, see `lrtrain.data.Dataset.identity`; a file of an earlier lrtrain has none.
     """
     if stored is None or dict(stored) == dict(now):
         return

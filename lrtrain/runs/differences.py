@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,29 +54,29 @@ def differences(runs: Sequence[Run]) -> list[DifferentSetting]:
 
 def unequal_conditions(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
     """Returns a sentence for each reason, other than the plugins, why the results cannot be compared."""
-    return [*_other_conditions(runs, names), *_other_measure(runs, names), *_unfinished(runs, names)]
+    named = dict(zip(names, runs, strict=True))
+    return [*_other_conditions(named), *_other_measure(named), *_unfinished(named)]
 
 
-def _other_conditions(runs: Sequence[Run], names: Sequence[str]) -> Iterator[str]:
-    readable = [(run, name) for run, name in zip(runs, names, strict=True) if run.head is not None]
-    found = {each.key: each.values for each in differences([run for run, _ in readable])}
+def _other_conditions(runs: Mapping[str, Run]) -> Iterator[str]:
+    readable = {name: run for name, run in runs.items() if run.head is not None}
+    found = {each.key: each.values for each in differences([*readable.values()])}
     for key in (*(field.name for field in option_fields(TrainConfig) if field.changes_results), *_CONDITIONS):
         if key in found and not (key == "total_steps" and {"epochs", "batch_size", "train_size"} & found.keys()):
-            said = ", ".join(
-                f"{format_value(value)} in {name}" for value, (_, name) in zip(found[key], readable, strict=True)
-            )
+            values = zip(readable, found[key], strict=True)
+            said = ", ".join(f"{format_value(value)} in {name}" for name, value in values)
             yield f"not trained under equal conditions: {key} is {said}"
 
 
-def _other_measure(runs: Sequence[Run], names: Sequence[str]) -> Iterator[str]:
-    measured = {name: run.last.measured_on for run, name in zip(runs, names, strict=True) if run.last}
+def _other_measure(runs: Mapping[str, Run]) -> Iterator[str]:
+    measured = {name: run.last.measured_on for name, run in runs.items() if run.last}
     if len(set(measured.values())) > 1:
         said = ", ".join(f"the {split} images in {name}" for name, split in measured.items())
         yield f"not measured on the same images: accuracy and loss are of {said}"
 
 
-def _unfinished(runs: Sequence[Run], names: Sequence[str]) -> Iterator[str]:
-    for run, name in zip(runs, names, strict=True):
+def _unfinished(runs: Mapping[str, Run]) -> Iterator[str]:
+    for name, run in runs.items():
         if run.state != "finished":
             planned = f" of {run.head.train.epochs}" if run.head else ""
             yield f"{name} is {run.state} after {len(run.epochs)}{planned} epochs: {run.reason}"

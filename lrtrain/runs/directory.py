@@ -50,11 +50,7 @@ class RunDir:
 
 
 def new_run_dir(requested: Path | None, plugin: str) -> RunDir:
-    """Returns the directory for a new run, without making it yet.
-
-    Args:
-      requested: the directory that the user asks for; None for ``runs/<plugin>-<date>-<time>``.
-      plugin: the name of the plugin that builds the schedule.
+    """Returns the directory for a new run, without making it yet: ``runs/<plugin>-<date>-<time>`` if none is requested.
 
     Raises:
       RunDirError: it is a file, or is not empty.
@@ -132,11 +128,7 @@ def now() -> str:
 
 @contextlib.contextmanager
 def refusals_named(path: Path) -> Iterator[None]:
-    """Turns errors of the system while a run is written (disk full, read-only, removed) into one sentence.
-
-    Raises:
-      TrainingError: the system has refused something.
-    """
+    """Turns errors of the system while a run is written (disk full, read-only, removed) into a TrainingError."""
     try:
         yield
     except OSError as error:

@@ -59,18 +59,14 @@ def parse_epochs(text: str) -> Iterator[EpochInfo]:
     Raises:
       InvalidFileError: at the first line that is no epoch.
     """
-    for number, line in enumerate(text.split("\n")[:-1], 1):
-        title = f"metrics.jsonl, line {number}"
-        epoch = _epoch(parse_json(line, title), title)
-        if epoch.epoch != number - 1:
+    for number, line in enumerate(text.split("\n")[:-1]):
+        title = f"metrics.jsonl, line {number + 1}"
+        values = parse_json(line, title)
+        held_out = isinstance(values, dict) and values.get("validation_loss") is not None
+        epoch = decode(values, _OnValidation if held_out else _Line, title)
+        if epoch.epoch != number:
             raise InvalidFileError(f"{title} is of epoch {epoch.epoch + 1}")
-        yield epoch
-
-
-def _epoch(values: Any, title: str) -> EpochInfo:
-    held_out = isinstance(values, dict) and values.get("validation_loss") is not None
-    line = decode(values, _OnValidation if held_out else _Line, title)
-    return EpochInfo(**asdict(line), measured_on="validation" if held_out else "test")
+        yield EpochInfo(**asdict(epoch), measured_on="validation" if held_out else "test")
 
 
 def to_saved(history: Iterable[EpochInfo]) -> list[dict[str, Any]]:

@@ -21,10 +21,8 @@ _TRIES, _PAUSE = 20, 0.05
 @contextlib.contextmanager
 def writing(directory: Path) -> Iterator[None]:
     """Holds the lock of a run's directory, which exists; raises RunDirError when another process holds it."""
-    with contextlib.ExitStack() as opened:
-        handle = _open(directory)
+    with _opened(directory) as handle:
         if handle is not None:
-            opened.callback(os.close, handle)
             if not _locked(handle):
                 raise RunDirError(f"another process is writing to {directory}: wait for it, or end it")
             if not _is_at(handle, directory):
@@ -34,22 +32,22 @@ def writing(directory: Path) -> Iterator[None]:
 
 def being_written(directory: Path) -> bool:
     """Returns whether a process is writing to a run; False where the file system has no locks."""
-    handle = _open(directory)
-    if handle is None:
-        return False
+    with _opened(directory) as handle:
+        return handle is not None and not _lock(handle, shared=True)
+
+
+@contextlib.contextmanager
+def _opened(directory: Path) -> Iterator[int | None]:
+    """Opens a directory; yields None where the system has no locks, or does not let it be opened."""
+    handle = None
+    if sys.platform != "win32":
+        with contextlib.suppress(OSError):
+            handle = os.open(directory, os.O_RDONLY)
     try:
-        return not _lock(handle, shared=True)
+        yield handle
     finally:
-        os.close(handle)
-
-
-def _open(directory: Path) -> int | None:
-    if sys.platform == "win32":
-        return None
-    try:
-        return os.open(directory, os.O_RDONLY)
-    except OSError:
-        return None
+        if handle is not None:
+            os.close(handle)
 
 
 def _is_at(handle: int, directory: Path) -> bool:

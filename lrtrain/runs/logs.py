@@ -1,19 +1,23 @@
-"""The two logs of a run, ``metrics.jsonl`` and ``steps.csv``, which only grow."""
+"""The two logs of a run, ``metrics.jsonl`` and ``steps.csv``: they grow, and are cut to a checkpoint and read."""
 
 from __future__ import annotations
 
 import contextlib
 import csv
 import json
+import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from lrtrain.errors import TrainingError
+from lrtrain.files import write_whole
 from lrtrain.plugins.context import EpochInfo
 from lrtrain.runs.directory import RunDir, refusals_named
 from lrtrain.runs.epoch_lines import line_of
+from lrtrain.strict_json import InvalidFileError
 
 STEP_COLUMNS = ("step", "epoch", "learning_rate", "loss")
 
@@ -40,9 +44,8 @@ class RunLogs(Logs):
 
     def __enter__(self) -> RunLogs:
         self._metrics = self._open(self._run_dir.metrics)
-        steps = self._open(self._run_dir.steps)
-        self._steps_file = steps
-        self._steps = csv.writer(steps, lineterminator="\n")
+        self._steps_file = self._open(self._run_dir.steps)
+        self._steps = csv.writer(self._steps_file, lineterminator="\n")
         if self._run_dir.steps.stat().st_size == 0:
             self._steps.writerow(STEP_COLUMNS)
         return self
@@ -81,12 +84,98 @@ class RunLogs(Logs):
         return self._files.enter_context(path.open("a", encoding="utf-8", newline=""))
 
 
-def whole_lines(path: Path) -> list[str]:
-    """Returns the lines of a log, each with its line break, without a torn last one."""
+def _whole_lines(path: Path) -> list[str]:
+    """Returns the lines of a log, each with its line break, without a torn last one; none where it is not there."""
+    if not path.exists():
+        return []
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     return [f"{line}\n" for line in lines[:-1]]
 
 
 def count_epochs(run_dir: RunDir) -> int:
     """Returns the number of lines in ``metrics.jsonl``."""
-    return len(whole_lines(run_dir.metrics)) if run_dir.metrics.exists() else 0
+    return len(_whole_lines(run_dir.metrics))
+
+
+def lost_steps(run_dir: RunDir, step: int) -> int:
+    """Returns the number of lines of the first ``step`` updates that are missing in ``steps.csv``."""
+    return max(0, step - max(0, len(_whole_lines(run_dir.steps)) - 1))
+
+
+def cut_steps(run_dir: RunDir, step: int) -> None:
+    """Removes the lines of ``steps.csv`` after the first ``step`` updates, and a torn last line.
+
+    A damaged line before the last one that is kept stays as it is: a checkpoint cannot restore it.
+    """
+    if run_dir.steps.exists():
+        lines = _whole_lines(run_dir.steps)
+        kept = int(lines[:1] == [",".join(STEP_COLUMNS) + "\n"])
+        last = -1
+        for number, line in enumerate(lines, 1):
+            row = _step_of(line)
+            if row is not None and last < row < step:
+                kept, last = number, row
+        write_whole(run_dir.steps, "".join(lines[:kept]))
+
+
+def _step_of(line: str) -> int | None:
+    cells = line.removesuffix("\n").split(",")
+    try:
+        step, epoch, rate = int(cells[0]), int(cells[1]), float(cells[2])
+        float(cells[3])
+    except (ValueError, IndexError):
+        return None
+    return step if len(cells) == len(STEP_COLUMNS) and epoch >= 0 and math.isfinite(rate) else None
+
+
+def restore_metrics(run_dir: RunDir, history: Sequence[EpochInfo]) -> int:
+    """Makes ``metrics.jsonl`` hold the epochs of a checkpoint, and no others; returns how many lines were restored.
+
+    A line that agrees with the checkpoint stays as it is. Any other is restored from the checkpoint, which has all of
+    it but ``examples_per_second``.
+    """
+    there = _whole_lines(run_dir.metrics)
+    lines = [_line(there, line_of(epoch)) for epoch in history]
+    content = "".join(lines)
+    if content != "".join(there) or (run_dir.metrics.exists() and run_dir.metrics.stat().st_size != len(content)):
+        write_whole(run_dir.metrics, content)
+    return sum(line not in there for line in lines)
+
+
+def _line(there: Sequence[str], values: dict[str, Any]) -> str:
+    """Returns the line of an epoch: the one that is there, or a new one."""
+    return next((line for line in there if values.items() <= _table(line).items()), json.dumps(values) + "\n")
+
+
+def _table(line: str) -> dict[str, Any]:
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+@dataclass(frozen=True)
+class Steps:
+    """A summary of ``steps.csv``: the learning rate of each update that is done, and the last loss."""
+
+    rates: list[float]
+    last_loss: float
+
+
+def parse_steps(text: str) -> Steps:
+    """Returns the summary of ``steps.csv``, without a torn last line; raises InvalidFileError at the first bad line."""
+    rows = text.split("\n")[1:-1]
+    try:
+        rates, last = [float(row.split(",")[2]) for row in rows], float(rows[-1].split(",")[3]) if rows else math.nan
+        return Steps(rates, last)
+    except (IndexError, ValueError):
+        number = next((at for at, row in enumerate(rows, 2) if not _is_step(row)), len(rows) + 1)
+        raise InvalidFileError(f"steps.csv, line {number} is no step") from None
+
+
+def _is_step(row: str) -> bool:
+    try:
+        return len(list(map(float, row.split(",")))) == len(STEP_COLUMNS)
+    except ValueError:
+        return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import difflib
 import math
@@ -16,8 +17,9 @@ from lrtrain.plugins.spec import short
 from lrtrain.runs.directory import RunDir
 from lrtrain.runs.epoch_lines import parse_epochs
 from lrtrain.runs.lock import being_written
-from lrtrain.runs.parsing import Steps, is_config, parse_head, parse_steps
+from lrtrain.runs.logs import Steps, parse_steps
 from lrtrain.runs.record import Epoch, Head, Run, State
+from lrtrain.runs.run_config import RunConfig, is_config
 from lrtrain.strict_json import InvalidFileError, read_json, read_text
 
 # A comparison keeps its runs in <comparison>/runs/<run>.
@@ -76,8 +78,9 @@ def pick_run(text: str, directory: Path) -> Run:
     if text and _is_run(Path(text)):
         return read_run(text)
     paths = run_paths(directory)
-    names = [name for name in paths if text in (name, name.rpartition("/")[2])]
-    names = names or [name for name in paths if text and _begins(name, text)]
+    parts = {name: (name, name.rpartition("/")[2]) for name in paths}
+    names = [name for name in paths if text in parts[name]]
+    names = names or [name for name in paths if text and any(part.startswith(text) for part in parts[name])]
     if len(names) == 1:
         return read_logged(paths[names[0]], names[0]).run
     if names:
@@ -98,10 +101,6 @@ def newest_checkpoint(path: Path) -> int | None:
     # Orbax gives a checkpoint this name once it is complete; before, the name has a suffix.
     names = (re.fullmatch(r"step_(\d+)", name, re.ASCII) for name in _names(RunDir(path).checkpoints))
     return max((int(match[1]) for match in names if match), default=None)
-
-
-def _begins(name: str, text: str) -> bool:
-    return name.startswith(text) or name.rpartition("/")[2].startswith(text)
 
 
 def _nearest(text: str, names: Iterable[str]) -> str:
@@ -145,44 +144,70 @@ def _is_run(path: Path) -> bool:
 def read_logged(path: Path, name: str) -> Logged:
     """Returns the run in a directory, which holds one, under a name; each of its files is parsed once."""
     problems: list[str] = []
-    head, epochs = _read_head(path, problems), _read_epochs(path, problems)
-    steps = _read_steps(path, problems)
+    head: Head | None = None
+    epochs: list[Epoch] = []
+    steps = Steps([], math.nan)
+    with _noted(problems):
+        head = parse_head(path)
+    with _noted(problems):
+        # Those before the first that cannot be read stay.
+        epochs.extend(parse_epochs(_log(path, "metrics.jsonl")))
+    with _noted(problems):
+        steps = parse_steps(_log(path, "steps.csv"))
     state, reason = _state(path, head, epochs, steps, problems)
     peak = max(steps.rates, default=None)
     run = Run(path, name, state, reason, head, tuple(epochs), len(steps.rates), peak, _size(path))
     return Logged(run, steps.rates)
 
 
-def _read_head(path: Path, problems: list[str]) -> Head | None:
+@contextlib.contextmanager
+def _noted(problems: list[str]) -> Iterator[None]:
+    """Notes what is wrong with a file."""
     try:
-        values = read_json(path / "config.json")
-        if not is_config(values):
-            raise InvalidFileError("config.json is not that of a run")
-        written = datetime.datetime.fromtimestamp((path / "config.json").stat().st_mtime).astimezone()
-        return parse_head(values, written)
+        yield
     except InvalidFileError as error:
         problems.append(str(error))
+
+
+def parse_head(path: Path) -> Head:
+    """Returns what ``config.json`` in a directory says; raises InvalidFileError when it is not that of a run."""
+    file = path / "config.json"
+    values = read_json(file)
+    if not is_config(values):
+        raise InvalidFileError("config.json is not that of a run")
+    config = RunConfig.from_json(values)
+    schedule, total = config.schedule, config.total_steps
+    return Head(
+        plugins=config.specs,
+        schedule=config.spec,
+        whole_schedule=(schedule.start, schedule.steps) == (0, total),
+        train=config.train,
+        total_steps=total,
+        versions=config.versions,
+        devices=str(config.device) if config.processes == 1 else f"{config.device} in {config.processes} processes",
+        resumed=tuple(each.step for each in config.resumed),
+        comparison=values.get("comparison"),
+        started=_written(file, config) if config.started is None else _noted_time(config.started),
+        values=values,
+    )
+
+
+def _written(file: Path, config: RunConfig) -> datetime.datetime | None:
+    """Returns when the configuration was written, which is the beginning of a run that was never resumed."""
+    try:
+        written = datetime.datetime.fromtimestamp(file.stat().st_mtime).astimezone()
     except OSError as error:
-        problems.append(f"config.json cannot be read ({error.strerror})")
-    return None
+        raise InvalidFileError(f"config.json cannot be read ({error.strerror})") from None
+    return None if config.resumed else written
 
 
-def _read_epochs(path: Path, problems: list[str]) -> list[Epoch]:
-    """Returns the epochs before the first that cannot be read."""
-    epochs: list[Epoch] = []
+def _noted_time(noted: str) -> datetime.datetime:
     try:
-        epochs.extend(parse_epochs(_log(path, "metrics.jsonl")))
-    except InvalidFileError as error:
-        problems.append(str(error))
-    return epochs
-
-
-def _read_steps(path: Path, problems: list[str]) -> Steps:
-    try:
-        return parse_steps(_log(path, "steps.csv"))
-    except InvalidFileError as error:
-        problems.append(str(error))
-        return parse_steps("")
+        started = datetime.datetime.fromisoformat(noted)
+        # The years 1 and 9999 do not exist in every time zone.
+        return started if started.tzinfo and started.utctimetuple() else started.astimezone()
+    except (ValueError, OverflowError, OSError):
+        raise InvalidFileError(f"config.json: started is refused: {noted!r:.60} is no time of day") from None
 
 
 def _log(path: Path, name: str) -> str:
@@ -197,38 +222,27 @@ def _state(
     if being_written(path):
         return "running", "a process is writing to it"
     ended: tuple[State, str] | None = None
-    try:
+    with _noted(problems):
         ended = _outcome(path) or _stop(path)
-    except InvalidFileError as error:
-        problems.append(str(error))
     if ended and ended[0] == "failed":
         return ended
     if epochs and head and epochs[-1].step > head.total_steps:
         problems.append(f"metrics.jsonl has {epochs[-1].step} steps, and the run has {head.total_steps}")
     if problems or head is None:
         return "damaged", "; ".join(problems)
-    if _is_done(path, head, epochs):
-        return "finished", None
-    return ended or _cut_off(path, head, steps)
-
-
-def _is_done(path: Path, head: Head, epochs: list[Epoch]) -> bool:
+    newest = newest_checkpoint(path)
     # Without its last checkpoint, a resume trains the last epoch again; without any, the user has removed them.
-    done = bool(epochs) and epochs[-1].step == head.total_steps
-    return done and newest_checkpoint(path) in (head.total_steps, None)
+    if epochs and epochs[-1].step == head.total_steps and newest in (head.total_steps, None):
+        return "finished", None
+    return ended or _cut_off(head, steps, newest)
 
 
-def _cut_off(path: Path, head: Head, steps: Steps) -> tuple[State, str]:
+def _cut_off(head: Head, steps: Steps, newest: int | None) -> tuple[State, str]:
     if steps.rates and not math.isfinite(steps.last_loss):
         return "diverged", f"the loss is {steps.last_loss} at step {len(steps.rates) - 1}"
-    return "interrupted", _how_to_continue(path, head)
-
-
-def _how_to_continue(path: Path, head: Head) -> str:
     if head.comparison is not None:
-        return "'lrtrain compare --resume' trains it again, with what else its comparison lacks"
-    step = newest_checkpoint(path)
-    return "can be resumed from its beginning" if step is None else f"can be resumed at step {step}"
+        return "interrupted", "'lrtrain compare --resume' trains it again, with what else its comparison lacks"
+    return "interrupted", f"can be resumed {'from its beginning' if newest is None else f'at step {newest}'}"
 
 
 def _outcome(path: Path) -> tuple[State, str] | None:
@@ -252,11 +266,10 @@ def _stop(path: Path) -> tuple[State, str] | None:
 
 
 def _size(path: Path) -> int:
-    return sum(_file_size(Path(directory) / name) for directory, _, names in os.walk(path) for name in names)
-
-
-def _file_size(path: Path) -> int:
-    try:
-        return path.lstat().st_size
-    except OSError:
-        return 0
+    total = 0
+    for directory, _, names in os.walk(path):
+        for name in names:
+            # A file may be removed meanwhile.
+            with contextlib.suppress(OSError):
+                total += Path(directory, name).lstat().st_size
+    return total

@@ -10,7 +10,7 @@ from pathlib import Path
 from lrtrain.errors import RunDirError, TrainingError
 from lrtrain.runs.directory import RunDir
 from lrtrain.runs.lock import being_written, writing
-from lrtrain.runs.parsing import is_config
+from lrtrain.runs.run_config import is_config
 from lrtrain.strict_json import InvalidFileError, read_json
 
 _CONFIG = "config.json"
@@ -93,7 +93,8 @@ def remove_run(path: Path) -> Removal:
 
 def _remove_own(directory: Path, below: str) -> Iterator[Path | int]:
     """Removes known files and directories; yields the size of each removed file and the path of each that stays."""
-    for entry in sorted(directory.iterdir(), key=_config_last):
+    # If the system refuses a file before the configuration, the directory is still a run and can be removed later.
+    for entry in sorted(directory.iterdir(), key=lambda each: (each.name == _CONFIG, each.name)):
         name = f"{below}{entry.name}"
         if entry.is_symlink():
             yield entry
@@ -107,8 +108,3 @@ def _remove_own(directory: Path, below: str) -> Iterator[Path | int]:
             entry.unlink()
         else:
             yield entry
-
-
-def _config_last(entry: Path) -> tuple[bool, str]:
-    # If the system refuses a file before, the directory is still a run and can be removed later.
-    return entry.name == _CONFIG, entry.name

@@ -149,9 +149,10 @@ class RunConfig:
             raise InvalidFileError(f"{title} is not that of a run")
         version = values.get("version")
         if version != VERSION:
-            later = ": it was written by a later lrtrain, so update this one" if _is_later(version) else ""
+            later = isinstance(version, int) and version > VERSION
+            cure = ": it was written by a later lrtrain, so update this one" if later else ""
             raise InvalidFileError(
-                f"{title} is of version {short(version)}, and this lrtrain reads version {VERSION}{later}"
+                f"{title} is of version {short(version)}, and this lrtrain reads version {VERSION}{cure}"
             )
         try:
             config = decode(values, cls, title, path_of)
@@ -164,6 +165,11 @@ class RunConfig:
                 f"{title}: schedule.plugin is {config.schedule.plugin}, and there are {len(config.plugins)} plugins"
             )
         return config
+
+
+def is_config(values: object) -> bool:
+    """Returns whether the values of a ``config.json`` are those of a run, and not of another tool."""
+    return isinstance(values, dict) and {"version", "train", "plugins"} <= values.keys()
 
 
 def read_config(run_dir: RunDir) -> RunConfig:
@@ -181,7 +187,3 @@ def read_config(run_dir: RunDir) -> RunConfig:
 def write_config(run_dir: RunDir, config: RunConfig) -> None:
     """Writes ``config.json``, atomically."""
     write_whole(run_dir.config, json.dumps(config.to_json(), indent=2) + "\n")
-
-
-def _is_later(version: object) -> bool:
-    return isinstance(version, int) and not isinstance(version, bool) and version > VERSION

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from lrtrain.plugins.discovery import Entry
 from lrtrain.plugins.spec import Spec, format_value
-from lrtrain.runs.conditions import model_version
+from lrtrain.runs.conditions import model_version, versions
 from lrtrain.runs.train_config import TrainConfig
-from lrtrain.runs.versions import versions
 
 if TYPE_CHECKING:
     from lrtrain.training.job import Job

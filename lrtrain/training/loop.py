@@ -16,7 +16,7 @@ from lrtrain.engine.processes import Processes
 from lrtrain.errors import LrtrainError, TrainingError
 from lrtrain.plugins.context import RunInfo
 from lrtrain.plugins.observers import Requests
-from lrtrain.runs.continuing import how_to_go_on
+from lrtrain.runs.command import how_to_go_on
 from lrtrain.runs.train_config import TrainConfig
 from lrtrain.signals import Ending, error_of
 from lrtrain.training.checkpoint_rule import CheckpointRule

@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING
 from lrtrain.engine.processes import Processes
 from lrtrain.errors import RunDirError, TrainingError
 from lrtrain.figures import draw_curves
-from lrtrain.runs.conditions import codes_of, model_version
+from lrtrain.runs.conditions import codes_of, model_version, versions
 from lrtrain.runs.directory import RunDir, check_unused, make_directory, make_new_directory, now, refusals_named
 from lrtrain.runs.lock import writing
-from lrtrain.runs.log_repair import cut_steps, restore_metrics
-from lrtrain.runs.logs import Logs, RunLogs
+from lrtrain.runs.logs import Logs, RunLogs, cut_steps, restore_metrics
 from lrtrain.runs.run_config import Device, Resumed, RunConfig, StoredSchedule, read_config, write_config
-from lrtrain.runs.versions import versions
 from lrtrain.schedules.table import fingerprint
 from lrtrain.training.checkpoint_errors import late_errors_dropped
 from lrtrain.training.checkpoints import Checkpoints, import_orbax

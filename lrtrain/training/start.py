@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from lrtrain.errors import RunDirError, ScheduleError
 from lrtrain.runs.conditions import Code, check_data, codes_of, other_code, other_versions
-from lrtrain.runs.log_repair import lost_steps
-from lrtrain.runs.logs import count_epochs
+from lrtrain.runs.logs import count_epochs, lost_steps
 from lrtrain.runs.run_config import RunConfig
 from lrtrain.schedules.table import fingerprint
 from lrtrain.training.checkpoints import Checkpoints

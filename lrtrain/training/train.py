@@ -19,7 +19,7 @@ from lrtrain.errors import UsageError
 from lrtrain.plugins.context import EpochInfo, RunInfo
 from lrtrain.plugins.observers import Observers
 from lrtrain.plugins.spec import Spec
-from lrtrain.runs.continuing import how_to_go_on
+from lrtrain.runs.command import how_to_go_on
 from lrtrain.runs.directory import RunDir
 from lrtrain.runs.train_config import TrainOptions
 from lrtrain.signals import Ending, endings_noted

@@ -17,7 +17,7 @@ from lrtrain.cli.streams import results_kept
 from lrtrain.cli.tables import print_table
 from lrtrain.cli.terminal import duration, printable, shown_path
 from lrtrain.comparison.reporter import NullReporter
-from lrtrain.runs.continuing import how_to_go_on
+from lrtrain.runs.command import how_to_go_on
 from lrtrain.signals import PROCESS
 
 if TYPE_CHECKING:

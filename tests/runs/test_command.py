@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from lrtrain.cli import main
-from lrtrain.runs.continuing import how_to_go_on, resume_command
+from lrtrain.runs.command import how_to_go_on, resume_command
 
 
 @pytest.mark.parametrize("directory", ["runs/a", "my run", "it's", "$(date)"])

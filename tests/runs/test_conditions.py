@@ -7,7 +7,7 @@ import json
 import sys
 
 from lrtrain.plugins.discovery import find_plugin
-from lrtrain.runs.versions import versions
+from lrtrain.runs.conditions import versions
 
 
 def test_versions_are_those_of_the_modules() -> None:
