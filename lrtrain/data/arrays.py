@@ -30,15 +30,14 @@ _FORMAT = 2
 _MANIFEST = "manifest.json"
 # Everything that reading a damaged manifest or array can raise.
 _NOT_VALID = (OSError, ValueError, KeyError, TypeError, AttributeError)
+_ABOUT = ("name", "version", "num_classes", "class_names", "digests")
 
 
 def cached(name: str, key: str, read: Callable[[], tuple[dict[str, object], Dataset]]) -> Dataset:
     """Returns the data set that was kept under ``key``; calls ``read`` and keeps its result if there is none.
 
-    Args:
-      name: a readable part of the folder's name.
-      key: everything that tells one data set from another.
-      read: gives the fingerprint of the source and the data set.
+    ``name`` is a readable part of the folder's name, and ``key`` all that distinguishes one data set from another.
+    ``read`` gives the fingerprint of the source and the data set.
 
     Raises:
       DataError: the cache directory cannot be written; and whatever ``read`` raises.
@@ -61,13 +60,11 @@ def cached(name: str, key: str, read: Callable[[], tuple[dict[str, object], Data
 def cached_train_bytes(name: str, key: str) -> int | None:
     """Returns the size of the training images that are kept under ``key``, without reading them; None if none are."""
     folder = _folder(name, key)
-    try:
-        if _manifest(folder, key) is None:
-            return None
-        images: NDArray[Any] = np.load(folder / "train_images.npy", mmap_mode="r", allow_pickle=False)
-        return int(images.nbytes)
-    except _NOT_VALID:
-        return None
+    with contextlib.suppress(*_NOT_VALID):
+        if _manifest(folder / _MANIFEST, key) is not None:
+            images: NDArray[Any] = np.load(folder / "train_images.npy", mmap_mode="r", allow_pickle=False)
+            return int(images.nbytes)
+    return None
 
 
 def cached_digests(name: str, key: str) -> dict[str, str] | None:
@@ -75,21 +72,14 @@ def cached_digests(name: str, key: str) -> dict[str, str] | None:
     folder = _folder(name, key)
     for path in (folder / _MANIFEST, _digests_file(folder)):
         with contextlib.suppress(*_NOT_VALID):
-            manifest = _manifest_if_current(path, key)
+            manifest = _manifest(path, key)
             if manifest is not None:
                 return dict(manifest["about"]["digests"])
     return None
 
 
 def keep_digests(name: str, key: str, source: dict[str, object], digests: Mapping[str, str]) -> None:
-    """Keeps the digests of a data set whose arrays are not kept.
-
-    Args:
-      name: a readable part of the file's name.
-      key: everything that distinguishes one data set from another.
-      source: the fingerprint of the files, taken before they were read.
-      digests: those of its examples.
-    """
+    """Keeps the digests of a data set whose arrays are not kept; the arguments are as for `cached`."""
     file = _digests_file(_folder(name, key))
     with contextlib.suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -126,28 +116,27 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _load(folder: Path, key: str) -> Dataset | None:
-    try:
-        manifest = _manifest(folder, key)
-        if manifest is None:
-            return None
-        arrays = {name: _load_array(folder / name, digest) for name, digest in manifest["sha256"].items()}
-        return _dataset(manifest["about"], arrays)
-    except _NOT_VALID:
-        return None
+    with contextlib.suppress(*_NOT_VALID):
+        manifest = _manifest(folder / _MANIFEST, key)
+        if manifest is not None:
+            arrays = {name: _load_array(folder / name, digest) for name, digest in manifest["sha256"].items()}
+            train, test = (Split(*(arrays[name] for name in _names(part))) for part in ("train", "test"))
+            about = {name: manifest["about"][name] for name in _ABOUT}
+            about["class_names"] = tuple(about["class_names"])
+            return Dataset(**about, train=train, test=test)
+    return None
 
 
-def _manifest(folder: Path, key: str) -> dict[str, Any] | None:
-    return _manifest_if_current(folder / _MANIFEST, key)
+def _names(part: str) -> tuple[str, str]:
+    return f"{part}_images.npy", f"{part}_labels.npy"
 
 
-def _manifest_if_current(path: Path, key: str) -> dict[str, Any] | None:
+def _manifest(path: Path, key: str) -> dict[str, Any] | None:
+    """Returns what a manifest holds; None if it is of another data set, or the files that were read have changed."""
     manifest: dict[str, Any] = json.loads(path.read_bytes())
-    fits = (manifest["format"], manifest["key"]) == (_FORMAT, key) and not _is_stale(manifest["source"])
-    return manifest if fits else None
-
-
-def _is_stale(source: dict[str, Any]) -> bool:
-    return disk.fingerprint(Path(source["directory"])) != source
+    source = manifest["source"]
+    fits = (manifest["format"], manifest["key"]) == (_FORMAT, key)
+    return manifest if fits and disk.fingerprint(Path(source["directory"])) == source else None
 
 
 def _load_array(path: Path, sha256: str) -> NDArray[Any]:
@@ -156,13 +145,6 @@ def _load_array(path: Path, sha256: str) -> NDArray[Any]:
         raise ValueError(f"{path} is damaged")
     array: NDArray[Any] = np.load(io.BytesIO(contents), allow_pickle=False)
     return array
-
-
-def _dataset(about: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Dataset:
-    train = Split(arrays["train_images.npy"], arrays["train_labels.npy"])
-    test = Split(arrays["test_images.npy"], arrays["test_labels.npy"])
-    names = tuple(about["class_names"])
-    return Dataset(about["name"], about["version"], train, test, about["num_classes"], names, about["digests"])
 
 
 def _save(folder: Path, key: str, source: dict[str, object], dataset: Dataset) -> None:
@@ -179,20 +161,12 @@ def _save(folder: Path, key: str, source: dict[str, object], dataset: Dataset) -
 
 
 def _write(folder: Path, key: str, source: dict[str, object], dataset: Dataset) -> None:
-    arrays: dict[str, NDArray[Any]] = {
-        "train_images.npy": dataset.train.images,
-        "train_labels.npy": dataset.train.labels,
-        "test_images.npy": dataset.test.images,
-        "test_labels.npy": dataset.test.labels,
-    }
-    about = {
-        "name": dataset.name,
-        "version": dataset.version,
-        "num_classes": dataset.num_classes,
-        "class_names": dataset.class_names,
-        "digests": dataset.digests,
-    }
-    sha256 = {name: _write_array(folder / name, array) for name, array in arrays.items()}
+    sha256 = {}
+    for part, split in (("train", dataset.train), ("test", dataset.test)):
+        images, labels = _names(part)
+        sha256[images] = _write_array(folder / images, split.images)
+        sha256[labels] = _write_array(folder / labels, split.labels)
+    about = {name: getattr(dataset, name) for name in _ABOUT}
     manifest = {"format": _FORMAT, "key": key, "source": source, "about": about, "sha256": sha256}
     (folder / _MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
 

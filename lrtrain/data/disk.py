@@ -58,19 +58,16 @@ def find(reference: Reference, root: Path) -> Path | None:
     if reference.config:
         return _newest(folder / reference.config, reference.version)
     plain = _newest(folder, reference.version)
-    return plain if plain is not None else _only_config(reference, folder)
+    if plain is not None:
+        return plain
+    configs = {path.name: found for path in _folders(folder) if (found := _newest(path, reference.version))}
+    if len(configs) > 1:
+        names = ", ".join(f"{reference.name}/{name}" for name in sorted(configs))
+        raise DataError(f"'{reference}' has several configs in {root}: name one of {names}")
+    return next(iter(configs.values()), None)
 
 
-def _only_config(reference: Reference, folder: Path) -> Path | None:
-    found = {path.name: _newest(path, reference.version) for path in _folders(folder)}
-    prepared = {name: path for name, path in found.items() if path is not None}
-    if len(prepared) > 1:
-        names = ", ".join(f"{reference.name}/{name}" for name in sorted(prepared))
-        raise DataError(f"'{reference}' has several configs in {folder.parent}: name one of {names}")
-    return next(iter(prepared.values()), None)
-
-
-def _newest(folder: Path, version: str | None) -> Path | None:
+def _newest(folder: Path, version: str | None = None) -> Path | None:
     versions = [
         path
         for path in _folders(folder)
@@ -86,14 +83,8 @@ def is_prepared(directory: Path) -> bool:
 
 def prepared_names(root: Path) -> list[str]:
     """Returns the data sets that are prepared in ``root``, with their configs."""
-    names = [folder.name for folder in _folders(root) if _newest(folder, None)]
-    configs = [
-        f"{folder.name}/{config.name}"
-        for folder in _folders(root)
-        for config in _folders(folder)
-        if _newest(config, None)
-    ]
-    return sorted(names + configs)
+    folders = [each for folder in _folders(root) for each in (folder, *_folders(folder))]
+    return sorted(folder.relative_to(root).as_posix() for folder in folders if _newest(folder))
 
 
 def _folders(folder: Path) -> list[Path]:

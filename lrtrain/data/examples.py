@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrtrain.data.prepare import tfds, unreadable
-from lrtrain.data.types import Split
+from lrtrain.data.types import Dataset, Split, Train
 from lrtrain.errors import DataError
 
 # Examples that are held in memory as Python objects at a time.
@@ -30,53 +30,37 @@ class OpenedData:
     @classmethod
     def of(cls, builder: Any, directory: Path) -> OpenedData:
         """Finds the two features of a builder's data; raises DataError when it is not for image classification."""
-        return cls(builder, directory, _image_key(builder.info, directory), _label_key(builder.info, directory))
+        image = _key(builder.info, directory, _is_image, "an image (Image or Tensor, uint8[height, width, channels])")
+        label = _key(builder.info, directory, _is_label, "a label (ClassLabel with its number of classes)")
+        return cls(builder, directory, image, label)
 
-    def names(self) -> tuple[str, str]:
-        """Returns the name with the config, and the version."""
+    def dataset(self, train: Train, test: Split, digests: Mapping[str, str]) -> Dataset[Train]:
+        """Returns the data set with its training and test examples."""
         info = self.builder.info
-        return f"{info.name}/{info.config_name}" if info.config_name else info.name, str(info.version)
+        name = f"{info.name}/{info.config_name}" if info.config_name else info.name
+        classes = info.features[self.label]
+        return Dataset(name, str(info.version), train, test, classes.num_classes, tuple(classes.names), digests)
 
-    def classes(self) -> tuple[int, tuple[str, ...]]:
-        """Returns the number of classes and their names."""
-        classes = self.builder.info.features[self.label]
-        return classes.num_classes, tuple(classes.names)
-
-    def test_name(self) -> str:
-        """Returns the name of the split that is tested on."""
-        return _test_name(self.builder.info, self.directory)
-
-    def examples(self, name: str) -> Examples:
-        """Opens a split; raises DataError when there is none of that name, or it is empty."""
+    def examples(self, *names: str) -> Examples:
+        """Opens the first of some splits that there is; raises DataError when there is none, or it is empty."""
         splits = self.builder.info.splits
-        if name not in splits:
-            raise DataError(f"the data in {self.directory} has no split '{name}', only {', '.join(splits)}")
+        name = next((name for name in names if name in splits), None)
+        if name is None:
+            wanted = " or ".join(f"'{name}'" for name in names)
+            raise DataError(f"the data in {self.directory} has no split {wanted}, only {', '.join(splits)}")
         examples = Examples(self, name)
         if not len(examples):
             raise DataError(f"{examples.where} is empty")
         return examples
 
-    def split(self, name: str) -> Split:
-        """Reads a split into memory."""
-        return self.examples(name).all()
 
-
-def _image_key(info: Any, directory: Path) -> str:
+def _is_image(feature: Any) -> bool:
     kinds = (tfds().features.Image, tfds().features.Tensor)
-
-    def fits(feature: Any) -> bool:
-        return isinstance(feature, kinds) and len(feature.shape) == 3 and feature.np_dtype == np.uint8
-
-    return _key(info, directory, fits, "an image (Image or Tensor, uint8[height, width, channels])")
+    return isinstance(feature, kinds) and len(feature.shape) == 3 and feature.np_dtype == np.uint8
 
 
-def _label_key(info: Any, directory: Path) -> str:
-    kind = tfds().features.ClassLabel
-
-    def fits(feature: Any) -> bool:
-        return isinstance(feature, kind) and bool(feature.num_classes)
-
-    return _key(info, directory, fits, "a label (ClassLabel with its number of classes)")
+def _is_label(feature: Any) -> bool:
+    return isinstance(feature, tfds().features.ClassLabel) and bool(feature.num_classes)
 
 
 def _key(info: Any, directory: Path, fits: Callable[[Any], bool], what: str) -> str:
@@ -90,20 +74,12 @@ def _key(info: Any, directory: Path, fits: Callable[[Any], bool], what: str) -> 
     raise DataError(f"the data in {directory} is not for image classification: it needs {what} and has {problem}")
 
 
-def _test_name(info: Any, directory: Path) -> str:
-    name = next((name for name in ("test", "validation") if name in info.splits), None)
-    if name is None:
-        raise DataError(f"the data in {directory} has no split 'test' or 'validation', only {', '.join(info.splits)}")
-    return name
-
-
 class Examples:
     """The examples of a split; every failure to read them becomes `unreadable`'s error."""
 
     def __init__(self, source: OpenedData, split: str) -> None:
         self.where = f"the split '{split}' of the data in {source.directory}"
         self._source = source
-        self._num_classes = source.classes()[0]
         self._records = self._try(lambda: source.builder.as_data_source(split=split))
 
     def __len__(self) -> int:
@@ -122,8 +98,16 @@ class Examples:
           TrainingError: the system does not let them be read at the moment.
           DataError: an image has another shape, or a label is no class.
         """
-        images, labels = self._arrays(indices, shape)
-        _check_labels(labels, self._num_classes, self.where)
+        examples = self._decoded(indices)
+        found = [example[self._source.image] for example in examples]
+        shapes = sorted({shape, *(image.shape for image in found)})
+        if len(shapes) > 1:
+            raise DataError(
+                f"the images of {self.where} differ in size ({shapes[0]} and {shapes[1]}): only images of one size can "
+                "be used"
+            )
+        images, labels = np.stack(found), np.array([example[self._source.label] for example in examples], np.int32)
+        self._check_labels(int(labels.min()), int(labels.max()))
         return images, labels
 
     def all(self) -> Split:
@@ -140,23 +124,15 @@ class Examples:
         for start in range(0, len(self), _CHUNK):
             yield self.arrays(range(start, min(start + _CHUNK, len(self))), shape)
 
-    def _arrays(self, indices: Sequence[int], shape: tuple[int, ...]) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-        image, label = self._source.image, self._source.label
-        examples = self._decoded(indices)
-        self._check_sizes({shape, *(example[image].shape for example in examples)})
-        images = np.stack([example[image] for example in examples])
-        return images, np.array([example[label] for example in examples], np.int32)
-
     def _decoded(self, indices: Sequence[int]) -> list[dict[str, Any]]:
         examples: list[dict[str, Any]] = self._try(lambda: _all_read(self._records.__getitems__(indices)))
         return examples
 
-    def _check_sizes(self, shapes: set[tuple[int, ...]]) -> None:
-        if len(shapes) > 1:
-            first, second = sorted(shapes)[:2]
-            raise DataError(
-                f"the images of {self.where} differ in size ({first} and {second}): only images of one size can be used"
-            )
+    def _check_labels(self, low: int, high: int) -> None:
+        classes = self._source.builder.info.features[self._source.label].num_classes
+        if low < 0 or high >= classes:
+            wrong = low if low < 0 else high
+            raise DataError(f"{self.where} has the label {wrong}, and labels are 0 to {classes - 1}: it cannot be used")
 
     def _try(self, action: Callable[[], Any]) -> Any:
         try:
@@ -171,10 +147,3 @@ def _all_read(examples: list[dict[str, Any]]) -> list[dict[str, Any]]:
     if any(value is None for example in examples for value in example.values()):
         raise EOFError("a file has been cut short since it was opened")
     return examples
-
-
-def _check_labels(labels: NDArray[np.int32], num_classes: int, where: str) -> None:
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= num_classes:
-        wrong = low if low < 0 else high
-        raise DataError(f"{where} has the label {wrong}, and labels are 0 to {num_classes - 1}: it cannot be used")

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -33,7 +32,7 @@ from lrtrain.cache import cache_dir
 from lrtrain.data import disk, provider
 from lrtrain.data.arrays import cached, cached_digests, cached_train_bytes, keep_digests
 from lrtrain.data.disk import Reference
-from lrtrain.data.types import Dataset, Split, drawn
+from lrtrain.data.types import Dataset, drawn
 from lrtrain.errors import DataError, nearest
 from lrtrain.files import has_utf8_name
 
@@ -42,8 +41,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lrtrain.data.stream import StreamedDataset
-
-__all__ = ["Dataset", "DatasetSource", "Split", "find_dataset", "load_dataset", "subset"]
 
 T = TypeVar("T")
 _PACKAGES = {"fashion_mnist": "lrtrain-fashion-mnist"}
@@ -85,21 +82,20 @@ def find_dataset(name: str, *, data_dir: Path | None = None) -> DatasetSource:
     if root is not None and not has_utf8_name(root):
         raise DataError(f"the data directory {root} is refused: its path is not UTF-8, so rename it")
     entry = provider.find_provider(reference.name) if str(reference) == reference.name else None
-    return _Provided(entry, root) if entry else _Prepared(reference, root or disk.tfds_dir())
+    if entry:
+        return _Provided(entry, root)
+    root = root or disk.tfds_dir()
+    directory = disk.find(reference, root)
+    if directory is None:
+        raise _not_there(reference, root)
+    return DatasetSource(str(reference), str(directory))
 
 
 def subset(dataset: Dataset, train_size: int, seed: int = 0) -> Dataset:
-    """Keeps ``train_size`` of the training examples, and all test examples.
-
-    Which ones says `lrtrain.data.types.drawn`.
-
-    Args:
-      dataset: the whole data set.
-      train_size: from 1 to the number of training examples.
-      seed: a non-negative integer.
+    """Keeps ``train_size`` of the training examples, those of `lrtrain.data.types.drawn`, and all test examples.
 
     Raises:
-      DataError: ``train_size`` is out of range.
+      DataError: ``train_size`` is not from 1 to the number of training examples.
     """
     kept = _drawn(dataset.name, len(dataset.train), train_size, seed)
     return dataclasses.replace(dataset, train=dataset.train.part(kept))
@@ -111,15 +107,18 @@ def _drawn(name: str, total: int, train_size: int, seed: int) -> NDArray[np.intp
     return drawn(total, train_size, seed)
 
 
-class DatasetSource(ABC):
-    """A data set that has been found: its name, and the key that its decoded arrays are kept under."""
+class DatasetSource:
+    """A data set of tensorflow-datasets that somebody has prepared: its name, and its directory.
 
-    name: str
-    key: str
+    The key that its decoded arrays are kept under is that directory.
+    """
 
-    @abstractmethod
+    def __init__(self, name: str, key: str) -> None:
+        self.name, self.key = name, key
+
     def use(self, action: Callable[[Path], T]) -> T:
         """Returns what ``action`` makes of the directory that the data is prepared in."""
+        return action(Path(self.key))
 
     def load(self, train_size: int | None = None, seed: int = 0) -> Dataset:
         """Loads the data set into memory; see `load_dataset`."""
@@ -159,8 +158,7 @@ class _Provided(DatasetSource):
     def __init__(self, entry: EntryPoint, data_dir: Path | None) -> None:
         self._entry, self._own = entry, data_dir is None
         self._root = data_dir or cache_dir() / "datasets"
-        self.name = entry.name
-        self.key = f"{entry.name} of {provider.owner(entry)} in {self._root}"
+        super().__init__(entry.name, f"{entry.name} of {provider.owner(entry)} in {self._root}")
 
     def use(self, action: Callable[[Path], T]) -> T:
         """Prepares the data; damaged data in our own cache is made again, in a directory of the user's an error."""
@@ -174,20 +172,6 @@ class _Provided(DatasetSource):
                 raise
             shutil.rmtree(error.directory)
         return action(prepare(builder_class, self._root))
-
-
-class _Prepared(DatasetSource):
-    """A data set of tensorflow-datasets that somebody has prepared."""
-
-    def __init__(self, reference: Reference, root: Path) -> None:
-        directory = disk.find(reference, root)
-        if directory is None:
-            raise _not_there(reference, root)
-        self._directory = directory
-        self.name, self.key = str(reference), str(directory)
-
-    def use(self, action: Callable[[Path], T]) -> T:
-        return action(self._directory)
 
 
 def _read(directory: Path) -> tuple[dict[str, object], Dataset]:
@@ -204,20 +188,15 @@ def _not_there(reference: Reference, root: Path) -> DataError:
     if reference.name in _PACKAGES and str(reference) == reference.name:
         return DataError(f"'{reference}' is not installed: run `pip install {_PACKAGES[reference.name]}`")
     if is_known(reference.name):
-        return DataError(_how_to_prepare(reference, root))
-    prepared = disk.prepared_names(root)
-    known = provider.names_to_offer(prepared)
+        sentence = (
+            f"the data set '{reference}' is not prepared in {root}: where TensorFlow and a network are, run "
+            f"`tfds build {reference} --file_format=array_record --data_dir={root}`"
+        )
+        if provider.find_provider(reference.name):
+            sentence += f", or name it '{reference.name}' to take the one that an installed package provides"
+        return DataError(sentence)
+    prepared, provided = disk.prepared_names(root), provider.provided_names()
     return DataError(
-        f"there is no data set '{reference}'{nearest(reference.name, known)}: installed packages provide "
-        f"{', '.join(provider.provided_names()) or 'none'}, and {root} holds {', '.join(prepared) or 'none'}"
+        f"there is no data set '{reference}'{nearest(reference.name, sorted({*prepared, *provided}))}: installed "
+        f"packages provide {', '.join(provided) or 'none'}, and {root} holds {', '.join(prepared) or 'none'}"
     )
-
-
-def _how_to_prepare(reference: Reference, root: Path) -> str:
-    sentence = (
-        f"the data set '{reference}' is not prepared in {root}: where TensorFlow and a network are, run "
-        f"`tfds build {reference} --file_format=array_record --data_dir={root}`"
-    )
-    if provider.find_provider(reference.name):
-        return f"{sentence}, or name it '{reference.name}' to take the one that an installed package provides"
-    return sentence

@@ -27,15 +27,10 @@ class DamagedError(DataError):
 
 
 def unreadable(directory: Path, error: Exception) -> LrtrainError:
-    """Returns the error for prepared data that a library could not read.
+    """Returns the error for prepared data that a library could not read, given what the library raised.
 
-    Args:
-      directory: where the data is; all its files are tried, because a library may have hidden the reason.
-      error: what the library raised.
-
-    Returns:
-      TrainingError where the system refuses to read it at the moment, so that the data may be valid; else
-      `DamagedError`.
+    All files in the directory are tried, because a library may have hidden the reason. It is TrainingError where the
+    system refuses to read them at the moment, so that the data may be valid; else `DamagedError`.
     """
     refused = refusal(error) or refusal_to_read(directory)
     if refused is None:

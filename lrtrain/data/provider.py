@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -51,8 +50,3 @@ def builder_class(entry: EntryPoint) -> Any:
             "which is no builder class of tensorflow-datasets"
         )
     return loaded
-
-
-def names_to_offer(prepared: Sequence[str]) -> list[str]:
-    """Returns every name that would have worked: the ``prepared`` and the provided ones."""
-    return sorted({*prepared, *provided_names()})

@@ -6,13 +6,12 @@ import contextlib
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from lrtrain.data import disk
 from lrtrain.data.examples import OpenedData
 from lrtrain.data.prepare import quiet, tfds, unreadable
 from lrtrain.data.stream import Stream, StreamedDataset
-from lrtrain.data.types import Dataset, digest_of
+from lrtrain.data.types import Dataset, Split, digest_of
 from lrtrain.errors import DataError
 
 
@@ -25,47 +24,49 @@ def read(directory: Path) -> Dataset:
       DataError: it is not stored as ArrayRecord, or it is not for image classification.
     """
     with _opened(directory) as source:
-        train, test = source.split("train"), source.split(source.test_name())
-        _check_alike(train.images.shape[1:], test.images.shape[1:], directory)
-        digests = {
-            name: digest_of([(split.images, split.labels)]) for name, split in (("train", train), ("test", test))
-        }
-        return Dataset(*source.names(), train, test, *source.classes(), digests)
+        train = source.examples("train").all()
+        test = _test(source, train.images.shape[1:])
+        return source.dataset(train, test, {"train": train.digest(), "test": test.digest()})
 
 
 def stream(directory: Path, digests: Mapping[str, str] | None = None) -> StreamedDataset:
     """Reads the test examples of the data set that is prepared in ``directory``, and opens the training examples.
 
-    Args:
-      directory: where it is.
-      digests: those of its examples, if they are known; else all training examples are read once for theirs.
+    Without the digests of its examples, all training examples are read once for theirs.
 
     Raises:
-      DamagedError: a file is missing, cut short or altered.
-      TrainingError: the system does not let a file be read at the moment.
-      DataError: as for `read`, as far as it shows in the first training example.
+      LrtrainError: as for `read`, as far as it shows in the first training example.
     """
     with _opened(directory) as source:
         examples = source.examples("train")
-        train, test = Stream(examples, examples.first_shape()), source.split(source.test_name())
-        _check_alike(train.image_shape, test.images.shape[1:], directory)
+        train = Stream(examples, examples.first_shape())
+        test = _test(source, train.image_shape)
         if digests is None:
-            read_once = digest_of(examples.parts(train.image_shape))
-            digests = {"train": read_once, "test": digest_of([(test.images, test.labels)])}
-        return StreamedDataset(*source.names(), train, test, *source.classes(), digests)
+            digests = {"train": digest_of(examples.parts(train.image_shape)), "test": test.digest()}
+        return source.dataset(train, test, digests)
 
 
 def train_bytes(directory: Path) -> int:
     """Returns the size of the decoded training images of the data set that is prepared in ``directory``.
 
     Raises:
-      DamagedError: a file is missing, cut short or altered.
-      TrainingError: the system does not let a file be read at the moment.
-      DataError: as for `stream`.
+      LrtrainError: as for `stream`.
     """
     with _opened(directory) as source:
         examples = source.examples("train")
         return len(examples) * math.prod(examples.first_shape())
+
+
+@contextlib.contextmanager
+def _opened(directory: Path) -> Iterator[OpenedData]:
+    _check_format(directory)
+    with quiet():
+        try:
+            builder = tfds().builder_from_directory(directory, file_format="array_record")
+        # What is raised depends on where a file is damaged: protobuf, JSON, numpy and the file system have a say.
+        except Exception as error:
+            raise unreadable(directory, error) from error
+        yield OpenedData.of(builder, directory)
 
 
 def _check_format(directory: Path) -> None:
@@ -80,21 +81,12 @@ def _check_format(directory: Path) -> None:
         )
 
 
-def _open(directory: Path) -> Any:
-    try:
-        return tfds().builder_from_directory(directory, file_format="array_record")
-    # What is raised depends on where a file is damaged: protobuf, JSON, numpy and the file system have a say.
-    except Exception as error:
-        raise unreadable(directory, error) from error
-
-
-@contextlib.contextmanager
-def _opened(directory: Path) -> Iterator[OpenedData]:
-    _check_format(directory)
-    with quiet():
-        yield OpenedData.of(_open(directory), directory)
-
-
-def _check_alike(train: tuple[int, ...], test: tuple[int, ...], directory: Path) -> None:
-    if train != test:
-        raise DataError(f"the data in {directory} has training images of size {train} and test images of {test}")
+def _test(source: OpenedData, shape: tuple[int, ...]) -> Split:
+    """Reads the test examples; their images must have the shape of those that are trained on."""
+    test = source.examples("test", "validation").all()
+    if shape != test.images.shape[1:]:
+        raise DataError(
+            f"the data in {source.directory} has training images of size {shape} and test images of "
+            f"{test.images.shape[1:]}"
+        )
+    return test

@@ -5,18 +5,18 @@ from __future__ import annotations
 import contextlib
 import importlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lrtrain.data.types import Split, identity
+from lrtrain.data.types import Dataset
 from lrtrain.errors import DataError, TrainingError
 from lrtrain.extras import check_extra
 from lrtrain.host import usable_cores
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Generator
 
     from lrtrain.data.examples import Examples
 
@@ -50,11 +50,7 @@ class Stream:
         return len(self.examples) if self.kept is None else len(self.kept)
 
     def batch(self, order: NDArray[np.int32], weights: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[Any]]:
-        """Reads one batch.
-
-        Args:
-          order: int32[batch], which examples.
-          weights: float32[batch]; examples of weight 0, at the end, are not read but repeat the first one.
+        """Reads the examples ``order`` int32[batch]; those of weight 0, at the end, only repeat the first one.
 
         Returns:
           The images uint8[batch, height, width, channels] and the labels int32[batch].
@@ -70,12 +66,10 @@ class Stream:
     def chunks(
         self, order: NDArray[np.int32], weights: NDArray[np.float32], steps: int
     ) -> Generator[tuple[NDArray[np.uint8], NDArray[np.int32]], None, None]:
-        """Reads batches in the order of training, a chunk ahead of what has been taken; closing it ends the reading.
+        """Reads the batches of an epoch in order, a chunk ahead of what has been taken; closing it ends the reading.
 
-        Args:
-          order: int32[steps, batch], which examples, as `lrtrain.engine.order.epoch_order` has them.
-          weights: float32[steps, batch].
-          steps: batches in a chunk; the last one may have fewer.
+        Order and weights are as `lrtrain.engine.order.epoch_order` has them; a chunk has ``steps`` batches, the last
+        one perhaps fewer.
 
         Yields:
           The images uint8[steps, batch, height, width, channels] and the labels int32[steps, batch].
@@ -85,7 +79,8 @@ class Stream:
           TrainingError: the data is damaged.
         """
         library = grain()
-        batches = library.MapDataset.source(_Batches(self, order, weights))
+        # It may ask for several batches at once, each in a thread of its own.
+        batches = library.MapDataset.range(len(order)).map(lambda index: self.batch(order[index], weights[index]))
         ahead = library.ReadOptions(num_threads=usable_cores(), prefetch_buffer_size=steps)
         with contextlib.closing(iter(batches.to_iter_dataset(ahead).batch(steps))) as chunks:
             try:
@@ -94,33 +89,5 @@ class Stream:
                 raise TrainingError(f"{error}; what the run has done so far is kept") from error
 
 
-@dataclass(frozen=True, eq=False)
-class _Batches:
-    """The batches of an epoch, each to be had by its index, as Grain wants it; it may ask from several threads."""
-
-    stream: Stream
-    order: NDArray[np.int32]
-    weights: NDArray[np.float32]
-
-    def __len__(self) -> int:
-        return len(self.order)
-
-    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-        return self.stream.batch(self.order[index], self.weights[index])
-
-
-@dataclass(frozen=True, eq=False)
-class StreamedDataset:
-    """A data set as `lrtrain.data.Dataset`, but that its training examples stay on the disk."""
-
-    name: str
-    version: str
-    train: Stream
-    test: Split
-    num_classes: int
-    class_names: tuple[str, ...]
-    digests: Mapping[str, str]
-
-    def identity(self) -> dict[str, Any]:
-        """Returns what distinguishes the data from other data, as a run notes it."""
-        return identity(self.name, self.version, self.num_classes, self.digests)
+StreamedDataset: TypeAlias = Dataset[Stream]
+"""A data set whose training examples stay on the disk."""

@@ -1,14 +1,15 @@
-"""What a loaded data set is: arrays in memory."""
+"""What a loaded data set is: arrays in memory, or, for its training examples, a stream from the disk."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import TypeVar
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +31,13 @@ class Split:
         """Returns those of the examples."""
         return Split(self.images[which], self.labels[which])
 
+    def digest(self) -> str:
+        """Returns `digest_of` the examples."""
+        return digest_of([(self.images, self.labels)])
+
+
+Train = TypeVar("Train", default=Split)
+
 
 def drawn(total: int, count: int, seed: int) -> NDArray[np.intp]:
     """Returns the indices of some of ``total`` examples, in file order, drawn uniformly without replacement.
@@ -42,13 +50,13 @@ def drawn(total: int, count: int, seed: int) -> NDArray[np.intp]:
 
 
 @dataclass(frozen=True, eq=False)
-class Dataset:
+class Dataset(Generic[Train]):
     """An image-classification data set: ``train`` to learn from, ``test`` to measure with.
 
     Attributes:
       name: the name in tensorflow-datasets, with the config if there is one (``fashion_mnist``, ``name/config``).
       version: the version of the data, as ``1.0.0``.
-      train: the training examples.
+      train: the training examples; a `lrtrain.data.stream.Stream` where they stay on the disk.
       test: the examples of the split ``test``, or of ``validation`` where there is no ``test``.
       num_classes: how many classes there are, whether or not all occur.
       class_names: a name for each class, in the order of the labels.
@@ -57,7 +65,7 @@ class Dataset:
 
     name: str
     version: str
-    train: Split
+    train: Train
     test: Split
     num_classes: int
     class_names: tuple[str, ...]
@@ -65,19 +73,13 @@ class Dataset:
 
     def identity(self) -> dict[str, Any]:
         """Returns what distinguishes the data from other data, as a run notes it."""
-        return identity(self.name, self.version, self.num_classes, self.digests)
-
-
-def identity(name: str, version: str, num_classes: int, digests: Mapping[str, str]) -> dict[str, Any]:
-    """Returns what distinguishes data from other data, as JSON holds it."""
-    return {"name": name, "version": version, "classes": num_classes, **digests}
+        return {"name": self.name, "version": self.version, "classes": self.num_classes, **self.digests}
 
 
 def digest_of(parts: Iterable[tuple[NDArray[np.uint8], NDArray[np.int32]]]) -> str:
     """Returns the SHA-256 of the examples of a split, in file order, however they are cut into parts.
 
-    Args:
-      parts: images ``uint8[n, H, W, C]`` and labels ``int32[n]``.
+    A part has images ``uint8[n, H, W, C]`` and labels ``int32[n]``.
     """
     images, labels, shape = hashlib.sha256(), hashlib.sha256(), b""
     for some_images, some_labels in parts:
