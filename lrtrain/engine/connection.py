@@ -11,8 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from lrtrain.engine.agreement import Facts, facts_of_refusal
-from lrtrain.engine.processes import ALONE, Processes
+from lrtrain.engine.processes import ALONE, REFUSED, Facts, Processes
 from lrtrain.engine.rendezvous import Place, Ties, meet
 from lrtrain.errors import LrtrainError, TrainingError, UsageError, cause
 from lrtrain.signals import PROCESS
@@ -70,12 +69,7 @@ class Distributed:
 
 @dataclass
 class _Connection:
-    """How this process is connected with the others.
-
-    Args:
-      ties: the connections over which process 0 says that it ends.
-      processes: all of them, once they are connected.
-    """
+    """The ties over which process 0 says that it ends, and the processes, once they are connected."""
 
     ties: Ties = field(default_factory=Ties)
     processes: Processes = ALONE
@@ -88,13 +82,8 @@ _connection = _Connection()
 def connect(options: Distributed, facts: Facts, phase: Callable[[str], None]) -> None:
     """Connects this process with the others of a distributed run; call it before JAX is used for anything else.
 
-    A program that has called `jax.distributed.initialize` itself keeps what it has set up.
-
-    Args:
-      options: where this process stands.
-      facts: what all processes must have been given alike; compared here where the coordinator is given, because JAX
-        itself aborts processes that do not fit.
-      phase: is told what is waited for.
+    A program that has called `jax.distributed.initialize` itself keeps what it has set up. The facts are compared here
+    where the coordinator is given, because JAX itself aborts processes that do not fit.
 
     Raises:
       UsageError: JAX finds no cluster, the address cannot be used, or the processes are not those of one run.
@@ -103,26 +92,21 @@ def connect(options: Distributed, facts: Facts, phase: Callable[[str], None]) ->
     if options.process_id in (0, None):
         phase("waiting for the other processes")
     if not is_connected():
-        _meet_the_others(options, facts)
+        place = options.place()
+        if place is not None:
+            _connection.ties = meet(place, facts)
+            PROCESS.let_go = _let_go
+        _initialize(options)
+        if options.process_id:
+            threading.Thread(target=_end_with_the_first, name="process 0", daemon=True).start()
     PROCESS.let_go = _let_go
-
-
-def _meet_the_others(options: Distributed, facts: Facts) -> None:
-    place = options.place()
-    if place is not None:
-        _connection.ties = meet(place, facts)
-        PROCESS.let_go = _let_go
-    _initialize(options)
-    if options.process_id:
-        threading.Thread(target=_end_with_the_first, name="process 0", daemon=True).start()
 
 
 @contextlib.contextmanager
 def refusals_told(options: Distributed | None) -> Iterator[None]:
     """Lets the other processes know when this one ends before it meets them: they would wait for it for minutes.
 
-    Args:
-      options: where this process stands; None if it trains alone.
+    Without options it trains alone.
     """
     try:
         yield
@@ -131,7 +115,7 @@ def refusals_told(options: Distributed | None) -> Iterator[None]:
             with contextlib.suppress(LrtrainError):
                 options.check()
                 if place := options.place():
-                    meet(place, facts_of_refusal(error), _UNTIL_STARTED)
+                    meet(place, {REFUSED: str(error)}, _UNTIL_STARTED)
         raise
 
 
@@ -201,11 +185,7 @@ def _let_go() -> None:
 
 @contextlib.contextmanager
 def named_process_loss(processes: Processes, go_on: Callable[[], str]) -> Iterator[None]:
-    """Turns what JAX and Orbax raise when a process has gone into one sentence.
-
-    Args:
-      processes: those of the run.
-      go_on: says how the run is continued.
+    """Turns what JAX and Orbax raise when a process has gone into one sentence, with how the run is continued.
 
     Raises:
       TrainingError: a process has gone.
@@ -220,9 +200,6 @@ def named_process_loss(processes: Processes, go_on: Callable[[], str]) -> Iterat
     except Exception as error:
         if processes.alone or not _LOST.search(str(error)):
             raise
-        raise TrainingError(f"a process of this distributed run has gone ({_brief(error)}); {go_on()}") from error
-
-
-def _brief(error: Exception) -> str:
-    """Returns the first line without the place in the source that gloo names."""
-    return re.sub(r"\[\S*\.cc:\d+\] ", "", cause(error))[:200]
+        # Without the place in the source that gloo names.
+        brief = re.sub(r"\[\S*\.cc:\d+\] ", "", cause(error))[:200]
+        raise TrainingError(f"a process of this distributed run has gone ({brief}); {go_on()}") from error

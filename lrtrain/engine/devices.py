@@ -1,20 +1,26 @@
-"""The devices that a run uses: on CPU one for each core that the process may use."""
+"""The devices that a run uses, on CPU one for each core that the process may use; and what fits in their memory."""
 
 from __future__ import annotations
 
 import functools
 import logging
+import math
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lrtrain.errors import UsageError
-from lrtrain.host import usable_cores
+from lrtrain.host import host_memory, usable_cores
 
 if TYPE_CHECKING:
     import jax
 
 _LOG = logging.getLogger(__name__)
 _EXAMPLES_PER_CORE = 16
+# Of the memory; the rest is for the network, its activations, the test set, and other programs.
+_SHARE_OF_DATA = 0.5
+# While a data set is loaded, the host has the bytes of the file and the array.
+_COPIES_OF_THE_HOST = 2
 
 
 def select_devices(requested: int | None, batch_size: int | None, *, distributed: bool = False) -> list[jax.Device]:
@@ -52,8 +58,20 @@ def select_devices(requested: int | None, batch_size: int | None, *, distributed
 
 
 def present_devices(requested: int | None, batch_size: int | None) -> bool:
-    """Has JAX start with the CPU devices that `select_devices` chooses from; returns False if it is too late."""
-    return _present_cpu_devices(min(usable_cores(), requested or _wanted(batch_size)))
+    """Has JAX start with the CPU devices that `select_devices` chooses from; returns False if it is too late.
+
+    A number that the user has set already stays.
+    """
+    import jax
+
+    by_flag = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if by_flag or jax.config.values["jax_num_cpu_devices"] != -1:
+        return True
+    try:
+        jax.config.update("jax_num_cpu_devices", max(1, min(usable_cores(), requested or _wanted(batch_size))))
+    except RuntimeError:  # JAX has started
+        return False
+    return True
 
 
 def _wanted(batch_size: int | None) -> int:
@@ -78,32 +96,27 @@ def _of_each_process(devices: list[jax.Device], requested: int | None) -> list[j
 @functools.cache
 def _warn_that_jax_had_started(count: int) -> None:
     _LOG.warning(
-        "JAX was in use before lrtrain, which therefore trains on its %d CPU device(s) and not on every core",
-        count,
+        "JAX was in use before lrtrain, which therefore trains on its %d CPU device(s) and not on every core", count
     )
 
 
-def _present_cpu_devices(count: int) -> bool:
-    """Tells JAX to present ``count`` CPU devices, unless a number is set already; returns False if it is too late."""
-    import jax
+def fits(size: int, devices: Sequence[jax.Device]) -> bool:
+    """Returns whether a training set, of some bytes of decoded images, can be kept on devices of one kind.
 
-    by_flag = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
-    if by_flag or jax.config.values["jax_num_cpu_devices"] != -1:
-        return True
-    try:
-        jax.config.update("jax_num_cpu_devices", max(1, count))
-    except RuntimeError:  # JAX has started
-        return False
-    return True
+    Every device holds a copy, and the host holds some while it loads them. The devices of a CPU share the memory of the
+    host; an accelerator may not say what it has.
+    """
+    on_cpu = devices[0].platform == "cpu"
+    copies = _COPIES_OF_THE_HOST + (len(devices) if on_cpu else 0)
+    stats = [] if on_cpu else [device.memory_stats() or {} for device in devices]
+    smallest: float = min((each.get("bytes_limit", math.inf) for each in stats), default=math.inf)
+    return copies * size <= _SHARE_OF_DATA * host_memory() and size <= _SHARE_OF_DATA * smallest
 
 
 def enable_compilation_cache(path: str | os.PathLike[str]) -> None:
-    """Has JAX keep compiled programs in a directory, for the next process.
+    """Has JAX keep compiled programs in a directory, which it makes, for the next process.
 
     Best called before JAX is imported: later, XLA:CPU can no longer be kept from writing long lines to stderr.
-
-    Args:
-      path: the directory; JAX makes it.
     """
     # XLA:CPU takes its own tuning hints (+prefer-no-gather) for features that this machine lacks, and says so in long
     # lines on stderr whenever it loads a program that it compiled on the same machine. Real failures still reach Python

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import select
 import socket
 import time
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from lrtrain.engine.agreement import Facts, unequal
+from lrtrain.engine.processes import Facts, unequal
 from lrtrain.errors import UsageError, cause
 
 # As long as JAX waits; and, once something is wrong, for the others to hear of it.
-PATIENCE = 300.0
+_PATIENCE = 300.0
 _LINGER = 5.0
 # From the first words of whoever answers at the address.
 _ANSWER = 10.0
@@ -27,6 +27,8 @@ _PAUSE = 0.2
 _GREETING = b"lrtrain rendezvous 1\n"
 _MOST = 1_000_000
 _ENDING = b"x"
+# Processes that a sentence names.
+_FEW = 8
 
 
 @dataclass(frozen=True)
@@ -38,14 +40,10 @@ class Place:
     index: int
 
     @property
-    def host(self) -> str:
-        """The coordinator's host."""
-        return self.address.rpartition(":")[0].strip("[]")
-
-    @property
-    def port(self) -> int:
-        """The coordinator's port."""
-        return int(self.address.rpartition(":")[2])
+    def at(self) -> tuple[str, int]:
+        """The coordinator's host and port."""
+        host, _, port = self.address.rpartition(":")
+        return host.strip("[]"), int(port)
 
 
 @dataclass(frozen=True)
@@ -73,60 +71,48 @@ class Ties:
         return False
 
 
-def meet(place: Place, facts: Facts, patience: float | None = None) -> Ties:
-    """Waits until all processes are connected and are found to be alike.
-
-    Args:
-      place: which process this is, and where they meet.
-      facts: what all of them must have been given alike; JSON.
-      patience: seconds to wait; None for `PATIENCE`.
+def meet(place: Place, facts: Facts, patience: float = _PATIENCE) -> Ties:
+    """Waits until all processes are connected and are found to have the same facts, which are JSON.
 
     Raises:
       UsageError: the processes are not those of one run, one is missing, or the address cannot be used.
     """
-    patience = PATIENCE if patience is None else patience
     facts = json.loads(json.dumps(facts))
     return _receive(place, facts, patience) if place.index == 0 else _visit(place, facts, patience)
 
 
 def _receive(place: Place, facts: Facts, patience: float) -> Ties:
-    with _listening(place, facts) as listener:
+    with _listener(place, facts) as listener:
         party = _Party(place, facts, listener, time.monotonic() + patience, patience)
         try:
             party.gather()
         except BaseException:
-            _close(party.guests.values())
+            for guest in party.guests.values():
+                guest.close()
             raise
         finally:
-            _close(party.strangers)
+            for stranger in party.strangers:
+                stranger.close()
     return Ties(tuple(party.guests.values()), of_the_first=True)
 
 
-def _close(links: Iterable[socket.socket]) -> None:
-    for link in links:
-        link.close()
-
-
-@contextlib.contextmanager
-def _listening(place: Place, facts: Facts) -> Iterator[socket.socket]:
-    family, anywhere = (socket.AF_INET6, "::") if socket.has_dualstack_ipv6() else (socket.AF_INET, "0.0.0.0")
-    with socket.socket(family) as server:
-        # A run that has just ended here leaves connections that only wait for their end, and JAX listens here next.
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        try:
-            server.bind((anywhere, place.port))
-            server.listen()
-        except OSError as error:
-            _tell_another_first(place, facts)
-            raise UsageError(f"--distributed cannot be set up at {place.address}: {cause(error)}") from error
-        yield server
+def _listener(place: Place, facts: Facts) -> socket.socket:
+    dual = socket.has_dualstack_ipv6()
+    try:
+        # It may listen where a run that has just ended left connections that only wait for their end, and JAX listens
+        # here next.
+        family = socket.AF_INET6 if dual else socket.AF_INET
+        return socket.create_server(("", place.at[1]), family=family, dualstack_ipv6=dual)
+    except OSError as error:
+        _tell_another_first(place, facts)
+        # The words of the system alone: Python adds the address that it has tried to bind.
+        said = cause(OSError(error.errno, os.strerror(error.errno or 0)))
+        raise UsageError(f"--distributed cannot be set up at {place.address}: {said}") from error
 
 
 def _tell_another_first(place: Place, facts: Facts) -> None:
     """Asks whoever listens already; it is this run's process 0 if --process-id 0 was given twice, and then says so."""
-    with contextlib.suppress(OSError, _NotOursError), socket.create_connection(("localhost", place.port), 1.0) as link:
+    with contextlib.suppress(OSError, _NotOursError), socket.create_connection(("localhost", place.at[1]), 1.0) as link:
         _introduce(link, place, facts, time.monotonic() + 1.0)
         _obey(place, _line(link, time.monotonic() + _LINGER))
 
@@ -152,19 +138,16 @@ class _Party:
                 self._blame(self._missing())
                 break
             for ready in select.select([self.listener, *self.strangers, *self.guests.values()], [], [], left)[0]:
-                self._serve(ready)
+                if ready is self.listener:
+                    self._greet()
+                elif ready in self.strangers:
+                    self._hear(ready)
+                else:
+                    self._lose(ready)
         for index, guest in self.guests.items():
             _answer(guest, self._fault_for(index))
         if self.fault is not None:
             raise UsageError(self._fault_for(0) or self.fault)
-
-    def _serve(self, ready: socket.socket) -> None:
-        if ready is self.listener:
-            self._greet()
-        elif ready in self.strangers:
-            self._hear(ready)
-        else:
-            self._lose(ready)
 
     def _greet(self) -> None:
         with contextlib.suppress(OSError):
@@ -246,9 +229,6 @@ class _Party:
         return self.fault and (unequal(self._all_facts(), index) or self.fault)
 
 
-_FEW = 8
-
-
 class _NotOursError(Exception):
     """Something else than a process 0 that waits has answered."""
 
@@ -275,7 +255,7 @@ def _visit(place: Place, facts: Facts, patience: float) -> Ties:
 def _reached(place: Place, deadline: float, patience: float) -> socket.socket:
     while True:
         try:
-            link = socket.create_connection((place.host, place.port), _ANSWER)
+            link = socket.create_connection(place.at, _ANSWER)
             # Where nobody listens, a port may be given to this very connection, as its own end.
             if link.getsockname() != link.getpeername():
                 return link

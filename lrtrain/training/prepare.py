@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lrtrain.cache import compiled_dir
-from lrtrain.engine.agreement import Facts
 from lrtrain.engine.connection import Distributed, connect, processes_connected
-from lrtrain.engine.devices import enable_compilation_cache, present_devices, select_devices
-from lrtrain.engine.processes import ALONE, Processes
-from lrtrain.engine.residency import fits
+from lrtrain.engine.devices import enable_compilation_cache, fits, present_devices, select_devices
+from lrtrain.engine.processes import ALONE, Facts, Processes
 from lrtrain.runs.train_config import TrainConfig
 from lrtrain.training.reporter import Reporter
 

@@ -18,7 +18,7 @@ import pytest
 import lrtrain
 from lrtrain import host
 from lrtrain.data import find_dataset, load_dataset
-from lrtrain.engine import residency
+from lrtrain.engine import devices as engine_devices
 from lrtrain.engine.engine import Engine, Streamed
 from lrtrain.engine.optimizers import optimizer
 from lrtrain.engine.order import epoch_order
@@ -131,7 +131,7 @@ def test_the_training_set_is_never_decoded_as_a_whole(
 def test_auto_streams_what_does_not_fit(
     options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: int, streamed: bool
 ) -> None:
-    monkeypatch.setattr(residency, "host_memory", lambda: memory)
+    monkeypatch.setattr(engine_devices, "host_memory", lambda: memory)
     reporter = Phases()
     train(tmp_path / "run", "auto", reporter=reporter, **options)
     assert any("to be streamed" in phase for phase in reporter.phases) == streamed
@@ -159,8 +159,8 @@ class Device:
     ids=["cpu", "two copies", "gpus", "the smallest counts", "the host loads it", "no limit", "no statistics"],
 )
 def test_what_fits(monkeypatch: pytest.MonkeyPatch, devices: list[Any], size: int, kept: bool) -> None:
-    monkeypatch.setattr(residency, "host_memory", lambda: 32 * GIB)
-    assert residency.fits(size, devices) == kept
+    monkeypatch.setattr(engine_devices, "host_memory", lambda: 32 * GIB)
+    assert engine_devices.fits(size, devices) == kept
 
 
 def test_memory_of_the_host(tmp_path: Path) -> None:
