@@ -115,7 +115,7 @@ def examine_numbers() -> Iterator[Finding]:
     if problem is None:
         yield Finding("numbers", "ok", "a sum that jaxlib 0.10.2 gets wrong is right")
     else:
-        yield Finding("numbers", "fault", problem.fault, problem.cure)
+        yield Finding("numbers", "fault", *problem)
 
 
 def examine_plugins() -> Iterator[Finding]:

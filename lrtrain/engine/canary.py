@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,8 +20,7 @@ _BATCH, _ROWS, _COLUMNS = 1024, 1024, 32
 def check_jaxlib(devices: Sequence[jax.Device]) -> None:
     """Computes a sum whose value is known, once for each version of jaxlib and each kind of processor.
 
-    Args:
-      devices: the devices of a run; no such fault is known of others than CPUs.
+    No such fault is known of other devices than CPUs.
 
     Raises:
       UsageError: the sum is wrong, and so would be all numbers of a run.
@@ -30,29 +28,20 @@ def check_jaxlib(devices: Sequence[jax.Device]) -> None:
     passed = passed_file()
     if devices[0].platform != "cpu" or passed.is_file():
         return
-    problem = find_problem()
-    if problem is not None:
-        raise UsageError(f"{problem.fault}; {problem.cure}")
+    if problem := find_problem():
+        raise UsageError("; ".join(problem))
     # If the note cannot be written, the sum is computed again next time.
     with contextlib.suppress(OSError):
         passed.parent.mkdir(parents=True, exist_ok=True)
         passed.touch()
 
 
-@dataclass(frozen=True)
-class Problem:
-    """What is wrong with the jaxlib that is installed, and what to do about it."""
-
-    fault: str
-    cure: str
-
-
-def find_problem() -> Problem | None:
-    """Computes the sum; returns what is wrong if it is not right, else None."""
+def find_problem() -> tuple[str, str] | None:
+    """Computes the sum; if it is not right, returns what is wrong with this jaxlib and what to do, else None."""
     got, expected = _sum(), _BATCH * _ROWS * _COLUMNS
     if got == expected:
         return None
-    return Problem(
+    return (
         f"jaxlib {_version()} computes wrong numbers on this machine: a sum of {expected} ones is {got:.0f}",
         "run `pip install 'jax>=0.10.1,!=0.10.2' 'jaxlib>=0.10.1,!=0.10.2'`, or wait for a jaxlib that is fixed",
     )

@@ -9,7 +9,7 @@ serves every schedule.
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -27,24 +27,14 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import optax
 
-__all__ = ["Engine", "ImagesAndLabels", "Losses", "Streamed", "TrainState"]
+    from lrtrain.data.types import Split
+
+__all__ = ["Engine", "Losses", "Streamed", "TrainState"]
 
 # Measured with the default network: the results between the stages of a convolution should stay in a core's caches.
 _CPU_MICRO_BATCH = 8
 _CPU_TEST_BATCH = 32
 _ACCELERATOR_TEST_BATCH = 4096
-
-
-class ImagesAndLabels(Protocol):
-    """Images and labels of one part of a data set."""
-
-    @property
-    def images(self) -> npt.NDArray[np.uint8]:
-        """Pixels ``[examples, height, width, channels]``, 0 to 255."""
-
-    @property
-    def labels(self) -> npt.NDArray[Any]:
-        """Classes ``[examples]``, from 0."""
 
 
 class Streamed(NamedTuple):
@@ -64,9 +54,6 @@ class Losses:
     def __init__(self, buffer: jax.Array, shape: tuple[int, ...]) -> None:
         self._buffer = buffer
         self._shape = shape
-
-    def __len__(self) -> int:
-        return self._shape[0]
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
         """Waits for the steps and returns float32[steps]: the mean loss of an example in each step's batch.
@@ -91,8 +78,8 @@ class Engine:
         self,
         model: nn.Module,
         optimizer: optax.GradientTransformation,
-        train: ImagesAndLabels | Streamed,
-        test: ImagesAndLabels,
+        train: Split | Streamed,
+        test: Split,
         *,
         batch_size: int,
         loss_reduction: str = "sum",
@@ -124,36 +111,29 @@ class Engine:
         self.batch_size = batch_size
         self.chunk_steps = chunk_steps
         self._image_shape = train.image_shape if isinstance(train, Streamed) else train.images.shape[1:]
-        self.looped = not (on_cpu and _is_slow_in_loop(model, self._image_shape))
+        images = jax.ShapeDtypeStruct((2, *self._image_shape), jnp.float32)
+        self.looped = not (on_cpu and is_slow_in_loop(compiled.gradient_program(model, images)[1]))
         if not self.looped or (micro_batch is None and not on_cpu):
             micro_batch = batch_size
-        share = 1 if runs_per_device else len(devices)
+        self._share = 1 if runs_per_device else len(devices)
         test_batch = _CPU_TEST_BATCH if on_cpu else _ACCELERATOR_TEST_BATCH
         self._program = compiled.Program(
             model,
             optimizer,
             loss_reduction,
             Mesh(np.asarray(devices), (compiled.AXIS,)),
-            compiled.MicroBatches.of(batch_size, share, micro_batch or _CPU_MICRO_BATCH),
-            compiled.MicroBatches.of(len(test.labels), share, test_batch),
+            compiled.MicroBatches.of(batch_size, self._share, micro_batch or _CPU_MICRO_BATCH),
+            compiled.MicroBatches.of(len(test.labels), self._share, test_batch),
             runs_per_device,
+            self.looped,
         )
-        self._other: tuple[ImagesAndLabels, compiled.TestSet] | None = None
+        self._other: tuple[Split, compiled.TestSet] | None = None
         held = () if isinstance(train, Streamed) else (train.images, np.asarray(train.labels, np.int32))
         self._train: compiled.TrainSet = self._put(held, compiled.REPLICATED)
-        self._test: compiled.TestSet = self._put(_padded(test, share, self._program.test), self._program.of_test)
-
-    @property
-    def num_devices(self) -> int:
-        """The number of devices of the mesh."""
-        return int(self._program.mesh.size)
+        self._test: compiled.TestSet = self._put_test(test, self._program)
 
     def init(self, seed: int) -> TrainState:
-        """Returns fresh parameters and optimizer state, on every device.
-
-        Args:
-          seed: seed of the parameters, as in ``jax.random.PRNGKey(seed)``.
-        """
+        """Returns fresh parameters, of ``jax.random.PRNGKey(seed)``, and optimizer state, on every device."""
         return self.place(self.init_alone(seed))
 
     def init_alone(self, seed: int) -> TrainState:
@@ -180,8 +160,7 @@ class Engine:
     def compile_evaluation(self, state: TrainState) -> None:
         """Compiles ``evaluate`` now, not in its first call.
 
-        Args:
-          state: only its shapes and sharding are read; another thread may run steps meanwhile, which use it up.
+        Only the shapes and sharding of the state are read; another thread may run steps meanwhile, which use it up.
         """
         compiled.evaluation(self._program).lower(self._program, state.params, self._test).compile()
 
@@ -218,21 +197,15 @@ class Engine:
     ) -> tuple[TrainState, Losses]:
         """Starts some steps of one run, as ``run_steps`` does, or of the runs of a population.
 
-        Args:
-          state: the state before; it is used up.
-          chunk: the steps, as arrays of the host; those of a population have a leading axis ``[runs]``.
-          numbers: int32[] or int32[runs], how many of the steps to run.
-          shape: ``(steps,)`` or ``(runs, steps)``: the losses that are wanted.
-
-        Returns:
-          The state after, and the losses.
+        The arrays of the chunk are on the host; those of a population have a leading axis ``[runs]``. ``numbers``,
+        int32[] or int32[runs], says how many of its steps to run, and ``shape`` which losses are wanted: those of
+        ``(steps,)`` or ``(runs, steps)``.
         """
         *runs, steps = np.shape(chunk.learning_rates)
         if steps > self.chunk_steps:
             raise ValueError(f"at most {self.chunk_steps} steps in a call, got {steps}")
         program = self._program
-        share = 1 if program.runs_per_device else self.num_devices
-        padded = (*runs, self.chunk_steps, share * program.train.parts * program.train.size)
+        padded = (*runs, self.chunk_steps, self._share * program.train.parts * program.train.size)
         values = (
             _padded_steps(chunk.examples, padded)
             if isinstance(chunk.examples, tuple)
@@ -241,31 +214,35 @@ class Engine:
             _filled(chunk.learning_rates, padded[:-1], np.float32),
         )
         losses = self._put(np.zeros(padded[:-1], np.float32), program.of_run)
-        carry = (state, losses)
         placed: compiled.Chunk[jax.Array] = compiled.Chunk(*map(self._put, values, program.of_chunk))
-        if self.looped:
-            carry = compiled.run_chunk(program, carry, self._train, placed, self._put(numbers, program.of_run))
-        else:
-            for index in range(steps):
-                at = self._put(np.full(runs, index, np.int32), program.of_run)
-                carry = compiled.run_one(program, carry, self._train, placed, at)
+        carry: compiled.Carry = (state, losses)
+        for number in [numbers] if self.looped else [np.full(runs, index, np.int32) for index in range(steps)]:
+            carry = compiled.run_chunk(program, carry, self._train, placed, self._put(number, program.of_run))
         return carry[0], Losses(carry[1], shape)
 
     def evaluate(self, state: TrainState) -> tuple[jax.Array, jax.Array]:
         """Returns the mean loss and the accuracy on the test set, float32[] each, still on the devices."""
         return compiled.evaluate(self._program, state.params, self._test)
 
-    def evaluate_on(self, state: TrainState, split: ImagesAndLabels) -> tuple[jax.Array, jax.Array]:
+    def evaluate_on(self, state: TrainState, split: Split) -> tuple[jax.Array, jax.Array]:
         """Returns mean loss and accuracy, as ``evaluate`` does, on other examples.
 
         The examples of the last such call stay on the devices.
         """
-        share = 1 if self._program.runs_per_device else self.num_devices
-        largest = self._program.test.size
-        program = dataclasses.replace(self._program, test=compiled.MicroBatches.of(len(split.labels), share, largest))
+        parts = compiled.MicroBatches.of(len(split.labels), self._share, self._program.test.size)
+        program = dataclasses.replace(self._program, test=parts)
         if self._other is None or self._other[0] is not split:
-            self._other = (split, self._put(_padded(split, share, program.test), program.of_test))
+            self._other = (split, self._put_test(split, program))
         return compiled.evaluate(program, state.params, self._other[1])
+
+    def _put_test(self, split: Split, program: compiled.Program) -> compiled.TestSet:
+        """Puts a split on the devices, padded so that it divides evenly."""
+        size = self._share * program.test.parts * program.test.size
+        images = _filled(split.images, (size, *split.images.shape[1:]), split.images.dtype)
+        labels, weights = _filled(split.labels, (size,), np.int32), np.zeros(size, np.float32)
+        weights[: len(split.labels)] = 1
+        placed: compiled.TestSet = self._put((images, labels, weights), program.of_test)
+        return placed
 
     def _put(self, values: Any, spec: PartitionSpec) -> Any:
         sharding = NamedSharding(self._program.mesh, spec)
@@ -286,14 +263,6 @@ def _padded_steps(
     return filled, _filled(labels, shape, np.int32)
 
 
-def _padded(split: ImagesAndLabels, share: int, parts: compiled.MicroBatches) -> tuple[npt.NDArray[Any], ...]:
-    """Returns images, labels and weights of a split, padded so that it divides evenly."""
-    size = share * parts.parts * parts.size
-    images = _filled(split.images, (size, *split.images.shape[1:]), split.images.dtype)
-    weights = np.ones(len(split.labels), np.float32)
-    return images, _filled(split.labels, (size,), np.int32), _filled(weights, (size,), np.float32)
-
-
 def _put_own_shards(values: Any, sharding: NamedSharding) -> jax.Array:
     """Puts the shards of this process's devices there, from an array that every process has whole."""
     if isinstance(values, jax.Array) and not values.is_fully_addressable:
@@ -307,12 +276,3 @@ def _filled(values: npt.NDArray[Any], shape: tuple[int, ...], dtype: npt.DTypeLi
     result = np.zeros(shape, dtype)
     result[tuple(slice(n) for n in np.shape(values))] = values
     return result
-
-
-def _is_slow_in_loop(model: nn.Module, image_shape: tuple[int, ...]) -> bool:
-    def total(params: compiled.Params, images: jax.Array) -> jax.Array:
-        return jnp.sum(jnp.asarray(model.apply({"params": params}, images)))
-
-    images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
-    params = jax.eval_shape(model.init, jax.random.key(0), images)["params"]
-    return is_slow_in_loop(jax.make_jaxpr(jax.grad(total))(params, images))

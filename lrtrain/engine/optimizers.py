@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 from lrtrain.errors import UsageError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import optax
 
 OPTIMIZERS = ("adagrad", "adam", "adamw", "lamb", "lion", "momentum", "nadam", "nesterov", "rmsprop", "sgd")
@@ -19,31 +17,20 @@ PROPORTIONAL_TO_THE_GRADIENT = ("momentum", "nesterov", "sgd")
 
 @functools.cache
 def optimizer(name: str) -> optax.GradientTransformation:
-    """Returns the optimizer of a name, such that ``params - learning_rate * update`` is its step.
+    """Returns the optimizer of a name in `OPTIMIZERS`, such that ``params - learning_rate * update`` is its step.
 
     Every call returns the same object, so that runs with one optimizer share one compiled step. Options are optax's
     defaults, momentum is 0.9. Weight decay is part of the update and so is multiplied by the learning rate.
-
-    Args:
-      name: one of ``OPTIMIZERS``.
-
-    Returns:
-      The optax transformation from gradients to updates.
 
     Raises:
       UsageError: the name is unknown.
     """
     if name not in OPTIMIZERS:
         raise UsageError(f"unknown optimizer '{name}'{nearest(name, OPTIMIZERS)}; known are {', '.join(OPTIMIZERS)}")
-    # Optax multiplies by minus the learning rate at the end: -1 leaves the update unchanged.
-    return _constructor(name)(-1.0)
-
-
-def _constructor(name: str) -> Callable[[float], optax.GradientTransformation]:
     import optax
 
-    momentum = {"momentum": {"momentum": 0.9}, "nesterov": {"momentum": 0.9, "nesterov": True}}
-    if name in momentum:
-        return functools.partial(optax.sgd, **momentum[name])
-    constructor: Callable[[float], optax.GradientTransformation] = getattr(optax, name)
-    return constructor
+    # Optax multiplies by minus the learning rate at the end: -1 leaves the update unchanged.
+    if name in ("momentum", "nesterov"):
+        return optax.sgd(-1.0, momentum=0.9, nesterov=name == "nesterov")
+    transformation: optax.GradientTransformation = getattr(optax, name)(-1.0)
+    return transformation

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lrtrain.engine import program as compiled
-from lrtrain.engine.engine import Engine, ImagesAndLabels, Losses
-from lrtrain.nn.conv import inner_programs
+from lrtrain.engine.engine import Engine, Losses
+from lrtrain.nn.conv import operations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import optax
 
+    from lrtrain.data.types import Split
     from lrtrain.engine.program import TrainState
 
 # Of the free memory: the need of a step is an estimate, and an allocator wastes some.
@@ -33,15 +34,16 @@ _SHARE_OF_MEMORY = 0.8
 class Population:
     """Trains up to ``width`` runs at once; each has the losses that it would have alone, up to rounding.
 
-    Populations that are made alike share the compiled program.
+    Populations that are made alike share the compiled program. ``evaluate`` and ``evaluate_on`` are the engine's;
+    their results are float32[width] each.
     """
 
     def __init__(  # noqa: PLR0913
         self,
         model: nn.Module,
         optimizer: optax.GradientTransformation,
-        train: ImagesAndLabels,
-        test: ImagesAndLabels,
+        train: Split,
+        test: Split,
         *,
         batch_size: int,
         loss_reduction: str = "sum",
@@ -51,21 +53,10 @@ class Population:
         runs: int | None = None,
         runs_per_device: int | None = None,
     ) -> None:
-        """Puts the data on the devices.
+        """Puts the data on the devices; the arguments are those of `lrtrain.engine.engine.Engine`, but for two.
 
-        Args:
-          model: as for `lrtrain.engine.engine.Engine`; so are the next seven.
-          optimizer: see there.
-          train: see there.
-          test: see there.
-          batch_size: see there.
-          loss_reduction: see there.
-          devices: devices of one kind; None for all local ones.
-          micro_batch: see there.
-          chunk_steps: see there.
-          runs: the number of runs to train altogether, if known: there are no more places than that.
-          runs_per_device: runs that a device trains side by side; None for 1 on CPU, elsewhere for as many as its
-            memory holds.
+        ``runs`` is the number of runs to train altogether, if known: there are no more places than that. A device
+        trains ``runs_per_device`` side by side; None is 1 on CPU, elsewhere as many as its memory holds.
         """
         devices = list(devices or jax.local_devices())
         if runs_per_device is None:
@@ -86,14 +77,15 @@ class Population:
             chunk_steps=chunk_steps,
             runs_per_device=runs_per_device,
         )
+        self.evaluate = self._engine.evaluate
+        self.evaluate_on = self._engine.evaluate_on
         self.width = len(devices) * runs_per_device
         self.chunk_steps = chunk_steps
 
     def init(self, seeds: Sequence[int]) -> TrainState:
-        """Returns fresh parameters and optimizer state of some runs, in one state with a leading axis ``[width]``.
+        """Returns fresh parameters and optimizer state of runs, a seed for each, with a leading axis ``[width]``.
 
-        Args:
-          seeds: a seed for each run, at most ``width``; places that are left repeat the last.
+        There are at most ``width`` seeds; places that are left repeat the last.
         """
         alone = {seed: self._engine.init_alone(seed) for seed in seeds}
         return self.place([alone[seed] for seed in seeds])
@@ -111,10 +103,7 @@ class Population:
     def from_leaves(self, arrays: Sequence[npt.NDArray[Any]], places: Sequence[int], like: TrainState) -> TrainState:
         """Puts some of the runs that `leaves` has returned on the devices, each on the one that trains it.
 
-        Args:
-          arrays: all arrays, each with a leading axis of places.
-          places: the places of the runs that are wanted, at most ``width``.
-          like: a state of the same structure.
+        The arrays have a leading axis of places, of which at most ``width`` are wanted; ``like`` has their structure.
         """
         structure = jax.tree.structure(like)
         return self.place([jax.tree.unflatten(structure, [array[place] for array in arrays]) for place in places])
@@ -126,30 +115,15 @@ class Population:
         weights: npt.NDArray[Any],
         learning_rates: npt.NDArray[Any],
     ) -> tuple[TrainState, Losses]:
-        """Starts some steps of every run and returns without waiting for them.
+        """Starts some steps of every run and returns without waiting for them, as the engine's ``run_steps`` does.
 
-        Args:
-          state: the state before; it is used up.
-          order: integers ``[runs, steps, batch_size]``; at most ``width`` runs and ``chunk_steps`` steps.
-          weights: ``[runs, steps, batch_size]``: 1 for an example that counts, 0 for one that fills up the batch.
-          learning_rates: ``[runs, steps]``, the factor of each update.
-
-        Returns:
-          The state after, and the losses float32[runs, steps].
+        All arrays, and the losses that it returns, have a leading axis of at most ``width`` runs.
         """
         runs, steps = np.shape(learning_rates)
         numbers = np.zeros(self.width, np.int32)
         numbers[:runs] = steps
         chunk: compiled.Chunk[npt.NDArray[Any]] = compiled.Chunk(*map(self._filled, (order, weights, learning_rates)))
         return self._engine.run_chunk(state, chunk, numbers, (runs, steps))
-
-    def evaluate(self, state: TrainState) -> tuple[jax.Array, jax.Array]:
-        """Returns mean loss and accuracy on the test set of every place, float32[width] each, still on the devices."""
-        return self._engine.evaluate(state)
-
-    def evaluate_on(self, state: TrainState, split: ImagesAndLabels) -> tuple[jax.Array, jax.Array]:
-        """Returns mean loss and accuracy, as `evaluate` does, on other examples."""
-        return self._engine.evaluate_on(state, split)
 
     def _filled(self, runs: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Repeats the last run in the places that are left: zeros there would become NaN."""
@@ -159,11 +133,9 @@ class Population:
 
 
 def runs_that_fit(device: jax.Device, bytes_per_run: int) -> int:
-    """Returns the number of runs that a device trains side by side: 1 on CPU, elsewhere as many as fit in its memory.
+    """Returns the number of runs, of a size as `bytes_of_run` estimates it, that a device trains side by side.
 
-    Args:
-      device: the device that trains them.
-      bytes_per_run: the memory of one of them, as `bytes_of_run` estimates it.
+    That is 1 on CPU, elsewhere as many as fit in its memory.
     """
     memory = device.memory_stats() if device.platform != "cpu" else None
     if not memory or "bytes_limit" not in memory:
@@ -175,26 +147,12 @@ def runs_that_fit(device: jax.Device, bytes_per_run: int) -> int:
 def bytes_of_run(model: nn.Module, optimizer: optax.GradientTransformation, images: jax.ShapeDtypeStruct) -> int:
     """Estimates the memory of one run's training step, from above: as if nothing were fused or freed.
 
-    Args:
-      model: the network.
-      optimizer: its state counts too.
-      images: shape and type of a batch, ``[batch, height, width, channels]``.
+    ``images`` is the shape and type of a batch, ``[batch, height, width, channels]``; the optimizer's state counts too.
     """
-
-    def total(params: compiled.Params, images: jax.Array) -> jax.Array:
-        return jnp.sum(jnp.asarray(model.apply({"params": params}, images)))
-
-    params = jax.eval_shape(model.init, jax.random.key(0), images)["params"]
+    params, program = compiled.gradient_program(model, images)
     state = (params, jax.eval_shape(optimizer.init, params))
-    program = jax.make_jaxpr(jax.grad(total))(params, images)
-    return 2 * sum(map(_bytes, jax.tree.leaves(state))) + _bytes_within(program.jaxpr)
-
-
-def _bytes_within(jaxpr: Any) -> int:
-    """Returns the bytes of the results of all operations, those of inner programs counted once."""
-    inner = [getattr(part, "jaxpr", part) for equation in jaxpr.eqns for part in inner_programs(equation.params)]
-    own = sum(_bytes(out.aval) for equation in jaxpr.eqns for out in equation.outvars)
-    return own + sum(map(_bytes_within, inner))
+    results = [out.aval for operation in operations(program) for out in operation.outvars]
+    return 2 * sum(map(_bytes, jax.tree.leaves(state))) + sum(map(_bytes, results))
 
 
 def _bytes(value: Any) -> int:

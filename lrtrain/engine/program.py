@@ -83,8 +83,10 @@ class Program:
     mesh: Mesh
     train: MicroBatches
     test: MicroBatches
-    runs_per_device: int = 0
+    runs_per_device: int
     """Runs that each device has for itself, trained side by side; 0 when all devices share one run."""
+    looped: bool
+    """Whether the steps of a chunk run in a loop on the device; a model that is slow in a loop has one step a call."""
 
     @property
     def platform(self) -> str:
@@ -143,19 +145,6 @@ class Chunk(NamedTuple, Generic[Part]):
     """float32[steps]."""
 
 
-def _steps_on_mesh(
-    program: Program, steps: Callable[[Carry, TrainSet, Chunk[jax.Array], jax.Array], Carry]
-) -> Callable[..., Carry]:
-    """Returns ``steps(carry, train, chunk, number)`` of one run, for each run of each device."""
-
-    def on_device(carry: Carry, train: TrainSet, chunk: Chunk[jax.Array], numbers: jax.Array) -> Carry:
-        # With a number for each run, every iteration would choose between old and new state.
-        number = jnp.max(numbers)
-        return _each_run(program, lambda carry, chunk: steps(carry, train, chunk, number))(carry, chunk)
-
-    return program.on_mesh(on_device, program.of_run, REPLICATED, Chunk(*program.of_chunk), program.of_run)
-
-
 def _each_run(program: Program, function: Callable[..., T]) -> Callable[..., T]:
     """Returns a function of one run as a function of all runs of a device."""
     if program.runs_per_device != 1:
@@ -188,39 +177,33 @@ def _init(
     return strong
 
 
-def run_chunk(program: Program, carry: Carry, train: TrainSet, chunk: Chunk[jax.Array], count: jax.Array) -> Carry:
-    """Runs the first ``count`` steps of a chunk in a loop; ``count`` is data, so a short chunk compiles nothing.
+def run_chunk(program: Program, carry: Carry, train: TrainSet, chunk: Chunk[jax.Array], number: jax.Array) -> Carry:
+    """Runs the first ``number`` steps of a chunk in a loop; or, if the program has none, the one step at ``number``.
 
-    Args:
-      program: what is compiled.
-      carry: the state, and float32[steps] for the losses; they are donated.
-      train: images and labels; nothing, if the chunk has its own.
-      chunk: the steps.
-      count: int32[], how many of them to run. A population has one for each run; those of one device are equal.
-
-    Returns:
-      The carry after the steps.
+    The number is int32[] data, so a short chunk compiles nothing; a population has one for each run, and those of one
+    device are equal. The carry is donated.
     """
-    after: Carry = _compiled(_run_chunk, program.platform, donated=(1,))(program, carry, train, chunk, count)
+    after: Carry = _compiled(_run_chunk, program.platform, donated=(1,))(program, carry, train, chunk, number)
     return after
 
 
-def _run_chunk(program: Program, carry: Carry, train: TrainSet, chunk: Chunk[jax.Array], count: jax.Array) -> Carry:
-    def run(carry: Carry, train: TrainSet, chunk: Chunk[jax.Array], count: jax.Array) -> Carry:
-        after: Carry = lax.fori_loop(0, count, lambda index, carry: _step(program, carry, train, chunk, index), carry)
-        return after
+def _run_chunk(program: Program, carry: Carry, train: TrainSet, chunk: Chunk[jax.Array], numbers: jax.Array) -> Carry:
+    def on_device(carry: Carry, train: TrainSet, chunk: Chunk[jax.Array], numbers: jax.Array) -> Carry:
+        # With a number for each run, every iteration would choose between old and new state.
+        number = jnp.max(numbers)
 
-    return _steps_on_mesh(program, run)(carry, train, chunk, count)
+        def run(carry: Carry, chunk: Chunk[jax.Array]) -> Carry:
+            if not program.looped:
+                return _step(program, carry, train, chunk, number)
+            after: Carry = lax.fori_loop(
+                0, number, lambda index, carry: _step(program, carry, train, chunk, index), carry
+            )
+            return after
 
+        return _each_run(program, run)(carry, chunk)
 
-def run_one(program: Program, carry: Carry, train: TrainSet, chunk: Chunk[jax.Array], index: jax.Array) -> Carry:
-    """Runs the one step of a chunk at ``index``, outside any loop, for models that are slow in one."""
-    after: Carry = _compiled(_run_one, program.platform, donated=(1,))(program, carry, train, chunk, index)
-    return after
-
-
-def _run_one(program: Program, carry: Carry, train: TrainSet, chunk: Chunk[jax.Array], index: jax.Array) -> Carry:
-    return _steps_on_mesh(program, functools.partial(_step, program))(carry, train, chunk, index)
+    in_specs = (program.of_run, REPLICATED, Chunk(*program.of_chunk), program.of_run)
+    return program.on_mesh(on_device, *in_specs)(carry, train, chunk, numbers)
 
 
 @functools.cache
@@ -272,14 +255,14 @@ def evaluation(program: Program) -> jax.stages.Wrapped:
 
 
 def _evaluate(program: Program, params: Params, test: TestSet) -> tuple[jax.Array, jax.Array]:
-    def run(params: Params, test: TestSet) -> tuple[jax.Array, jax.Array]:
-        split = jax.tree.map(lambda values: values.reshape(*program.test, *values.shape[1:]), test)
-        sums = lax.scan(functools.partial(_evaluate_part, program, params), (jnp.float32(0),) * 3, split)[0]
-        loss, correct, total = program.total(sums)
-        return loss / total, correct / total
-
     def on_device(params: Params, test: TestSet) -> tuple[jax.Array, jax.Array]:
-        return _each_run(program, lambda params: run(params, test))(params)
+        def run(params: Params) -> tuple[jax.Array, jax.Array]:
+            split = jax.tree.map(lambda values: values.reshape(*program.test, *values.shape[1:]), test)
+            sums = lax.scan(functools.partial(_evaluate_part, program, params), (jnp.float32(0),) * 3, split)[0]
+            loss, correct, total = program.total(sums)
+            return loss / total, correct / total
+
+        return _each_run(program, run)(params)
 
     return program.on_mesh(on_device, program.of_run, program.of_test)(params, test)
 
@@ -292,3 +275,13 @@ def _evaluate_part(
     loss, logits = program.loss(params, images, labels, weights)
     correct = jnp.sum(weights * (jnp.argmax(logits, -1) == labels))
     return jax.tree.map(jnp.add, sums, (loss, correct, jnp.sum(weights))), None
+
+
+def gradient_program(model: nn.Module, images: jax.ShapeDtypeStruct) -> tuple[Params, Any]:
+    """Returns the shapes of a model's parameters, and the program of their gradients, ``jaxpr``; computes nothing."""
+
+    def total(params: Params, images: jax.Array) -> jax.Array:
+        return jnp.sum(jnp.asarray(model.apply({"params": params}, images)))
+
+    params = jax.eval_shape(model.init, jax.random.key(0), images)["params"]
+    return params, jax.make_jaxpr(jax.grad(total))(params, images)

@@ -19,7 +19,7 @@ from jax import lax
 from lrtrain.nn import winograd
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 _Pads = tuple[tuple[int, int], ...]
 _CANONICAL = ("NHWC", "HWIO", "NHWC")
@@ -120,10 +120,6 @@ def _has_few_products(x: jax.Array, w: jax.Array) -> bool:
     return x.shape[-1] == 1 and w[..., 0].size <= _FEW_PRODUCTS
 
 
-def _forward(x: jax.Array, w: jax.Array, pads: _Pads, precision: Any) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return _convolve(x, w, pads, precision), (x, w)
-
-
 def _backward(pads: _Pads, precision: Any, saved: tuple[jax.Array, jax.Array], g: jax.Array) -> Any:
     """Maps the cotangent ``g[N, H', W', O]`` to those of the images and the kernel."""
     on_cpu, on_cuda, other = (
@@ -153,7 +149,7 @@ def _gradients_by_autodiff(x: jax.Array, w: jax.Array, g: jax.Array, pads: _Pads
     return jax.vjp(lambda x, w: _conv(x, w, pads, precision), x, w)[1](g)
 
 
-_convolve.defvjp(_forward, _backward)
+_convolve.defvjp(lambda x, w, pads, precision: (_convolve(x, w, pads, precision), (x, w)), _backward)
 
 
 def _sum_of_products(x: jax.Array, w: jax.Array, *, pads: _Pads) -> jax.Array:
@@ -209,30 +205,29 @@ def _pad(x: jax.Array, pads: Sequence[tuple[int, int]]) -> jax.Array:
 def is_slow_in_loop(jaxpr: Any) -> bool:
     """Returns whether a program has a convolution that XLA:CPU would run element by element inside a loop.
 
-    Args:
-      jaxpr: the program, as ``jax.make_jaxpr`` gives it or a part of it.
-
-    Returns:
-      True if some convolution is dilated on the left, grouped, or not in the order batch, space, features.
+    That is one that is dilated on the left, grouped, or not in the order batch, space, features.
     """
-    jaxpr = getattr(jaxpr, "jaxpr", jaxpr)
-    for equation in jaxpr.eqns:
-        if equation.primitive.name == "conv_general_dilated" and _needs_rewriting(equation.params):
-            return True
-        if any(is_slow_in_loop(part) for part in inner_programs(equation.params)):
-            return True
-    return False
+    return any(
+        operation.primitive.name == "conv_general_dilated" and _needs_rewriting(operation.params)
+        for operation in operations(jaxpr)
+    )
 
 
-def inner_programs(params: dict[str, Any]) -> list[Any]:
-    """Returns the programs within an operation, given its parameters.
+def operations(jaxpr: Any) -> Iterator[Any]:
+    """Yields the operations of a program, as ``jax.make_jaxpr`` gives it, and those of the programs within them.
 
     Of the programs of ``platform_dependent`` it is only the one that runs on CPU.
     """
-    if platforms := params.get("branches_platforms"):
-        return [next(b for b, p in zip(params["branches"], platforms, strict=True) if p is None or "cpu" in p)]
-    leaves = jax.tree.leaves(list(params.values()), is_leaf=lambda leaf: hasattr(leaf, "eqns"))
-    return [leaf for leaf in leaves if hasattr(getattr(leaf, "jaxpr", leaf), "eqns")]
+    for operation in getattr(jaxpr, "jaxpr", jaxpr).eqns:
+        yield operation
+        params = operation.params
+        if platforms := params.get("branches_platforms"):
+            inner = [next(b for b, p in zip(params["branches"], platforms, strict=True) if p is None or "cpu" in p)]
+        else:
+            leaves = jax.tree.leaves(list(params.values()), is_leaf=lambda leaf: hasattr(leaf, "eqns"))
+            inner = [leaf for leaf in leaves if hasattr(getattr(leaf, "jaxpr", leaf), "eqns")]
+        for part in inner:
+            yield from operations(part)
 
 
 def _needs_rewriting(params: dict[str, Any]) -> bool:

@@ -16,14 +16,8 @@ _FEW_EXAMPLES = 32
 def dot_general(lhs: jax.Array, rhs: jax.Array, dimension_numbers: Any, **others: Any) -> jax.Array:
     """Multiplies like ``jax.lax.dot_general``; made for ``flax.linen.Dense(dot_general=...)``.
 
-    Args:
-      lhs: ``[examples, in_features]`` for the fast gradient; any other shape is passed to ``jax.lax``.
-      rhs: ``[in_features, features]``.
-      dimension_numbers: as in ``jax.lax``.
-      **others: as in ``jax.lax``.
-
-    Returns:
-      ``[examples, features]``.
+    The gradient is fast for ``lhs[examples, in_features]`` and ``rhs[in_features, features]``; other shapes are passed
+    to ``jax.lax``.
     """
     plain = lhs.ndim == rhs.ndim == 2 and dimension_numbers == _PLAIN
     if plain and lhs.shape[0] <= _FEW_EXAMPLES and lhs.dtype == rhs.dtype and not any(others.values()):
@@ -36,17 +30,13 @@ def _multiply(x: jax.Array, w: jax.Array) -> jax.Array:
     return x @ w
 
 
-def _forward(x: jax.Array, w: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return x @ w, (x, w)
-
-
 def _backward(saved: tuple[jax.Array, jax.Array], g: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Maps the cotangent ``g[examples, features]`` to those of ``x[examples, in]`` and ``w[in, features]``."""
     x, w = saved
     return g @ w.T, lax.platform_dependent(x, g, cpu=_sum_of_outer_products, default=lambda x, g: x.T @ g)
 
 
-_multiply.defvjp(_forward, _backward)
+_multiply.defvjp(lambda x, w: (x @ w, (x, w)), _backward)
 
 
 def _sum_of_outer_products(x: jax.Array, g: jax.Array) -> jax.Array:

@@ -32,14 +32,11 @@ class CNN(nn.Module):
 
 
 def load_model(spec: str | None, num_classes: int) -> nn.Module:
-    """Returns the network to train.
+    """Returns the network to train, not yet initialised.
 
     Args:
       spec: ``package.module:Class`` of a Flax Linen module, or None for the tutorial's ``CNN``.
       num_classes: number of classes; passed to a class that has a field of that name.
-
-    Returns:
-      The module, not yet initialised.
 
     Raises:
       ModelError: the class cannot be imported, is no Flax module or cannot be made without further arguments.
@@ -73,11 +70,6 @@ def _find(spec: str) -> type[nn.Module]:
 
 def check_model(model: nn.Module, image_shape: tuple[int, ...], num_classes: int) -> None:
     """Checks, without computing anything, that a model maps images to logits and has parameters only.
-
-    Args:
-      model: the module.
-      image_shape: height, width and channels of an image.
-      num_classes: number of classes.
 
     Raises:
       ModelError: it does not take such images, returns another shape or type, or keeps state of its own.

@@ -5,6 +5,8 @@ Values and gradients are those of ``flax.linen.relu``; benchmarks/NOTES.md has t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -14,18 +16,6 @@ from jax import lax
 def relu_before_conv(x: jax.Array) -> jax.Array:
     """Returns ``max(x, 0)`` of images ``[N, H, W, C]``."""
     return jnp.maximum(x, 0)
-
-
-def _forward_before_conv(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    # The input is saved, not the result: XLA:CPU computes that again, which is cheaper than writing and reading it.
-    return jnp.maximum(x, 0), x
-
-
-def _backward_before_conv(x: jax.Array, g: jax.Array) -> tuple[jax.Array]:
-    return (lax.platform_dependent(x, g, cpu=_masked_by_pixels, default=_masked),)
-
-
-relu_before_conv.defvjp(_forward_before_conv, _backward_before_conv)
 
 
 @jax.custom_vjp
@@ -40,13 +30,6 @@ def relu_before_dense(x: jax.Array) -> jax.Array:
 def _forward_before_dense(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     out = relu_before_dense(x)
     return out, out
-
-
-def _backward_before_dense(out: jax.Array, g: jax.Array) -> tuple[jax.Array]:
-    return (lax.platform_dependent(out, g, cpu=_masked_by_rows, default=_masked),)
-
-
-relu_before_dense.defvjp(_forward_before_dense, _backward_before_dense)
 
 
 def _masked(x: jax.Array, g: jax.Array) -> jax.Array:
@@ -65,3 +48,12 @@ def _masked_by_rows(out: jax.Array, g: jax.Array) -> jax.Array:
     rows = (out.shape[0], -1)
     masked: jax.Array = lax.optimization_barrier(_masked(out.reshape(rows), g.reshape(rows)))
     return masked.reshape(out.shape)
+
+
+def _backward(on_cpu: Callable[[jax.Array, jax.Array], jax.Array]) -> Callable[..., tuple[jax.Array]]:
+    return lambda saved, g: (lax.platform_dependent(saved, g, cpu=on_cpu, default=_masked),)
+
+
+# The input is saved, not the result: XLA:CPU computes that again, which is cheaper than writing and reading it.
+relu_before_conv.defvjp(lambda x: (jnp.maximum(x, 0), x), _backward(_masked_by_pixels))
+relu_before_dense.defvjp(_forward_before_dense, _backward(_masked_by_rows))

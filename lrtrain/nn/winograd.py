@@ -59,12 +59,8 @@ _B_T, _G, _A_T = _matrices()
 def applies(x: jax.Array, w: jax.Array, pads: _Pads, precision: Any) -> bool:
     """Returns whether a convolution of ``x[N, H, W, C]`` with ``w[h, w, C, O]`` can be Winograd's, and is faster then.
 
-    Args:
-      x: the images.
-      w: the kernel.
-      pads: ``(low, high)`` of height and width.
-      precision: as in ``jax.lax``; None is what ``jax_default_matmul_precision`` says. Any other than the default
-        asks for the plain sum of products, whose rounding error is a fifth of Winograd's.
+    A ``precision`` of None is what ``jax_default_matmul_precision`` says. Any other than the default asks for the plain
+    sum of products, whose rounding error is a fifth of Winograd's.
     """
     return (
         w.shape[:2] == (_KERNEL, _KERNEL)

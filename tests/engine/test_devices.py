@@ -112,9 +112,10 @@ class Data(NamedTuple):
     images: np.ndarray
     labels: np.ndarray
 data = Data(np.zeros((64, 8, 8, 1), np.uint8), np.zeros(64, np.int32))
-engine = Engine(CNN(), optimizer("sgd"), data, data, batch_size=32, devices=d.select_devices(None, 32))
+devices = d.select_devices(None, 32)
+engine = Engine(CNN(), optimizer("sgd"), data, data, batch_size=32, devices=devices)
 state, losses = engine.run_steps(engine.init(0), np.zeros((3, 32)), np.ones((3, 32)), np.ones(3))
-print(engine.num_devices, np.asarray(losses).tolist(), [float(x) for x in engine.evaluate(state)])
+print(len(devices), np.asarray(losses).tolist(), [float(x) for x in engine.evaluate(state)])
 print("cache_hits" in events, "cache_misses" in events)
 """
 
