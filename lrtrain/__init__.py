@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lrtrain.plugins.context import ScheduleContext as ScheduleContext
     from lrtrain.plugins.context import StepInfo as StepInfo
     from lrtrain.plugins.context import Stop as Stop
+    from lrtrain.plugins.context import Traits as Traits
     from lrtrain.plugins.duration import Duration as Duration
     from lrtrain.plugins.formula import Piece as Piece
     from lrtrain.plugins.hookspecs import hookimpl as hookimpl
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from lrtrain.plugins.options import Share as Share
     from lrtrain.plugins.options import exact as exact
     from lrtrain.plugins.spec import Spec as Spec
-    from lrtrain.plugins.traits import Traits as Traits
     from lrtrain.range_test.find_lr import RangeTest as RangeTest
     from lrtrain.range_test.find_lr import find_lr as find_lr
     from lrtrain.schedules.export.api import export as export
@@ -53,7 +53,7 @@ _NAMES = {
     "errors": ("DataError", "LrtrainError", "ScheduleError", "UsageError"),
     "nn.conv": ("conv_general_dilated",),
     "plugins.context": (
-        *("EpochInfo", "RunInfo", "ScaleLearningRate", "Schedule", "ScheduleContext", "StepInfo", "Stop"),
+        *("EpochInfo", "RunInfo", "ScaleLearningRate", "Schedule", "ScheduleContext", "StepInfo", "Stop", "Traits"),
     ),
     "plugins.duration": ("Duration",),
     "plugins.formula": ("Piece",),
@@ -61,7 +61,6 @@ _NAMES = {
     "plugins.improvement": ("Improvement", "Metric", "Mode", "ThresholdMode"),
     "plugins.options": ("Doc", "LearningRate", "PositiveFloat", "PositiveInt", "Share", "exact"),
     "plugins.spec": ("Spec",),
-    "plugins.traits": ("Traits",),
     "range_test.find_lr": ("RangeTest", "find_lr"),
     "schedules.export.api": ("export",),
     "schedules.table": ("schedule",),

@@ -20,7 +20,7 @@ _TRIES = 3
 _PROBE = """
 import contextlib, importlib, io, time
 begin = time.perf_counter()
-import lrtrain.plugins.context, lrtrain.plugins.options, lrtrain.plugins, lrtrain.plugins.traits
+import lrtrain.plugins.context, lrtrain.plugins.options, lrtrain.plugins
 from lrtrain import hookimpl
 between = time.perf_counter()
 before, events, printed = set(sys.modules), [], io.StringIO()

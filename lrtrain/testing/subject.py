@@ -7,12 +7,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from lrtrain.errors import LrtrainError, cause
-from lrtrain.plugins.context import Schedule
+from lrtrain.plugins.context import Schedule, Traits
 from lrtrain.plugins.discovery import Entry, find_plugin, find_plugins
 from lrtrain.plugins.loading import ActivePlugins, activate, hooks_of, load_class
 from lrtrain.plugins.options import make
 from lrtrain.plugins.spec import Spec, normal_name
-from lrtrain.plugins.traits import Traits
 from lrtrain.testing.failure import CheckFailed, fail
 
 if TYPE_CHECKING:
