@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import copy
 import math
 import operator
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
@@ -96,8 +98,21 @@ class Piece:
           >>> Piece(until=100, expression="0.1 * t / 100").shifted(50)
           Piece(until=150, expression='0.1 * (t - 50) / 100')
         """
-        tree = _Shift(steps, self.options()).visit(self.tree())
-        return Piece(None if self.until is None else self.until + steps, ast.unparse(tree))
+        options = self.options()
+
+        def change(node: ast.expr) -> ast.expr | None:
+            match node:
+                case ast.Name(name) if name in options:
+                    return parse(str(options[name]))
+                case ast.Name("t") if steps:
+                    return ast.BinOp(node, ast.Sub(), ast.Constant(steps))
+                # A number that is subtracted grows: `t - 10`, shifted by 50, is `t - 60`.
+                case ast.BinOp(ast.Name("t") as step, ast.Sub(), ast.Constant(int(count))):
+                    return ast.BinOp(step, ast.Sub(), ast.Constant(count + steps))
+            return None
+
+        expression = ast.unparse(rewritten(self.tree(), change))
+        return Piece(None if self.until is None else self.until + steps, expression)
 
 
 def evaluate(pieces: Sequence[Piece], steps: NDArray[Any]) -> NDArray[np.float64]:
@@ -120,11 +135,7 @@ def spans(pieces: Sequence[Piece]) -> Iterator[tuple[int, Piece]]:
 
 
 def ask_formula(plugin: object, name: str, context: object) -> tuple[Piece, ...] | None:
-    """Returns the pieces of a plugin's formula that hold for some step, or None when it has no formula.
-
-    Raises:
-      PluginError: its ``formula`` raises, or what it returns is no formula; the sentence names the plugin.
-    """
+    """Returns the pieces of a plugin's formula that hold for some step, or None; PluginError if it cannot be used."""
     method = getattr(plugin, "formula", None)
     if method is None:
         return None
@@ -151,119 +162,80 @@ def checked(answer: object) -> tuple[Piece, ...]:
 
 
 def parse(expression: str, options: Collection[str] = ()) -> ast.expr:
-    """Returns the tree of an expression, every node of which is allowed; nothing is executed.
-
-    Args:
-      expression: the text.
-      options: the names of options that it may contain.
-
-    Raises:
-      PluginError: the text is no expression, or contains something that a formula may not.
-    """
+    """Returns the tree of an expression, which may name these options; PluginError for a node that no formula has."""
     if not isinstance(expression, str) or len(expression) > MAX_LENGTH:
         raise PluginError(f"the expression {short(repr(expression))} is not a text of at most {MAX_LENGTH} characters")
     try:
         tree = ast.parse(expression.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise PluginError(f"'{short(expression)}' is not an expression: {_ALLOWED}") from None
-    _check(tree, (*NAMES, *options), expression, 0)
+    _check(tree, (*NAMES, *options), expression)
     return tree
 
 
-def _check(node: ast.expr, names: Collection[str], expression: str, depth: int) -> None:
+def _check(node: ast.expr, names: Collection[str], expression: str, depth: int = 0) -> None:
     if depth > MAX_DEPTH:
         raise PluginError(f"'{short(expression)}' is nested more than {MAX_DEPTH} levels deep")
-    problem = _problem(node, names)
-    if problem:
+    if problem := _problem(node, names):
         raise PluginError(f"'{short(expression)}' has {problem}: {_ALLOWED}")
-    for inner in operands(node):
-        _check(inner, names, expression, depth + 1)
-
-
-def operands(node: ast.expr) -> list[ast.expr]:
-    """Returns what a node of a checked tree is computed from."""
-    if isinstance(node, ast.BinOp):
-        return [node.left, node.right]
-    if isinstance(node, ast.UnaryOp):
-        return [node.operand]
-    return list(node.args) if isinstance(node, ast.Call) else []
+    for inner in ast.iter_child_nodes(node):
+        # The name of a function is no name of a number.
+        if isinstance(inner, ast.expr) and inner is not getattr(node, "func", None):
+            _check(inner, names, expression, depth + 1)
 
 
 def _problem(node: ast.expr, names: Collection[str]) -> str:
     """Returns what a formula may not have in this node, its operands left aside; empty if there is nothing."""
-    if isinstance(node, ast.Constant):
-        return "" if _is_number(node.value) else f"{short(repr(node.value))}, which is no finite number"
-    if isinstance(node, ast.Name):
-        return "" if node.id in names else f"the name '{short(node.id)}'{nearest(node.id, names)}"
-    if isinstance(node, ast.Call):
-        return _call_problem(node)
-    if isinstance(node, ast.BinOp) and type(node.op) in OPERATORS:
-        return ""
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.UAdd | ast.USub):
-        return ""
+    match node:
+        case ast.Constant(value):
+            return "" if _is_number(value) else f"{short(repr(value))}, which is no finite number"
+        case ast.Name(name):
+            return "" if name in names else f"the name '{short(name)}'{nearest(name, names)}"
+        case ast.Call(ast.Name(name), arguments, keywords) if name in FUNCTIONS:
+            count = FUNCTIONS[name]
+            fits = len(arguments) == count and not any(isinstance(each, ast.Starred) for each in arguments)
+            takes = f"where {name} takes {count} argument{'s' * (count > 1)}"
+            return "" if fits and not keywords else f"'{short(ast.unparse(node))}', {takes}"
+        case ast.Call(function):
+            name = ast.unparse(function)
+            return f"the function '{short(name)}'{nearest(name, FUNCTIONS)}"
+        case ast.BinOp(op=op) | ast.UnaryOp(op=op) if type(op) in {*OPERATORS, ast.UAdd, ast.USub}:
+            return ""
     return f"'{short(ast.unparse(node))}'"
 
 
-def _call_problem(node: ast.Call) -> str:
-    name = node.func.id if isinstance(node.func, ast.Name) else ast.unparse(node.func)
-    if not isinstance(node.func, ast.Name) or name not in FUNCTIONS:
-        return f"the function '{short(name)}'{nearest(name, FUNCTIONS)}"
-    if node.keywords or any(isinstance(each, ast.Starred) for each in node.args) or len(node.args) != FUNCTIONS[name]:
-        return (
-            f"'{short(ast.unparse(node))}', where {name} takes {FUNCTIONS[name]} argument{'s' * (FUNCTIONS[name] > 1)}"
-        )
-    return ""
-
-
 def _is_number(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    try:
-        return math.isfinite(float(value))
-    except OverflowError:
-        return False
+    # An integer may be larger than any float.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _value(node: ast.expr, names: Mapping[str, Any]) -> Any:
     """Computes a checked tree from the values of its names."""
     import numpy as np
 
-    if isinstance(node, ast.Constant):
-        return np.float64(node.value)  # type: ignore[arg-type]  # a number, as has been checked
-    if isinstance(node, ast.Name):
-        return names[node.id]
-    inner = [_value(each, names) for each in operands(node)]
-    if isinstance(node, ast.BinOp):
-        return OPERATORS[type(node.op)](*inner)
-    if isinstance(node, ast.UnaryOp):
-        return -inner[0] if isinstance(node.op, ast.USub) else inner[0]
-    assert isinstance(node, ast.Call)
-    return getattr(np, node.func.id)(*inner)  # type: ignore[attr-defined]  # a name, as has been checked
+    match node:
+        case ast.Name(name):
+            return names[name]
+        case ast.BinOp(left, op, right):
+            return OPERATORS[type(op)](_value(left, names), _value(right, names))
+        case ast.UnaryOp(op, operand):
+            return -_value(operand, names) if isinstance(op, ast.USub) else _value(operand, names)
+        case ast.Call(ast.Name(function), arguments):
+            return getattr(np, function)(*(_value(each, names) for each in arguments))
+    assert isinstance(node, ast.Constant)
+    return np.float64(node.value)  # type: ignore[arg-type]  # a number, as has been checked
 
 
-class _Shift(ast.NodeTransformer):
-    """Replaces t by ``t - steps``, and options by their numbers."""
+class _Rewriter(ast.NodeTransformer):
+    def __init__(self, change: Callable[[ast.expr], ast.expr | None]) -> None:
+        self.change = change
 
-    def __init__(self, steps: int, options: Mapping[str, float]) -> None:
-        self.steps, self.options = steps, options
-
-    def visit_Name(self, node: ast.Name) -> ast.expr:
-        if node.id in self.options:
-            return parse(str(self.options[node.id]))
-        return ast.BinOp(node, ast.Sub(), ast.Constant(self.steps)) if node.id == "t" and self.steps else node
-
-    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
-        """Adds to a number that is subtracted: ``t - 10``, shifted by 50, is ``t - 60``."""
-        count = _count(node.right)
-        if isinstance(node.op, ast.Sub) and _is_step(node.left) and count is not None:
-            return ast.BinOp(node.left, ast.Sub(), ast.Constant(count + self.steps))
-        self.generic_visit(node)
-        return node
+    def visit(self, node: ast.AST) -> Any:
+        changed = self.change(node) if isinstance(node, ast.expr) else None
+        return super().visit(node) if changed is None else changed
 
 
-def _is_step(node: ast.expr) -> bool:
-    return isinstance(node, ast.Name) and node.id == "t"
-
-
-def _count(node: ast.expr) -> int | None:
-    return node.value if isinstance(node, ast.Constant) and type(node.value) is int else None
+def rewritten(tree: ast.expr, change: Callable[[ast.expr], ast.expr | None]) -> ast.expr:
+    """Returns the expression with what ``change`` returns in place of a node, where that is not None."""
+    made: ast.expr = _Rewriter(change).visit(copy.deepcopy(tree))
+    return made

@@ -136,7 +136,7 @@ def test_an_option_that_a_formula_names_is_in_it_by_name_only(spec):
         edited = replace(plugin.instance, **{name: value * (1 + 2**-12) or 2**-12})
         pieces = ask_formula(edited, plugin.entry.name, make_context(235))
         assert [(piece.until, piece.expression) for piece in pieces] == [
-            (span.piece.until, span.piece.expression) for span in source.spans
+            (piece.until, piece.expression) for piece in source.pieces
         ]
 
 

@@ -1,1 +1,1 @@
-"""A schedule as code that needs no lrtrain: `lrtrain.export`, with one file for each target."""
+"""A schedule as code that needs no lrtrain: `lrtrain.export`."""

@@ -46,17 +46,12 @@ def export(
       0,0.1
       1,0.1
     """
-    check_target(to)
+    if to not in TARGETS:
+        raise UsageError(f"to={to!r} is no target{nearest(str(to), TARGETS)}: the targets are {', '.join(TARGETS)}")
     from lrtrain.plugins.loading import activate
     from lrtrain.schedules.table import make_context
 
     return export_active(activate([spec]), make_context(total_steps, steps_per_epoch), to)
-
-
-def check_target(to: str) -> None:
-    """Raises UsageError for an unknown target."""
-    if to not in TARGETS:
-        raise UsageError(f"to={to!r} is no target{nearest(str(to), TARGETS)}: the targets are {', '.join(TARGETS)}")
 
 
 def export_active(active: ActivePlugins, context: ScheduleContext, to: str) -> str:
@@ -68,7 +63,7 @@ def export_active(active: ActivePlugins, context: ScheduleContext, to: str) -> s
 
 def write(source: ScheduleSource, to: str) -> str:
     """Returns the code, or the table, of a schedule for a target."""
-    from lrtrain.schedules.export import csv_table, to_keras, to_optax, to_torch
+    from lrtrain.schedules.export import targets
 
-    targets = {"optax": to_optax, "torch": to_torch, "keras": to_keras, "csv": csv_table}
-    return "\n".join([*targets[to].write(source), ""])
+    writers = {"optax": targets.optax, "torch": targets.torch, "keras": targets.keras, "csv": targets.csv}
+    return "\n".join([*writers[to](source), ""])

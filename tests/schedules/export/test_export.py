@@ -273,7 +273,7 @@ def test_code_says_where_it_comes_from() -> None:
     assert "lrtrain" not in "\n".join(text.splitlines()[4:])
 
 
-PYTHON = Dialect({name: f"np.{name}" for name in FUNCTIONS}, pi="np.pi")
+PYTHON = Dialect({name: f"np.{name}" for name in (*FUNCTIONS, "pi")})
 leaves = st.one_of(
     st.sampled_from(["t", "pi", "0", "1", "1.0", "2.0"]),
     st.integers(0, 10**6).map(str),
