@@ -29,12 +29,7 @@ _PART = 2**20
 
 @dataclass(frozen=True, eq=False)
 class ScheduleTable:
-    """What a run applies: the learning rate of every step.
-
-    Args:
-      spec: the plugin with all options resolved.
-      values: learning rates, float32[total_steps].
-    """
+    """What a run applies: the learning rate of every step, float32, and the plugin with all options resolved."""
 
     spec: Spec
     values: NDArray[np.float32]
@@ -88,12 +83,7 @@ def make_context(total_steps: int, steps_per_epoch: int | None = None) -> Schedu
 
 
 def build_table(active: ActivePlugins, context: ScheduleContext) -> ScheduleTable:
-    """Builds the schedule of the active plugins and evaluates it at every step of the run.
-
-    Raises:
-      PluginError: none or two of the plugins build a schedule.
-      ScheduleError: it cannot be built, or a value is not finite or negative; the first such step is named.
-    """
+    """Builds the schedule of the active plugins and evaluates it at every step, as `tabulate` does."""
     plugin = active.schedule_plugin()
     return ScheduleTable(plugin.spec(), tabulate(raw_schedule(active, context), context.total_steps, plugin.entry.name))
 
@@ -110,26 +100,22 @@ def raw_schedule(active: ActivePlugins, context: ScheduleContext) -> Schedule:
         with plugin_called():
             answers = active.manager.hook.build_schedule(context=context)
     except LrtrainError as error:
-        raise type(error)(_attributed(name, str(error))) from error
+        said = str(error)
+        raise type(error)(said if f"'{name}'" in said else f"plugin '{name}': {said}") from error
     except Terminated:
         raise
     except (Exception, SystemExit) as error:
         raise ScheduleError(f"plugin '{name}' cannot build its schedule: {cause(error)}") from error
-    if not answers or not callable(answers[0]):
-        built = short(repr(answers[0])) if answers else "None"
+    built: Schedule | None = answers[0] if answers else None
+    if not callable(built):
         raise ScheduleError(
-            f"plugin '{name}' built {built}: a schedule is a callable from the step to the learning rate"
+            f"plugin '{name}' built {short(repr(built))}: a schedule is a callable from the step to the learning rate"
         )
-    built_schedule: Schedule = answers[0]
-    return built_schedule
+    return built
 
 
 def formula(active: ActivePlugins, context: ScheduleContext) -> tuple[Piece, ...] | None:
-    """Returns the formula of the active plugin that builds the schedule, or None when it has none.
-
-    Raises:
-      PluginError: none or two of the plugins build a schedule, or its formula cannot be used.
-    """
+    """Returns the formula of the active plugin that builds the schedule, or None when it has none."""
     plugin = active.schedule_plugin()
     return ask_formula(plugin.instance, plugin.entry.name, context)
 
@@ -221,9 +207,7 @@ def _no_text(value: Any) -> Any:
 def _number(built: Schedule, step: int, name: str) -> float:
     try:
         value = built(step)
-    except LrtrainError:
-        raise
-    except Terminated:
+    except (LrtrainError, Terminated):
         raise
     except (Exception, SystemExit) as error:
         raise ScheduleError(f"the schedule of plugin '{name}' fails at step {step}: {cause(error)}") from error
@@ -270,13 +254,12 @@ def _guarded(built: Schedule) -> Schedule:
     """Makes a schedule safe for any count: unsigned counts and arrays of counts break several of optax's."""
     import jax.numpy as jnp
 
-    def guarded(count: Any) -> jax.Array:
+    def guarded(count: Any) -> Any:
         counts = jnp.asarray(count)
         if not jnp.issubdtype(counts.dtype, jnp.integer):
             raise TypeError(f"a schedule is called with the count of updates, an integer: got {counts.dtype}")
         scalar = jnp.vectorize(lambda step: jnp.asarray(built(step), jnp.result_type(float)))
-        rates: jax.Array = scalar(counts.astype(jnp.result_type(int)))
-        return rates
+        return scalar(counts.astype(jnp.result_type(int)))
 
     return guarded
 
@@ -285,7 +268,3 @@ def _look_up(values: NDArray[np.float32]) -> Schedule:
     import jax.numpy as jnp
 
     return lambda step: jnp.asarray(values)[jnp.clip(step, 0, len(values) - 1)]
-
-
-def _attributed(name: str, message: str) -> str:
-    return message if f"'{name}'" in message else f"plugin '{name}': {message}"
