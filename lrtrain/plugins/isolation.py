@@ -1,22 +1,17 @@
-"""Running a plugin's code: loaded from a file, without side effects on the process, and with a trace if asked for."""
+"""Running a plugin's code: loaded from a file, and without side effects on the process."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import importlib.util
 import sys
-from collections.abc import Callable, Iterator
-from importlib.machinery import SourceFileLoader
-from types import CodeType
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from lrtrain.errors import nearest
 from lrtrain.plugins.discovery import Entry
-from lrtrain.plugins.spec import short
 from lrtrain.signals import handlers_put_back
-
-_LONGEST = 200
 
 
 @contextlib.contextmanager
@@ -40,45 +35,17 @@ def load_from_file(entry: Entry) -> Any:
     return getattr(module, cls)
 
 
-def _module(name: str, path: str) -> Any:
+def _module(name: str, path: str) -> ModuleType:
+    """Runs a file's source: Python finds bytecode by a time in seconds, and would write it beside the user's file."""
     if name in sys.modules:
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path, loader=_Source(name, path))
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is no Python file")
-    module = importlib.util.module_from_spec(spec)
+    module = ModuleType(name)
+    module.__file__ = path
     # Dataclasses and the types of options are looked up there.
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        exec(compile(Path(path).read_bytes(), path, "exec", dont_inherit=True), vars(module))
     except BaseException:
         del sys.modules[name]
         raise
     return module
-
-
-class _Source(SourceFileLoader):
-    """Always reads the source: bytecode is found by a time in seconds, and would be written beside the user's file."""
-
-    def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002  # the name is importlib's
-        return self.source_to_code(self.get_data(self.path), self.path)
-
-
-def traced(method: Callable[..., Any], hook: str, name: str) -> Callable[..., Any]:
-    """Returns a hook that also says on standard error what it answers; pluggy reads its arguments from ``method``."""
-
-    @functools.wraps(method)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        try:
-            answer = method(*args, **kwargs)
-        except BaseException as error:
-            _say(f"lrtrain: hook {hook} of {name} raised {error!r}")
-            raise
-        _say(f"lrtrain: hook {hook} of {name} -> {answer!r}")
-        return answer
-
-    return call
-
-
-def _say(line: str) -> None:
-    print(short(line, _LONGEST), file=sys.stderr, flush=True)

@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import inspect
 import os
+import sys
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +15,12 @@ from typing import Any
 
 import pluggy
 
-from lrtrain.errors import OptionError, PluginError, nearest
+from lrtrain.errors import OptionError, PluginError, cause, nearest
 from lrtrain.plugins import hookspecs
 from lrtrain.plugins.discovery import GROUP, Entry, find_plugin
-from lrtrain.plugins.isolation import load_from_file, plugin_called, traced
+from lrtrain.plugins.isolation import load_from_file, plugin_called
 from lrtrain.plugins.options import make, resolved
-from lrtrain.plugins.spec import Spec, normal_name
+from lrtrain.plugins.spec import Spec, normal_name, short
 from lrtrain.signals import Terminated
 
 HOOKS = ("build_schedule", "on_step", "on_epoch_end")
@@ -82,7 +83,10 @@ def activate(
     from lrtrain.plugins.settings import apply_settings
 
     named = [Spec.of(spec) for spec in specs]
-    _refuse_twice(named)
+    names = [normal_name(spec.name) for spec in named]
+    for name in names:
+        if names.count(name) > 1:
+            raise OptionError(f"plugin '{name}' is named twice: name it once, with all its options")
     entries = [find_plugin(spec.name) for spec in named]
     classes = [load_class(entry) for entry in entries]
     builders = [spec.name for spec, each in zip(named, classes, strict=True) if "build_schedule" in hooks_of(each)]
@@ -95,11 +99,8 @@ def activate(
 
 
 def load_class(entry: Entry) -> type:
-    """Imports one plugin and checks that it is what a plugin must be.
-
-    Raises:
-      PluginError: it fails to import, is no frozen dataclass, or its hooks are misspelt or have wrong arguments.
-    """
+    """Imports one plugin and checks its class as `check_class` does; PluginError too where it fails to import."""
+    title = f"plugin '{entry.name}' of {entry.origin()}"
     try:
         with plugin_called():
             loaded = load_from_file(entry) if entry.in_file else EntryPoint(entry.name, entry.value, GROUP).load()
@@ -108,11 +109,8 @@ def load_class(entry: Entry) -> type:
     except (Exception, SystemExit) as error:
         if os.environ.get("LRTRAIN_TRACEBACK") == "1":
             raise
-        cause = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(": ")
-        raise PluginError(
-            f"plugin '{entry.name}' of {entry.origin()} fails to import: {cause} ({_TRACEBACK})"
-        ) from error
-    return check_class(loaded, f"plugin '{entry.name}' of {entry.origin()}")
+        raise PluginError(f"{title} fails to import: {cause(error)} ({_TRACEBACK})") from error
+    return check_class(loaded, title)
 
 
 def check_class(loaded: object, title: str) -> type:
@@ -128,18 +126,17 @@ def check_class(loaded: object, title: str) -> type:
 
 def hooks_of(plugin: type) -> tuple[str, ...]:
     """Returns the hooks that a plugin class implements, in the order of `HOOKS`."""
-    marked = dict(_marked(plugin))
+    marked = _marked(plugin)
     return tuple(hook for hook in HOOKS if hook in marked)
 
 
-def _marked(plugin: type) -> Iterator[tuple[str, Any]]:
-    for name, member in inspect.getmembers(plugin, inspect.isroutine):
-        if getattr(member, f"{hookspecs.PROJECT}_impl", None) is not None:
-            yield name, member
+def _marked(plugin: type) -> dict[str, Any]:
+    members = inspect.getmembers(plugin, inspect.isroutine)
+    return {name: each for name, each in members if getattr(each, f"{hookspecs.PROJECT}_impl", None) is not None}
 
 
 def _hook_problems(plugin: type) -> Iterator[str]:
-    marked = dict(_marked(plugin))
+    marked = _marked(plugin)
     for name, method in marked.items():
         if name in HOOKS:
             yield from _argument_problems(name, method)
@@ -171,13 +168,6 @@ def _argument_problems(hook: str, method: Any) -> Iterator[str]:
             yield f"has '{parameter.name}' as an argument of {hook}, which is called with {', '.join(known)}"
 
 
-def _refuse_twice(specs: Sequence[Spec]) -> None:
-    names = [normal_name(spec.name) for spec in specs]
-    for name in names:
-        if names.count(name) > 1:
-            raise OptionError(f"plugin '{name}' is named twice: name it once, with all its options")
-
-
 def _registered(plugins: Sequence[Plugin]) -> pluggy.PluginManager:
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
@@ -185,6 +175,8 @@ def _registered(plugins: Sequence[Plugin]) -> pluggy.PluginManager:
     for plugin in reversed(plugins):
         manager.register(_holder(plugin), name=plugin.entry.name)
     manager.check_pending()
+    if os.environ.get("LRTRAIN_TRACE_PLUGINS") == "1":
+        manager.add_hookcall_monitoring(lambda *_: None, _say_answer)
     return manager
 
 
@@ -194,8 +186,13 @@ def _holder(plugin: Plugin) -> types.ModuleType:
     Instances may be equal (one class under two names), and cannot be hashed when an option is a table.
     """
     holder = types.ModuleType(plugin.entry.name)
-    trace = os.environ.get("LRTRAIN_TRACE_PLUGINS") == "1"
     for hook in hooks_of(type(plugin.instance)):
-        method = getattr(plugin.instance, hook)
-        setattr(holder, hook, traced(method, hook, plugin.entry.name) if trace else method)
+        setattr(holder, hook, getattr(plugin.instance, hook))
     return holder
+
+
+def _say_answer(outcome: pluggy.Result[Any], hook: str, impls: Sequence[pluggy.HookImpl], _: object) -> None:
+    """Prints what a hook has answered; every call of one is a call of one plugin."""
+    raised = outcome.exception
+    said = f"-> {next(iter(outcome.get_result()), None)!r}" if raised is None else f"raised {raised!r}"
+    print(short(f"lrtrain: hook {hook} of {impls[0].plugin_name} {said}", 200), file=sys.stderr, flush=True)

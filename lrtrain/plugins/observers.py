@@ -38,17 +38,9 @@ class Observers:
     def __init__(self, active: ActivePlugins) -> None:
         self._on_step = _callers(active, "on_step")
         self._on_epoch_end = _callers(active, "on_epoch_end")
+        # If no plugin wants to see steps, steps cost nothing.
+        self.watch_steps, self.watch_epochs = bool(self._on_step), bool(self._on_epoch_end)
         self._seen: tuple[RunInfo, RunInfo] | None = None
-
-    @property
-    def watch_steps(self) -> bool:
-        """Whether any plugin wants to see steps; if none does, steps cost nothing."""
-        return bool(self._on_step)
-
-    @property
-    def watch_epochs(self) -> bool:
-        """Whether any plugin wants to see epochs."""
-        return bool(self._on_epoch_end)
 
     def step(self, run: RunInfo, step: StepInfo) -> Requests:
         """Calls ``on_step`` of every plugin that has it."""
@@ -77,15 +69,12 @@ def _read_only(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _callers(active: ActivePlugins, hook: str) -> list[tuple[str, Callable[..., list[Any]]]]:
     """Returns a caller for each plugin that implements the hook: one for all would not say which plugin raised."""
+    registered = active.manager.list_name_plugin()
+    names = [plugin.entry.name for plugin in active.plugins if hook in hooks_of(type(plugin.instance))]
     return [
-        (plugin.entry.name, active.manager.subset_hook_caller(hook, _others(active, plugin.entry.name)))
-        for plugin in active.plugins
-        if hook in hooks_of(type(plugin.instance))
+        (name, active.manager.subset_hook_caller(hook, [each for other, each in registered if other != name]))
+        for name in names
     ]
-
-
-def _others(active: ActivePlugins, name: str) -> list[Any]:
-    return [registered for other, registered in active.manager.list_name_plugin() if other != name]
 
 
 def _ask(callers: Sequence[tuple[str, Callable[..., list[Any]]]], title: str, **arguments: Any) -> Requests:
@@ -94,12 +83,11 @@ def _ask(callers: Sequence[tuple[str, Callable[..., list[Any]]]], title: str, **
         try:
             with plugin_called():
                 answers = call(**arguments)
-        except LrtrainError as error:
-            raise TrainingError(f"plugin '{name}' raised in {title}: {error}") from error
         except Terminated:
             raise
         except (Exception, SystemExit) as error:
-            raise TrainingError(f"plugin '{name}' raised in {title}: {cause(error)}") from error
+            said = str(error) if isinstance(error, LrtrainError) else cause(error)
+            raise TrainingError(f"plugin '{name}' raised in {title}: {said}") from error
         for answer in answers:
             total += _request(name, title, answer)
     return total
@@ -108,13 +96,11 @@ def _ask(callers: Sequence[tuple[str, Callable[..., list[Any]]]], title: str, **
 def _request(name: str, title: str, answer: object) -> Requests:
     if isinstance(answer, Stop):
         return Requests(stop=f"{name}: {answer.reason}")
-    if isinstance(answer, ScaleLearningRate) and _is_factor(answer.factor):
-        return Requests(factor=float(answer.factor))
+    if isinstance(answer, ScaleLearningRate):
+        factor = answer.factor
+        if isinstance(factor, numbers.Real) and not isinstance(factor, bool) and 0 <= float(factor) < math.inf:
+            return Requests(factor=float(factor))
     raise TrainingError(
         f"plugin '{name}' answered {answer!r} in {title}: expected None, Stop(reason), or ScaleLearningRate(factor) "
         "with a factor that is finite and not negative"
     )
-
-
-def _is_factor(value: object) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and 0 <= float(value) < math.inf
