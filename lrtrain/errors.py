@@ -27,8 +27,8 @@ class UsageError(LrtrainError):
         self.key = key
 
 
-class SpecError(UsageError):
-    """The text of a spec or a duration does not follow the grammar."""
+class SpecError(UsageError, ValueError):
+    """The text of a spec or a duration does not follow the grammar; for pydantic, a value that is refused."""
 
 
 class PluginError(UsageError):

@@ -35,12 +35,21 @@ class Duration:
     """
 
     text: str | int
-    amount: Fraction = field(init=False, compare=True, repr=False)
-    unit: str = field(init=False, compare=True, repr=False)
+    amount: Fraction = field(init=False, repr=False)
+    unit: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        amount, unit = _parse(str(self.text).strip())
-        object.__setattr__(self, "text", str(self.text).strip())
+        text = str(self.text).strip()
+        match = _PATTERN.fullmatch(text)
+        if match is None:
+            shown, cure = (text, _CURE) if len(text) <= 12 else (text[:40], f"{_CURE}, of at most 12 digits")
+            raise SpecError(f"{shown!r} is not a duration: {cure}")
+        amount, unit = Fraction(match[1]), match[2] or "steps"
+        if unit == "steps" and amount.denominator != 1:
+            raise SpecError(f"'{text}' is not a whole number of steps: {_CURE}")
+        if unit == "%" and amount > 100:
+            raise SpecError(f"'{text}' is more than the whole run: a share is at most 100%")
+        object.__setattr__(self, "text", text)
         object.__setattr__(self, "amount", amount)
         object.__setattr__(self, "unit", unit)
 
@@ -57,26 +66,11 @@ class Duration:
         """Lets an option, or the keys of a table, be of this type: numbers and text are parsed."""
         from pydantic_core import core_schema
 
-        serialization = core_schema.plain_serializer_function_ser_schema(_plain)
-        return core_schema.no_info_plain_validator_function(_validate, serialization=serialization)
-
-
-def _plain(duration: Duration) -> int | str:
-    """Returns a duration as a run's files hold it: a number of steps, or text."""
-    return int(duration.amount) if duration.unit == "steps" else str(duration)
-
-
-def _parse(text: str) -> tuple[Fraction, str]:
-    match = _PATTERN.fullmatch(text)
-    if match is None:
-        shown, cure = (text, _CURE) if len(text) <= 12 else (text[:40], f"{_CURE}, of at most 12 digits")
-        raise SpecError(f"{shown!r} is not a duration: {cure}")
-    amount, unit = Fraction(match[1]), match[2] or "steps"
-    if unit == "steps" and amount.denominator != 1:
-        raise SpecError(f"'{text}' is not a whole number of steps: {_CURE}")
-    if unit == "%" and amount > 100:
-        raise SpecError(f"'{text}' is more than the whole run: a share is at most 100%")
-    return amount, unit
+        # As a run's files hold it: a number of steps, or text.
+        plain = core_schema.plain_serializer_function_ser_schema(
+            lambda each: int(each.amount) if each.unit == "steps" else str(each)
+        )
+        return core_schema.no_info_plain_validator_function(_validate, serialization=plain)
 
 
 def _validate(value: object) -> Duration:
@@ -86,7 +80,4 @@ def _validate(value: object) -> Duration:
         raise ValueError(f"{value!r} is not a duration: {_CURE}")
     if isinstance(value, float) and not value.is_integer():
         raise ValueError(f"{value!r} is not a whole number of steps: {_CURE}")
-    try:
-        return Duration(value if isinstance(value, str) else int(value))
-    except SpecError as error:
-        raise ValueError(str(error)) from None
+    return Duration(value if isinstance(value, str) else int(value))

@@ -13,31 +13,17 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
-from typing_extensions import Doc
+from typing_extensions import Doc as Doc  # noqa: PLC0414  # it is public as `lrtrain.Doc`
 
-from lrtrain.errors import LrtrainError, OptionError, PluginError, SpecError, cause, nearest
+from lrtrain.errors import LrtrainError, OptionError, PluginError, cause, nearest
 from lrtrain.plugins.duration import Duration
 from lrtrain.plugins.isolation import plugin_called
-from lrtrain.plugins.spec import Spec, format_value, short
+from lrtrain.plugins.spec import Spec, format_value, plain, short
 from lrtrain.signals import Terminated
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, TypeAdapter
     from pydantic_core import CoreSchema, ErrorDetails
-
-__all__ = [
-    "Doc",
-    "LearningRate",
-    "Option",
-    "PositiveFloat",
-    "PositiveInt",
-    "Share",
-    "exact",
-    "make",
-    "options_of",
-    "resolved",
-    "type_text",
-]
 
 
 class _PercentText:
@@ -50,12 +36,9 @@ class _PercentText:
 
 
 def _percent(value: object) -> object:
-    if not (isinstance(value, str) and value.endswith("%")):
-        return value
-    try:
+    if isinstance(value, str) and value.endswith("%"):
         return float(Duration(value).amount / 100)
-    except SpecError as error:
-        raise ValueError(str(error)) from None
+    return value
 
 
 LearningRate = Annotated[float, Ge(0), Doc("learning rate")]
@@ -117,12 +100,10 @@ def _instance(plugin: type, name: str, values: Mapping[str, Any]) -> Any:
     try:
         with plugin_called():
             return plugin(**values)
-    except LrtrainError:
+    except (LrtrainError, Terminated):
         raise
     except ValueError as error:
         raise OptionError(f"plugin '{name}': {error}") from error
-    except Terminated:
-        raise
     except (Exception, SystemExit) as error:
         raise OptionError(f"plugin '{name}' fails with these options: {cause(error)}") from error
 
@@ -213,23 +194,11 @@ def _checked(name: str, option: str, hint: Any, value: object) -> Any:
     from pydantic import ValidationError
 
     try:
-        return _adapter(hint).validate_json(json.dumps([_jsonable(value)]))[0]
+        return _adapter(hint).validate_json(json.dumps([plain(value)]))[0]
     except ValidationError as error:
         complaint = _complaint(error.errors(include_url=False), hint, value)
         given = short(format_value(value), 200)
         raise OptionError(f"plugin '{name}': {option}={given} is refused: {complaint}") from None
-
-
-def _jsonable(value: object) -> Any:
-    if isinstance(value, Spec):
-        return {"plugin": value.name, **{key: _jsonable(each) for key, each in value.options.items()}}
-    if isinstance(value, Duration):
-        return str(value)
-    if isinstance(value, list | tuple):
-        return [_jsonable(each) for each in value]
-    if isinstance(value, Mapping):
-        return {str(key): _jsonable(each) for key, each in value.items()}
-    return value
 
 
 def _complaint(errors: Sequence[ErrorDetails], hint: Any, value: object) -> str:

@@ -109,7 +109,7 @@ class Spec:
 
     def table(self) -> dict[str, Any]:
         """Returns the spec as a table, the form that TOML and JSON hold."""
-        return {"plugin": self.name, **{name: _plain(value) for name, value in self.options.items()}}
+        return {"plugin": self.name, **{name: plain(value) for name, value in self.options.items()}}
 
     def __str__(self) -> str:
         inner = ", ".join(f"{name}={format_value(value)}" for name, value in self.options.items())
@@ -120,7 +120,7 @@ class Spec:
         """Lets an option of a plugin be a spec, as `join` needs."""
         from pydantic_core import core_schema
 
-        return core_schema.no_info_plain_validator_function(_validate, serialization=core_schema.to_string_ser_schema())
+        return core_schema.no_info_plain_validator_function(cls.of, serialization=core_schema.to_string_ser_schema())
 
 
 def parse_spec(text: str) -> Spec:
@@ -254,21 +254,17 @@ def _check_name(name: object) -> None:
         )
 
 
-def _plain(value: object) -> Any:
+def plain(value: object) -> Any:
+    """Returns the value of an option as JSON holds it: a spec as a table, a duration as text."""
     if isinstance(value, Spec):
         return value.table()
+    if isinstance(value, Duration):
+        return str(value)
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        return [plain(each) for each in value]
     if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
+        return {str(key): plain(each) for key, each in value.items()}
     return value
-
-
-def _validate(value: object) -> Spec:
-    try:
-        return Spec.of(value)  # type: ignore[arg-type]  # anything else is refused there, in words
-    except SpecError as error:
-        raise ValueError(str(error)) from None
 
 
 class _Parser:
@@ -278,11 +274,11 @@ class _Parser:
         if len(text) > MAX_LENGTH:
             raise SpecError(f"a spec of {len(text)} characters is too long: at most {MAX_LENGTH} are read")
         self.text = text
-        self.tokens = _tokens(text)
+        self.tokens = [*_tokens(text), ("", len(text))]
         self.at = 0
 
     def peek(self) -> str:
-        return self.tokens[self.at][0] if self.at < len(self.tokens) else ""
+        return self.tokens[self.at][0]
 
     def take(self) -> str:
         token = self.peek()
@@ -299,8 +295,8 @@ class _Parser:
             raise self.error("the end")
 
     def error(self, expected: str) -> SpecError:
-        found = f"'{short(self.peek())}'" if self.peek() else "the end"
-        place = self.tokens[self.at][1] if self.at < len(self.tokens) else len(self.text)
+        token, place = self.tokens[self.at]
+        found = f"'{short(token)}'" if token else "the end"
         return SpecError(
             f"cannot read '{short(self.text)}': expected {expected} at character {place + 1}, found {found}"
         )
@@ -332,7 +328,7 @@ class _Parser:
             return self.pairs("{", "}", ":", depth)
         if not token or token in "()]},=:":
             raise self.error("a value")
-        following = self.tokens[self.at + 1][0] if self.at + 1 < len(self.tokens) else ""
+        following = self.tokens[self.at + 1][0]
         # No value is followed by a colon, so there it is a class in a file.
         if following == "(" or (following == ":" and token.endswith(".py")):
             return self.spec(depth)
