@@ -86,16 +86,23 @@ def find_plugin(name: str) -> Entry:
     """Returns the one installed plugin of that name, or the class in a file that ``./file.py:Class`` names.
 
     Raises:
-      PluginError: no distribution provides it (the nearest name is suggested), two do (both are named), or there is no
-        such file.
+      PluginError: no distribution provides it, two do, or there is no such file.
     """
     in_file = file_and_class(name)
     if in_file is not None:
         return _in_file(name, *in_file)
     entries = find_plugins()
     found = [entry for entry in entries if entry.name == normal_name(name)]
+    if not entries:
+        raise PluginError(
+            f"no plugin '{name}' is installed, nor any other: pip install 'lrtrain[all]' installs those of lrtrain"
+        )
     if not found:
-        raise PluginError(_unknown(name, entries))
+        names = sorted({entry.name for entry in entries})
+        raise PluginError(
+            f"no plugin '{name}' is installed{nearest(normal_name(name), names)}; installed are {', '.join(names)}; "
+            "others are installed with pip"
+        )
     if len(found) > 1:
         origins = " and ".join(entry.origin() for entry in found)
         raise PluginError(f"plugin '{found[0].name}' is provided by {origins}: uninstall one of the two")
@@ -115,16 +122,6 @@ def _in_file(name: str, path: str, cls: str) -> Entry:
         ) from error
     version = hashlib.sha256(content).hexdigest()[:12]
     return Entry(normal_name(name), f"{file}:{cls}", str(file), version, f"a class in {file.name}", in_file=True)
-
-
-def _unknown(name: str, entries: tuple[Entry, ...]) -> str:
-    if not entries:
-        return f"no plugin '{name}' is installed, nor any other: pip install 'lrtrain[all]' installs those of lrtrain"
-    names = sorted({entry.name for entry in entries})
-    return (
-        f"no plugin '{name}' is installed{nearest(normal_name(name), names)}; installed are {', '.join(names)}; "
-        "others are installed with pip"
-    )
 
 
 def _entries() -> Iterator[Entry]:

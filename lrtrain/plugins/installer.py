@@ -19,7 +19,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from lrtrain.errors import LrtrainError, UsageError
-from lrtrain.plugins.discovery import Entry, find_plugins
+from lrtrain.plugins.discovery import find_plugins
 from lrtrain.plugins.spec import normal_name
 
 
@@ -77,9 +77,10 @@ def distributions() -> dict[str, Distribution]:
             name, version, url = each.name, each.version, each.read_text("direct_url.json")
         except Exception:  # noqa: BLE001  # damaged, as after an interrupted install
             continue
-        if name and canonicalize_name(name) not in found:
-            key = canonicalize_name(name)
-            found[key] = Distribution(name, version, _path(url), _names(plugins, key))
+        key = canonicalize_name(name or "")
+        if key and key not in found:
+            provided = tuple(entry.name for entry in plugins if canonicalize_name(entry.distribution) == key)
+            found[key] = Distribution(name, version, _path(url), provided)
     return found
 
 
@@ -103,11 +104,7 @@ def asked_for(argument: str, installed: Iterable[Distribution]) -> Distribution 
 
 
 def distribution_of(name: str) -> Distribution:
-    """Returns the distribution that provides a plugin, or has that name itself.
-
-    Raises:
-      UsageError: there is none, there are two, or it is lrtrain.
-    """
+    """Returns the distribution that provides a plugin, or has that name itself; UsageError for none, two or lrtrain."""
     installed = distributions()
     providing = [each for each in installed.values() if normal_name(name) in each.plugins]
     itself = installed.get(canonicalize_name(name))
@@ -121,10 +118,6 @@ def distribution_of(name: str) -> Distribution:
     if canonicalize_name(providing[0].name) == "lrtrain":
         raise UsageError("lrtrain does not uninstall itself: pip uninstall lrtrain does")
     return providing[0]
-
-
-def _names(plugins: Iterable[Entry], key: str) -> tuple[str, ...]:
-    return tuple(entry.name for entry in plugins if canonicalize_name(entry.distribution) == key)
 
 
 def _path(direct_url: str | None) -> Path | None:

@@ -28,12 +28,7 @@ class Problem:
 
 
 def problems_of(entry: Entry, installed: Sequence[Entry]) -> Iterator[Problem]:
-    """Imports a plugin and yields all its problems, each cause before what follows from it.
-
-    Args:
-      entry: the plugin.
-      installed: all installed plugins, including this one.
-    """
+    """Imports one of the installed plugins and yields all its problems, each cause before what follows from it."""
     from lrtrain.plugins.loading import load_class
 
     away = f"lrtrain plugins uninstall {entry.distribution}"

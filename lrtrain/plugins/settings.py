@@ -12,13 +12,7 @@ from lrtrain.plugins.spec import Spec, Value, normal_name, parse_value
 def apply_settings(
     specs: Sequence[Spec], settings: Sequence[str], builders: Sequence[str], *, override: bool = False
 ) -> list[Spec]:
-    """Returns the specs with the settings added.
-
-    Args:
-      specs: the plugins named, with the options given in their specs.
-      settings: ``NAME=VALUE`` or ``PLUGIN.NAME=VALUE``.
-      builders: names of those plugins that build a schedule; a setting without a plugin goes to the only one.
-      override: whether a setting may replace an option of a spec, as when a run is resumed.
+    """Returns the specs with the settings added; one without a plugin goes to the only one of the ``builders``.
 
     Raises:
       SpecError: a setting is not ``NAME=VALUE``.

@@ -24,12 +24,7 @@ _LONGEST = 60
 
 @dataclass(frozen=True)
 class Package:
-    """A package to be made.
-
-    Args:
-      name: the plugin's name, such as ``my-schedule``.
-      author: who holds the copyright.
-    """
+    """A package to be made: the plugin's name, such as ``my-schedule``, and who holds the copyright."""
 
     name: str
     author: str
@@ -41,8 +36,15 @@ class Package:
         if not author.strip() or not author.isprintable() or set(author) & set('"\\'):
             raise UsageError(f"--author {short(author)!r} is refused: expected one line of text without quotes")
         package = cls(normal_name(name), author.strip())
-        package.check_free()
-        return package
+        for entry in find_plugins():
+            if entry.name == package.name:
+                raise UsageError(f"the name '{package.name}' is taken by {entry.origin()}: choose another")
+        try:
+            version = metadata.version(package.distribution)
+        except metadata.PackageNotFoundError:
+            return package
+        taken = f"{package.distribution} {version} is installed already"
+        raise UsageError(f"{taken}: choose another name than '{package.name}'")
 
     @property
     def distribution(self) -> str:
@@ -54,36 +56,23 @@ class Package:
         """The name that Python imports it by."""
         return self.distribution.replace("-", "_")
 
-    @property
-    def cls(self) -> str:
-        """The name of its class; another than those that its module imports."""
-        name = "".join(word.capitalize() for word in self.name.split("-"))
-        is_used = re.search(rf"\b{name}\b", _text("module.py.template").partition("@dataclass")[0])
-        return f"{name}Plugin" if is_used else name
-
-    def check_free(self) -> None:
-        """Raises UsageError when a plugin, a distribution or a module of that name is installed."""
-        for entry in find_plugins():
-            if entry.name == self.name:
-                raise UsageError(f"the name '{self.name}' is taken by {entry.origin()}: choose another")
-        try:
-            version = metadata.version(self.distribution)
-        except metadata.PackageNotFoundError:
-            return
-        raise UsageError(f"{self.distribution} {version} is installed already: choose another name than '{self.name}'")
-
     def files(self) -> dict[str, str]:
         """Returns the text of each file by its path in the package."""
+        cls = "".join(word.capitalize() for word in self.name.split("-"))
+        # The class has another name than those that its module imports.
+        if re.search(rf"\b{cls}\b", _text("module.py.template").partition("@dataclass")[0]):
+            cls = f"{cls}Plugin"
+        major, minor = metadata.version("lrtrain").split(".")[:2]
         values = {
             "name": self.name,
             "underscored": self.name.replace("-", "_"),
             "distribution": self.distribution,
             "module": self.module,
-            "cls": self.cls,
+            "cls": cls,
             "author": self.author,
             "year": str(datetime.datetime.now().astimezone().year),
-            "next": _next_minor(metadata.version("lrtrain")),
-            "current": ".".join(metadata.version("lrtrain").split(".")[:2]),
+            "next": f"{major}.{int(minor) + 1}",
+            "current": f"{major}.{minor}",
         }
         return {
             Template(path).substitute(values): Template(_text(template)).substitute(values)
@@ -91,12 +80,7 @@ class Package:
         }
 
     def write(self, folder: Path) -> list[str]:
-        """Makes the package in a folder that is not there yet; returns the paths of its files.
-
-        Raises:
-          UsageError: there is something of that name.
-          OSError: the system refuses it.
-        """
+        """Makes the package in a folder that is not there yet, else UsageError; returns the paths of its files."""
         files = self.files()
         try:
             folder.mkdir(parents=True)
@@ -147,11 +131,6 @@ def _check_name(name: str) -> None:
     if normal == "lrtrain" or normal.startswith("lrtrain-"):
         rest = normal.removeprefix("lrtrain").strip("-") or "my-schedule"
         raise UsageError(f"'{normal}' begins with lrtrain, as the package does anyway: give the rest, such as {rest}")
-
-
-def _next_minor(version: str) -> str:
-    major, minor = version.split(".")[:2]
-    return f"{major}.{int(minor) + 1}"
 
 
 def _text(template: str) -> str:
