@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lrtrain.plugins.spec import Spec
-from lrtrain.testing.evaluation import compiled_values, equations, exact_values, is_traceable
+from lrtrain.testing.evaluation import compiled_values, equations, exact_values
 from lrtrain.testing.failure import fail
 from lrtrain.testing.modes import close
 from lrtrain.testing.subject import Subject
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LONGEST = 512
-_TOGETHER = 64
 # Operations that are compiled in all: a schedule that has more of them is compiled for fewer of the lengths.
 _OPERATIONS = 500
 
@@ -29,8 +28,7 @@ def boundaries_are_exact(subject: Subject) -> None:
     """
     for spec in subject.specs:
         lengths = buildable(subject, spec, lengths_of(subject, spec))
-        for begin in range(0, len(lengths), _TOGETHER):
-            _check(subject, spec, lengths[begin : begin + _TOGETHER])
+        _check(subject, spec, lengths)
 
 
 def lengths_of(subject: Subject, spec: Spec) -> Sequence[int]:
@@ -56,12 +54,10 @@ def buildable(subject: Subject, spec: Spec, lengths: Sequence[int]) -> list[int]
 
 def _check(subject: Subject, spec: Spec, lengths: Sequence[int]) -> None:
     schedules = [subject.build(spec, length) for length in lengths]
-    pairs = [(length, built) for length, built in zip(lengths, schedules, strict=True) if is_traceable(built)]
-    traceable = [built for _, built in pairs]
-    if not traceable:
-        return
-    exact, applied = exact_values(traceable, LONGEST), compiled_values(traceable, LONGEST)
-    for (length, _), table, values in zip(pairs, exact, applied, strict=True):
+    applied = compiled_values(schedules, LONGEST)
+    exact = exact_values([schedules[place] for place in applied], LONGEST)
+    for (place, values), table in zip(applied.items(), exact, strict=True):
+        length = lengths[place]
         _compare(spec, length, table[:length], values[:length])
 
 

@@ -9,24 +9,36 @@ import numpy as np
 
 from lrtrain.plugins.context import Schedule
 from lrtrain.schedules.table import host_device
+from lrtrain.testing.families import families
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _AT_ONCE = 512
+# An operation is compiled for each number of schedules that are evaluated at once: few are sooner evaluated in turn.
+_FEW = 64
 
 
 def exact_values(schedules: Sequence[Schedule], steps: int) -> list[NDArray[np.float64]]:
     """Returns each schedule at steps 0 to ``steps - 1`` in float64, operation by operation, as for a table."""
-    return [_exact(built, steps) for built in schedules]
-
-
-def compiled_values(schedules: Sequence[Schedule], steps: int) -> list[NDArray[np.float32]]:
-    """Returns each schedule at steps 0 to ``steps - 1`` in float32, compiled, all of them in one program."""
     import jax
 
+    found: dict[int, NDArray[np.float64]] = {}
+    with jax.enable_x64(True), jax.default_device(host_device()):
+        for family in families(schedules, np.int64) if len(schedules) > _FEW else []:
+            values = np.asarray(family.values(np.arange(steps)), np.float64)
+            found.update(zip(family.places, values, strict=True))
+    return [found[place] if place in found else _exact(built, steps) for place, built in enumerate(schedules)]
+
+
+def compiled_values(schedules: Sequence[Schedule], steps: int) -> dict[int, NDArray[np.float32]]:
+    """Returns the values at steps 0 to ``steps - 1`` in float32, compiled, of each schedule that JAX can trace."""
+    import jax
+
+    groups = families(schedules, np.int32)
+
     def together(counts: Any) -> list[Any]:
-        return [jax.vmap(built)(counts) for built in schedules]
+        return [family.values(counts) for family in groups]
 
     # LLVM's slowest passes change no value, and make nothing faster here: the loops are short.
     options: dict[str, str | bool] = (
@@ -34,7 +46,12 @@ def compiled_values(schedules: Sequence[Schedule], steps: int) -> list[NDArray[n
     )
     counts = np.arange(steps, dtype=np.int32)
     compiled = jax.jit(together).lower(counts).compile(compiler_options=options)
-    return [np.broadcast_to(np.asarray(values, np.float32), (steps,)) for values in compiled(counts)]
+    values = [np.asarray(each, np.float32) for each in compiled(counts)]
+    return {
+        place: row
+        for family, rows in zip(groups, values, strict=True)
+        for place, row in zip(family.places, rows, strict=True)
+    }
 
 
 def is_traceable(built: Schedule) -> bool:
