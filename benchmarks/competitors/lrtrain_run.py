@@ -29,7 +29,7 @@ from benchmarks.competitors.bare_loop import around, beside_halves, with_process
 from benchmarks.on_step_plugin import installed
 from benchmarks.problem import ALL_EXAMPLES, BATCH, FIRST_STEPS, LEARNING_RATE, Problem, Round
 from benchmarks.processor_time import beside_xla, spent
-from lrtrain.cli.progress import OnTerminal, make_bar
+from lrtrain.cli.progress import RunReporter, make_bar
 from lrtrain.engine.engine import Engine
 from lrtrain.plugins.context import EpochInfo
 from lrtrain.training.reporter import Begin
@@ -121,7 +121,7 @@ class _BrokenOffError(Exception):
     """The rest of the run is not needed."""
 
 
-class _Reporter(OnTerminal):
+class _Reporter(RunReporter):
     """Draws the bar of the command line, and halts before the first epoch and after each.
 
     Also after the last one: the work at the end of a run would disturb the competitor that is timed next.

@@ -72,10 +72,10 @@ def command(
     """
     if output is not None:
         check_output(output, force=force)
-    from lrtrain.cli.progress import make_reporter
+    from lrtrain.cli.progress import RunReporter, reporting
     from lrtrain.range_test.find_lr import find_lr
 
-    with make_reporter(quiet=quiet or as_json) as reporter:
+    with reporting(RunReporter, quiet=quiet or as_json) as reporter:
         test = find_lr(
             *plugins,
             settings=settings,

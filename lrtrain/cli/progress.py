@@ -1,19 +1,21 @@
-"""What the command line shows of a run: a bar on a terminal, plain lines elsewhere, a summary at the end."""
+"""What the command line shows of work: a bar on a terminal, plain lines elsewhere; of a run a summary at the end."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from lrtrain.cli.streams import results_kept
 from lrtrain.cli.terminal import duration, printable, shown_path
 from lrtrain.plugins.context import EpochInfo, StepInfo
+from lrtrain.runs.command import Kind, how_to_go_on
+from lrtrain.signals import PROCESS
 from lrtrain.training.reporter import Begin, NullReporter
 
 if TYPE_CHECKING:
@@ -23,19 +25,61 @@ if TYPE_CHECKING:
     from lrtrain.training.train import RunResult
 
 # A frame takes about a millisecond of a core, and training has use for every core.
-FRAMES_PER_SECOND = 2
+_FRAMES_PER_SECOND = 2
+
+
+ScreenT = TypeVar("ScreenT", bound="Screen")
+
+
+class Screen:
+    """Where progress is shown: beside and above a bar on a terminal, in lines elsewhere, nowhere if ``quiet``."""
+
+    directory: Path | None = None
+
+    def __init__(self, bar: Progress | None = None, *, quiet: bool = False) -> None:
+        self._bar, self._is_quiet = bar, quiet
+        if bar is not None:
+            bar.add_task("", total=None, detail="")
+
+    def say(self, text: str) -> None:
+        """Prints lines, which scroll above the bar."""
+        lines = "\n".join(map(printable, text.splitlines()))
+        if self._bar is not None:
+            self._bar.console.print(lines, highlight=False, markup=False)
+        elif not self._is_quiet:
+            click.echo(lines, err=True)
+
+    def phase(self, text: str) -> None:
+        """Says what takes a while."""
+        if self._bar is not None:
+            self.move(detail=text)
+        else:
+            self.say(f"{text} ...")
+
+    def start(self, done: int, total: int, detail: str = "") -> None:
+        """Sets the bar to where the work begins."""
+        if self._bar is not None:
+            self._bar.reset(self._bar.task_ids[0], total=total, completed=done, detail=detail)
+
+    def move(self, **fields: Any) -> None:
+        """Moves the bar."""
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], **fields)
 
 
 @contextmanager
-def make_reporter(*, quiet: bool) -> Iterator[Quiet]:
-    """Returns the reporter that suits where the output goes."""
-    if quiet:
-        yield Quiet()
-    elif sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
-        with make_bar() as bar:
-            yield OnTerminal(bar)
-    else:
-        yield InLines()
+def reporting(
+    reporter_of: type[ScreenT], *, quiet: bool, work: Kind | None = None, directory: Path | None = None
+) -> Iterator[ScreenT]:
+    """Yields the reporter that suits where the output goes; whatever ends the process tells how to go on with work."""
+    with ExitStack() as drawn:
+        has_bar = not quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        bar = drawn.enter_context(make_bar(has_clock=work == "comparison")) if has_bar else None
+        reporter = reporter_of(bar, quiet=quiet)
+        reporter.directory = directory
+        if work is not None:
+            PROCESS.how_to_go_on = lambda: how_to_go_on(reporter.directory and shown_path(reporter.directory), work)
+        yield reporter
 
 
 def print_summary(result: RunResult) -> None:
@@ -60,80 +104,45 @@ def print_summary(result: RunResult) -> None:
             click.echo(f"{title:12} {os.path.join(directory, name)}  ({meaning})")
 
 
-class Quiet(NullReporter):
-    """Says nothing, and remembers where the run is."""
-
-    directory: Path | None = None
-
-    def begin(self, begin: Begin) -> None:
-        """Notes the run's directory."""
-        self.directory = begin.run.directory
-
-
-class InLines(Quiet):
-    """One line for the beginning and one for each epoch, for logs and pipes."""
-
-    def phase(self, text: str) -> None:
-        """Says what takes a while."""
-        self._say(f"{printable(text)} ...")
+class RunReporter(Screen, NullReporter):
+    """The bar of a run has learning rate, loss, images per second and time left; each epoch is a line."""
 
     def begin(self, begin: Begin) -> None:
         """Says what is going to be trained."""
-        super().begin(begin)
-        self._say(_beginning(begin))
-
-    def epoch_ended(self, epoch: EpochInfo, examples_per_second: float) -> None:
-        """Says how well the epoch went."""
-        self._say(
-            f"epoch {epoch.epoch + 1:3}  test accuracy {epoch.test_accuracy:.4f}  test loss {epoch.test_loss:.4f}  "
-            f"train loss {epoch.train_loss:.4f}  lr {epoch.learning_rate:.3g}  {epoch.seconds:.1f} s  "
-            f"{examples_per_second:,.0f} img/s"
-        )
-
-    def _say(self, text: str) -> None:
-        click.echo(text, err=True)
-
-
-class OnTerminal(InLines):
-    """A bar with learning rate, loss, images per second and time left; the epochs scroll above it."""
-
-    def __init__(self, bar: Progress) -> None:
-        self._bar = bar
-        self._task = bar.add_task("", total=None, detail="")
-
-    def phase(self, text: str) -> None:
-        """Says beside the spinner what takes a while."""
-        self._bar.update(self._task, detail=text)
-
-    def begin(self, begin: Begin) -> None:
-        """Sets the bar to where the run begins."""
-        super().begin(begin)
-        self._bar.reset(self._task, total=begin.run.total_steps, completed=begin.step, detail="")
+        self.directory = begin.run.directory
+        self.start(begin.step, begin.run.total_steps)
+        self.say(_beginning(begin))
 
     def stepped(self, step: StepInfo, examples_per_second: float) -> None:
         """Moves the bar."""
         rate, loss = f"lr {step.learning_rate:.3g}", f"loss {step.loss:.4f}"
         detail = f"epoch {step.epoch + 1}  {rate}  {loss}  {examples_per_second:,.0f} img/s"
-        self._bar.update(self._task, completed=step.step + 1, detail=detail)
+        self.move(completed=step.step + 1, detail=detail)
 
-    def _say(self, text: str) -> None:
-        self._bar.console.print(text, highlight=False, markup=False)
+    def epoch_ended(self, epoch: EpochInfo, examples_per_second: float) -> None:
+        """Says how well the epoch went."""
+        self.say(
+            f"epoch {epoch.epoch + 1:3}  test accuracy {epoch.test_accuracy:.4f}  test loss {epoch.test_loss:.4f}  "
+            f"train loss {epoch.train_loss:.4f}  lr {epoch.learning_rate:.3g}  {epoch.seconds:.1f} s  "
+            f"{examples_per_second:,.0f} img/s"
+        )
 
 
-def make_bar(console: Console | None = None) -> Progress:
-    """Returns the bar; without a console it is drawn on standard error."""
+def make_bar(console: Console | None = None, *, has_clock: bool = False) -> Progress:
+    """Returns the bar; without a console it is drawn on standard error, and ``has_clock`` adds the time so far."""
+    from rich import progress
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-    return Progress(
-        SpinnerColumn(),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[detail]}", markup=False),
-        TimeRemainingColumn(compact=True),
+    return progress.Progress(
+        progress.SpinnerColumn(),
+        progress.BarColumn(bar_width=24),
+        progress.MofNCompleteColumn(),
+        progress.TextColumn("{task.fields[detail]}", markup=False),
+        *([progress.TimeElapsedColumn()] if has_clock else []),
+        progress.TimeRemainingColumn(compact=True),
         console=console or Console(stderr=True),
         transient=True,
-        refresh_per_second=FRAMES_PER_SECOND,
+        refresh_per_second=_FRAMES_PER_SECOND,
         # Loading a data set takes sys.stdout for a while; the bar must not.
         redirect_stdout=False,
     )
@@ -148,5 +157,5 @@ def _beginning(begin: Begin) -> str:
     return (
         f"{plugins}: {run.epochs} epochs of {run.steps_per_epoch} steps{start} on {begin.devices}, "
         f"{train_examples} training and {test_examples} test images, in {shown_path(run.directory)}"
-        + (f"\n{printable(begin.note)}" if begin.note else "")
+        + (f"\n{begin.note}" if begin.note else "")
     )

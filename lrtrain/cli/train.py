@@ -19,7 +19,6 @@ from lrtrain.cli.options import (
     train_options,
     train_options_given,
 )
-from lrtrain.cli.terminal import shown_path
 
 
 @click.command("train", short_help="Train a network under a schedule (the default command).")
@@ -80,15 +79,11 @@ def command(
     atexit.register(gc.freeze)
     # Of Orbax's, when the system has refused it something: that is one sentence, and not these.
     warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
-    from lrtrain.cli.progress import make_reporter, print_summary
+    from lrtrain.cli.progress import RunReporter, print_summary, reporting
     from lrtrain.engine.connection import is_main
-    from lrtrain.runs.command import how_to_go_on
-    from lrtrain.signals import PROCESS
     from lrtrain.training.train import train
 
-    with make_reporter(quiet=quiet) as reporter:
-        reporter.directory = run_dir if resume else None
-        PROCESS.how_to_go_on = lambda: how_to_go_on(reporter.directory and shown_path(reporter.directory))
+    with reporting(RunReporter, quiet=quiet, work="run", directory=run_dir if resume else None) as reporter:
         result = train(
             *plugins,
             settings=settings,

@@ -128,8 +128,8 @@ def command(
         click.echo(preset_text(show_preset), nl=False)
         return
     joined = as_distributed(ctx)
-    from lrtrain.cli.compare.progress import reporting, show
-    from lrtrain.comparing import write_results
+    from lrtrain.cli.compare.progress import ComparisonReporter, show
+    from lrtrain.cli.progress import reporting
     from lrtrain.comparison.conduct import compare_plan
     from lrtrain.comparison.merging import merge as merge_comparisons
     from lrtrain.engine.connection import is_main, refusals_told
@@ -146,9 +146,12 @@ def command(
             )
     if merge:
         run_dir, resume = merge_comparisons(merge, run_dir).path, True
-    with reporting(quiet=quiet or as_json, directory=run_dir if resume else None) as reporter:
+    directory = run_dir if resume else None
+    with reporting(ComparisonReporter, quiet=quiet or as_json, work="comparison", directory=directory) as reporter:
         comparison = compare_plan(plan, directory=run_dir, resume=resume, reporter=reporter, distributed=joined)
     if is_main():
+        from lrtrain.comparing import write_results
+
         show(comparison, write_results(comparison), sort=sort, as_json=as_json)
 
 

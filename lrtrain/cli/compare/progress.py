@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import sys
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from lrtrain.cli.progress import FRAMES_PER_SECOND
+from lrtrain.cli.progress import Screen
 from lrtrain.cli.streams import results_kept
 from lrtrain.cli.tables import print_table
-from lrtrain.cli.terminal import duration, printable, shown_path
+from lrtrain.cli.terminal import duration, shown_path
 from lrtrain.comparison.reporter import NullReporter
-from lrtrain.runs.command import how_to_go_on
-from lrtrain.signals import PROCESS
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
     from lrtrain.comparison.plan import Plan
     from lrtrain.comparison.protocol import Tuned
     from lrtrain.comparison.reporter import Forecast
@@ -32,93 +24,28 @@ if TYPE_CHECKING:
     from lrtrain.comparison.trial import Outcome
 
 
-@contextlib.contextmanager
-def reporting(*, quiet: bool, directory: Path | None = None) -> Iterator[Any]:
-    """Yields the reporter that suits where the output goes; whatever ends the process tells how to go on."""
-    with contextlib.ExitStack() as drawn:
-        reporter: _InLines = _Quiet() if quiet else _InLines()
-        if not quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
-            reporter = _OnTerminal(drawn.enter_context(_bar()))
-        reporter.directory = directory
-        PROCESS.how_to_go_on = lambda: how_to_go_on(reporter.directory and shown_path(reporter.directory), "comparison")
-        yield reporter
+class ComparisonReporter(Screen, NullReporter):
+    """The bar of a comparison is over all runs; each run is a line."""
 
-
-class _InLines(NullReporter):
-    """Plain lines, one for each run, for files and pipes."""
-
-    def __init__(self) -> None:
-        self.directory: Path | None = None
-
-    def noted(self, text: str) -> None:
-        click.echo("\n".join(map(printable, text.splitlines())), err=True)
-
-    def phase(self, text: str) -> None:
-        self.noted(f"{text} ...")
+    noted = Screen.say
 
     def planned(self, plan: Plan, forecast: Forecast) -> None:
+        """Says what is going to be trained."""
         self.directory = forecast.directory
         for line in _forecast_lines(plan, forecast):
-            self.noted(line)
+            self.say(line)
+        self.start(forecast.done, forecast.tuning + forecast.measuring, "runs")
 
     def finished(self, outcome: Outcome, done: int, total: int) -> None:
-        self.noted(f"[{done}/{total}] {_outcome_line(outcome)}")
+        """Says how a run went."""
+        self.say(f"[{done}/{total}] {_outcome_line(outcome)}")
+        self.move(completed=done, total=total, detail="runs")
 
     def tuned(self, tuned: Mapping[str, Tuned], baseline: str) -> None:
+        """Says which scales were chosen."""
         for label, each in tuned.items():
-            self.noted(f"{label}: {_tuned_words(each)}")
-        self.noted(f"measured against: {baseline}")
-
-
-class _Quiet(_InLines):
-    def noted(self, text: str) -> None:
-        """Prints nothing."""
-
-
-class _OnTerminal(_InLines):
-    """A bar over all runs, and a line above it for each."""
-
-    def __init__(self, bar: Progress) -> None:
-        super().__init__()
-        self._bar = bar
-        self._task: TaskID = bar.add_task("starting", total=None)
-
-    def noted(self, text: str) -> None:
-        self._bar.console.print(text, markup=False, highlight=False)
-
-    def phase(self, text: str) -> None:
-        self._bar.update(self._task, description=text)
-
-    def planned(self, plan: Plan, forecast: Forecast) -> None:
-        super().planned(plan, forecast)
-        total = forecast.tuning + forecast.measuring
-        self._bar.update(self._task, description="training", total=total, completed=forecast.done)
-
-    def finished(self, outcome: Outcome, done: int, total: int) -> None:
-        super().finished(outcome, done, total)
-        self._bar.update(self._task, completed=done, total=total)
-
-
-def _bar() -> Progress:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("runs"))
-    return Progress(
-        *columns,
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        refresh_per_second=FRAMES_PER_SECOND,
-    )
+            self.say(f"{label}: {_tuned_words(each)}")
+        self.say(f"measured against: {baseline}")
 
 
 def _forecast_lines(plan: Plan, forecast: Forecast) -> Iterator[str]:
