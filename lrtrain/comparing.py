@@ -11,11 +11,9 @@ from lrtrain.comparison.conduct import compare_plan
 from lrtrain.comparison.plan import HOLDOUT, Plan, effort_of, labelled
 from lrtrain.comparison.reporter import CompareReporter
 from lrtrain.comparison.result import Comparison
-from lrtrain.comparison.store import Store
 from lrtrain.engine.connection import Distributed, is_main, refusals_told
 from lrtrain.extras import check_extra
 from lrtrain.plugins.spec import Spec
-from lrtrain.runs.directory import refusals_named
 from lrtrain.runs.train_config import TrainConfig, TrainOptions
 
 if TYPE_CHECKING:
@@ -82,17 +80,7 @@ def compare(  # noqa: PLR0913
         plan = Plan(labelled(specs), train, "fair", effort, holdout, baseline, all_pairs)
     comparison = compare_plan(plan, directory=run_dir, reporter=reporter, distributed=distributed)
     if is_main():
+        from lrtrain.report.write import write_results
+
         write_results(comparison)
     return comparison
-
-
-def write_results(comparison: Comparison) -> Store:
-    """Writes ``results.json``, ``pictures/`` and ``report.html`` into the directory of a comparison, over earlier ones.
-
-    Raises:
-      TrainingError: the directory cannot be written; the runs are kept.
-    """
-    from lrtrain.report.write import write_files
-
-    with refusals_named(comparison.directory):
-        return write_files(comparison)

@@ -36,8 +36,8 @@ def command(paths: tuple[Path, ...], output: Path | None, force: bool) -> None:
             raise UsageError(f"{path} is no directory: give the directory of a run or of a comparison")
     alone = len(paths) == 1 and (paths[0] / "comparison.json").is_file()
     if alone and output is None:
-        from lrtrain.comparing import write_results
         from lrtrain.comparison.result import read_comparison
+        from lrtrain.report.write import write_results
 
         output = write_results(read_comparison(paths[0])).report
     else:

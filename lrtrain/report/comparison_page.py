@@ -13,7 +13,7 @@ from lrtrain.comparison.table import table_of
 from lrtrain.plugins.spec import Spec
 from lrtrain.report.numbers import by_accuracy, curves_of_runs, differences, final_accuracies, tunings
 from lrtrain.report.page import charts
-from lrtrain.report.page.content import Chart, Page, ScheduleSection
+from lrtrain.report.page.render import Chart, Page, ScheduleSection
 from lrtrain.report.words import compare_command, explained, options_in_words, summary_of, train_command
 from lrtrain.runs.reading import Logged, read_run
 

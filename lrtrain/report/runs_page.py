@@ -11,7 +11,7 @@ from lrtrain.comparison.table import Cell, Column, Table, number
 from lrtrain.errors import RunDirError, UsageError
 from lrtrain.report.numbers import curves_of_runs
 from lrtrain.report.page import charts
-from lrtrain.report.page.content import Chart, Page, ScheduleSection
+from lrtrain.report.page.render import Chart, Page, ScheduleSection
 from lrtrain.report.words import options_in_words, summary_of
 from lrtrain.runs.command import reproduce
 from lrtrain.runs.reading import Logged, read_logged, run_paths

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from itertools import starmap
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lrtrain.comparison.store import Store
-from lrtrain.figures import draw_curves, save, sheet
+from lrtrain.figures import COLOURS, Look, draw_curves, legend_of, look, save, sheet
 from lrtrain.files import write_whole
 from lrtrain.report.comparison_page import page_of_comparison
 from lrtrain.report.numbers import (
@@ -21,65 +20,188 @@ from lrtrain.report.numbers import (
     differences,
     final_accuracies,
     measured_runs,
+    quartiles,
+    short_name,
     tunings,
 )
 from lrtrain.report.page.render import render
-from lrtrain.report.plots import plot_accuracies, plot_basins, plot_differences, plot_training
+from lrtrain.runs.directory import refusals_named
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from numpy.typing import NDArray
 
+    from lrtrain.comparison.evidence import RowResult
     from lrtrain.comparison.result import Comparison
-    from lrtrain.runs.reading import Logged
+    from lrtrain.report.numbers import Curves, Differences, Tuning
+
+    # A name, the width and height in inches, and what draws.
+    Picture = tuple[str, float, float, Callable[[Figure], None]]
+
+_FINE = 0.005
 
 
-def write_files(comparison: Comparison) -> Store:
-    """Writes ``results.json``, ``pictures/`` and ``report.html`` into the directory of a comparison.
+def write_results(comparison: Comparison) -> Store:
+    """Writes ``results.json``, ``pictures/`` and ``report.html`` into the directory of a comparison, over earlier ones.
 
     Returns:
       The paths of its files.
 
     Raises:
       UsageError: plotly is not installed.
+      TrainingError: the directory cannot be written; the runs are kept.
     """
     store, results = Store(comparison.directory), comparison.evidence.to_json()
-    write_whole(store.results, json.dumps({"about": dict(comparison.about), **results}, indent=2) + "\n")
-    runs = measured_runs(comparison)
-    store.pictures.mkdir(parents=True, exist_ok=True)
-    for name, draw in _pictures(comparison, runs):
+    with refusals_named(store.path):
+        write_whole(store.results, json.dumps({"about": dict(comparison.about), **results}, indent=2) + "\n")
+        runs = measured_runs(comparison)
+        store.pictures.mkdir(parents=True, exist_ok=True)
+        curves = list(starmap(curves_of_runs, runs.items()))
+        pictures = list(_pictures(comparison, curves))
         for suffix in (".png", ".svg"):
-            draw(store.pictures / f"{name}{suffix}")
-    write_whole(store.report, render(page_of_comparison(comparison, runs)))
+            if curves:
+                rates = {each.label: each.learning_rates.astype(np.float32) for each in curves}
+                draw_curves(rates, store.pictures / f"learning-rates{suffix}", int(curves[0].steps[0]))
+            for name, width, height, draw in pictures:
+                with sheet(width, height) as figure:
+                    draw(figure)
+                    save(figure, store.pictures / f"{name}{suffix}")
+        write_whole(store.report, render(page_of_comparison(comparison, runs)))
     return store
 
 
-def _pictures(
-    comparison: Comparison, runs: Mapping[str, Sequence[Logged]]
-) -> Iterator[tuple[str, Callable[[Path], None]]]:
-    """Yields the names of the pictures that there is something to draw for, each with what writes it to a file."""
+def _pictures(comparison: Comparison, curves: Sequence[Curves]) -> Iterator[Picture]:
+    """Yields the pictures, but that of learning rates, that there is something to draw for."""
     count = len(comparison.plan.rows)
     # A line of the legend for each schedule.
     below = 0.19 * count
-    curves = list(starmap(curves_of_runs, runs.items()))
     if curves:
-        rates = {each.label: each.learning_rates.astype(np.float32) for each in curves}
-        yield "learning-rates", lambda path: draw_curves(rates, path, int(curves[0].steps[0]))
-        yield "validation", partial(_draw, 10, 4.2 + below, lambda figure: plot_training(figure, curves))
+        yield "validation", 10, 4.2 + below, lambda figure: _plot_training(figure, curves)
     rows, finals = by_accuracy(comparison), final_accuracies(comparison)
     fair = comparison.plan.protocol == "fair"
     baseline = comparison.evidence.baseline if fair else None
-    height = 1.4 + 0.42 * count
-    yield "accuracy", partial(_draw, 8, height, lambda figure: plot_accuracies(figure, rows, finals, baseline))
+    yield "accuracy", 8, 1.4 + 0.42 * count, lambda figure: _plot_accuracies(figure, rows, finals, baseline)
     tuned = tunings(comparison)
     if any(np.isfinite(each.losses).any() for each in tuned):
-        yield "basin", partial(_draw, 10, 4.4 + below, lambda figure: plot_basins(figure, tuned))
+        yield "basin", 10, 4.4 + below, lambda figure: _plot_basins(figure, tuned)
     pairs = differences(comparison)
     if fair and len(pairs.labels) > 1:
-        width, height = 4 + 0.6 * count, 3 + 0.5 * count
-        yield "differences", partial(_draw, width, height, lambda figure: plot_differences(figure, pairs))
+        yield "differences", 4 + 0.6 * count, 3 + 0.5 * count, lambda figure: _plot_differences(figure, pairs)
 
 
-def _draw(width: float, height: float, plot: Callable[[Figure], None], path: Path) -> None:
-    with sheet(width, height) as figure:
-        plot(figure)
-        save(figure, path)
+def _plot_training(figure: Figure, curves: Sequence[Curves]) -> None:
+    """Draws loss and accuracy over steps: the median of the runs, and a band over their middle half."""
+    where = curves[0].measured_on
+    left, right = figure.subplots(1, 2)
+    for index, each in enumerate(curves):
+        _band(left, each.steps, each.losses, look(index))
+        _band(right, each.steps, 100 * each.accuracies, look(index))
+    left.set(ylabel=f"{where} loss (mean cross-entropy)")
+    right.set(ylabel=f"{where} accuracy (percent)")
+    for axes in (left, right):
+        axes.set_xlabel("step (optimizer updates)")
+        axes.set_xlim(0, 1.03 * max(int(each.steps[-1]) for each in curves))
+        axes.grid(alpha=0.25)
+    legend_of(figure, left.get_lines(), [each.label for each in curves])
+
+
+def _band(axes: Axes, steps: NDArray[np.int64], values: NDArray[np.float64], line: Look) -> None:
+    """Draws the median and the quartiles of float64[runs, epochs]."""
+    low, middle, high = quartiles(values)
+    _line(axes, steps, middle, line)
+    if len(values) > 1:
+        axes.fill_between(steps, low, high, color=line.colour, alpha=0.15, linewidth=0)
+
+
+def _line(axes: Axes, x: NDArray[np.int64] | NDArray[np.float64], y: NDArray[np.float64], line: Look) -> Line2D:
+    (drawn,) = axes.plot(x, y, line.style, color=line.colour, marker=line.marker, linewidth=1.8, markersize=5)
+    return drawn
+
+
+def _plot_basins(figure: Figure, tunings: Sequence[Tuning]) -> None:
+    """Draws what the tuning has seen over learning-rate scales, with the chosen scale of each schedule ringed."""
+    from matplotlib.ticker import NullLocator
+
+    left, right = figure.subplots(1, 2)
+    lines = []
+    for index, each in enumerate(tunings):
+        lines.append(_basin(left, each, 100 * each.accuracies, look(index)))
+        _basin(right, each, each.losses, look(index), diverged_at=0.985)
+    left.set(ylabel="validation accuracy (percent)")
+    right.set(ylabel="validation loss (mean cross-entropy)")
+    for axes in (left, right):
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter(lambda scale, _: f"{scale:.3g}")
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_xlabel("factor on the learning rate")
+        axes.grid(alpha=0.25)
+    legend_of(figure, lines, [each.label for each in tunings], note="ringed: chosen.  x at the edge: a run diverged")
+
+
+def _basin(axes: Axes, tuning: Tuning, values: NDArray[np.float64], line: Look, diverged_at: float = 0.015) -> Line2D:
+    """Draws the median over seeds, every seed as a faint dot, and a cross at an edge where one has diverged."""
+    bad = ~np.isfinite(values).all(axis=1)
+    middle = np.where(bad, np.nan, np.median(values, axis=1))
+    drawn = _line(axes, tuning.scales, middle, line)
+    axes.plot(tuning.scales, values, linestyle="none", color=line.colour, marker=".", markersize=4, alpha=0.45)
+    edge = np.full(bad.sum(), diverged_at)
+    axes.plot(tuning.scales[bad], edge, "x", color=line.colour, transform=axes.get_xaxis_transform(), zorder=4)
+    best = middle[tuning.scales == tuning.chosen]
+    axes.plot([tuning.chosen], best, "o", color=line.colour, markersize=12, fillstyle="none", markeredgewidth=1.6)
+    return drawn
+
+
+def _plot_accuracies(
+    figure: Figure, rows: Sequence[RowResult], finals: Mapping[str, NDArray[np.float64]], baseline: str | None
+) -> None:
+    """Draws a row for each schedule, the first on top: every seed (float64[seeds] by label), mean and interval."""
+    axes = figure.subplots()
+    for place, row in enumerate(rows):
+        if math.isfinite(row.accuracy.mean):
+            _row(axes, place, row, 100 * finals[row.label])
+        else:
+            axes.text(0.02, place, row.problem or "no result", transform=axes.get_yaxis_transform(), va="center",
+                      fontsize="small", parse_math=False)  # fmt: skip
+    names = [short_name(row.label) + (" (reference)" if row.label == baseline else "") for row in rows]
+    axes.set_yticks(range(len(rows)), names, parse_math=False)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    several = any(len(finals[row.label]) > 1 for row in rows)
+    what = "accuracy after the last step (percent)"
+    axes.set_xlabel(f"{what}: each seed, their mean and its 95% interval" if several else what)
+    axes.grid(axis="x", alpha=0.25)
+
+
+def _row(axes: Axes, place: int, row: RowResult, values: NDArray[np.float64]) -> None:
+    good = values[np.isfinite(values)]
+    summary = row.accuracy
+    axes.plot(good, np.full(len(good), place + 0.18), "|", color="0.55", markersize=9, markeredgewidth=1.2)
+    if math.isfinite(summary.low):
+        axes.hlines(place, 100 * summary.low, 100 * summary.high, color=COLOURS[0], linewidth=2.6)
+    axes.plot(100 * summary.mean, place, "o", color=COLOURS[0], markersize=8)
+    if summary.diverged:
+        axes.annotate(f"{summary.diverged} diverged", (100 * summary.mean, place), (8, 7), textcoords="offset points",
+                      fontsize="x-small", color=COLOURS[1])  # fmt: skip
+
+
+def _plot_differences(figure: Figure, differences: Differences) -> None:
+    """Draws row less column in points of accuracy; a star marks a pair of which better or worse was concluded."""
+    points, labels = 100 * differences.means, differences.labels
+    axes = figure.subplots()
+    largest = max(_FINE, float(np.nanmax(np.abs(points), initial=0.0, where=np.isfinite(points))))
+    # Colour-blind readers can distinguish orange and violet; in grey the sign of the number does.
+    image = axes.imshow(points, cmap="PuOr", vmin=-largest, vmax=largest)
+    small = "small" if len(labels) <= 8 else "xx-small"
+    for (i, j), value in np.ndenumerate(points):
+        if math.isfinite(value):
+            mark = differences.star(i, j)
+            dark = abs(value) > 0.6 * largest
+            axes.text(j, i, f"{value:+.2f}{mark}", ha="center", va="center", fontsize=small,
+                      fontweight="bold" if mark else None, color="white" if dark else "black")  # fmt: skip
+    names = [short_name(label) for label in labels]
+    axes.set_xticks(range(len(labels)), names, rotation=40, ha="right", parse_math=False)
+    axes.set_yticks(range(len(labels)), names, parse_math=False)
+    bar = figure.colorbar(image, ax=axes, shrink=0.85)
+    bar.set_label("row minus column (points of accuracy)")
+    axes.set_title("mean over paired seeds; * better or worse by interval and test", fontsize="small", loc="left")

@@ -20,7 +20,6 @@ from click.testing import CliRunner
 import lrtrain
 from lrtrain.cli import main
 from lrtrain.cli.compare import progress
-from lrtrain.comparing import write_results
 from lrtrain.comparison.conduct import compare_plan
 from lrtrain.comparison.plan import Effort, Plan, Row
 from lrtrain.comparison.result import Comparison, read_comparison
@@ -30,6 +29,7 @@ from lrtrain.plugins.spec import Spec
 from lrtrain.report.comparison_page import page_of_comparison
 from lrtrain.report.numbers import differences, final_accuracies, measured_runs, tunings
 from lrtrain.report.words import compare_command
+from lrtrain.report.write import write_results
 from lrtrain.runs.train_config import TrainConfig
 from tests.lab import ROOT
 

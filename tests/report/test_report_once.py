@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from lrtrain.comparing import write_results
 from lrtrain.comparison import protocol
 from lrtrain.comparison.result import read_comparison
 from lrtrain.report.runs_page import page_of_runs, runs_in
+from lrtrain.report.write import write_results
 from lrtrain.runs import reading
 from tests.lab import ROOT
 

@@ -150,7 +150,7 @@ def command(
     with reporting(ComparisonReporter, quiet=quiet or as_json, work="comparison", directory=directory) as reporter:
         comparison = compare_plan(plan, directory=run_dir, resume=resume, reporter=reporter, distributed=joined)
     if is_main():
-        from lrtrain.comparing import write_results
+        from lrtrain.report.write import write_results
 
         show(comparison, write_results(comparison), sort=sort, as_json=as_json)
 

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from lrtrain.figures import COLOURS
 from lrtrain.report.numbers import Curves, Differences, Tuning, quartiles, short_name
-from lrtrain.report.page.content import Chart
+from lrtrain.report.page.render import Chart, colour, dash
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,22 +18,8 @@ if TYPE_CHECKING:
     from lrtrain.comparison.evidence import RowResult
 
 Trace: TypeAlias = dict[str, Any]
-# The number decides colour and line style: a schedule without curves has one too.
 Numbered: TypeAlias = tuple[int, Curves]
-_DASHES = ("solid", "dash", "dot", "dashdot")
-# In place of black, which a dark page would swallow.
-_PALETTE = (*COLOURS[:-1], "#808890")
 _MOST_POINTS = 1500
-
-
-def colour(index: int) -> str:
-    """Returns the colour of the schedule of that number."""
-    return _PALETTE[index % len(_PALETTE)]
-
-
-def dash(index: int) -> str:
-    """Returns the line style of the schedule of that number, as plotly names it."""
-    return _DASHES[index % len(_DASHES)]
 
 
 def curve_charts(curves: Sequence[Numbered]) -> Iterator[Chart]:

@@ -1,18 +1,79 @@
-"""From what stands on a page to its HTML."""
+"""What stands on a page, as plain data, and its HTML."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from html import escape
 from importlib import resources
 from string import Template
+from typing import Any
 
 from lrtrain.comparison.table import Cell, Table
 from lrtrain.extras import check_extra
-from lrtrain.report.page.charts import colour, dash
-from lrtrain.report.page.content import Chart, Page, ScheduleSection
+from lrtrain.figures import COLOURS
 from lrtrain.runs.record import finite
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart in the terms of plotly.js, under a name that no other has; the caption says how to read it.
+
+    A trace that belongs to a schedule has its label as ``meta``; colours and fonts come from the page.
+    """
+
+    name: str
+    title: str
+    caption: str
+    traces: list[dict[str, Any]]
+    layout: dict[str, Any] = field(default_factory=dict)
+    height: int = 360
+
+
+@dataclass(frozen=True)
+class ScheduleSection:
+    """What is said of one schedule: what the plugin says of itself, and what reproduces it, each with a remark.
+
+    The number decides colour and style of its lines: a schedule without curves has one too.
+    """
+
+    number: int
+    label: str
+    summary: str
+    options: Mapping[str, str]
+    commands: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Page:
+    """A whole page, in this order; everything in it is text or numbers, and is escaped when it is rendered.
+
+    The first sentence of the verdict is the most important; the facts are environment and versions.
+    """
+
+    title: str
+    verdict: tuple[str, ...]
+    explanation: tuple[str, ...]
+    table: Table
+    charts: tuple[Chart, ...]
+    schedules: tuple[ScheduleSection, ...]
+    facts: Mapping[str, str]
+
+
+_DASHES = {"solid": "", "dash": "7 4", "dot": "2 3", "dashdot": "7 3 2 3"}
+# In place of black, which a dark page would swallow.
+_PALETTE = (*COLOURS[:-1], "#808890")
+
+
+def colour(number: int) -> str:
+    """Returns the colour of the schedule of that number."""
+    return _PALETTE[number % len(_PALETTE)]
+
+
+def dash(number: int) -> str:
+    """Returns the line style of the schedule of that number, as plotly names it."""
+    return [*_DASHES][number % len(_DASHES)]
 
 
 def render(page: Page) -> str:
@@ -81,9 +142,6 @@ def _toggle(schedule: ScheduleSection) -> str:
         f'stroke="{colour(schedule.number)}" stroke-dasharray="{_DASHES[dash(schedule.number)]}"/></svg>'
         f"{escape(schedule.label)}</label>"
     )
-
-
-_DASHES = {"solid": "", "dash": "7 4", "dot": "2 3", "dashdot": "7 3 2 3"}
 
 
 def _chart(chart: Chart) -> str:
