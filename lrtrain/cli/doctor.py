@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from lrtrain.cli.options import json_option
+from lrtrain.cli.tables import print_json
 from lrtrain.cli.terminal import printable
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ def command(as_json: bool) -> None:
             click.echo(_line(finding))
     faults = sum(finding.health == "fault" for finding in findings)
     if as_json:
-        click.echo(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
+        print_json([vars(finding) for finding in findings])
     else:
         click.echo(f"\n{faults} fault{'s' * (faults != 1)}" if faults else "\nno fault")
     if faults:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from lrtrain.cli.options import json_option, plugin_option, set_option, train_options, train_options_given
-from lrtrain.cli.output import check_output, force_option, output_option, whole_file, write_csv
-from lrtrain.cli.tables import print_table
+from lrtrain.cli.output import check_output, force_option, output_option, write_output
+from lrtrain.cli.tables import print_json, print_table
 from lrtrain.cli.terminal import shown_path
 from lrtrain.errors import TrainingError
 from lrtrain.plugins.spec import normal_name
@@ -86,26 +85,22 @@ def command(
             **train_options_given(ctx),
         )
     if output is not None:
-        with whole_file(output, force=force) as file:
-            _write(test, file)
+        from lrtrain.range_test.picture import draw_range_test
+
+        curve = test.curve
+        columns = {
+            "learning_rate": curve.learning_rates,
+            "loss": curve.losses,
+            "smoothed_learning_rate": curve.smoothed_learning_rates,
+            "smoothed_loss": curve.smoothed_losses,
+        }
+        write_output(output, columns, lambda file: draw_range_test(test, file), force=force)
     if as_json:
-        click.echo(json.dumps(test.to_json(), indent=2))
+        print_json(test.to_json())
     else:
         _show(test, output)
     if test.obstacle:
         raise TrainingError(test.obstacle)
-
-
-def _write(test: RangeTest, output: Path) -> None:
-    if output.suffix.lower() == ".csv":
-        names = ("learning_rate", "loss", "smoothed_learning_rate", "smoothed_loss")
-        curve = test.curve
-        columns = (curve.learning_rates, curve.losses, curve.smoothed_learning_rates, curve.smoothed_losses)
-        write_csv(output, dict(zip(names, columns, strict=True)))
-        return
-    from lrtrain.range_test.picture import draw_range_test
-
-    draw_range_test(test, output)
 
 
 def _show(test: RangeTest, output: Path | None) -> None:

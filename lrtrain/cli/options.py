@@ -28,6 +28,17 @@ def complete_plugin(ctx: click.Context, param: click.Parameter, incomplete: str)
     return [CompletionItem(name, help=summary) for name, summary in names.items() if name.startswith(incomplete)]
 
 
+class ListGroup(click.Group):
+    """Takes ``list`` when no command is named."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Names it before options, too."""
+        names_none = not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names)
+        if names_none and not ctx.resilient_parsing:
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
 def plugin_option(*, required: bool = False) -> Callable[[F], F]:
     """Returns the option ``--plugin SPEC``, given once or several times."""
     return click.option(
@@ -107,12 +118,7 @@ def total_steps(epochs: int | None, steps: int | None, steps_per_epoch: int) -> 
 
 
 def train_options(*, compared: bool = False, **others: Any) -> Callable[[F], F]:
-    """Returns the options of `lrtrain.runs.train_config.TrainConfig`, which `train_options_given` reads.
-
-    Args:
-      compared: whether they are those of a comparison.
-      **others: an option of a field's name, in the place of the field's own.
-    """
+    """Returns the options of `TrainConfig`, or those of a comparison; ``others`` replace those of their fields."""
     fields = [field for field in option_fields(TrainConfig) if field.in_comparisons or not compared]
     return _together(*(others.get(field.name) or _option_of(field) for field in fields))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,6 @@ from lrtrain.errors import UsageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_SUFFIXES = (".png", ".svg", ".csv")
 force_option = click.option("--force", is_flag=True, help="Overwrite --output if it is there.")
 
 
@@ -27,10 +26,10 @@ def output_option(meaning: str = "A .png, .svg or .csv file.", metavar: str = "F
     return click.option("--output", "-o", type=kind, metavar=metavar, help=meaning)
 
 
-def check_output(output: Path, *, force: bool) -> None:
+def check_output(output: Path, *, force: bool, suffixes: Sequence[str] = (".png", ".svg", ".csv")) -> None:
     """Raises UsageError for a file that cannot be written, or that is there already."""
-    if output.suffix.lower() not in _SUFFIXES:
-        raise UsageError(f"--output {output}: expected a name that ends in {', '.join(_SUFFIXES)}")
+    if output.suffix.lower() not in suffixes:
+        raise UsageError(f"--output {output}: expected a name that ends in {', '.join(suffixes)}")
     with writable(output):
         there = output.exists()
     if there and not force:
@@ -71,7 +70,18 @@ def writable(output: Path) -> Iterator[None]:
         raise UsageError(f"--output {output} cannot be written: {error.strerror or error}") from error
 
 
-def write_csv(output: Path, columns: Mapping[str, NDArray[Any]]) -> None:
+def write_output(
+    output: Path, columns: Mapping[str, NDArray[Any]], draw: Callable[[Path], None], *, force: bool
+) -> None:
+    """Writes columns into a .csv file, and draws any other."""
+    with whole_file(output, force=force) as file:
+        if output.suffix.lower() == ".csv":
+            _write_csv(file, columns)
+        else:
+            draw(file)
+
+
+def _write_csv(output: Path, columns: Mapping[str, NDArray[Any]]) -> None:
     """Writes a row for every step: its number, and what each column has there."""
     with output.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

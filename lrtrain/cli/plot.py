@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from lrtrain.cli.options import length_options, plugin_option, total_steps
-from lrtrain.cli.output import check_output, force_option, output_option, whole_file, write_csv
+from lrtrain.cli.output import check_output, force_option, output_option, write_output
 from lrtrain.cli.streams import results_kept
 from lrtrain.cli.terminal import draw, shown_path
+from lrtrain.figures import draw_curves
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,8 +46,8 @@ def command(
     if output is None:
         click.echo(draw(curves))
         return
-    with whole_file(output, force=force) as file:
-        _write(curves, file, steps_per_epoch)
+    columns = curves if len(curves) > 1 else {"learning_rate": next(iter(curves.values()))}
+    write_output(output, columns, lambda file: draw_curves(curves, file, steps_per_epoch), force=force)
     with results_kept(f"{output} is written"):
         click.echo(f"{shown_path(output)}  ({total} steps of {len(curves)} schedule{'s' * (len(curves) > 1)})")
 
@@ -55,15 +56,5 @@ def _curves(plugins: tuple[str, ...], total: int, steps_per_epoch: int) -> dict[
     from lrtrain.plugins.loading import activate
     from lrtrain.schedules.table import build_table, make_context
 
-    active = [activate([spec]) for spec in plugins]
     context = make_context(total, steps_per_epoch)
-    return {spec: build_table(each, context).values for spec, each in zip(plugins, active, strict=True)}
-
-
-def _write(curves: dict[str, NDArray[np.float32]], output: Path, steps_per_epoch: int) -> None:
-    if output.suffix.lower() == ".csv":
-        write_csv(output, curves if len(curves) > 1 else {"learning_rate": next(iter(curves.values()))})
-        return
-    from lrtrain.figures import draw_curves
-
-    draw_curves(curves, output, steps_per_epoch)
+    return {spec: build_table(activate([spec]), context).values for spec in plugins}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from lrtrain.cli.output import force_option, output_option, whole_file
+from lrtrain.cli.output import check_output, force_option, output_option, whole_file
 from lrtrain.cli.streams import results_kept
 from lrtrain.cli.terminal import shown_path
 from lrtrain.errors import UsageError
@@ -42,21 +42,12 @@ def command(paths: tuple[Path, ...], output: Path | None, force: bool) -> None:
         output = write_results(read_comparison(paths[0])).report
     else:
         output = output or Path("report.html")
-        _check_output(output, force=force)
+        check_output(output, force=force, suffixes=(".html", ".htm"))
         page = _page(paths, alone=alone)
         with whole_file(output, force=force) as file:
             file.write_text(page, encoding="utf-8")
     with results_kept(f"{output} is written"):
         click.echo(shown_path(output))
-
-
-def _check_output(output: Path, *, force: bool) -> None:
-    if output.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"--output {output}: expected a name that ends in .html")
-    if output.exists() and not force:
-        raise UsageError(f"{output} is there already: give another --output, or --force to overwrite it")
-    if not output.parent.is_dir():
-        raise UsageError(f"--output {output}: there is no directory {output.parent}")
 
 
 def _page(paths: Sequence[Path], *, alone: bool) -> str:

@@ -1,10 +1,12 @@
-"""Tables: drawn by rich on a terminal, plain columns elsewhere; what is read from files cannot act on the terminal."""
+"""Tables: drawn by rich on a terminal, plain columns elsewhere, JSON for programs; no cell can act on the terminal."""
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import click
 
@@ -18,13 +20,9 @@ _BETWEEN = "  "
 def print_table(
     header: Sequence[str], rows: Sequence[Sequence[str]], numbers: Collection[str] = (), dispensable: Sequence[str] = ()
 ) -> None:
-    """Prints rows under a header.
+    """Prints rows under a header; the columns of ``numbers`` are aligned on the right.
 
-    Args:
-      header: the title of each column.
-      rows: a cell for each column; line breaks and control characters in them are shown as escapes.
-      numbers: titles of the columns that are aligned on the right.
-      dispensable: titles of the columns that a terminal too narrow for all of them does without, the first one first.
+    A terminal that is too narrow for all columns does without the ``dispensable`` ones, the first one first.
     """
     columns = [[printable(cell) for cell in column] for column in zip(header, *rows, strict=True)]
     right = [title in numbers for title in header]
@@ -39,6 +37,11 @@ def print_lines(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     columns = [[printable(cell) for cell in column] for column in zip(header, *rows, strict=True)]
     title, *lines = _lines(columns, [False] * len(header))
     click.echo("\n".join([click.style(title, bold=True), *lines]))
+
+
+def print_json(values: Any) -> None:
+    """Prints values for programs."""
+    click.echo(json.dumps(values, indent=2))
 
 
 def _lines(columns: Sequence[Sequence[str]], right: Sequence[bool]) -> list[str]:

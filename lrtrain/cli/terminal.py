@@ -46,13 +46,7 @@ def duration(seconds: float) -> str:
 
 
 def draw(curves: Mapping[str, NDArray[np.float32]], width: int = 72, height: int = 13) -> str:
-    """Returns learning rates over steps as text.
-
-    Args:
-      curves: float32[steps] by name; all of one length.
-      width: characters of the plane, without the numbers beside it.
-      height: lines of the plane.
-    """
+    """Returns curves, float32[steps] by name and all of one length, as text; numbers stand beside width and height."""
     top = max(float(values.max()) for values in curves.values()) or 1.0
     steps = max(map(len, curves.values()))
     cells = [[(0, 0)] * width for _ in range(height)]

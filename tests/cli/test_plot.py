@@ -269,22 +269,22 @@ def test_one_of_several_processes_writes_a_file(command: str, tmp_path: Path) ->
 
 
 def test_a_file_that_comes_meanwhile_stays(plot: Plot, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lrtrain.cli import plot as module
+    from lrtrain.cli import output
 
-    monkeypatch.setattr(module, "_write", lambda curves, file, steps: Path("curve.csv").write_text("mine"))
+    monkeypatch.setattr(output, "_write_csv", lambda file, columns: Path("curve.csv").write_text("mine"))
     result = plot("--plugin", "sgdr", "--output", "curve.csv")
     assert (result.exit_code, Path("curve.csv").read_text()) == (2, "mine")
 
 
 def test_a_file_is_not_lost_to_one_that_cannot_be_written(plot: Plot, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lrtrain.cli import plot as module
+    from lrtrain.cli import output
 
-    def full(curves: object, file: Path, steps: int) -> None:
+    def full(file: Path, columns: object) -> None:
         file.write_text("half")
         raise OSError(28, "No space left on device")
 
     Path("curve.csv").write_text("old")
-    monkeypatch.setattr(module, "_write", full)
+    monkeypatch.setattr(output, "_write_csv", full)
     result = plot("--plugin", "sgdr", "--output", "curve.csv", "--force")
     assert (result.exit_code, result.stderr) == (
         2, "Error: --output curve.csv cannot be written: No space left on device\n"

@@ -304,7 +304,7 @@ def test_a_report_of_a_comparison_and_of_runs(compared: Comparison, tmp_path: Pa
     assert "The highest accuracy is" in text
     result = CliRunner().invoke(main, ["report", *runs, "--output", str(output)])
     assert result.exit_code == 2
-    assert "is there already: give another --output, or --force" in result.stderr
+    assert "is there already: give another name, or --force" in result.stderr
 
 
 STOPS = """
@@ -358,7 +358,7 @@ def test_a_page_of_runs_opens(browser: Any, compared: Comparison, tmp_path: Path
         (["nowhere"], "nowhere is no directory: give the directory of a run or of a comparison"),
         (["."], "holds neither a run nor a comparison"),
         ([".", "-o", "page.pdf"], "expected a name that ends in .html"),
-        ([".", "-o", "nowhere/page.html"], "there is no directory nowhere"),
+        ([".", "-o", "nowhere/page.html"], "the directory nowhere does not exist"),
     ],
 )
 def test_what_no_page_can_be_made_of(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ import click
 
 from lrtrain.cli.progress import Screen
 from lrtrain.cli.streams import results_kept
-from lrtrain.cli.tables import print_table
+from lrtrain.cli.tables import print_json, print_table
 from lrtrain.cli.terminal import duration, shown_path
 from lrtrain.comparison.reporter import NullReporter
 
@@ -116,7 +115,7 @@ def show(comparison: Comparison, store: Store, *, sort: str, as_json: bool) -> N
     with results_kept(f"the comparison is complete, and its report is {shown_path(store.report)}"):
         if as_json:
             shown = {"directory": str(store.path), "report": str(store.report), **evidence.to_json()}
-            click.echo(json.dumps(shown, indent=2))
+            print_json(shown)
             return
         _print_table(table_of(evidence, fair=comparison.plan.protocol == "fair"), sort)
         for sentence in verdict(evidence):

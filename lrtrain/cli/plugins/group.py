@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import shlex
 import sys
 from collections import Counter
@@ -12,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lrtrain.cli.options import complete_plugin, json_option
+from lrtrain.cli.options import ListGroup, complete_plugin, json_option
 from lrtrain.cli.plugins.packages import install, new, uninstall
-from lrtrain.cli.tables import print_lines
+from lrtrain.cli.tables import print_json, print_lines
 from lrtrain.cli.terminal import draw, printable
 from lrtrain.errors import LrtrainError
 from lrtrain.plugins.discovery import Entry, duplicates, find_plugin, find_plugins
@@ -30,12 +29,9 @@ _COLORS = {"passed": "green", "failed": "red", "skipped": "yellow"}
 _STEPS, _STEPS_PER_EPOCH = 2350, 235
 
 
-@click.group("plugins", short_help="List, show, make, install and uninstall plugins.", invoke_without_command=True)
-@click.pass_context
-def command(ctx: click.Context) -> None:
+@click.group("plugins", cls=ListGroup, short_help="List, show, make, install and uninstall plugins.")
+def command() -> None:
     """List the installed plugins, show what one does and takes, make one, install and uninstall them."""
-    if ctx.invoked_subcommand is None:
-        ctx.invoke(list_plugins, load=False, as_json=False)
 
 
 command.add_command(new)
@@ -58,7 +54,7 @@ def list_plugins(load: bool, as_json: bool) -> None:
         for entry in entries
     ]
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        print_json(rows)
         return
     if not rows:
         click.echo("no plugin is installed: pip install 'lrtrain[all]' installs those of lrtrain")
@@ -84,7 +80,7 @@ def show(name: str, as_json: bool) -> None:
     if as_json:
         rates = None if curve is None else {"steps": _STEPS, "learning_rates": [float(str(x)) for x in curve]}
         shown = {"hooks": hooks, "documentation": documentation, "options": options, "example": example}
-        click.echo(json.dumps({**_identity(entry), **shown, "curve": rates, "no_curve": no_curve}, indent=2))
+        print_json({**_identity(entry), **shown, "curve": rates, "no_curve": no_curve})
         return
     click.echo(
         f"{click.style(printable(entry.name), bold=True)}  ({printable(entry.origin())}; hooks: {', '.join(hooks)})\n\n"
@@ -182,7 +178,7 @@ def check(name: str, specs: Sequence[str], as_json: bool) -> None:
             click.echo(_check_line(outcome))
     counts = Counter[str](outcome.state for outcome in found)
     if as_json:
-        click.echo(json.dumps({"plugin": entry.name, "checks": [vars(each) for each in found]}, indent=2))
+        print_json({"plugin": entry.name, "checks": [vars(each) for each in found]})
     else:
         click.echo(", ".join(f"{counts[state]} {state}" for state in _COLORS))
     if counts["failed"]:

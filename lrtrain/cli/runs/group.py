@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shlex
 import sys
@@ -13,9 +12,10 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from lrtrain.cli.options import complete_plugin, json_option
+from lrtrain.cli.options import DIRECTORY, ListGroup, complete_plugin, json_option
 from lrtrain.cli.runs.views import show_comparison, show_list, show_run, size
 from lrtrain.cli.streams import results_kept
+from lrtrain.cli.tables import print_json
 from lrtrain.cli.terminal import printable
 from lrtrain.errors import UsageError, nearest
 from lrtrain.plugins.spec import normal_name
@@ -40,7 +40,7 @@ _SORTS: dict[str, Callable[[Run], Any]] = {
 directory_option = click.option(
     "--dir",
     "directory",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=DIRECTORY,
     default=_DIRECTORY,
     show_default=True,
     metavar="DIR",
@@ -55,17 +55,7 @@ def _complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) -
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
-class _Group(click.Group):
-    """Takes ``list`` when no command is named."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        names_none = not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names)
-        if names_none and not ctx.resilient_parsing:
-            args = ["list", *args]
-        return super().parse_args(ctx, args)
-
-
-@click.group("runs", cls=_Group, short_help="List, show, compare and remove runs.")
+@click.group("runs", cls=ListGroup, short_help="List, show, compare and remove runs.")
 def command() -> None:
     """List the runs that are on disk, show or compare some, or remove what is no longer needed.
 
@@ -94,7 +84,7 @@ def list_runs(directory: Path, plugin: str | None, sort: str, as_json: bool) -> 
     runs = sorted(find_runs(directory), key=_SORTS[sort])
     chosen = [run for run in runs if plugin is None or _takes_part(plugin, run)]
     if as_json:
-        _print_json([run.to_json() for run in chosen])
+        print_json(finite([run.to_json() for run in chosen]))
     elif chosen:
         show_list(chosen)
     else:
@@ -113,7 +103,7 @@ def show(run: str, directory: Path, as_json: bool) -> None:
     if as_json:
         recipe = reproduce(chosen)
         again = {"command": shlex.join(recipe.words) or None, "no_command": recipe.obstacle}
-        _print_json({**to_json(chosen), **again})
+        print_json(finite({**to_json(chosen), **again}))
         return
     show_run(chosen)
 
@@ -138,7 +128,7 @@ def compare(runs: tuple[str, ...], directory: Path, epochs: bool, as_json: bool)
             "notes": unequal_conditions(chosen, names),
             "runs": {name: to_json(run) if epochs else run.to_json() for name, run in zip(names, chosen, strict=True)},
         }
-        _print_json(found)
+        print_json(finite(found))
         return
     show_comparison(chosen, names, epochs=epochs)
 
@@ -182,10 +172,6 @@ def _remove(path: Path) -> int:
         for each in removal.kept:
             click.echo(f"kept {printable(str(each))}  (not known to be the run's own)")
     return removal.freed
-
-
-def _print_json(values: Any) -> None:
-    click.echo(json.dumps(finite(values), indent=2))
 
 
 def _chosen(texts: Sequence[str], directory: Path) -> list[Run]:
