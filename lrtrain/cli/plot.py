@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -12,10 +11,6 @@ from lrtrain.cli.output import check_output, force_option, output_option, write_
 from lrtrain.cli.streams import results_kept
 from lrtrain.cli.terminal import draw, shown_path
 from lrtrain.figures import draw_curves
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 
 @click.command("plot", short_help="Draw the curves of schedules, before any training.")
@@ -42,7 +37,11 @@ def command(
     total = total_steps(epochs, steps, steps_per_epoch)
     if output is not None:
         check_output(output, force=force)
-    curves = _curves(plugins, total, steps_per_epoch)
+    from lrtrain.plugins.loading import activate
+    from lrtrain.schedules.table import build_table, make_context
+
+    context = make_context(total, steps_per_epoch)
+    curves = {spec: build_table(activate([spec]), context).values for spec in plugins}
     if output is None:
         click.echo(draw(curves))
         return
@@ -50,11 +49,3 @@ def command(
     write_output(output, columns, lambda file: draw_curves(curves, file, steps_per_epoch), force=force)
     with results_kept(f"{output} is written"):
         click.echo(f"{shown_path(output)}  ({total} steps of {len(curves)} schedule{'s' * (len(curves) > 1)})")
-
-
-def _curves(plugins: tuple[str, ...], total: int, steps_per_epoch: int) -> dict[str, NDArray[np.float32]]:
-    from lrtrain.plugins.loading import activate
-    from lrtrain.schedules.table import build_table, make_context
-
-    context = make_context(total, steps_per_epoch)
-    return {spec: build_table(activate([spec]), context).values for spec in plugins}

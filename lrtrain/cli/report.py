@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -34,34 +33,22 @@ def command(paths: tuple[Path, ...], output: Path | None, force: bool) -> None:
     for path in paths:
         if not path.is_dir():
             raise UsageError(f"{path} is no directory: give the directory of a run or of a comparison")
-    alone = len(paths) == 1 and (paths[0] / "comparison.json").is_file()
-    if alone and output is None:
-        from lrtrain.comparison.result import read_comparison
-        from lrtrain.report.write import write_results
+    from lrtrain.comparison.result import read_comparison
+    from lrtrain.report.comparison_page import page_of_comparison
+    from lrtrain.report.numbers import measured_runs
+    from lrtrain.report.page.render import render
+    from lrtrain.report.runs_page import page_of_runs, runs_in
+    from lrtrain.report.write import write_results
 
-        output = write_results(read_comparison(paths[0])).report
+    is_alone = len(paths) == 1 and (paths[0] / "comparison.json").is_file()
+    comparison = read_comparison(paths[0]) if is_alone else None
+    if comparison is not None and output is None:
+        output = write_results(comparison).report
     else:
         output = output or Path("report.html")
         check_output(output, force=force, suffixes=(".html", ".htm"))
-        page = _page(paths, alone=alone)
+        page = page_of_comparison(comparison, measured_runs(comparison)) if comparison else page_of_runs(runs_in(paths))
         with whole_file(output, force=force) as file:
-            file.write_text(page, encoding="utf-8")
+            file.write_text(render(page), encoding="utf-8")
     with results_kept(f"{output} is written"):
         click.echo(shown_path(output))
-
-
-def _page(paths: Sequence[Path], *, alone: bool) -> str:
-    from lrtrain.report.page.render import render
-
-    if alone:
-        from lrtrain.comparison.result import read_comparison
-        from lrtrain.report.comparison_page import page_of_comparison
-        from lrtrain.report.numbers import measured_runs
-
-        comparison = read_comparison(paths[0])
-        page = page_of_comparison(comparison, measured_runs(comparison))
-    else:
-        from lrtrain.report.runs_page import page_of_runs, runs_in
-
-        page = page_of_runs(runs_in(paths))
-    return render(page)

@@ -24,14 +24,7 @@ _LEAST_ROOM = 2**30
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the examination.
-
-    Args:
-      subject: what was examined.
-      health: ``note`` for something that some commands need, ``fault`` for something that does not work.
-      detail: what was found, on one line.
-      cure: what to do about it; None when there is nothing to do.
-    """
+    """One line: a ``note`` is of something that some commands need, a ``fault`` of something that does not work."""
 
     subject: str
     health: Literal["ok", "note", "fault"]

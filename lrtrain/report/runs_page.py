@@ -11,8 +11,7 @@ from lrtrain.comparison.table import Cell, Column, Table, number
 from lrtrain.errors import RunDirError, UsageError
 from lrtrain.report.numbers import curves_of_runs
 from lrtrain.report.page import charts
-from lrtrain.report.page.render import Chart, Page, ScheduleSection
-from lrtrain.report.words import options_in_words, summary_of
+from lrtrain.report.page.render import Chart, Page, ScheduleSection, section
 from lrtrain.runs.command import reproduce
 from lrtrain.runs.reading import Logged, read_logged, run_paths
 from lrtrain.runs.record import Run
@@ -122,8 +121,9 @@ def _schedule(index: int, run: Run) -> ScheduleSection:
         if recipe.obstacle
         else ("Trains it again:", shlex.join(recipe.words))
     )
-    summary = summary_of(head.schedule) if head else str(run.reason)
-    return ScheduleSection(index, run.name, summary, options_in_words(head.schedule) if head else {}, (command,))
+    if head is None:
+        return ScheduleSection(index, run.name, str(run.reason), {}, (command,))
+    return section(index, run.name, head.schedule, (command,))
 
 
 def _facts(runs: Sequence[Run]) -> dict[str, str]:

@@ -13,17 +13,9 @@ import numpy as np
 from lrtrain.comparison.store import Store
 from lrtrain.figures import COLOURS, Look, draw_curves, legend_of, look, save, sheet
 from lrtrain.files import write_whole
+from lrtrain.report import numbers
 from lrtrain.report.comparison_page import page_of_comparison
-from lrtrain.report.numbers import (
-    by_accuracy,
-    curves_of_runs,
-    differences,
-    final_accuracies,
-    measured_runs,
-    quartiles,
-    short_name,
-    tunings,
-)
+from lrtrain.report.numbers import quartiles, short_name
 from lrtrain.report.page.render import render
 from lrtrain.runs.directory import refusals_named
 
@@ -50,15 +42,14 @@ def write_results(comparison: Comparison) -> Store:
       The paths of its files.
 
     Raises:
-      UsageError: plotly is not installed.
       TrainingError: the directory cannot be written; the runs are kept.
     """
     store, results = Store(comparison.directory), comparison.evidence.to_json()
     with refusals_named(store.path):
         write_whole(store.results, json.dumps({"about": dict(comparison.about), **results}, indent=2) + "\n")
-        runs = measured_runs(comparison)
+        runs = numbers.measured_runs(comparison)
         store.pictures.mkdir(parents=True, exist_ok=True)
-        curves = list(starmap(curves_of_runs, runs.items()))
+        curves = list(starmap(numbers.curves_of_runs, runs.items()))
         pictures = list(_pictures(comparison, curves))
         for suffix in (".png", ".svg"):
             if curves:
@@ -79,14 +70,14 @@ def _pictures(comparison: Comparison, curves: Sequence[Curves]) -> Iterator[Pict
     below = 0.19 * count
     if curves:
         yield "validation", 10, 4.2 + below, lambda figure: _plot_training(figure, curves)
-    rows, finals = by_accuracy(comparison), final_accuracies(comparison)
+    rows, finals = numbers.by_accuracy(comparison), numbers.final_accuracies(comparison)
     fair = comparison.plan.protocol == "fair"
     baseline = comparison.evidence.baseline if fair else None
     yield "accuracy", 8, 1.4 + 0.42 * count, lambda figure: _plot_accuracies(figure, rows, finals, baseline)
-    tuned = tunings(comparison)
+    tuned = numbers.tunings(comparison)
     if any(np.isfinite(each.losses).any() for each in tuned):
         yield "basin", 10, 4.4 + below, lambda figure: _plot_basins(figure, tuned)
-    pairs = differences(comparison)
+    pairs = numbers.differences(comparison)
     if fair and len(pairs.labels) > 1:
         yield "differences", 4 + 0.6 * count, 3 + 0.5 * count, lambda figure: _plot_differences(figure, pairs)
 

@@ -26,9 +26,8 @@ from lrtrain.comparison.result import Comparison, read_comparison
 from lrtrain.comparison.table import COLUMNS, Cell, Column, Table, number
 from lrtrain.figures import look
 from lrtrain.plugins.spec import Spec
-from lrtrain.report.comparison_page import page_of_comparison
+from lrtrain.report.comparison_page import compare_command, page_of_comparison
 from lrtrain.report.numbers import differences, final_accuracies, measured_runs, tunings
-from lrtrain.report.words import compare_command
 from lrtrain.report.write import write_results
 from lrtrain.runs.train_config import TrainConfig
 from tests.lab import ROOT

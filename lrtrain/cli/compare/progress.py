@@ -19,8 +19,12 @@ if TYPE_CHECKING:
     from lrtrain.comparison.reporter import Forecast
     from lrtrain.comparison.result import Comparison
     from lrtrain.comparison.store import Store
-    from lrtrain.comparison.table import Table
     from lrtrain.comparison.trial import Outcome
+
+# What a terminal too narrow for all of it does without, the first one first; the page has all of it.
+_DISPENSABLE = (
+    "good scales", "median", "first lr", "last lr", "n", "peak lr", "seconds", "loss", "sd", "scale", "95% interval"
+)  # fmt: skip
 
 
 class ComparisonReporter(Screen, NullReporter):
@@ -117,22 +121,12 @@ def show(comparison: Comparison, store: Store, *, sort: str, as_json: bool) -> N
             shown = {"directory": str(store.path), "report": str(store.report), **evidence.to_json()}
             print_json(shown)
             return
-        _print_table(table_of(evidence, fair=comparison.plan.protocol == "fair"), sort)
+        table = table_of(evidence, fair=comparison.plan.protocol == "fair")
+        rows = [[cell.text for cell in row] for row in (table if sort == "given" else table.sorted_by(sort)).rows]
+        numbers = [column.title for column in table.columns if column.numeric]
+        print_table(table.titles, rows, numbers, [title for title in _DISPENSABLE if title in table.titles])
         for sentence in verdict(evidence):
             click.echo(sentence)
         click.echo(f"report: {shown_path(store.report)}")
         click.echo(f"pictures: {shown_path(store.pictures)}")
         click.echo(f"every run, and its configuration: {shown_path(store.path)}")
-
-
-# What a terminal too narrow for all of it does without, the first one first; the page has all of it.
-_DISPENSABLE = (
-    "good scales", "median", "first lr", "last lr", "n", "peak lr", "seconds", "loss", "sd", "scale", "95% interval"
-)  # fmt: skip
-
-
-def _print_table(table: Table, sort: str) -> None:
-    shown = table if sort == "given" else table.sorted_by(sort)
-    numbers = [column.title for column in table.columns if column.numeric]
-    dispensable = [title for title in _DISPENSABLE if title in table.titles]
-    print_table(table.titles, [[cell.text for cell in row] for row in shown.rows], numbers, dispensable)

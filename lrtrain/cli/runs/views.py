@@ -93,7 +93,7 @@ def _epoch_row(epoch: Epoch) -> list[str]:
         str(epoch.epoch + 1),
         *_measured(epoch),
         _number(epoch.train_loss),
-        _rate(epoch.learning_rate),
+        _number(epoch.learning_rate, ".3g"),
         duration(epoch.seconds),
         "-" if math.isnan(epoch.examples_per_second) else f"{epoch.examples_per_second:,.0f}",
     ]
@@ -108,12 +108,8 @@ def _accuracy(epoch: Epoch | None) -> str:
     return _number(epoch.accuracy if epoch else None) + mark
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
-
-
-def _rate(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3g}"
+def _number(value: float | None, form: str = ".4f") -> str:
+    return "-" if value is None else format(value, form)
 
 
 def _state(run: Run) -> str:
@@ -132,7 +128,7 @@ _CELLS: dict[str, Callable[[Run], str]] = {
     "best accuracy": lambda run: _accuracy(max(run.epochs, key=lambda epoch: epoch.accuracy, default=None)),
     "loss": lambda run: _number(run.last.loss if run.last else None),
     "train loss": lambda run: _number(run.last.train_loss if run.last else None),
-    "peak lr": lambda run: _rate(run.peak_learning_rate),
+    "peak lr": lambda run: _number(run.peak_learning_rate, ".3g"),
     "time": lambda run: duration(run.seconds),
     "size": lambda run: size(run.size),
 }

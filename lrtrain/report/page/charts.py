@@ -83,18 +83,9 @@ def accuracies_chart(
     shown = [row for row in rows if math.isfinite(row.accuracy.mean)]
     for row in shown:
         values = 100 * finals[row.label][np.isfinite(finals[row.label])]
-        name, shade = _name(row.label), colour(numbers[row.label])
-        traces.append(
-            {
-                "x": values.tolist(),
-                "y": [name] * len(values),
-                "meta": row.label,
-                "mode": "markers",
-                "marker": {"color": shade, "symbol": "line-ns-open", "size": 12, "opacity": 0.7},
-                "hovertemplate": "one seed: %{x:.2f}<extra></extra>",
-            }
-        )
-        traces.append(_mean(row, name, shade))
+        shade = colour(numbers[row.label])
+        stroke = {"color": shade, "symbol": "line-ns-open", "size": 12, "opacity": 0.7}
+        traces += [_points(row.label, values.tolist(), stroke, "one seed: %{x:.2f}"), _mean(row, shade)]
     several = any(len(values) > 1 for values in finals.values())
     return Chart(
         "final",
@@ -111,16 +102,22 @@ def accuracies_chart(
     )
 
 
-def _mean(row: RowResult, name: str, shade: str) -> Trace:
-    summary = row.accuracy
-    trace: Trace = {
-        "x": [100 * summary.mean],
-        "y": [name],
-        "meta": row.label,
+def _points(label: str, x: list[float], marker: dict[str, Any], hover: str) -> Trace:
+    return {
+        "x": x,
+        "y": [_name(label)] * len(x),
+        "meta": label,
         "mode": "markers",
-        "marker": {"color": shade, "size": 12},
-        "hovertemplate": "mean %{x:.2f}<extra></extra>",
+        "marker": marker,
+        "hovertemplate": f"{hover}<extra></extra>",
     }
+
+
+def _mean(row: RowResult, shade: str) -> Trace:
+    summary = row.accuracy
+    interval = f", 95% interval {100 * summary.low:.2f} to {100 * summary.high:.2f}"
+    hover = f"mean %{{x:.2f}}{interval if math.isfinite(summary.low) else ''}"
+    trace = _points(row.label, [100 * summary.mean], {"color": shade, "size": 12}, hover)
     if math.isfinite(summary.low):
         trace["error_x"] = {
             "type": "data",
@@ -131,9 +128,6 @@ def _mean(row: RowResult, name: str, shade: str) -> Trace:
             "thickness": 3,
             "width": 6,
         }
-        trace["hovertemplate"] = (
-            f"mean %{{x:.2f}}, 95% interval {100 * summary.low:.2f} to {100 * summary.high:.2f}<extra></extra>"
-        )
     return trace
 
 

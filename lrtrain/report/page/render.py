@@ -11,8 +11,10 @@ from string import Template
 from typing import Any
 
 from lrtrain.comparison.table import Cell, Table
-from lrtrain.extras import check_extra
+from lrtrain.errors import LrtrainError
 from lrtrain.figures import COLOURS
+from lrtrain.plugins.discovery import find_plugin
+from lrtrain.plugins.spec import Spec, format_value
 from lrtrain.runs.record import finite
 
 
@@ -76,13 +78,20 @@ def dash(number: int) -> str:
     return [*_DASHES][number % len(_DASHES)]
 
 
-def render(page: Page) -> str:
-    """Returns a page as HTML that contains all that it needs, and loads nothing.
+def section(
+    number: int, label: str, spec: Spec, commands: tuple[tuple[str, str], ...], more: Mapping[str, str] | None = None
+) -> ScheduleSection:
+    """Returns what is said of a schedule, whether its plugin is installed or not; ``more`` follows its options."""
+    try:
+        summary = find_plugin(spec.name).summary
+    except LrtrainError:
+        summary = "the plugin is not installed here"
+    options = {name: format_value(value) for name, value in spec.options.items()}
+    return ScheduleSection(number, label, f"{spec.name}: {summary}", options | dict(more or {}), commands)
 
-    Raises:
-      UsageError: plotly is not installed.
-    """
-    check_extra("compare", "a report")
+
+def render(page: Page) -> str:
+    """Returns a page as HTML that contains all that it needs, and loads nothing."""
     from plotly.offline import get_plotlyjs
 
     charts = {chart.name: {"traces": chart.traces, "layout": chart.layout} for chart in page.charts}
