@@ -87,7 +87,7 @@ def _opened(plan: Plan | None, directory: str | Path | None, resume: bool) -> tu
     if not resume:
         if plan is None:
             raise UsageError("there is nothing to compare: name two schedules or more")
-        return new_store(Path(directory) if directory is not None else None), plan, {}
+        return new_store(directory), plan, {}
     if directory is None:
         raise UsageError("to resume a comparison, say which: its directory is missing")
     store = Store(Path(directory).expanduser().absolute())

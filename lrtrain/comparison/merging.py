@@ -44,9 +44,8 @@ def merge(directories: Sequence[str | Path], into: str | Path | None = None) -> 
     plan.check()
     for (one, about), (other_one, other_about) in itertools.combinations(zip(stores, abouts, strict=True), 2):
         _check_equal(one, other_one, _different_conditions(about, other_about))
-    merged = new_store(Path(into) if into is not None else None)
     with contextlib.ExitStack() as held:
-        merged = claimed(merged, held, named=into is not None)
+        merged = claimed(new_store(into), held, named=into is not None)
         merged.create(plan, {**_about(abouts), "merged": [str(store.path) for store in stores]})
         # Of a trial that several have, that of the first.
         paths = {outcome.trial: path for store in reversed(stores) for path, outcome in store.finished()}

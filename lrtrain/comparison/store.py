@@ -16,7 +16,7 @@ from lrtrain.comparison.trial import Outcome, Trial
 from lrtrain.errors import RunDirError
 from lrtrain.files import write_whole
 from lrtrain.plugins.spec import short
-from lrtrain.runs.directory import dated, make_directory, make_new_directory
+from lrtrain.runs.directory import make_directory, make_new_directory, new_directory
 from lrtrain.runs.run_config import Device
 from lrtrain.strict_json import InvalidFileError, Positive, decode, read_json
 
@@ -133,51 +133,31 @@ class Store:
         return found
 
 
-def new_store(requested: Path | None) -> Store:
-    """Returns the directory for a new comparison, without making it yet.
-
-    Args:
-      requested: the directory that the user asks for; None for ``runs/compare-<date>-<time>``.
-
-    Raises:
-      RunDirError: it is a file, or is not empty.
-    """
-    if requested is None:
-        return Store(dated("compare"))
-    path = requested.expanduser().absolute()
-    if path.exists() and not path.is_dir():
-        raise RunDirError(f"{requested} is a file: give a directory that is empty or does not exist")
-    if path.is_dir():
-        _check_unused(Store(path), requested)
-    return Store(path)
+def new_store(requested: str | Path | None) -> Store:
+    """Returns the directory for a new comparison, without making it yet; see `new_directory`."""
+    return Store(new_directory(requested, "compare", _check_unused))
 
 
 def claimed(store: Store, held: contextlib.ExitStack, *, named: bool) -> Store:
-    """Makes the directory of a new comparison, and locks it against other processes.
+    """Makes the directory of a new comparison, and locks it against other processes until ``held`` ends.
 
-    Args:
-      store: what `new_store` returned.
-      held: what holds the lock, until this process's work ends.
-      named: whether the user chose the name; else a number is added to a name that is taken.
+    Unless the user has named it, a number is added to a name that is taken.
 
     Raises:
       RunDirError: it is not empty, for example because another process has just begun a comparison in it, or it cannot
         be made.
     """
-    if named:
-        make_directory(store.path)
-    else:
-        store = Store(make_new_directory(store.path))
+    store = Store(make_new_directory(store.path, named=named))
     held.enter_context(store.locked())
-    _check_unused(store)
+    _check_unused(store.path)
     return store
 
 
-def _check_unused(store: Store, title: Path | None = None) -> None:
-    unfinished = all(_UNFINISHED.fullmatch(entry.name) for entry in store.path.iterdir())
-    if not unfinished or any(store.path.glob("runs/*")):
-        how = "--resume continues it" if store.plan.exists() else "nothing in it is overwritten"
-        raise RunDirError(f"{title or store.path} is not empty: give another directory ({how})")
+def _check_unused(path: Path, title: Path | None = None) -> None:
+    unfinished = all(_UNFINISHED.fullmatch(entry.name) for entry in path.iterdir())
+    if not unfinished or any(path.glob("runs/*")):
+        how = "--resume continues it" if Store(path).plan.exists() else "nothing in it is overwritten"
+        raise RunDirError(f"{title or path} is not empty: give another directory ({how})")
 
 
 @dataclass(frozen=True)

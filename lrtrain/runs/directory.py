@@ -6,7 +6,7 @@ import contextlib
 import datetime
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,21 +49,30 @@ class RunDir:
         return self.path / "checkpoints"
 
 
-def new_run_dir(requested: Path | None, plugin: str) -> RunDir:
-    """Returns the directory for a new run, without making it yet: ``runs/<plugin>-<date>-<time>`` if none is requested.
+def new_directory(requested: str | Path | None, name: str, check: Callable[[Path, Path], None]) -> Path:
+    """Returns the directory for a new run or comparison, without making it yet.
+
+    It is ``runs/<name>-<date>-<time>`` if none is requested. ``check`` is called with the path of a directory that
+    exists and the user's name of it.
 
     Raises:
-      RunDirError: it is a file, or is not empty.
+      RunDirError: it is a file, or ``check`` refuses it.
     """
     if requested is None:
-        return RunDir(dated(plugin))
-    path = requested.expanduser().absolute()
-    check_name(path)
+        return (Path("runs") / f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}").absolute()
+    path = Path(requested).expanduser().absolute()
     if path.exists() and not path.is_dir():
-        raise RunDirError(f"{requested} is a file: give a directory that is empty or does not exist")
+        raise RunDirError(f"{Path(requested)} is a file: give a directory that is empty or does not exist")
     if path.is_dir():
-        check_unused(RunDir(path), requested)
-    return RunDir(path)
+        check(path, Path(requested))
+    return path
+
+
+def new_run_dir(requested: str | Path | None, plugin: str) -> RunDir:
+    """Returns the directory for a new run; see `new_directory` and `check_name`."""
+    if requested is not None:
+        check_name(Path(requested).expanduser().absolute())
+    return RunDir(new_directory(requested, plugin, check_unused))
 
 
 def check_name(path: Path) -> None:
@@ -72,19 +81,14 @@ def check_name(path: Path) -> None:
         raise RunDirError(f"{path} is refused as the directory of a run: its path is not UTF-8, so take another name")
 
 
-def check_unused(run_dir: RunDir, title: Path | None = None) -> None:
+def check_unused(path: Path, title: Path | None = None) -> None:
     """Raises RunDirError for a directory that is not empty; ``title`` is the user's name of it.
 
     Without the lock of the directory (`lrtrain.runs.lock`) another process may use it a moment later.
     """
-    if not all(_UNFINISHED.fullmatch(entry.name) for entry in run_dir.path.iterdir()):
-        how = "--resume continues the run in it" if run_dir.config.exists() else "nothing in it is overwritten"
-        raise RunDirError(f"{title or run_dir.path} is not empty: give another --run-dir ({how})")
-
-
-def dated(name: str) -> Path:
-    """Returns the path of a directory in ``runs`` whose name has the date and the time."""
-    return (Path("runs") / f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}").absolute()
+    if not all(_UNFINISHED.fullmatch(entry.name) for entry in path.iterdir()):
+        how = "--resume continues the run in it" if RunDir(path).config.exists() else "nothing in it is overwritten"
+        raise RunDirError(f"{title or path} is not empty: give another --run-dir ({how})")
 
 
 def make_directory(path: Path) -> None:
@@ -100,12 +104,14 @@ def numbered(path: Path) -> Iterator[Path]:
         yield path.with_name(f"{path.name}-{number}")
 
 
-def make_new_directory(path: Path) -> Path:
-    """Makes a directory that did not exist, with a number after its name if that is taken; returns its path.
+def make_new_directory(path: Path, *, named: bool) -> Path:
+    """Makes the directory of a new run or comparison, and returns its path; raises RunDirError when the system refuses.
 
-    Raises:
-      RunDirError: the system refuses.
+    Unless the user has named it, it did not exist: a number is added to a name that is taken.
     """
+    if named:
+        make_directory(path)
+        return path
     for candidate in numbered(path):
         with _making(candidate), contextlib.suppress(FileExistsError):
             candidate.mkdir(parents=True)

@@ -57,7 +57,7 @@ def new_job(
     config.check()
     active = activate(plugins, settings)
     name = active.schedule_plugin().entry.name
-    directory = new_run_dir(Path(run_dir) if run_dir is not None else None, name)
+    directory = new_run_dir(run_dir, name)
     return Job(active, config, directory, None, rule or EVERY_EPOCH, named=run_dir is not None)
 
 

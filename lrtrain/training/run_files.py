@@ -13,7 +13,7 @@ from lrtrain.engine.processes import Processes
 from lrtrain.errors import RunDirError, TrainingError
 from lrtrain.figures import draw_curves
 from lrtrain.runs.conditions import codes_of, model_version, versions
-from lrtrain.runs.directory import RunDir, check_unused, make_directory, make_new_directory, now, refusals_named
+from lrtrain.runs.directory import RunDir, check_unused, make_new_directory, now, refusals_named
 from lrtrain.runs.lock import writing
 from lrtrain.runs.logs import Logs, RunLogs, cut_steps, restore_metrics
 from lrtrain.runs.run_config import Device, Resumed, RunConfig, StoredSchedule, read_config, write_config
@@ -39,12 +39,10 @@ def claim(job: Job, processes: Processes, held: contextlib.ExitStack) -> RunDir:
 
 
 def _claimed(job: Job, held: contextlib.ExitStack) -> Path:
-    if job.named:
-        make_directory(job.run_dir.path)
-    run_dir = job.run_dir if job.named else RunDir(make_new_directory(job.run_dir.path))
-    held.enter_context(writing(run_dir.path))
-    check_unused(run_dir)
-    return run_dir.path
+    path = make_new_directory(job.run_dir.path, named=job.named)
+    held.enter_context(writing(path))
+    check_unused(path)
+    return path
 
 
 def hold(job: Job, processes: Processes, held: contextlib.ExitStack) -> None:
