@@ -12,7 +12,7 @@ from lrtrain.comparison.plan import Plan, Row
 from lrtrain.errors import LrtrainError, PluginError, RunDirError
 from lrtrain.plugins.discovery import files_below, find_plugin
 from lrtrain.plugins.loading import ActivePlugins, activate
-from lrtrain.runs.conditions import Code, check_data, codes_of, model_version, other_code, versions
+from lrtrain.runs.conditions import check_data, codes_of, model_version, other_code, versions
 from lrtrain.runs.run_config import Device
 from lrtrain.schedules.table import ScheduleTable, build_table, fingerprint, make_context
 from lrtrain.training.facts import call_facts, code_fact, config_facts, option_facts
@@ -60,12 +60,8 @@ def check_conditions(stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:
                 f"the learning rates of '{label}' are no longer those of the comparison, because the code of its "
                 "plugin has changed: put it back, or start a new comparison"
             )
-    if stored.get("versions") and (changed := other_code(_code(stored), _code(now))):
+    if stored.get("versions") and (changed := other_code(stored, now)):
         raise RunDirError(f"{changed}: put it back, or start a new comparison")
-
-
-def _code(about: Mapping[str, Any]) -> Code:
-    return Code(about.get("code", {}), about.get("program"), about.get("versions", {}))
 
 
 def facts_of_plan(plan: Plan, resume: bool, run_dir: str | Path | None) -> dict[str, Any]:

@@ -9,7 +9,6 @@ import inspect
 import platform
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,29 +85,18 @@ def check_data(stored: Mapping[str, Any] | None, now: Mapping[str, Any], what: s
     )
 
 
-@dataclass(frozen=True)
-class Code:
-    """The code that a run or comparison depends on.
+def other_code(stored: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    """Returns which code differs from that which a run or comparison was begun with; None if none does.
 
-    Args:
-      plugins: the digests of its plugins, from `codes_of`.
-      program: the digest of its model, from `program_of`; None for the default one.
-      versions: the versions of the distributions.
+    Both hold ``code`` (from `codes_of`), ``program`` (from `program_of`) and ``versions``, as their file has them.
     """
-
-    plugins: Mapping[str, str | None]
-    program: str | None
-    versions: Mapping[str, str]
-
-
-def other_code(then: Code, now: Code) -> str | None:
-    """Returns which code differs from that which a run or comparison was begun with; None if none does."""
-    for name, code in now.plugins.items():
-        if code != then.plugins.get(name, code):
-            return f"the code of plugin '{name}' has changed (SHA-256 {then.plugins[name]} then and {code} now)"
+    then = stored.get("code", {})
+    for name, code in now["code"].items():
+        if code != then.get(name, code):
+            return f"the code of plugin '{name}' has changed (SHA-256 {then[name]} then and {code} now)"
     # Another version of JAX may print the same operations differently; `other_versions` names it.
-    same_words = all(then.versions.get(name) == now.versions.get(name) for name in ("jax", "flax"))
-    programs = {then.program, now.program} - {None}
+    same_words = all(stored["versions"].get(name) == now["versions"].get(name) for name in ("jax", "flax"))
+    programs = {stored.get("program"), now["program"]} - {None}
     return "the model computes something else than it did" if len(programs) > 1 and same_words else None
 
 
