@@ -21,6 +21,7 @@ from lrtrain.comparison.statistics import (
     summarise,
 )
 from lrtrain.comparison.trial import Outcome
+from lrtrain.runs.record import finite
 
 
 @dataclass(frozen=True)
@@ -78,21 +79,14 @@ class Evidence:
         """Returns all fields as JSON holds them; a number that is not finite is null."""
         return {
             "reference": self.baseline,
-            "schedules": [
-                {**vars(row), "accuracy": _finite(vars(row.accuracy)), "loss": _finite(vars(row.loss))}
-                for row in self.rows
-            ],
-            "differences": [_finite(vars(difference)) for difference in self.differences],
+            "schedules": finite(
+                [{**vars(row), "accuracy": vars(row.accuracy), "loss": vars(row.loss)} for row in self.rows]
+            ),
+            "differences": finite([vars(difference) for difference in self.differences]),
             "leaders": list(self.leaders),
             "enough_seeds": self.enough,
             "verdict": verdict(self),
         }
-
-
-def _finite(values: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()
-    }
 
 
 def analyse(plan: Plan, tuned: Mapping[str, Tuned], measured: Mapping[str, Sequence[Outcome]]) -> Evidence:

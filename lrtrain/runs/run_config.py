@@ -127,15 +127,13 @@ class RunConfig:
 
     def to_json(self) -> dict[str, Any]:
         """Returns all fields as JSON holds them, without empty optional ones."""
-        values: dict[str, Any] = {"version": VERSION, **vars(self)}
-        values.update(
-            plugins=[dict(table) for table in self.plugins],
-            schedule=dataclasses.asdict(self.schedule),
-            train=self.train.to_json(),
-            device=dataclasses.asdict(self.device),
-            resumed=[dataclasses.asdict(each) for each in self.resumed],
-            comparison=None if self.comparison is None else dataclasses.asdict(self.comparison),
-        )
+        values = {
+            "version": VERSION,
+            **dataclasses.asdict(self),
+            "plugins": [dict(table) for table in self.plugins],
+            "train": self.train.to_json(),
+            "resumed": [dataclasses.asdict(each) for each in self.resumed],
+        }
         return {name: value for name, value in values.items() if name not in _OPTIONAL or value not in (None, [], {})}
 
     @classmethod
