@@ -22,7 +22,7 @@ from lrtrain.cache import cache_dir, processor_id
 from lrtrain.comparison.result import read_comparison
 from lrtrain.data import arrays, disk, load_dataset, reader
 from lrtrain.runs import find_runs, read_run
-from lrtrain.runs.epoch_lines import line_of, parse_epochs
+from lrtrain.runs.logs import line_of, parse_epochs
 from tests.lab import ROOT, cli, done, without
 
 ARCHIVE = ROOT / "tests" / "fixtures" / "before.tar.xz"

@@ -22,9 +22,8 @@ from lrtrain.plugins.context import MeasuredOn, RunInfo
 from lrtrain.plugins.observers import Observers
 from lrtrain.runs.conditions import model_version, versions
 from lrtrain.runs.directory import RunDir, make_directory, now
-from lrtrain.runs.epoch_lines import from_saved, to_saved
 from lrtrain.runs.lock import writing
-from lrtrain.runs.logs import RunLogs, count_epochs, cut_steps, lost_steps, restore_metrics
+from lrtrain.runs.logs import RunLogs, count_epochs, cut_steps, from_saved, lost_steps, restore_metrics, to_saved
 from lrtrain.runs.run_config import Device, Part, RunConfig, StoredSchedule, write_config
 from lrtrain.schedules.table import fingerprint
 from lrtrain.training.position import Position

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lrtrain.comparison import protocol
 from lrtrain.comparison.conditions import check_conditions, conditions, facts_of_plan
 from lrtrain.comparison.holdout import load_data
 from lrtrain.comparison.plan import Plan
-from lrtrain.comparison.reporter import CompareReporter, NullReporter
+from lrtrain.comparison.reporter import CompareReporter, Forecast, NullReporter
 from lrtrain.comparison.result import Comparison
-from lrtrain.comparison.rounds import Rounds
 from lrtrain.comparison.store import Store, claimed, new_store
-from lrtrain.comparison.trial import Trial
+from lrtrain.comparison.trial import Outcome, Trial
+from lrtrain.comparison.wave_file import WaveFile
 from lrtrain.engine.connection import Distributed, named_process_loss, refusals_told
 from lrtrain.engine.processes import Processes
 from lrtrain.errors import UsageError
@@ -26,6 +27,9 @@ from lrtrain.runs.conditions import other_versions
 from lrtrain.runs.directory import refusals_named
 from lrtrain.training.facts import facts_found
 from lrtrain.training.prepare import found_in, join_processes, keep_compiled
+
+if TYPE_CHECKING:
+    from lrtrain.comparison.trainer import Trainer
 
 
 def compare_plan(
@@ -135,7 +139,7 @@ def _run(job: _Job, processes: Processes, reporter: CompareReporter) -> Comparis
                 check_conditions(about, now)
                 if said := other_versions(about.get("versions", {}), now["versions"]):
                     reporter.noted(said)
-        outcomes = Rounds(plan, store, trainer, reporter, processes).run()
+        outcomes = _Rounds(plan, store, trainer, reporter, processes).run()
         with processes.together():
             if processes.is_main:
                 store.sweep()
@@ -151,3 +155,85 @@ def _held(job: _Job, about: dict[str, Any], held: contextlib.ExitStack) -> Store
         store = claimed(job.store, held, named=job.named)
         store.create(job.plan, about)
         return store
+
+
+class _Rounds:
+    """Trains the missing trials, stage after stage, and stores each outcome as soon as it is known.
+
+    Each of several processes trains its share, and all know all outcomes before the next round begins.
+    """
+
+    def __init__(
+        self, plan: Plan, store: Store, trainer: Trainer, reporter: CompareReporter, processes: Processes
+    ) -> None:
+        """Asks the first process which trials are done."""
+        self._plan, self._store, self._trainer, self._reporter = plan, store, trainer, reporter
+        self._processes = processes
+        # All processes must plan the same trials, and on a shared disk one may see a file later than another.
+        texts = processes.gathered(lambda: list(map(_text, store.outcomes())) if processes.is_main else [])
+        self._outcomes = list(map(_outcome, texts))
+
+    def run(self) -> list[Outcome]:
+        """Tunes and measures; returns the outcomes of all trials."""
+        plan = self._plan
+        tuning, measuring = protocol.planned(plan)
+        self._reporter.phase("compiling and timing a step")
+        done, width = len(self._outcomes), self._trainer.width * self._processes.count
+        waves = -(-max(0, tuning + measuring - done) // width)
+        seconds = waves * self._trainer.seconds_per_wave() if waves else 0.0
+        self._reporter.planned(plan, Forecast(tuning, measuring, done, width, seconds, self._store.path))
+        while trials := protocol.tuning_trials(plan, self._outcomes):
+            self._train(trials, measuring)
+        if tuned := protocol.tuned(plan, self._outcomes):
+            self._reporter.tuned(tuned, protocol.baseline(plan, tuned))
+        self._train(protocol.measuring_trials(plan, self._outcomes), 0)
+        return self._outcomes
+
+    def _train(self, trials: Sequence[Trial], later: int) -> None:
+        """Trains this process's share of the trials, and collects the outcomes of all of them."""
+        before, total = len(self._outcomes), len(self._outcomes) + len(trials) + later
+        mine: list[Outcome] = []
+        ours = self._share(trials)
+
+        def train() -> list[str]:
+            for outcomes in self._trainer.train(ours, self._store, self._processes.index, self._reporter):
+                for outcome in outcomes:
+                    self._store.add(self._plan, outcome)
+                    mine.append(outcome)
+                    self._reporter.finished(outcome, before + len(mine), total)
+            return list(map(_text, mine))
+
+        found = list(map(_outcome, self._processes.gathered(train)))
+        known = {outcome.trial for outcome in mine}
+        theirs = [outcome for outcome in found if outcome.trial not in known]
+        for number, outcome in enumerate(theirs, before + len(mine) + 1):
+            self._reporter.finished(outcome, number, total)
+        self._outcomes += [*mine, *theirs]
+
+    def _share(self, trials: Sequence[Trial]) -> list[Trial]:
+        """Returns this process's share of the trials; see `share`."""
+        index = self._processes.index
+        begun = WaveFile(self._store.wave(index))
+        claims: dict[Trial, int] = {}
+        # An error of one process is raised in all of them.
+        for text in self._processes.gathered(lambda: [json.dumps([index, vars(each)]) for each in begun.trials()]):
+            claimant, values = json.loads(text)
+            claims.setdefault(Trial(**values), claimant)
+        return share(trials, claims, index, self._processes.count)
+
+
+def share(trials: Sequence[Trial], claims: Mapping[Trial, int], index: int, count: int) -> list[Trial]:
+    """Returns the trials that a process trains: those that it was training when it was interrupted, then others.
+
+    ``claims`` has the process that was training a trial, ``index`` is the number of this one of ``count``, from 0.
+    """
+    free = [trial for trial in trials if trial not in claims]
+    return [trial for trial in trials if claims.get(trial) == index] + free[index::count]
+
+
+def _text(outcome: Outcome) -> str:
+    return json.dumps(outcome.to_json())
+
+
+def _outcome(text: str) -> Outcome:
+    return Outcome.from_json(json.loads(text))

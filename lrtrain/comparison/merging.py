@@ -13,10 +13,9 @@ from typing import Any
 from lrtrain.comparison.plan import Plan
 from lrtrain.comparison.store import Store, claimed, new_store
 from lrtrain.errors import UsageError
+from lrtrain.option_fields import option_fields
 from lrtrain.plugins.spec import short
-
-# Options of training that may differ, since they change no result.
-_FREE = ("devices", "micro_batch", "data_dir")
+from lrtrain.runs.train_config import TrainConfig
 
 
 def merge(directories: Sequence[str | Path], into: str | Path | None = None) -> Store:
@@ -103,6 +102,8 @@ def _different_plans(first: Plan, second: Plan) -> Iterator[tuple[str, object, o
 
 
 def _shared(plan: Plan) -> dict[str, Any]:
-    train = {name: value for name, value in plan.train.to_json().items() if name not in _FREE}
+    # The other options may differ, since they change no result.
+    names = [field.name for field in option_fields(TrainConfig) if field.changes_results]
+    train = {name: getattr(plan.train, name) for name in names}
     tuning = {"scales": plan.effort.scales, "tuning_seeds": plan.effort.tuning_seeds}
     return {"protocol": plan.protocol, "holdout": plan.holdout, **train, **tuning}

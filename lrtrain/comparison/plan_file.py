@@ -6,6 +6,7 @@ import dataclasses
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -64,16 +65,16 @@ def parse_plan(text: str, title: str, folder: Path = Path()) -> Plan:
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{title} is not TOML: {error}") from error
     with files_below(folder):
-        plan = _Reader(text, title).plan(values)
+        plan = _Reader(text.splitlines(), title).plan(values)
     return dataclasses.replace(plan, folder=folder.absolute())
 
 
+@dataclass(frozen=True)
 class _Reader:
     """Turns tables into a plan, and knows on which line each key stands."""
 
-    def __init__(self, text: str, title: str) -> None:
-        self._lines = text.splitlines()
-        self._title = title
+    lines: Sequence[str]
+    title: str
 
     def plan(self, values: Mapping[str, Any]) -> Plan:
         self._known(values, _TOP, "")
@@ -152,15 +153,13 @@ class _Reader:
 
     def _wrong(self, key: str, message: str, row: int | None = None) -> UsageError:
         line = self._line(key, row)
-        where = f"{self._title}, line {line}" if line else self._title
+        where = f"{self.title}, line {line}" if line else self.title
         return UsageError(f"{where}: {message}")
 
     def _line(self, key: str, row: int | None) -> int | None:
         """Finds the line of a key, of one of the tables of ``[[schedules]]`` if ``row`` is given."""
-        heads = [n for n, line in enumerate(self._lines) if re.match(r"\s*\[\[\s*schedules\s*\]\]", line)]
+        heads = [n for n, line in enumerate(self.lines) if re.match(r"\s*\[\[\s*schedules\s*\]\]", line)]
         begin = heads[row] if row is not None and row < len(heads) else 0
         pattern = rf"\s*(\[+\s*)?[\"']?{re.escape(key)}[\"']?\s*[=\].]" if key else r"(?!)"
-        for number in range(begin, len(self._lines)):
-            if re.match(pattern, self._lines[number]):
-                return number + 1
-        return begin + 1 if row is not None and heads else None
+        found = (n for n, line in enumerate(self.lines[begin:], begin + 1) if re.match(pattern, line))
+        return next(found, begin + 1 if row is not None and heads else None)

@@ -8,7 +8,6 @@ below 5%.
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
 import warnings
@@ -89,7 +88,7 @@ def summarise(values: Sequence[float]) -> Summary:
 
 
 def interval(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Returns the 95% bootstrap interval (BCa) of the mean of float64[n]; NaN for a single value."""
+    """Returns the 95% bootstrap interval (BCa) of the mean of float64[n]; NaN for fewer than two values."""
     from scipy import stats
 
     if len(values) < 2:
@@ -111,7 +110,7 @@ def sign_flip(differences: NDArray[np.float64]) -> float:
     """Returns the two-sided p of the hypothesis that both signs of each difference, float64[n], are equally likely."""
     from scipy import stats
 
-    if not np.any(differences):
+    if len(differences) < 2 or not np.any(differences):
         return 1.0
     rng = np.random.default_rng(0)
     result = stats.permutation_test(
@@ -131,29 +130,22 @@ def compare_pairs(results: Mapping[str, Sequence[float]], pairs: Sequence[tuple[
         diverged.
       pairs: the pairs to compare, each ``(first, second)``.
     """
-    raw = [_compare(results, first, second) for first, second in pairs]
-    diverged = {label: int(np.sum(~np.isfinite(np.asarray(values, float)))) for label, values in results.items()}
-    adjusted = holm([each.p for each in raw])
-    return [_judged(each, p, diverged) for each, p in zip(raw, adjusted, strict=True)]
-
-
-def _compare(results: Mapping[str, Sequence[float]], first: str, second: str) -> PairedDifference:
-    both = np.asarray(results[first], float) - np.asarray(results[second], float)
-    differences = both[np.isfinite(both)]
-    if not len(differences):
-        return PairedDifference(first, second, 0, math.nan, math.nan, math.nan, 1.0, 1.0, "tie")
-    low, high = interval(differences)
-    p = sign_flip(differences) if len(differences) > 1 else 1.0
-    return PairedDifference(first, second, len(differences), float(differences.mean()), low, high, p, p, "tie")
-
-
-def _judged(pair: PairedDifference, p_adjusted: float, diverged: Mapping[str, int]) -> PairedDifference:
-    verdict: Verdict = "tie"
-    if p_adjusted < ALPHA and pair.low > 0 and diverged[pair.first] <= diverged[pair.second]:
-        verdict = "better"
-    if p_adjusted < ALPHA and pair.high < 0 and diverged[pair.second] <= diverged[pair.first]:
-        verdict = "worse"
-    return dataclasses.replace(pair, p_adjusted=p_adjusted, verdict=verdict)
+    values = {label: np.asarray(each, float) for label, each in results.items()}
+    diverged = {label: int(np.sum(~np.isfinite(each))) for label, each in values.items()}
+    both = [values[first] - values[second] for first, second in pairs]
+    differences = [each[np.isfinite(each)] for each in both]
+    ps = list(map(sign_flip, differences))
+    found = []
+    for (first, second), each, p, p_adjusted in zip(pairs, differences, ps, holm(ps), strict=True):
+        mean = float(each.mean()) if len(each) else math.nan
+        low, high = interval(each)
+        verdict: Verdict = "tie"
+        if p_adjusted < ALPHA and low > 0 and diverged[first] <= diverged[second]:
+            verdict = "better"
+        if p_adjusted < ALPHA and high < 0 and diverged[second] <= diverged[first]:
+            verdict = "worse"
+        found.append(PairedDifference(first, second, len(each), mean, low, high, p, p_adjusted, verdict))
+    return found
 
 
 def holm(ps: Sequence[float]) -> list[float]:

@@ -38,7 +38,8 @@ def code_of(plugin: Plugin) -> str | None:
 
 def codes_of(plugins: Sequence[Plugin]) -> dict[str, str | None]:
     """Returns `code_of` of each plugin that observes; of a schedule the learning rates are compared instead."""
-    return {plugin.entry.reference: code_of(plugin) for plugin in plugins if _observes(plugin)}
+    observing = [each for each in plugins if set(hooks_of(type(each.instance))) - {"build_schedule"}]
+    return {plugin.entry.reference: code_of(plugin) for plugin in observing}
 
 
 def versions(*plugins: Entry) -> dict[str, str]:
@@ -120,10 +121,6 @@ def _data(data: Mapping[str, Any], differing: Sequence[str]) -> str:
         if name not in ("name", "version")
     ]
     return f"{data.get('name')} {data.get('version')}" + (f" ({', '.join(details)})" if details else "")
-
-
-def _observes(plugin: Plugin) -> bool:
-    return any(hook != "build_schedule" for hook in hooks_of(type(plugin.instance)))
 
 
 def _digest(content: bytes) -> str:

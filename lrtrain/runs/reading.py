@@ -15,9 +15,8 @@ from pathlib import Path
 from lrtrain.errors import RunDirError
 from lrtrain.plugins.spec import short
 from lrtrain.runs.directory import RunDir
-from lrtrain.runs.epoch_lines import parse_epochs
 from lrtrain.runs.lock import being_written
-from lrtrain.runs.logs import Steps, parse_steps
+from lrtrain.runs.logs import Steps, parse_epochs, parse_steps
 from lrtrain.runs.record import Epoch, Head, Run, State
 from lrtrain.runs.run_config import RunConfig, is_config
 from lrtrain.strict_json import InvalidFileError, read_json, read_text

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lrtrain.plugins.context import EpochInfo
-from lrtrain.runs.epoch_lines import from_saved, to_saved
+from lrtrain.runs.logs import from_saved, to_saved
 
 _OF_THE_FILE = ("version", "fingerprint", "sha256")
 

@@ -14,7 +14,7 @@ import lrtrain
 from lrtrain.comparison.conduct import compare_plan
 from lrtrain.comparison.plan import Effort, Plan, labelled
 from lrtrain.runs import find_runs
-from lrtrain.runs.epoch_lines import from_saved, line_of, to_saved
+from lrtrain.runs.logs import from_saved, line_of, to_saved
 from lrtrain.runs.train_config import TrainConfig
 
 # 36 steps an epoch, in chunks of 16, 16 and 4.
