@@ -186,7 +186,7 @@ class _Rounds:
             self._train(trials, measuring)
         if tuned := protocol.tuned(plan, self._outcomes):
             self._reporter.tuned(tuned, protocol.baseline(plan, tuned))
-        self._train(protocol.measuring_trials(plan, self._outcomes), 0)
+        self._train(protocol.missing(plan, self._outcomes), 0)
         return self._outcomes
 
     def _train(self, trials: Sequence[Trial], later: int) -> None:

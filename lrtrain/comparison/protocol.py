@@ -27,13 +27,11 @@ class Tuned:
     """The result of the tuning of one schedule.
 
     Args:
-      label: the schedule.
       losses: for every scale, lowest first, the validation losses of its trials; infinity for one that diverged.
       best: the scale whose median loss is lowest.
       extended: the number of times that the grid was extended.
     """
 
-    label: str
     losses: Mapping[float, tuple[float, ...]]
     best: float
     extended: int
@@ -125,7 +123,7 @@ def _tuned(label: str, grid: Sequence[float], done: Sequence[Outcome], extended:
     losses = {scale: tuple(each) or (math.inf,) for scale, each in found.items()}
     # Of scales with the same median, such as infinity, the lowest.
     best = min(losses, key=lambda scale: (_median(losses[scale]), scale))
-    return Tuned(label, losses, best, extended)
+    return Tuned(losses, best, extended)
 
 
 def _median(losses: Sequence[float]) -> float:
@@ -133,15 +131,11 @@ def _median(losses: Sequence[float]) -> float:
     return float(middle)
 
 
-def measuring_trials(plan: Plan, done: Sequence[Outcome]) -> list[Trial]:
-    """Returns the trials that the measurement still lacks; the tuning must be complete."""
-    found = {outcome.trial for outcome in done}
-    return [trial for trial in _measuring(plan, tuned(plan, done)) if trial not in found]
-
-
 def missing(plan: Plan, done: Sequence[Outcome]) -> list[Trial]:
     """Returns the trials that come next: those that the tuning lacks or, when it is complete, the measurement."""
-    return tuning_trials(plan, done) or measuring_trials(plan, done)
+    found = {outcome.trial for outcome in done}
+    rest = tuning_trials(plan, done)
+    return rest or [trial for trial in _measuring(plan, tuned(plan, done)) if trial not in found]
 
 
 def measured(plan: Plan, done: Sequence[Outcome], results: Mapping[str, Tuned]) -> dict[str, list[Outcome]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from lrtrain.option_fields import option_fields
@@ -17,14 +16,6 @@ _CONDITIONS = ("total_steps", "comparison.scale", "comparison.holdout", "compari
 _OF_AN_EPOCH = (
     "epoch", "step", "train_loss", "loss", "accuracy", "measured_on", "learning_rate", "seconds", "examples_per_second"
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class DifferentSetting:
-    """A key of the configuration that differs, with its value in each run; None for a run without that key."""
-
-    key: str
-    values: tuple[Any, ...]
 
 
 def settings(run: Run) -> dict[str, Any]:
@@ -44,12 +35,12 @@ def settings(run: Run) -> dict[str, Any]:
     return flat | {f"versions.{name}": version for name, version in head.versions.items()}
 
 
-def differences(runs: Sequence[Run]) -> list[DifferentSetting]:
-    """Returns the keys in which the configurations of runs differ, in the order of a configuration."""
+def differences(runs: Sequence[Run]) -> dict[str, tuple[Any, ...]]:
+    """Returns the keys in which the configurations of runs differ, each with its value in every run (None: no key)."""
     tables = [settings(run) for run in runs]
     keys = dict.fromkeys(key for table in tables for key in table)
-    found = [DifferentSetting(key, tuple(table.get(key) for table in tables)) for key in keys]
-    return [each for each in found if len({format_value(value) for value in each.values}) > 1]
+    found = {key: tuple(table.get(key) for table in tables) for key in keys}
+    return {key: values for key, values in found.items() if len(set(map(format_value, values))) > 1}
 
 
 def unequal_conditions(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
@@ -60,7 +51,7 @@ def unequal_conditions(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
 
 def _other_conditions(runs: Mapping[str, Run]) -> Iterator[str]:
     readable = {name: run for name, run in runs.items() if run.head is not None}
-    found = {each.key: each.values for each in differences([*readable.values()])}
+    found = differences([*readable.values()])
     for key in (*(field.name for field in option_fields(TrainConfig) if field.changes_results), *_CONDITIONS):
         if key in found and not (key == "total_steps" and {"epochs", "batch_size", "train_size"} & found.keys()):
             values = zip(readable, found[key], strict=True)

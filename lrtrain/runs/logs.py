@@ -11,7 +11,6 @@ import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -226,20 +225,14 @@ def _table(line: str) -> dict[str, Any]:
     return values if isinstance(values, dict) else {}
 
 
-@dataclass(frozen=True)
-class Steps:
-    """A summary of ``steps.csv``: the learning rate of each update that is done, and the last loss."""
+def parse_steps(text: str) -> tuple[list[float], float]:
+    """Returns the learning rate of each update in ``steps.csv``, and the last loss, without a torn last line.
 
-    rates: list[float]
-    last_loss: float
-
-
-def parse_steps(text: str) -> Steps:
-    """Returns the summary of ``steps.csv``, without a torn last line; raises InvalidFileError at the first bad line."""
+    Raises InvalidFileError at the first line that is no step.
+    """
     rows = text.split("\n")[1:-1]
     try:
-        rates, last = [float(row.split(",")[2]) for row in rows], float(rows[-1].split(",")[3]) if rows else math.nan
-        return Steps(rates, last)
+        return [float(row.split(",")[2]) for row in rows], float(rows[-1].split(",")[3]) if rows else math.nan
     except (IndexError, ValueError):
         number = next((at for at, row in enumerate(rows, 2) if _step_of(row) is None), len(rows) + 1)
         raise InvalidFileError(f"steps.csv, line {number} is no step") from None

@@ -16,7 +16,7 @@ from lrtrain.errors import RunDirError
 from lrtrain.plugins.spec import short
 from lrtrain.runs.directory import RunDir
 from lrtrain.runs.lock import being_written
-from lrtrain.runs.logs import Steps, parse_epochs, parse_steps
+from lrtrain.runs.logs import parse_epochs, parse_steps
 from lrtrain.runs.record import Epoch, Head, Run, State
 from lrtrain.runs.run_config import RunConfig, is_config
 from lrtrain.strict_json import InvalidFileError, read_json, read_text
@@ -145,18 +145,20 @@ def read_logged(path: Path, name: str) -> Logged:
     problems: list[str] = []
     head: Head | None = None
     epochs: list[Epoch] = []
-    steps = Steps([], math.nan)
+    rates: list[float] = []
+    loss = math.nan
     with _noted(problems):
         head = parse_head(path)
     with _noted(problems):
         # Those before the first that cannot be read stay.
         epochs.extend(parse_epochs(_log(path, "metrics.jsonl")))
     with _noted(problems):
-        steps = parse_steps(_log(path, "steps.csv"))
-    state, reason = _state(path, head, epochs, steps, problems)
-    peak = max(steps.rates, default=None)
-    run = Run(path, name, state, reason, head, tuple(epochs), len(steps.rates), peak, _size(path))
-    return Logged(run, steps.rates)
+        rates, loss = parse_steps(_log(path, "steps.csv"))
+    state, reason = _state(path, head, epochs, problems)
+    if state == "interrupted" and rates and not math.isfinite(loss):
+        state, reason = "diverged", f"the loss is {loss} at step {len(rates) - 1}"
+    run = Run(path, name, state, reason, head, tuple(epochs), len(rates), max(rates, default=None), _size(path))
+    return Logged(run, rates)
 
 
 @contextlib.contextmanager
@@ -215,9 +217,7 @@ def _log(path: Path, name: str) -> str:
     return read_text(path / name) if begun else ""
 
 
-def _state(
-    path: Path, head: Head | None, epochs: list[Epoch], steps: Steps, problems: list[str]
-) -> tuple[State, str | None]:
+def _state(path: Path, head: Head | None, epochs: list[Epoch], problems: list[str]) -> tuple[State, str | None]:
     if being_written(path):
         return "running", "a process is writing to it"
     ended: tuple[State, str] | None = None
@@ -233,15 +233,10 @@ def _state(
     # Without its last checkpoint, a resume trains the last epoch again; without any, the user has removed them.
     if epochs and epochs[-1].step == head.total_steps and newest in (head.total_steps, None):
         return "finished", None
-    return ended or _cut_off(head, steps, newest)
-
-
-def _cut_off(head: Head, steps: Steps, newest: int | None) -> tuple[State, str]:
-    if steps.rates and not math.isfinite(steps.last_loss):
-        return "diverged", f"the loss is {steps.last_loss} at step {len(steps.rates) - 1}"
+    how = f"can be resumed {'from its beginning' if newest is None else f'at step {newest}'}"
     if head.comparison is not None:
-        return "interrupted", "'lrtrain compare --resume' trains it again, with what else its comparison lacks"
-    return "interrupted", f"can be resumed {'from its beginning' if newest is None else f'at step {newest}'}"
+        how = "'lrtrain compare --resume' trains it again, with what else its comparison lacks"
+    return ended or ("interrupted", how)
 
 
 def _outcome(path: Path) -> tuple[State, str] | None:

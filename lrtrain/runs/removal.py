@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from lrtrain.errors import RunDirError, TrainingError
@@ -44,19 +43,6 @@ _OWN_FILES = _pattern(
 )
 
 
-@dataclass(frozen=True)
-class Removal:
-    """The result of removing a run.
-
-    Args:
-      freed: the size of the removed files, in bytes.
-      kept: the files and directories in it that are not known to be the run's, and so stay.
-    """
-
-    freed: int
-    kept: tuple[Path, ...]
-
-
 def check_removable(path: Path) -> None:
     """Raises RunDirError, with the reason, when a directory may not be removed as a run."""
     if path.is_symlink():
@@ -71,8 +57,11 @@ def check_removable(path: Path) -> None:
         raise RunDirError(f"{path} is not removed: a process is writing to it")
 
 
-def remove_run(path: Path) -> Removal:
+def remove_run(path: Path) -> tuple[int, list[Path]]:
     """Removes the files of a run, and its directory unless something else is in it.
+
+    Returns:
+      The size of the removed files in bytes, and the files and directories that are not known to be the run's.
 
     Raises:
       RunDirError: it may not be removed, and nothing was; see `check_removable`.
@@ -83,12 +72,12 @@ def remove_run(path: Path) -> Removal:
     with writing(path):
         try:
             found = list(_remove_own(path, ""))
-            kept = tuple(each for each in found if isinstance(each, Path))
+            kept = [each for each in found if isinstance(each, Path)]
             if not kept:
                 path.rmdir()
         except OSError as error:
             raise TrainingError(f"{path} cannot be removed: {error.strerror} ({error.filename})") from error
-    return Removal(sum(each for each in found if isinstance(each, int)), kept)
+    return sum(each for each in found if isinstance(each, int)), kept
 
 
 def _remove_own(directory: Path, below: str) -> Iterator[Path | int]:

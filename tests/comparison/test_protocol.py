@@ -81,13 +81,13 @@ def test_a_schedule_that_always_fails_ends_the_tuning() -> None:
 
 def test_the_measurement_is_paired_on_fresh_seeds_at_the_best_scale() -> None:
     done = tuned_to({"constant": 2**0.5, "sgdr": 1}, plan())
-    trials = protocol.measuring_trials(plan(), done)
+    trials = protocol.missing(plan(), done)
     seeds = {label: [t.seed for t in trials if t.label == label] for label in ("constant", "sgdr")}
     assert seeds["constant"] == seeds["sgdr"]
     assert len(seeds["sgdr"]) == 3
     assert not set(seeds["sgdr"]) & {o.trial.seed for o in done}
     assert {t.scale for t in trials if t.label == "sgdr"} == {1}
-    rest = protocol.measuring_trials(plan(), [*done, *(outcome(t, 1.0) for t in trials[:4])])
+    rest = protocol.missing(plan(), [*done, *(outcome(t, 1.0) for t in trials[:4])])
     assert rest == trials[4:]
 
 
@@ -107,7 +107,7 @@ def test_the_reference_is_the_best_of_the_tuning_unless_one_is_named() -> None:
 def test_each_is_compared_with_the_baseline_or_with_every_other(all_pairs: bool, pairs: list[tuple[str, str]]) -> None:
     this = plan("constant", "sgdr", "wsd", baseline="sgdr", all_pairs=all_pairs)
     done = tuned_to({"constant": 1, "sgdr": 1, "wsd": 1}, this)
-    done += [outcome(t, 1.0) for t in protocol.measuring_trials(this, done)]
+    done += [outcome(t, 1.0) for t in protocol.missing(this, done)]
     found = protocol.tuned(this, done)
     evidence = analyse(this, found, protocol.measured(this, done, found))
     assert [(pair.first, pair.second) for pair in evidence.differences] == pairs
@@ -117,7 +117,7 @@ def test_each_is_compared_with_the_baseline_or_with_every_other(all_pairs: bool,
 def test_as_is_trains_each_once() -> None:
     this = plan(protocol="as-is", holdout=0)
     assert protocol.tuning_trials(this, []) == []
-    assert [(t.label, t.scale, t.seed) for t in protocol.measuring_trials(this, [])] == [
+    assert [(t.label, t.scale, t.seed) for t in protocol.missing(this, [])] == [
         ("constant", 1, 5),
         ("sgdr", 1, 5),
     ]

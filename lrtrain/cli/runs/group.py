@@ -124,7 +124,7 @@ def compare(runs: tuple[str, ...], directory: Path, epochs: bool, as_json: bool)
     names = _names(chosen)
     if as_json:
         found = {
-            "differences": {each.key: dict(zip(names, each.values, strict=True)) for each in differences(chosen)},
+            "differences": {key: dict(zip(names, values, strict=True)) for key, values in differences(chosen).items()},
             "notes": unequal_conditions(chosen, names),
             "runs": {name: to_json(run) if epochs else run.to_json() for name, run in zip(names, chosen, strict=True)},
         }
@@ -166,12 +166,12 @@ def _remove(path: Path) -> int:
     """Removes a run and says so; returns the bytes that are free."""
     from lrtrain.runs.removal import remove_run
 
-    removal = remove_run(path)
+    freed, kept = remove_run(path)
     with results_kept(f"{path} is removed, and no run that is named after it"):
-        click.echo(f"removed {printable(str(path))}  ({size(removal.freed)})")
-        for each in removal.kept:
+        click.echo(f"removed {printable(str(path))}  ({size(freed)})")
+        for each in kept:
             click.echo(f"kept {printable(str(each))}  (not known to be the run's own)")
-    return removal.freed
+    return freed
 
 
 def _chosen(texts: Sequence[str], directory: Path) -> list[Run]:

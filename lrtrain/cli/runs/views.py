@@ -52,8 +52,8 @@ def show_run(run: Run) -> None:
 def show_comparison(runs: Sequence[Run], names: Sequence[str], *, epochs: bool) -> None:
     """Prints the differences between runs and their results, side by side."""
     rows = [
-        [each.key, *("-" if value is None else format_value(value) for value in each.values)]
-        for each in differences(runs)
+        [key, *("-" if value is None else format_value(value) for value in values)]
+        for key, values in differences(runs).items()
     ]
     if rows:
         print_table(["differs", *names], rows)
