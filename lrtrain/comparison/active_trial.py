@@ -74,11 +74,7 @@ class ActiveTrial:
         self._measured: tuple[float, float] | None = None
 
     def begin(self) -> None:
-        """Makes its directory and writes ``config.json``.
-
-        Raises:
-          RunDirError: the directory cannot be written.
-        """
+        """Makes its directory and writes ``config.json``; raises RunDirError when the directory cannot be made."""
         make_directory(self._directory.path)
         write_config(self._directory, self._config)
 

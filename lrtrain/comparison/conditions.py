@@ -49,9 +49,7 @@ def conditions(plan: Plan, found: Found, device: Device) -> dict[str, Any]:
 def check_conditions(stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Raises RunDirError when the missing trials would be trained under other conditions than the finished ones.
 
-    Args:
-      stored: the conditions in ``comparison.json``; an earlier lrtrain wrote fewer.
-      now: the conditions at present, from `conditions`.
+    These are in ``comparison.json``, where an earlier lrtrain wrote fewer; the present ones are from `conditions`.
     """
     check_data(stored.get("data"), now["data"], "comparison")
     for label, after in now["schedules"].items():

@@ -44,15 +44,13 @@ def compare_plan(
 
     Args:
       plan: what to compare; None with ``resume``, which reads the plan from the directory.
-      directory: its directory; new or empty, unless it is resumed. None for ``runs/compare-<date>-<time>``.
+      directory: as for `new_directory`; with ``resume``, that of the comparison to continue.
       resume: whether to continue the comparison in ``directory``.
       reporter: receives what happens; None for silence.
-      distributed: the place of this process among several that share the trials, all of which make this call and see
-        the directory; see `lrtrain.Distributed`.
+      distributed: the place of this process among several, all of which make this call and see the directory.
 
     Raises:
       UsageError: what is asked for cannot be done; nothing has been written.
-      RunDirError: the directory is not empty, cannot be read, or another process is working on it.
       TrainingError: another process of a distributed comparison has failed or ended; finished trials are kept.
     """
     reporter = reporter or NullReporter()

@@ -90,16 +90,7 @@ class Evidence:
 
 
 def analyse(plan: Plan, tuned: Mapping[str, Tuned], measured: Mapping[str, Sequence[Outcome]]) -> Evidence:
-    """Returns the evidence of a complete comparison.
-
-    Args:
-      plan: what is compared.
-      tuned: the result of the tuning of each schedule, see `lrtrain.comparison.protocol.tuned`.
-      measured: the trials of each schedule that are reported, see `lrtrain.comparison.protocol.measured`.
-
-    Raises:
-      UsageError: a package for the statistics is not installed.
-    """
+    """Returns the evidence of a complete comparison, given the results of `protocol.tuned` and `protocol.measured`."""
     labels = [row.label for row in plan.rows]
     rows = tuple(_row_result(label, measured[label], tuned.get(label)) for label in labels)
     baseline = protocol.baseline(plan, tuned)

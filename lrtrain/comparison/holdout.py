@@ -27,9 +27,7 @@ class Data(Dataset):
 def load_data(plan: Plan) -> Data:
     """Loads the data set of a plan, holds out the validation examples, and keeps ``train_size`` of the others.
 
-    Raises:
-      DataError: as `lrtrain.data.load_dataset` does.
-      UsageError: the data set has too few examples.
+    Raises UsageError when the data set has too few examples.
     """
     config = plan.train
     whole = load_dataset(config.dataset, data_dir=config.data_dir)
@@ -41,13 +39,9 @@ def load_data(plan: Plan) -> Data:
 
 
 def hold_out(dataset: Dataset, examples: int, seed: int) -> tuple[Dataset, Split | None]:
-    """Splits off ``examples`` training examples for validation, those of `lrtrain.data.types.drawn`.
+    """Returns a data set without some training examples (`lrtrain.data.types.drawn`), and these; None where none are.
 
-    Returns:
-      The data set without the held-out examples, and these; None where none are.
-
-    Raises:
-      UsageError: no training examples would be left.
+    Raises UsageError when no training examples would be left.
     """
     if examples == 0:
         return dataset, None

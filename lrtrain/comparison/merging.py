@@ -19,14 +19,9 @@ from lrtrain.runs.train_config import TrainConfig
 
 
 def merge(directories: Sequence[str | Path], into: str | Path | None = None) -> Store:
-    """Merges comparisons whose conditions are equal into a new one.
+    """Merges comparisons whose conditions are equal into a new one; ``into`` is as for `new_directory`.
 
-    Args:
-      directories: the comparisons.
-      into: the directory of the new one; None for ``runs/compare-<date>-<time>``.
-
-    Returns:
-      The new comparison. A resume trains the trials that it lacks, such as those on seeds that only one of them has.
+    A resume trains the trials that it lacks, such as those on seeds that only one of them has.
 
     Raises:
       UsageError: the conditions differ; the first difference is named.

@@ -53,9 +53,9 @@ class Effort:
     epochs: int
 
 
-def grid(points: int, factor: float = 2.0) -> tuple[float, ...]:
-    """Returns scales around 1 (which is one of them), each ``factor`` times the one before."""
-    return tuple(factor ** (index - points // 2) for index in range(points))
+def grid(points: int) -> tuple[float, ...]:
+    """Returns scales around 1 (which is one of them), each twice the one before."""
+    return tuple(2.0 ** (index - points // 2) for index in range(points))
 
 
 BUDGETS: dict[str, Effort] = {
@@ -66,15 +66,7 @@ BUDGETS: dict[str, Effort] = {
 
 
 def effort_of(budget: str, **given: Any) -> Effort:
-    """Returns a budget with what is given in place of its own.
-
-    Args:
-      budget: one of `BUDGETS`.
-      **given: fields of `Effort`; None leaves the budget's own.
-
-    Raises:
-      UsageError: there is no such budget.
-    """
+    """Returns one of `BUDGETS` with the fields of `Effort` that are given, and not None, in place of its own."""
     check_choice("budget", budget, tuple(BUDGETS))
     chosen = {name: value for name, value in given.items() if value is not None}
     if "scales" in chosen:
@@ -179,11 +171,7 @@ class Plan:
 
     @classmethod
     def from_json(cls, values: Any, title: str = "comparison.json") -> Plan:
-        """Returns the plan that `to_json` has returned.
-
-        Raises:
-          InvalidFileError: it is not that, or one that no comparison can have.
-        """
+        """Returns the plan that `to_json` wrote; raises InvalidFileError when the values are not those of a plan."""
         if not isinstance(values, dict) or "schedules" not in values:
             raise InvalidFileError(f"{title} is not that of a comparison")
         if values.get("version") != VERSION:

@@ -39,11 +39,7 @@ def preset_text(name: str) -> str:
 
 
 def read_plan(path: Path) -> Plan:
-    """Returns the comparison that a file describes.
-
-    Raises:
-      UsageError: it cannot be read, or something in it is refused; with the line and the key.
-    """
+    """Returns the comparison that a file describes; raises UsageError, with the line and the key of what is refused."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -55,10 +51,7 @@ def read_plan(path: Path) -> Plan:
 def parse_plan(text: str, title: str, folder: Path = Path()) -> Plan:
     """Returns the comparison that a text in TOML describes.
 
-    Args:
-      text: the text.
-      title: what errors call it.
-      folder: where the relative paths of plugins in files begin.
+    Errors call it ``title``; the relative paths of plugins in files begin in ``folder``.
     """
     try:
         values = tomllib.loads(text)

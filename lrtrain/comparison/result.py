@@ -63,11 +63,7 @@ class Comparison:
 
 
 def read_comparison(directory: str | Path) -> Comparison:
-    """Returns a complete comparison from its files.
-
-    Raises:
-      RunDirError: there is no comparison, it cannot be read, or trials are missing.
-    """
+    """Returns a comparison from its files; raises RunDirError when it cannot be read, or trials are missing."""
     store = Store(Path(directory).expanduser().absolute())
     plan, about = store.read()
     outcomes = store.outcomes()

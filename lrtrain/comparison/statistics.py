@@ -125,10 +125,7 @@ def compare_pairs(results: Mapping[str, Sequence[float]], pairs: Sequence[tuple[
     Seeds on which a trial of the pair diverged are left out. A schedule with more diverged trials than the other is
     never called better, whatever the remaining seeds show.
 
-    Args:
-      results: for every schedule one result for each seed, in the same order; higher is better, NaN for a trial that
-        diverged.
-      pairs: the pairs to compare, each ``(first, second)``.
+    Every schedule has one result for each seed, in the same order; higher is better, NaN is a trial that diverged.
     """
     values = {label: np.asarray(each, float) for label, each in results.items()}
     diverged = {label: int(np.sum(~np.isfinite(each))) for label, each in values.items()}
@@ -178,11 +175,8 @@ def seeds_needed(family: int) -> int:
 def detectable_difference(standard_deviation: float, n: int) -> float:
     """Returns the difference of means that ``n`` seeds find with a probability of 80%.
 
-    The rule n = 2 (z + z')^2 (sd / difference)^2 is that of two independent groups; paired seeds find no less.
-
-    Args:
-      standard_deviation: the standard deviation between the seeds of one schedule.
-      n: the number of seeds of each schedule.
+    The rule n = 2 (z + z')^2 (sd / difference)^2 is that of two independent groups; paired seeds find no less. The
+    standard deviation is that between the seeds of one schedule.
     """
     from scipy import stats
 
@@ -193,8 +187,7 @@ def detectable_difference(standard_deviation: float, n: int) -> float:
 def basin(losses: Mapping[float, Sequence[float]]) -> tuple[float, ...]:
     """Returns the best scale, and those next to it whose median loss is within one standard error of its own.
 
-    Args:
-      losses: for every scale the losses of its trials; infinity for a trial that diverged.
+    Every scale has the losses of its trials, infinity for one that diverged.
     """
     medians = {scale: float(np.median(values)) for scale, values in sorted(losses.items())}
     scales = list(medians)

@@ -52,11 +52,7 @@ class Store:
         return self.path / "pictures"
 
     def create(self, plan: Plan, about: dict[str, Any]) -> None:
-        """Makes the directory, and writes the plan and the conditions.
-
-        Raises:
-          RunDirError: the directory cannot be made.
-        """
+        """Makes the directory, and writes the plan and the conditions; raises RunDirError when it cannot be made."""
         make_directory(self.path / "runs")
         write_whole(self.plan, json.dumps({**plan.to_json(), "about": about}, indent=2) + "\n")
 
@@ -120,11 +116,7 @@ class Store:
         return [outcome for _, outcome in self.finished()]
 
     def finished(self) -> list[tuple[Path, Outcome]]:
-        """Returns the outcomes of the finished trials, each with its directory, in the order of these.
-
-        Raises:
-          RunDirError: one cannot be read.
-        """
+        """Returns the directories and outcomes of the finished trials; raises RunDirError when one cannot be read."""
         found = [(path.parent, _read(path)) for path in sorted((self.path / "runs").glob(f"*/{_OUTCOME}"))]
         seen: dict[Trial, Path] = {}
         for path, outcome in found:
@@ -139,13 +131,9 @@ def new_store(requested: str | Path | None) -> Store:
 
 
 def claimed(store: Store, held: contextlib.ExitStack, *, named: bool) -> Store:
-    """Makes the directory of a new comparison, and locks it against other processes until ``held`` ends.
+    """Makes the directory of a new comparison (`make_new_directory`), and locks it until ``held`` ends.
 
-    Unless the user has named it, a number is added to a name that is taken.
-
-    Raises:
-      RunDirError: it is not empty, for example because another process has just begun a comparison in it, or it cannot
-        be made.
+    Raises RunDirError when it is not empty, for example because another process has just begun a comparison in it.
     """
     store = Store(make_new_directory(store.path, named=named))
     held.enter_context(store.locked())

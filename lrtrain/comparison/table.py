@@ -143,12 +143,7 @@ COLUMNS = (*(column for column, _ in _FAIR), _AGAINST)
 
 
 def table_of(evidence: Evidence, *, fair: bool) -> Table:
-    """Returns the table of a comparison, in the order of its plan.
-
-    Args:
-      evidence: its evidence.
-      fair: whether its protocol is ``"fair"``; with ``"as-is"`` each schedule has one trial.
-    """
+    """Returns the table of a comparison, in the order of its plan; ``fair`` is whether its protocol is ``"fair"``."""
     columns: _Columns = (*_FAIR, (_AGAINST, partial(_against, evidence))) if fair else _AS_IS
     if any(row.problem for row in evidence.rows):
         columns += ((_PROBLEM, lambda row: Cell(row.problem or "-", row.problem)),)

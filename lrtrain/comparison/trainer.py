@@ -100,11 +100,7 @@ class Trainer:
     ) -> Iterator[list[Outcome]]:
         """Trains trials, wave after wave, and yields the outcomes of each wave.
 
-        Args:
-          trials: the trials. The wave that was interrupted continues, and comes first.
-          store: the directory of the comparison.
-          process: the number of this process among those that train.
-          reporter: is told the steps done, and which trials of the interrupted wave begin again.
+        The wave that was interrupted continues, and comes first; the reporter is told which of its trials begin again.
         """
         file, left, tick = WaveFile(store.wave(process)), list(trials), reporter.stepped
         wave = self._continued(file, left, store, reporter.noted)

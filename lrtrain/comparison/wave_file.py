@@ -67,19 +67,14 @@ class WaveFile:
         write_whole(self.path, buffer.getvalue())
 
     def trials(self) -> list[Trial]:
-        """Returns the trials in it; none if there is no file, or if it is damaged.
-
-        Raises:
-          OSError: the system does not let it be read.
-        """
+        """Returns the trials in it; none if there is no file, or if it is damaged."""
         head = self._read(0)
         return _trials(head[0]) if head is not None else []
 
     def load(self, like: Sequence[NDArray[Any]]) -> Saved | None:
         """Returns the wave in it; None if there is no file, or if it is damaged.
 
-        Args:
-          like: arrays of the types and shapes of the state, except for the number of places.
+        ``like`` has arrays of the types and shapes of the state, except for the number of places.
         """
         read = self._read(len(like))
         if read is None:

@@ -70,11 +70,7 @@ def _brief(spec: Spec, head: Head) -> Spec:
 def how_to_go_on(directory: str | Path | None, kind: Kind = "run", *options: str, command: str | None = None) -> str:
     """Returns which command continues what has ended early, as the second half of a sentence.
 
-    Args:
-      directory: where its files are; None if it has none yet.
-      kind: what has ended.
-      options: other options that it needs.
-      command: the command without its options; None for that of a single process.
+    ``directory`` is None if it has no files yet, and ``command`` None for that of a single process.
 
     Example:
       >>> how_to_go_on("runs/my run")

@@ -50,13 +50,9 @@ class RunDir:
 
 
 def new_directory(requested: str | Path | None, name: str, check: Callable[[Path, Path], None]) -> Path:
-    """Returns the directory for a new run or comparison, without making it yet.
+    """Returns the directory for a new run or comparison; ``runs/<name>-<date>-<time>`` if none is requested.
 
-    It is ``runs/<name>-<date>-<time>`` if none is requested. ``check`` is called with the path of a directory that
-    exists and the user's name of it.
-
-    Raises:
-      RunDirError: it is a file, or ``check`` refuses it.
+    It is not made yet. ``check`` is given its path and the user's name of it; it raises RunDirError unless it is empty.
     """
     if requested is None:
         return (Path("runs") / f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}").absolute()

@@ -39,15 +39,13 @@ def being_written(directory: Path) -> bool:
 @contextlib.contextmanager
 def _opened(directory: Path) -> Iterator[int | None]:
     """Opens a directory; yields None where the system has no locks, or does not let it be opened."""
-    handle = None
-    if sys.platform != "win32":
-        with contextlib.suppress(OSError):
-            handle = os.open(directory, os.O_RDONLY)
-    try:
+    with contextlib.ExitStack() as opened:
+        handle = None
+        if sys.platform != "win32":
+            with contextlib.suppress(OSError):
+                handle = os.open(directory, os.O_RDONLY)
+                opened.callback(os.close, handle)
         yield handle
-    finally:
-        if handle is not None:
-            os.close(handle)
 
 
 def _is_at(handle: int, directory: Path) -> bool:

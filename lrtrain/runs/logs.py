@@ -67,11 +67,7 @@ def line_of(epoch: EpochInfo) -> dict[str, Any]:
 
 
 def parse_epochs(text: str) -> Iterator[EpochInfo]:
-    """Yields the epochs of ``metrics.jsonl``, without a torn last line.
-
-    Raises:
-      InvalidFileError: at the first line that is no epoch.
-    """
+    """Yields the epochs of ``metrics.jsonl``; raises InvalidFileError at a line that is none, except a torn last."""
     for number, line in enumerate(text.split("\n")[:-1]):
         title = f"metrics.jsonl, line {number + 1}"
         values = parse_json(line, title)
@@ -137,11 +133,7 @@ class RunLogs(Logs):
             self._metrics.flush()
 
     def sync(self) -> None:
-        """Writes the lines to the disk, before a checkpoint that needs them.
-
-        Raises:
-          TrainingError: the directory has been removed, and the lines with it.
-        """
+        """Writes the lines to the disk; raises TrainingError when the directory has been removed, and they with it."""
         if not self._run_dir.config.is_file():
             raise TrainingError(f"{self._run_dir.path} has been removed while the run was writing to it")
         with refusals_named(self._run_dir.path):
@@ -226,10 +218,7 @@ def _table(line: str) -> dict[str, Any]:
 
 
 def parse_steps(text: str) -> tuple[list[float], float]:
-    """Returns the learning rate of each update in ``steps.csv``, and the last loss, without a torn last line.
-
-    Raises InvalidFileError at the first line that is no step.
-    """
+    """Returns the learning rates and the last loss in ``steps.csv``; raises InvalidFileError as `parse_epochs` does."""
     rows = text.split("\n")[1:-1]
     try:
         return [float(row.split(",")[2]) for row in rows], float(rows[-1].split(",")[3]) if rows else math.nan

@@ -60,12 +60,8 @@ def check_removable(path: Path) -> None:
 def remove_run(path: Path) -> tuple[int, list[Path]]:
     """Removes the files of a run, and its directory unless something else is in it.
 
-    Returns:
-      The size of the removed files in bytes, and the files and directories that are not known to be the run's.
-
-    Raises:
-      RunDirError: it may not be removed, and nothing was; see `check_removable`.
-      TrainingError: the system refuses to remove a part of it.
+    Returns the size of the removed files in bytes, and the files and directories that are not known to be the run's.
+    Raises TrainingError when the system refuses to remove a part of it, and as `check_removable` does.
     """
     check_removable(path)
     # While the lock is held, no process can resume the run.

@@ -138,11 +138,7 @@ class RunConfig:
 
     @classmethod
     def from_json(cls, values: Any, title: str = "config.json") -> RunConfig:
-        """Returns the configuration that `to_json`, or an earlier lrtrain, wrote.
-
-        Raises:
-          InvalidFileError: the values are not those of a run.
-        """
+        """Returns what `to_json`, or an earlier lrtrain, wrote; raises InvalidFileError when that is not of a run."""
         if not isinstance(values, dict):
             raise InvalidFileError(f"{title} is not that of a run")
         version = values.get("version")
