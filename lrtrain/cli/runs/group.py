@@ -7,21 +7,20 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
 
 from lrtrain.cli.options import DIRECTORY, ListGroup, complete_plugin, json_option
-from lrtrain.cli.runs.views import show_comparison, show_list, show_run, size
 from lrtrain.cli.streams import results_kept
 from lrtrain.cli.tables import print_json
 from lrtrain.cli.terminal import printable
 from lrtrain.errors import UsageError, nearest
 from lrtrain.plugins.spec import normal_name
-from lrtrain.runs.command import reproduce
-from lrtrain.runs.differences import differences, to_json, unequal_conditions
-from lrtrain.runs.record import Run, finite
+
+if TYPE_CHECKING:
+    from lrtrain.runs.record import Run
 
 _DIRECTORY = Path("runs")
 # The best, the longest and the largest first; names and beginnings in their own order.
@@ -77,7 +76,9 @@ def list_runs(directory: Path, plugin: str | None, sort: str, as_json: bool) -> 
     Accuracy and loss are those after the last epoch, on the test set, or (val) on the images that a comparison holds
     out; peak lr is the highest learning rate applied; time is that of training and evaluation.
     """
+    from lrtrain.cli.runs.views import show_list
     from lrtrain.runs.reading import find_runs
+    from lrtrain.runs.record import finite
 
     if not directory.is_dir() and directory != _DIRECTORY:
         raise UsageError(f"--dir {directory} is not there: give a directory with runs")
@@ -97,7 +98,11 @@ def list_runs(directory: Path, plugin: str | None, sort: str, as_json: bool) -> 
 @json_option
 def show(run: str, directory: Path, as_json: bool) -> None:
     """Show the configuration of RUN, its epochs, and the command that trains it again."""
+    from lrtrain.cli.runs.views import show_run
+    from lrtrain.runs.command import reproduce
+    from lrtrain.runs.differences import to_json
     from lrtrain.runs.reading import pick_run
+    from lrtrain.runs.record import finite
 
     chosen = pick_run(run, directory)
     if as_json:
@@ -118,6 +123,10 @@ def compare(runs: tuple[str, ...], directory: Path, epochs: bool, as_json: bool)
 
     Which of two schedules is better, and how sure that is, takes more than one run of each: see `lrtrain compare`.
     """
+    from lrtrain.cli.runs.views import show_comparison
+    from lrtrain.runs.differences import differences, to_json, unequal_conditions
+    from lrtrain.runs.record import finite
+
     chosen = _chosen(runs, directory)
     if len(chosen) < 2:
         raise UsageError("one run is given, and a comparison needs two or more: name another")
@@ -143,6 +152,7 @@ def remove(runs: tuple[str, ...], directory: Path, yes: bool) -> None:
     A directory is removed only if it is that of a run and no process is writing to it. What is in it and not known to
     be the run's, such as what a plugin has written, is named and stays.
     """
+    from lrtrain.cli.runs.views import size
     from lrtrain.runs.removal import check_removable
 
     chosen = _chosen(runs, directory)
@@ -164,6 +174,7 @@ def remove(runs: tuple[str, ...], directory: Path, yes: bool) -> None:
 
 def _remove(path: Path) -> int:
     """Removes a run and says so; returns the bytes that are free."""
+    from lrtrain.cli.runs.views import size
     from lrtrain.runs.removal import remove_run
 
     freed, kept = remove_run(path)
