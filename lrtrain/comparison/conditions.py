@@ -15,7 +15,7 @@ from lrtrain.plugins.loading import ActivePlugins, activate
 from lrtrain.runs.conditions import check_data, codes_of, model_version, other_code, versions
 from lrtrain.runs.run_config import Device
 from lrtrain.schedules.table import ScheduleTable, build_table, fingerprint, make_context
-from lrtrain.training.facts import call_facts, code_fact, config_facts, option_facts
+from lrtrain.training.facts import call_facts, code_fact, option_facts
 from lrtrain.training.prepare import Found
 
 
@@ -68,8 +68,7 @@ def facts_of_plan(plan: Plan, resume: bool, run_dir: str | Path | None) -> dict[
     facts = {
         "command": "compare",
         "schedules": [row.label for row in plan.rows],
-        **config_facts(plan.train),
-        **call_facts(resume, run_dir),
+        **call_facts(plan.train, resume, run_dir),
         "protocol": plan.protocol,
         "lr_scales": effort.pop("scales"),
         **effort,

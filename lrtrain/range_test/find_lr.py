@@ -25,14 +25,13 @@ from lrtrain.range_test.curve import Curve, Recorder, Suggestion, obstacle, sugg
 from lrtrain.runs.train_config import TrainConfig, TrainOptions
 from lrtrain.schedules.table import build_table, make_context
 from lrtrain.training.chunks import chunks
-from lrtrain.training.prepare import keep_compiled, load_data, make_engine, stream_of
+from lrtrain.training.prepare import Loaded, keep_compiled, load_data, loaded_on
 from lrtrain.training.reporter import NullReporter, Reporter
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Unpack
 
-    from lrtrain.data.stream import Stream
     from lrtrain.engine.engine import Engine, Examples
 
 STEPS = 400
@@ -142,6 +141,8 @@ def find_lr(
       print(test.suggestion.learning_rate, test.suggestion.meaning)
       ```
     """
+    from lrtrain.data import find_dataset
+
     config = TrainConfig(**options)
     config.check()
     low, high = default_range(config)
@@ -153,14 +154,17 @@ def find_lr(
 
     reporter.phase("starting JAX")
     keep_compiled()
-    engine, stream, examples = _prepared(config, reporter)
-    steps_per_epoch = config.steps_per_epoch(examples)
+    source = find_dataset(config.dataset, data_dir=config.data_dir)
+    devices = select_devices(config.devices, config.batch_size)
+    check_jaxlib(devices)
+    loaded = loaded_on(devices, load_data(source, config, devices, reporter), config)
+    steps_per_epoch = config.steps_per_epoch(loaded.sizes[0])
     table = build_table(active, make_context(config.epochs * steps_per_epoch, steps_per_epoch))
     reporter.phase("compiling the training step")
-    engine.compile()
+    loaded.engine.compile()
     reporter.phase(f"testing learning rates from {start:g} to {end:g} in {steps} steps")
-    with contextlib.closing(_batches(engine, stream, config, examples, steps)) as batches:
-        curve = _sweep(engine, config, batches, rates, steps_per_epoch, reporter)
+    with contextlib.closing(_batches(loaded, config, steps)) as batches:
+        curve = _sweep(loaded.engine, config, batches, rates, steps_per_epoch, reporter)
     return RangeTest(table.spec, float(table.values.max()), config, start, end, steps, curve)
 
 
@@ -189,24 +193,13 @@ def _rates(start: float, end: float, steps: int) -> NDArray[np.float32]:
     return np.geomspace(start, end, steps).astype(np.float32)
 
 
-def _prepared(config: TrainConfig, reporter: Reporter) -> tuple[Engine, Stream | None, int]:
-    """Returns an engine that holds the data, the stream of the examples that it does not hold, and their number."""
-    from lrtrain.data import find_dataset
-
-    source = find_dataset(config.dataset, data_dir=config.data_dir)
-    devices = select_devices(config.devices, config.batch_size)
-    check_jaxlib(devices)
-    data = load_data(source, config, devices, reporter)
-    return make_engine(config, data, devices), stream_of(data), len(data.train)
-
-
 def _batches(
-    engine: Engine, stream: Stream | None, config: TrainConfig, num_examples: int, steps: int
+    loaded: Loaded, config: TrainConfig, steps: int
 ) -> Generator[tuple[Examples, NDArray[np.float32]], None, None]:
     """Yields the chunks of the first ``steps`` steps of a run, of as many epochs as they take."""
     for epoch in itertools.count():
-        order, weights = epoch_order(config.seed, epoch, num_examples, config.batch_size, shuffle=config.shuffle)
-        with contextlib.closing(chunks(engine, stream, order[:steps], weights[:steps])) as parts:
+        order, weights = epoch_order(config.seed, epoch, loaded.sizes[0], config.batch_size, shuffle=config.shuffle)
+        with contextlib.closing(chunks(loaded, order[:steps], weights[:steps])) as parts:
             yield from parts
         steps -= len(order)
         if steps <= 0:

@@ -123,10 +123,6 @@ class Checkpoints:
                 metrics={"test_accuracy": accuracy},
             )
 
-    def has_any(self) -> bool:
-        """Returns whether there is a checkpoint, valid or damaged."""
-        return bool(self._paths())
-
     def restore_newest(self, like: TrainState) -> Restored:
         """Returns the newest checkpoint that is valid; ``like`` is a state of the same structure and placement.
 
@@ -195,8 +191,8 @@ class Checkpoints:
         return Position.from_json(stored), np.asarray(restored["learning_rates"]), stored
 
     def latest(self) -> int | None:
-        """Returns the step of the newest checkpoint; None when there is none."""
-        return self._open().latest_step() if self._directory.is_dir() else None
+        """Returns the step of the newest checkpoint, valid or damaged; None when there is none."""
+        return max(self._paths(), default=None)
 
     def wait(self) -> None:
         """Waits until all checkpoints are on disk; raises TrainingError when one could not be written."""

@@ -12,31 +12,30 @@ from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
 from lrtrain.training.checkpoint_rule import CheckpointRule
+from lrtrain.training.prepare import Loaded
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from lrtrain.data.stream import Stream
-    from lrtrain.engine.engine import Engine, Examples
+    from lrtrain.engine.engine import Examples
 
 # Two portions are on the devices when a signal comes, and a checkpoint follows them.
 PORTION_SECONDS = 0.75
 
 
 def chunks(
-    engine: Engine, stream: Stream | None, order: NDArray[np.int32], weights: NDArray[np.float32], done: int = 0
+    loaded: Loaded, order: NDArray[np.int32], weights: NDArray[np.float32], done: int = 0
 ) -> Generator[tuple[Examples, NDArray[np.float32]], None, None]:
     """Yields the examples of each chunk, in the form that the engine takes, and their weights.
 
     Args:
-      engine: the engine that will run the steps.
-      stream: the source of the examples if the devices do not hold them; closing the generator ends the reading.
+      loaded: the data; closing the generator ends the reading of its stream.
       order: int32[steps, batch], the indices of the examples.
       weights: float32[steps, batch], 0 for an example that fills up its batch.
       done: the steps that are left out; if they end within a chunk, its other steps come first.
     """
-    size = engine.chunk_steps
+    size, stream = loaded.engine.chunk_steps, loaded.stream
     bounds = sorted({done, *range(done + size - done % size, len(order), size), len(order)})
     slices = [slice(*pair) for pair in itertools.pairwise(bounds)]
     if stream is None:

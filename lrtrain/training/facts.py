@@ -23,8 +23,7 @@ def facts_of_job(job: Job, on_schedule_change: str | None, run_dir: str | Path |
     facts = {
         "command": "train",
         "plugins": [plugin.entry.name for plugin in job.active.plugins],
-        **config_facts(job.config),
-        **call_facts(job.stored is not None, run_dir),
+        **call_facts(job.config, job.stored is not None, run_dir),
         "on_schedule_change": on_schedule_change,
         "checkpoint_every": job.rule.text,
     }
@@ -39,17 +38,16 @@ def facts_found(data: Mapping[str, Any], program: str | None) -> dict[str, Any]:
     return {**{f"{name} of the data": value for name, value in data.items()}, "program of the model": program}
 
 
-def config_facts(config: TrainConfig) -> dict[str, Any]:
-    """Returns the facts of a run's configuration and of the file of its model."""
-    own = {name: value for name, value in config.to_json().items() if name not in _OWN}
-    return {**own, **{f"SHA-256 of {name}": digest for name, digest in model_version(config.model).items()}}
-
-
-def call_facts(resume: bool, run_dir: str | Path | None) -> dict[str, Any]:
-    """Returns the facts of the call of a process, and the versions of its libraries."""
-    of_the_libraries = {f"version of {name}": version for name, version in versions().items()}
-    # All processes use the path of process 0, so their working directories may differ.
-    return {"resume": resume, "run_dir": None if run_dir is None else str(run_dir), **of_the_libraries}
+def call_facts(config: TrainConfig, resume: bool, run_dir: str | Path | None) -> dict[str, Any]:
+    """Returns the facts of the call of a process: its options, the file of its model, the versions of its libraries."""
+    return {
+        **{name: value for name, value in config.to_json().items() if name not in _OWN},
+        **{f"SHA-256 of {name}": digest for name, digest in model_version(config.model).items()},
+        "resume": resume,
+        # All processes use the path of process 0, so their working directories may differ.
+        "run_dir": None if run_dir is None else str(run_dir),
+        **{f"version of {name}": version for name, version in versions().items()},
+    }
 
 
 def option_facts(title: str, spec: Spec) -> dict[str, Any]:

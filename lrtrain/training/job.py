@@ -45,30 +45,23 @@ class Job:
         return specs != self.stored.specs or self.config.epochs > self.stored.train.epochs
 
 
-def new_job(
+def job_of(  # noqa: PLR0913  # the arguments of `train`
     plugins: Sequence[Spec | str | Mapping[str, Any]],
     settings: Sequence[str],
     run_dir: str | Path | None,
     options: TrainOptions,
     rule: CheckpointRule | None,
+    *,
+    resume: bool,
 ) -> Job:
-    """Returns the task of a new run; raises UsageError when it cannot be done."""
-    config = TrainConfig(**options)
-    config.check()
-    active = activate(plugins, settings)
-    name = active.schedule_plugin().entry.name
-    directory = new_run_dir(run_dir, name)
-    return Job(active, config, directory, None, rule or EVERY_EPOCH, named=run_dir is not None)
-
-
-def resumed_job(
-    plugins: Sequence[Spec | str | Mapping[str, Any]],
-    settings: Sequence[str],
-    run_dir: str | Path | None,
-    options: TrainOptions,
-    rule: CheckpointRule | None,
-) -> Job:
-    """Returns the task of a run to continue; raises UsageError when it cannot be continued."""
+    """Returns the task of a call of `train`; raises UsageError when it cannot be done."""
+    if not resume:
+        config = TrainConfig(**options)
+        config.check()
+        active = activate(plugins, settings)
+        name = active.schedule_plugin().entry.name
+        directory = new_run_dir(run_dir, name)
+        return Job(active, config, directory, None, rule or EVERY_EPOCH, named=run_dir is not None)
     if run_dir is None:
         raise UsageError("--resume needs --run-dir DIR: the directory of the run to continue")
     directory = RunDir(Path(run_dir).expanduser().absolute())

@@ -17,19 +17,19 @@ from lrtrain.errors import LrtrainError, TrainingError
 from lrtrain.plugins.context import RunInfo
 from lrtrain.plugins.observers import Requests
 from lrtrain.runs.command import how_to_go_on
-from lrtrain.runs.train_config import TrainConfig
 from lrtrain.signals import Ending, error_of
-from lrtrain.training.checkpoint_rule import CheckpointRule
 from lrtrain.training.checkpoints import Checkpoints
 from lrtrain.training.chunks import Pace, chunks, portion_of
+from lrtrain.training.job import Job
+from lrtrain.training.prepare import Loaded
 from lrtrain.training.recorder import Agreed, DivergedError, Recorder
 from lrtrain.training.reporter import Reporter
+from lrtrain.training.start import Start
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from lrtrain.data.stream import Stream
-    from lrtrain.engine.engine import Engine, Examples, Losses, TrainState
+    from lrtrain.engine.engine import Examples, Losses
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,35 +42,33 @@ class _Sent:
     losses: Losses
 
 
-@dataclass(eq=False, kw_only=True)
+@dataclass(eq=False)
 class Loop:
     """Trains from one position to the end of the run, or to where a hook or a signal stops it.
 
-    Steps are sent chunk by chunk, and each chunk in portions. ``sizes`` are the numbers of training and test examples,
-    and ``step`` that of the updates done. ``meanwhile`` is called each time the devices have been given steps, for work
-    that can be done while they run. ``stream`` gives the training examples if the devices do not hold them.
+    Steps are sent chunk by chunk, and each chunk in portions. ``meanwhile`` is called each time the devices have been
+    given steps, for work that can be done while they run. ``step`` is the number of the updates done.
     """
 
-    config: TrainConfig
-    sizes: tuple[int, int]
-    engine: Engine
-    state: TrainState
-    step: int
+    job: Job
+    loaded: Loaded
+    start: Start
     recorder: Recorder
     checkpoints: Checkpoints
-    rule: CheckpointRule
     reporter: Reporter
     processes: Processes
     meanwhile: Callable[[], object]
     ending: Ending
-    stream: Stream | None = None
 
     def __post_init__(self) -> None:
-        self._run = self.recorder.run
+        self.step = self.start.position.step
+        self._engine, self._state = self.loaded.engine, self.start.state
+        self._examples, self._tests = self.loaded.sizes
+        self._run, self._rule = self.recorder.run, self.job.rule
         self._delivered_at = time.perf_counter()
         self._saved_at = time.monotonic()
         self._in_flight: _Sent | None = None
-        self._pace = Pace(self.engine.chunk_steps, self.rule, measured=self.processes.alone)
+        self._pace = Pace(self._engine.chunk_steps, self._rule, measured=self.processes.alone)
 
     def train(self) -> str | None:
         """Trains; returns the reason why a hook has stopped the run, or None at its end.
@@ -98,18 +96,17 @@ class Loop:
         history = self.recorder.history
         if history and history[-1].step == self.step:
             return history[-1].loss, history[-1].accuracy
-        loss, accuracy = self.engine.evaluate(self.state)
+        loss, accuracy = self._engine.evaluate(self._state)
         # The device computes the share in float32; it is that of a whole number of images, so it is rounded to that.
-        tests = self.sizes[1]
-        return float(loss), round(float(accuracy) * tests) / tests
+        return float(loss), round(float(accuracy) * self._tests) / self._tests
 
     def _is_over(self) -> bool:
         return self.recorder.stopped is not None or self.ending.signal is not None
 
     def _epoch(self, epoch: int) -> None:
-        config, length = self.config, self._run.steps_per_epoch
+        config, length = self.job.config, self._run.steps_per_epoch
         began = self._delivered_at = time.perf_counter()
-        order, weights = epoch_order(config.seed, epoch, self.sizes[0], config.batch_size, shuffle=config.shuffle)
+        order, weights = epoch_order(config.seed, epoch, self._examples, config.batch_size, shuffle=config.shuffle)
         done = self.step - epoch * length
         self._send_steps(order, weights, done)
         trained = time.perf_counter()
@@ -122,12 +119,12 @@ class Loop:
                 epoch, loss, accuracy, examples=examples, seconds=seconds, examples_per_second=speed
             )
             self.reporter.epoch_ended(info, speed)
-        if self._is_over() or self.step == self._run.total_steps or (over and self.rule.after_epoch(epoch)):
+        if self._is_over() or self.step == self._run.total_steps or (over and self._rule.after_epoch(epoch)):
             self._save()
 
     def _send_steps(self, order: NDArray[np.int32], weights: NDArray[np.float32], done: int) -> None:
         """Sends chunk after chunk to the device, until a hook or a signal stops it."""
-        with contextlib.closing(chunks(self.engine, self.stream, order, weights, done)) as chunks_left:
+        with contextlib.closing(chunks(self.loaded, order, weights, done)) as chunks_left:
             for examples, weight in chunks_left:
                 self.recorder.apply_due_requests(self.step)
                 if self.recorder.stopped is not None or not self._send_chunk(examples, weight):
@@ -150,7 +147,7 @@ class Loop:
 
     def _send(self, examples: Examples, weights: NDArray[np.float32]) -> None:
         rates = self.recorder.rates(self.step, self.step + len(weights))
-        self.state, losses = self.engine.run_steps(self.state, examples, weights, rates)
+        self._state, losses = self._engine.run_steps(self._state, examples, weights, rates)
         self.meanwhile()
         self.checkpoints.write()
         self._finish_in_flight()
@@ -170,7 +167,7 @@ class Loop:
         self.reporter.stepped(last, float(sent.examples.sum()) / seconds)
 
     def _is_checkpoint_due(self) -> bool:
-        steps, seconds = self.rule.steps, self.rule.seconds
+        steps, seconds = self._rule.steps, self._rule.seconds
         if seconds is None:
             return steps is not None and self.step % steps == 0
         # The clocks of several processes differ, so the main process decides.
@@ -178,7 +175,7 @@ class Loop:
 
     def _save(self) -> None:
         position = self.recorder.position(self.step)
-        self.checkpoints.save(self.state, self._run.learning_rates, position, first=self.recorder.logs.sync)
+        self.checkpoints.save(self._state, self._run.learning_rates, position, first=self.recorder.logs.sync)
         # A single process writes it while the next steps run. Several processes synchronise on their devices to write
         # it, and would wait for those steps.
         if not self.processes.alone:

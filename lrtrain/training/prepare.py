@@ -89,20 +89,26 @@ def found_in(data: Dataset | StreamedDataset, config: TrainConfig) -> Found:
     return Found(config.steps_per_epoch(len(data.train)), data.identity(), program)
 
 
-def stream_of(data: Dataset | StreamedDataset) -> Stream | None:
-    """Returns the stream of the training examples; None if the devices hold them."""
-    from lrtrain.data.stream import Stream
-
-    return data.train if isinstance(data.train, Stream) else None
-
-
 def keep_compiled() -> None:
     """Stores compiled programs for later processes; does nothing if the caller has already imported JAX."""
     if "jax" not in sys.modules:
         enable_compilation_cache(compiled_dir())
 
 
-def make_engine(config: TrainConfig, data: Dataset | StreamedDataset, devices: list[jax.Device]) -> Engine:
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """Data and network on the devices: ``sizes`` are the numbers of training and test examples.
+
+    ``stream`` gives the training examples if the devices do not hold them.
+    """
+
+    engine: Engine
+    devices: list[jax.Device]
+    stream: Stream | None
+    sizes: tuple[int, int]
+
+
+def loaded_on(devices: list[jax.Device], data: Dataset | StreamedDataset, config: TrainConfig) -> Loaded:
     """Puts the data on the devices, ready to train the network that the configuration names."""
     from lrtrain.data import Split
     from lrtrain.engine.engine import Engine, Streamed
@@ -110,10 +116,11 @@ def make_engine(config: TrainConfig, data: Dataset | StreamedDataset, devices: l
     from lrtrain.nn.model import check_model, load_model
 
     model = load_model(config.model, data.num_classes)
+    stream = None if isinstance(data.train, Split) else data.train
     train = data.train if isinstance(data.train, Split) else Streamed(data.train.image_shape)
     if config.model is not None:
         check_model(model, data.test.images.shape[1:], data.num_classes)
-    return Engine(
+    engine = Engine(
         model,
         optimizer(config.optimizer),
         train,
@@ -123,3 +130,4 @@ def make_engine(config: TrainConfig, data: Dataset | StreamedDataset, devices: l
         devices=devices,
         micro_batch=config.micro_batch,
     )
+    return Loaded(engine, devices, stream, (len(data.train), len(data.test)))

@@ -48,7 +48,7 @@ def start_resumed(
       ScheduleError: its schedule has changed, and ``job`` does not say what to do.
     """
     # The second checkpoint waits until the first is written, so a run that is one epoch further has had a checkpoint.
-    if not checkpoints.has_any() and count_epochs(job.run_dir) < job.rule.epochs + 2:
+    if checkpoints.latest() is None and count_epochs(job.run_dir) < job.rule.epochs + 2:
         start = start_new(job, steps_per_epoch, state)
         same = fingerprint(start.rates.values) == stored.schedule.fingerprint
         if not same and job.on_schedule_change != "restart":

@@ -27,9 +27,9 @@ from lrtrain.system_refusal import check_files
 from lrtrain.training.checkpoint_rule import CheckpointRule
 from lrtrain.training.checkpoints import Checkpoints
 from lrtrain.training.facts import facts_found, facts_of_job
-from lrtrain.training.job import Job, new_job, resumed_job
+from lrtrain.training.job import Job, job_of
 from lrtrain.training.loop import Loop, agreement
-from lrtrain.training.prepare import Found, found_in, join_processes, keep_compiled, load_data, make_engine, stream_of
+from lrtrain.training.prepare import Found, Loaded, found_in, join_processes, keep_compiled, load_data, loaded_on
 from lrtrain.training.rates import OnScheduleChange
 from lrtrain.training.recorder import Recorder
 from lrtrain.training.reporter import Begin, NullReporter, Reporter
@@ -37,13 +37,9 @@ from lrtrain.training.run_files import claim, describe, hold, open_checkpoints, 
 from lrtrain.training.start import Start, check_found, note_of, start_new, start_resumed
 
 if TYPE_CHECKING:
-    import jax
     import numpy as np
     from numpy.typing import NDArray
     from typing_extensions import Unpack
-
-    from lrtrain.data.stream import Stream
-    from lrtrain.engine.engine import Engine
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +128,7 @@ def train(  # noqa: PLR0913
     with refusals_told(distributed):
         check_files()
         rule = None if checkpoint_every is None else CheckpointRule.parse(checkpoint_every)
-        job = (resumed_job if resume else new_job)(plugins, settings, run_dir, options, rule)
+        job = job_of(plugins, settings, run_dir, options, rule, resume=resume)
         facts = facts_of_job(job, on_schedule_change, run_dir) if distributed is not None else {}
     reporter = reporter or NullReporter()
     processes = join_processes(distributed, facts, job.config.devices, job.config.batch_size, reporter.phase)
@@ -154,16 +150,16 @@ def _how_to_go_on(run_dir: RunDir | None) -> str:
 def _run(job: Job, processes: Processes, reporter: Reporter, began: float) -> RunResult:
     """Loads the data, starts or restores the run, trains it and evaluates it."""
     with contextlib.ExitStack() as held:
-        loaded = _load(job, processes, reporter, held)
+        loaded, found = _load(job, processes, reporter, held)
         state = loaded.engine.init(job.config.seed)
         if job.stored is None:
-            start = start_new(job, loaded.found.steps_per_epoch, state)
+            start = start_new(job, found.steps_per_epoch, state)
             job = dataclasses.replace(job, run_dir=claim(job, processes, held))
         held.enter_context(named_process_loss(processes, lambda: _how_to_go_on(job.run_dir)))
         checkpoints = held.enter_context(open_checkpoints(job.run_dir, processes))
         if job.stored is not None:
-            start = start_resumed(job, job.stored, loaded.found.steps_per_epoch, state, checkpoints)
-        config = describe(job, start.rates, start.position, loaded.devices, loaded.found)
+            start = start_resumed(job, job.stored, found.steps_per_epoch, state, checkpoints)
+        config = describe(job, start.rates, start.position, loaded.devices, found)
         lines = write_run_config(job, config, start.position, processes)
         if start.damaged:
             checkpoints.set_aside_after(start.position.step, processes)
@@ -182,18 +178,7 @@ def _run(job: Job, processes: Processes, reporter: Reporter, began: float) -> Ru
     return RunResult(job.run_dir.path, history, test_accuracy, test_loss, table, loop.step, seconds, stopped)
 
 
-@dataclass(frozen=True, eq=False)
-class _Loaded:
-    """Data and network on the devices; ``sizes`` are the numbers of training and test examples."""
-
-    engine: Engine
-    devices: list[jax.Device]
-    stream: Stream | None
-    sizes: tuple[int, int]
-    found: Found
-
-
-def _load(job: Job, processes: Processes, reporter: Reporter, held: contextlib.ExitStack) -> _Loaded:
+def _load(job: Job, processes: Processes, reporter: Reporter, held: contextlib.ExitStack) -> tuple[Loaded, Found]:
     """Loads the data and makes the engine; a continued run is locked first, and must find its own data and code."""
     from lrtrain.data import find_dataset
 
@@ -211,13 +196,12 @@ def _load(job: Job, processes: Processes, reporter: Reporter, held: contextlib.E
         found = found_in(data, job.config)
         check_found(job, found)
     processes.check_alike(facts_found(found.data, found.program))
-    engine = make_engine(job.config, data, devices)
-    return _Loaded(engine, devices, stream_of(data), (len(data.train), len(data.test)), found)
+    return loaded_on(devices, data, job.config), found
 
 
 def _loop(  # noqa: PLR0913, PLR0917  # the one place where the parts of a run meet
     job: Job,
-    loaded: _Loaded,
+    loaded: Loaded,
     start: Start,
     run: RunInfo,
     checkpoints: Checkpoints,
@@ -232,18 +216,4 @@ def _loop(  # noqa: PLR0913, PLR0917  # the one place where the parts of a run m
     ending = held.enter_context(endings_noted()) if processes.alone else Ending()
     agreed = agreement(processes, checkpoints, run)
     recorder = Recorder(run, Observers(job.active), logs, loaded.engine.chunk_steps, start.position, agreed=agreed)
-    return Loop(
-        config=job.config,
-        sizes=loaded.sizes,
-        engine=loaded.engine,
-        state=start.state,
-        step=start.position.step,
-        recorder=recorder,
-        checkpoints=checkpoints,
-        rule=job.rule,
-        reporter=reporter,
-        processes=processes,
-        meanwhile=meanwhile,
-        ending=ending,
-        stream=loaded.stream,
-    )
+    return Loop(job, loaded, start, recorder, checkpoints, reporter, processes, meanwhile, ending)

@@ -254,4 +254,4 @@ def test_a_directory_that_may_not_be_listed_is_not_one_without_checkpoints(
 
     monkeypatch.setattr(os, "listdir", refuse)
     with pytest.raises(TrainingError, match="Permission denied"):
-        Checkpoints(tmp_path).has_any()
+        Checkpoints(tmp_path).latest()
