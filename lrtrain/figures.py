@@ -35,7 +35,8 @@ def draw_curves(curves: Mapping[str, NDArray[np.float32]], path: Path, steps_per
 
     The suffix of the file (``.png``, ``.svg`` or ``.pdf``) decides the format.
     """
-    labels = list(map(_wrapped, curves))
+    wrap = textwrap.TextWrapper(_LABEL_WIDTH, max_lines=_LABEL_LINES, placeholder=" ...", break_on_hyphens=False)
+    labels = list(map(wrap.fill, curves))
     lines = sum(label.count("\n") + 1 for label in labels)
     with sheet(8, 4.5 + 0.17 * lines) as figure:
         axes = figure.add_subplot()
@@ -92,7 +93,10 @@ def _draw(axes: Axes, curves: Mapping[str, NDArray[np.float32]], steps_per_epoch
         # In front of the frame: a learning rate of 0 lies on it.
         (drawn,) = axes.plot(values, line.style, color=line.colour, linewidth=1.8, clip_on=False, zorder=3)
         if len(values) == 1 or len(curves) > len(_STYLES):
-            drawn.set(marker=line.marker, markersize=5, markevery=_spaced(len(values), index, len(curves)))
+            # A few, and beside those of the other lines.
+            apart = max(1, len(values) // _MARKS)
+            marks = list(range(index * apart // len(curves), len(values), apart))
+            drawn.set(marker=line.marker, markersize=5, markevery=marks)
     axes.set(xlabel="step (optimizer updates)", ylabel="learning rate")
     axes.set_ylim(bottom=0)
     axes.margins(x=0.01)
@@ -102,16 +106,6 @@ def _draw(axes: Axes, curves: Mapping[str, NDArray[np.float32]], steps_per_epoch
         scaling = (lambda step: step / steps_per_epoch, lambda epoch: epoch * steps_per_epoch)
         above = axes.secondary_xaxis("top", functions=scaling)
         above.set_xlabel("epoch")
-
-
-def _spaced(points: int, index: int, lines: int) -> list[int]:
-    """Returns where a line has its markers: a few, and beside those of the other lines."""
-    apart = max(1, points // _MARKS)
-    return list(range(index * apart // lines, points, apart))
-
-
-def _wrapped(name: str) -> str:
-    return textwrap.fill(name, _LABEL_WIDTH, max_lines=_LABEL_LINES, placeholder=" ...", break_on_hyphens=False)
 
 
 def _rate_text(highest: float) -> Callable[[float, float], str]:

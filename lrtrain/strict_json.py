@@ -40,11 +40,7 @@ class InvalidFileError(Exception):
 
 
 def read_text(path: Path) -> str:
-    """Returns the text of a file.
-
-    Raises:
-      InvalidFileError: it is missing, no file, not UTF-8, or cannot be read.
-    """
+    """Returns the text of a file; raises InvalidFileError when it is missing, no file, not UTF-8, or unreadable."""
     try:
         # Reading a pipe instead of a file could wait for ever.
         if not path.is_file():
@@ -57,11 +53,7 @@ def read_text(path: Path) -> str:
 
 
 def parse_json(text: str, title: str) -> Any:
-    """Returns what a text holds; ``title`` is what the error calls it.
-
-    Raises:
-      InvalidFileError: it is no JSON, too deep, or has half a character in it.
-    """
+    """Returns what a text holds; raises InvalidFileError, naming ``title``: no JSON, too deep, or half a character."""
     try:
         values = json.loads(text)
         if _HALF.search(text):
@@ -74,11 +66,7 @@ def parse_json(text: str, title: str) -> Any:
 
 
 def read_json(path: Path) -> Any:
-    """Returns what a JSON file holds.
-
-    Raises:
-      InvalidFileError: as for `read_text` and `parse_json`.
-    """
+    """Returns what a JSON file holds; raises InvalidFileError as `read_text` and `parse_json` do."""
     with contextlib.suppress(OSError):
         if path.stat().st_size > MAX_BYTES:
             raise InvalidFileError(f"{path.name} has more than {MAX_BYTES // 2**20} MiB")

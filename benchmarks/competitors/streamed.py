@@ -12,7 +12,7 @@ from benchmarks.competitors import Train
 from benchmarks.problem import ALL_EXAMPLES, BATCH, LEARNING_RATE, Problem, Round
 from lrtrain.data import find_dataset
 from lrtrain.engine.devices import select_devices
-from lrtrain.engine.engine import Engine, Streamed
+from lrtrain.engine.engine import Engine
 from lrtrain.engine.optimizers import optimizer
 from lrtrain.engine.order import epoch_order
 from lrtrain.nn.model import CNN
@@ -24,7 +24,7 @@ def make(problem: Problem) -> Train:
     engine = Engine(
         CNN(),
         optimizer("sgd"),
-        Streamed(stream.image_shape),
+        stream.image_shape,
         problem.test,
         batch_size=BATCH,
         devices=select_devices(None, BATCH),

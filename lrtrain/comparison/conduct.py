@@ -25,7 +25,6 @@ from lrtrain.plugins.discovery import files_below
 from lrtrain.runs.command import how_to_go_on
 from lrtrain.runs.conditions import other_versions
 from lrtrain.runs.directory import refusals_named
-from lrtrain.training.facts import facts_found
 from lrtrain.training.prepare import found_in, join_processes, keep_compiled
 
 if TYPE_CHECKING:
@@ -124,7 +123,7 @@ def _run(job: _Job, processes: Processes, reporter: CompareReporter) -> Comparis
         trainer = Trainer(plan, data, max(protocol.planned(plan)))
         found = found_in(data, plan.train)
         now = conditions(plan, found, trainer.device)
-    processes.check_alike(facts_found(found.data, found.program))
+    processes.check_alike(found.facts())
     with contextlib.ExitStack() as held:
         begun = {**now, "processes": processes.count}
         store = Store(Path(processes.from_main(lambda: str(_held(job, begun, held).path))))

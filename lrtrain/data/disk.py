@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from dataclasses import dataclass
@@ -24,11 +23,7 @@ class Reference:
 
     @classmethod
     def parse(cls, text: str) -> Reference:
-        """Reads the name of a data set; ``-`` and ``_`` are equal in the part before the config.
-
-        Raises:
-          DataError: the text is no such name.
-        """
+        """Reads the name of a data set, in which ``-`` is ``_`` before the config; raises DataError when it is none."""
         name, separator, rest = text.partition("/")
         match = _REFERENCE.fullmatch(name.replace("-", "_") + separator + rest)
         if match is None:
@@ -105,17 +100,3 @@ def fingerprint(directory: Path) -> dict[str, object]:
     found = {path.name: path.stat() for path in sorted(directory.iterdir()) if path.is_file()}
     files = {name: [status.st_size, status.st_mtime_ns] for name, status in found.items()}
     return {"directory": str(directory), "files": files}
-
-
-def file_formats(directory: Path) -> list[str]:
-    """Returns the formats that the prepared data is stored in, the usual one first.
-
-    Raises:
-      OSError: ``dataset_info.json`` cannot be read.
-      ValueError: it is damaged.
-    """
-    info = json.loads((directory / "dataset_info.json").read_bytes())
-    if not isinstance(info, dict):
-        raise ValueError("dataset_info.json is not a JSON object")
-    # Data prepared by old versions of tensorflow-datasets does not say: it is tfrecord.
-    return [info.get("fileFormat") or "tfrecord", *(info.get("alternativeFileFormats") or [])]

@@ -107,7 +107,12 @@ class Examples:
                 "be used"
             )
         images, labels = np.stack(found), np.array([example[self._source.label] for example in examples], np.int32)
-        self._check_labels(int(labels.min()), int(labels.max()))
+        classes = self._source.builder.info.features[self._source.label].num_classes
+        for label in (int(labels.min()), int(labels.max())):
+            if not 0 <= label < classes:
+                raise DataError(
+                    f"{self.where} has the label {label}, and labels are 0 to {classes - 1}: it cannot be used"
+                )
         return images, labels
 
     def all(self) -> Split:
@@ -127,12 +132,6 @@ class Examples:
     def _decoded(self, indices: Sequence[int]) -> list[dict[str, Any]]:
         examples: list[dict[str, Any]] = self._try(lambda: _all_read(self._records.__getitems__(indices)))
         return examples
-
-    def _check_labels(self, low: int, high: int) -> None:
-        classes = self._source.builder.info.features[self._source.label].num_classes
-        if low < 0 or high >= classes:
-            wrong = low if low < 0 else high
-            raise DataError(f"{self.where} has the label {wrong}, and labels are 0 to {classes - 1}: it cannot be used")
 
     def _try(self, action: Callable[[], Any]) -> Any:
         try:

@@ -72,11 +72,7 @@ def load_dataset(
 
 
 def find_dataset(name: str, *, data_dir: Path | None = None) -> DatasetSource:
-    """Finds a data set, to be loaded or streamed; see `load_dataset`.
-
-    Raises:
-      DataError: the name is unknown, or the data is not prepared.
-    """
+    """Finds a data set, to be loaded or streamed; raises DataError when it is unknown or not prepared."""
     reference = Reference.parse(name)
     root = data_dir.expanduser().absolute() if data_dir else None
     if root is not None and not has_utf8_name(root):
@@ -92,11 +88,7 @@ def find_dataset(name: str, *, data_dir: Path | None = None) -> DatasetSource:
 
 
 def subset(dataset: Dataset, train_size: int, seed: int = 0) -> Dataset:
-    """Keeps ``train_size`` of the training examples, those of `lrtrain.data.types.drawn`, and all test examples.
-
-    Raises:
-      DataError: ``train_size`` is not from 1 to the number of training examples.
-    """
+    """Keeps ``train_size`` training examples, as `drawn`, and all test examples; raises DataError if it has fewer."""
     kept = _drawn(dataset.name, len(dataset.train), train_size, seed)
     return dataclasses.replace(dataset, train=dataset.train.part(kept))
 

@@ -17,11 +17,7 @@ def provided_names() -> list[str]:
 
 
 def find_provider(name: str) -> EntryPoint | None:
-    """Returns the entry point of the package that provides the data set ``name``, if there is one; imports nothing.
-
-    Raises:
-      DataError: two packages provide a data set of that name.
-    """
+    """Returns the entry point of a data set, if there is one, importing nothing; raises DataError if two have it."""
     found = [entry for entry in entry_points(group=GROUP) if entry.name.replace("-", "_") == name]
     owners = sorted({owner(entry) for entry in found})
     if len(owners) > 1:
@@ -35,11 +31,7 @@ def owner(entry: EntryPoint) -> str:
 
 
 def builder_class(entry: EntryPoint) -> Any:
-    """Imports the builder class that ``entry`` names.
-
-    Raises:
-      DataError: it cannot be imported, or is no builder of tensorflow-datasets.
-    """
+    """Imports the builder class that ``entry`` names; raises DataError when it cannot, or it is no builder class."""
     try:
         loaded = entry.load()
     except Exception as error:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from lrtrain.data import disk
 from lrtrain.data.examples import OpenedData
 from lrtrain.data.prepare import quiet, tfds, unreadable
 from lrtrain.data.stream import Stream, StreamedDataset
@@ -47,11 +47,7 @@ def stream(directory: Path, digests: Mapping[str, str] | None = None) -> Streame
 
 
 def train_bytes(directory: Path) -> int:
-    """Returns the size of the decoded training images of the data set that is prepared in ``directory``.
-
-    Raises:
-      LrtrainError: as for `stream`.
-    """
+    """Returns the size of the decoded training images that are prepared in ``directory``; raises as `stream` does."""
     with _opened(directory) as source:
         examples = source.examples("train")
         return len(examples) * math.prod(examples.first_shape())
@@ -71,9 +67,13 @@ def _opened(directory: Path) -> Iterator[OpenedData]:
 
 def _check_format(directory: Path) -> None:
     try:
-        formats = disk.file_formats(directory)
+        info = json.loads((directory / "dataset_info.json").read_bytes())
+        if not isinstance(info, dict):
+            raise ValueError("dataset_info.json is not a JSON object")
     except (OSError, ValueError) as error:
         raise unreadable(directory, error) from error
+    # Data prepared by old versions of tensorflow-datasets does not say: it is tfrecord.
+    formats = [info.get("fileFormat") or "tfrecord", *(info.get("alternativeFileFormats") or [])]
     if "array_record" not in formats:
         raise DataError(
             f"the data in {directory} is stored as {formats[0]}, which cannot be read without TensorFlow: prepare it "

@@ -22,11 +22,7 @@ if TYPE_CHECKING:
 
 
 def grain() -> Any:
-    """Imports Grain: it takes a second, and only streaming needs it.
-
-    Raises:
-      UsageError: it is not installed.
-    """
+    """Imports Grain, which takes a second and only streaming needs; raises UsageError when it is not installed."""
     otherwise = ", or keep it on the devices with --data-on-device always"
     check_extra("stream", "a training set that is streamed", otherwise)
     return importlib.import_module("grain")

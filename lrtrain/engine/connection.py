@@ -79,7 +79,9 @@ class _Connection:
 _connection = _Connection()
 
 
-def connect(options: Distributed, facts: Facts, phase: Callable[[str], None]) -> None:
+def connect(
+    options: Distributed, facts: Facts, phase: Callable[[str], None], before_jax_starts: Callable[[], object]
+) -> Processes:
     """Connects this process with the others of a distributed run; call it before JAX is used for anything else.
 
     A program that has called `jax.distributed.initialize` itself keeps what it has set up. The facts are compared here
@@ -100,6 +102,12 @@ def connect(options: Distributed, facts: Facts, phase: Callable[[str], None]) ->
         if options.process_id:
             threading.Thread(target=_end_with_the_first, name="process 0", daemon=True).start()
     PROCESS.let_go = _let_go
+    before_jax_starts()
+    import jax
+
+    # It starts when it is asked for the number of this process.
+    _connection.processes = Processes(jax.process_index(), jax.process_count())
+    return _connection.processes
 
 
 @contextlib.contextmanager
@@ -154,14 +162,6 @@ def _end_with_the_first() -> None:
         os._exit(1)
 
 
-def processes_connected() -> Processes:
-    """Returns the processes that JAX has connected, after `connect`; this starts JAX with the devices it then has."""
-    import jax
-
-    _connection.processes = Processes(jax.process_index(), jax.process_count())
-    return _connection.processes
-
-
 def is_connected() -> bool:
     """Returns whether this process is one of a distributed run."""
     return "jax" in sys.modules and bool(sys.modules["jax"].distributed.is_initialized())
@@ -185,11 +185,7 @@ def _let_go() -> None:
 
 @contextlib.contextmanager
 def named_process_loss(processes: Processes, go_on: Callable[[], str]) -> Iterator[None]:
-    """Turns what JAX and Orbax raise when a process has gone into one sentence, with how the run is continued.
-
-    Raises:
-      TrainingError: a process has gone.
-    """
+    """Raises TrainingError, with how the run is continued, for what JAX and Orbax raise when a process has gone."""
     # A process that is no part of a distributed run has better words of its own.
     if PROCESS.let_go is not None:
         PROCESS.how_to_go_on = go_on

@@ -27,16 +27,12 @@ def select_devices(requested: int | None, batch_size: int | None, *, distributed
     """Chooses the devices of a run; call it before JAX is used for anything else.
 
     On CPU, JAX is told to present one device for each usable core, but no more than one for 16 examples of a batch. If
-    JAX has started already (in a notebook, say), its devices are used.
+    JAX has started already (in a notebook, say), its devices are used. All that are returned are of one kind.
 
     Args:
-      requested: number of devices that the user asked for, or None for the best number; in a distributed run, of each
-        process.
+      requested: how many the user asked for, of each process if ``distributed``; None for the best number.
       batch_size: examples in a step that the devices share; None when each does steps of its own.
       distributed: whether the devices of all processes are wanted, not only those of this one.
-
-    Returns:
-      The devices, at least one, all of one kind.
 
     Raises:
       UsageError: more devices are requested than there are.

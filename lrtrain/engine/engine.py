@@ -9,7 +9,7 @@ serves every schedule.
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -29,19 +29,12 @@ if TYPE_CHECKING:
 
     from lrtrain.data.types import Split
 
-__all__ = ["Engine", "Losses", "Streamed", "TrainState"]
+__all__ = ["Engine", "Losses", "TrainState"]
 
 # Measured with the default network: the results between the stages of a convolution should stay in a core's caches.
 _CPU_MICRO_BATCH = 8
 _CPU_TEST_BATCH = 32
 _ACCELERATOR_TEST_BATCH = 4096
-
-
-class Streamed(NamedTuple):
-    """Training examples that are not kept on the devices: every call of ``run_steps`` is given those that it needs."""
-
-    image_shape: tuple[int, ...]
-    """``(height, width, channels)``."""
 
 
 Examples: TypeAlias = "npt.NDArray[Any] | tuple[npt.NDArray[Any], npt.NDArray[Any]]"
@@ -78,7 +71,7 @@ class Engine:
         self,
         model: nn.Module,
         optimizer: optax.GradientTransformation,
-        train: Split | Streamed,
+        train: Split | tuple[int, ...],
         test: Split,
         *,
         batch_size: int,
@@ -93,7 +86,7 @@ class Engine:
         Args:
           model: maps float32 images ``[batch, height, width, channels]`` in [0, 1] to logits ``[batch, classes]``.
           optimizer: its updates are multiplied by the learning rate and subtracted from the parameters.
-          train: the examples whose indices ``run_steps`` is given; `Streamed` if each call provides its own.
+          train: the examples whose indices ``run_steps`` is given; the shape of an image if each call has its own.
           test: the examples of ``evaluate``.
           batch_size: examples in a step.
           loss_reduction: ``"sum"`` or ``"mean"``: which of a batch's losses the gradient is taken of.
@@ -110,7 +103,7 @@ class Engine:
         on_cpu = devices[0].platform == "cpu"
         self.batch_size = batch_size
         self.chunk_steps = chunk_steps
-        self._image_shape = train.image_shape if isinstance(train, Streamed) else train.images.shape[1:]
+        self._image_shape = train if isinstance(train, tuple) else train.images.shape[1:]
         images = jax.ShapeDtypeStruct((2, *self._image_shape), jnp.float32)
         self.looped = not (on_cpu and is_slow_in_loop(compiled.gradient_program(model, images)[1]))
         if not self.looped or (micro_batch is None and not on_cpu):
@@ -128,7 +121,7 @@ class Engine:
             self.looped,
         )
         self._other: tuple[Split, compiled.TestSet] | None = None
-        held = () if isinstance(train, Streamed) else (train.images, np.asarray(train.labels, np.int32))
+        held = () if isinstance(train, tuple) else (train.images, np.asarray(train.labels, np.int32))
         self._train: compiled.TrainSet = self._put(held, compiled.REPLICATED)
         self._test: compiled.TestSet = self._put_test(test, self._program)
 

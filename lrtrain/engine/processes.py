@@ -80,22 +80,14 @@ class Processes:
         said[:] = of_all[0]
 
     def gathered(self, make: Callable[[], list[str]]) -> list[str]:
-        """Returns the texts that all processes make, those of the first process first.
-
-        Raises:
-          TrainingError: making them has failed in another process.
-        """
+        """Returns the texts that all processes make, by process; raises TrainingError when another one has failed."""
         mine: list[str] = []
         with self._agreeing(mine) as of_all:
             mine.extend(make())
         return [text for texts in of_all for text in texts]
 
     def check_alike(self, facts: Facts) -> None:
-        """Ends all processes when they were not given the same.
-
-        Raises:
-          UsageError: they differ, in all processes: says which one does, and in what.
-        """
+        """Raises UsageError, in all processes, when they were not given the same: which one was not, and in what."""
         of_all = [json.loads(text) for text in self.gathered(lambda: [json.dumps(facts)])]
         problem = unequal(of_all, self.index)
         if problem is not None:

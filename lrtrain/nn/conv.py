@@ -17,11 +17,11 @@ import jax.numpy as jnp
 from jax import lax
 
 from lrtrain.nn import winograd
+from lrtrain.nn.winograd import Pads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_Pads = tuple[tuple[int, int], ...]
 _CANONICAL = ("NHWC", "HWIO", "NHWC")
 # Up to this number of products for an output, adding them up in one fused loop is faster than a convolution.
 _FEW_PRODUCTS = 9
@@ -65,8 +65,7 @@ def conv_general_dilated(  # noqa: PLR0913, PLR0917 - the signature of the funct
       ``[batch, out_height, out_width, features]``.
 
     Raises:
-      TypeError: an argument is one that ``jax.lax.conv_general_dilated`` refuses.
-      ValueError: likewise.
+      TypeError, ValueError: an argument is one that ``jax.lax.conv_general_dilated`` refuses.
 
     Example:
       >>> import flax.linen as nn
@@ -94,7 +93,7 @@ def _is_canonical(lhs: jax.Array, rhs: jax.Array, dimension_numbers: Any) -> boo
     return bool(numbers == lax.conv_dimension_numbers(lhs.shape, rhs.shape, _CANONICAL))
 
 
-def _conv(x: jax.Array, w: jax.Array, pads: _Pads, precision: Any) -> jax.Array:
+def _conv(x: jax.Array, w: jax.Array, pads: Pads, precision: Any) -> jax.Array:
     if any(not 0 <= width < size for size, pad in zip(w.shape, pads, strict=False) for width in pad):
         # XLA:CPU reads uninitialised memory where padding is negative (openxla/xla#48713): here, or in the gradient of
         # a convolution whose padding is wider than the kernel reaches.
@@ -103,7 +102,7 @@ def _conv(x: jax.Array, w: jax.Array, pads: _Pads, precision: Any) -> jax.Array:
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _convolve(x: jax.Array, w: jax.Array, pads: _Pads, precision: Any) -> jax.Array:
+def _convolve(x: jax.Array, w: jax.Array, pads: Pads, precision: Any) -> jax.Array:
     """Convolves ``x[N, H, W, C]`` with ``w[h, w, C, O]`` at stride 1."""
     conv = functools.partial(_conv, pads=pads, precision=precision)
     if _has_few_products(x, w):
@@ -120,7 +119,7 @@ def _has_few_products(x: jax.Array, w: jax.Array) -> bool:
     return x.shape[-1] == 1 and w[..., 0].size <= _FEW_PRODUCTS
 
 
-def _backward(pads: _Pads, precision: Any, saved: tuple[jax.Array, jax.Array], g: jax.Array) -> Any:
+def _backward(pads: Pads, precision: Any, saved: tuple[jax.Array, jax.Array], g: jax.Array) -> Any:
     """Maps the cotangent ``g[N, H', W', O]`` to those of the images and the kernel."""
     on_cpu, on_cuda, other = (
         functools.partial(gradients, pads=pads, precision=precision)
@@ -129,7 +128,7 @@ def _backward(pads: _Pads, precision: Any, saved: tuple[jax.Array, jax.Array], g
     return lax.platform_dependent(*saved, g, cpu=on_cpu, cuda=on_cuda, default=other)
 
 
-def _gradients_on_cpu(x: jax.Array, w: jax.Array, g: jax.Array, pads: _Pads, precision: Any) -> Any:
+def _gradients_on_cpu(x: jax.Array, w: jax.Array, g: jax.Array, pads: Pads, precision: Any) -> Any:
     if winograd.applies(x, w, pads, precision):
         return winograd.gradients(x, w, g, pads)
     opposite = tuple((size - 1 - low, size - 1 - high) for size, (low, high) in zip(w.shape, pads, strict=False))
@@ -137,7 +136,7 @@ def _gradients_on_cpu(x: jax.Array, w: jax.Array, g: jax.Array, pads: _Pads, pre
     return for_images, _kernel_gradient(x, w.shape, g, pads, opposite, precision)
 
 
-def _gradients_on_cuda(x: jax.Array, w: jax.Array, g: jax.Array, pads: _Pads, precision: Any) -> Any:
+def _gradients_on_cuda(x: jax.Array, w: jax.Array, g: jax.Array, pads: Pads, precision: Any) -> Any:
     for_images, for_kernel = _gradients_by_autodiff(x, w, g, pads, precision)
     if _has_few_products(x, w):
         # XLA does not compute autodiff's gradient of the kernel, which is replaced here.
@@ -145,25 +144,25 @@ def _gradients_on_cuda(x: jax.Array, w: jax.Array, g: jax.Array, pads: _Pads, pr
     return for_images, for_kernel
 
 
-def _gradients_by_autodiff(x: jax.Array, w: jax.Array, g: jax.Array, pads: _Pads, precision: Any) -> Any:
+def _gradients_by_autodiff(x: jax.Array, w: jax.Array, g: jax.Array, pads: Pads, precision: Any) -> Any:
     return jax.vjp(lambda x, w: _conv(x, w, pads, precision), x, w)[1](g)
 
 
 _convolve.defvjp(lambda x, w, pads, precision: (_convolve(x, w, pads, precision), (x, w)), _backward)
 
 
-def _sum_of_products(x: jax.Array, w: jax.Array, *, pads: _Pads) -> jax.Array:
+def _sum_of_products(x: jax.Array, w: jax.Array, *, pads: Pads) -> jax.Array:
     """Convolves images of one channel: the sum of one product for each place of the kernel."""
     return sum((view * w[*place, 0] for place, view in _views(x, w, pads)), start=jnp.zeros((), x.dtype))
 
 
-def _kernel_gradient_of_views(x: jax.Array, w: jax.Array, g: jax.Array, pads: _Pads, precision: Any) -> jax.Array:
+def _kernel_gradient_of_views(x: jax.Array, w: jax.Array, g: jax.Array, pads: Pads, precision: Any) -> jax.Array:
     """Returns the gradient ``[h, w, 1, O]`` for images of one channel, as one matrix product of all views."""
     seen = jnp.concatenate([view for _, view in _views(x, w, pads)], axis=-1)
     return jnp.einsum("nhwk,nhwo->ko", seen, g, precision=precision).reshape(w.shape)
 
 
-def _views(x: jax.Array, w: jax.Array, pads: _Pads) -> list[tuple[tuple[int, int], jax.Array]]:
+def _views(x: jax.Array, w: jax.Array, pads: Pads) -> list[tuple[tuple[int, int], jax.Array]]:
     """Returns each place of the kernel with its view: what it sees of the padded images, ``[N, H', W', C]``."""
     height, width = (n + sum(pad) - k + 1 for n, pad, k in zip(x.shape[1:3], pads, w.shape, strict=False))
     padded = _pad(x, ((0, 0), *pads, (0, 0)))
@@ -172,7 +171,7 @@ def _views(x: jax.Array, w: jax.Array, pads: _Pads) -> list[tuple[tuple[int, int
 
 
 def _kernel_gradient(  # noqa: PLR0913, PLR0917
-    x: jax.Array, shape: tuple[int, ...], g: jax.Array, pads: _Pads, opposite: _Pads, precision: Any
+    x: jax.Array, shape: tuple[int, ...], g: jax.Array, pads: Pads, opposite: Pads, precision: Any
 ) -> jax.Array:
     """Returns the gradient ``[h, w, C, O]``; of images and cotangent, the one with more channels slides over the other.
 
@@ -183,7 +182,7 @@ def _kernel_gradient(  # noqa: PLR0913, PLR0917
     return _correlate(g, x, opposite, precision)[:, ::-1, ::-1].transpose(1, 2, 3, 0)
 
 
-def _correlate(x: jax.Array, y: jax.Array, pads: _Pads, precision: Any) -> jax.Array:
+def _correlate(x: jax.Array, y: jax.Array, pads: Pads, precision: Any) -> jax.Array:
     """Slides ``y[N, h, w, F]`` over ``x[N, H, W, C]`` and sums over the examples: ``[C, H', W', F]``.
 
     It is a convolution with the examples as channels, in groups whose two operands fit a core's second-level cache.

@@ -32,11 +32,9 @@ class CNN(nn.Module):
 
 
 def load_model(spec: str | None, num_classes: int) -> nn.Module:
-    """Returns the network to train, not yet initialised.
+    """Returns a network, not yet initialised: of ``package.module:Class``, or the tutorial's ``CNN``.
 
-    Args:
-      spec: ``package.module:Class`` of a Flax Linen module, or None for the tutorial's ``CNN``.
-      num_classes: number of classes; passed to a class that has a field of that name.
+    The number of classes is passed to a class that has a field of that name.
 
     Raises:
       ModelError: the class cannot be imported, is no Flax module or cannot be made without further arguments.
@@ -69,11 +67,7 @@ def _find(spec: str) -> type[nn.Module]:
 
 
 def check_model(model: nn.Module, image_shape: tuple[int, ...], num_classes: int) -> None:
-    """Checks, without computing anything, that a model maps images to logits and has parameters only.
-
-    Raises:
-      ModelError: it does not take such images, returns another shape or type, or keeps state of its own.
-    """
+    """Raises ModelError unless a model maps such images to logits and has parameters only; computes nothing."""
     name = type(model).__name__
     images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
     shape = f"[batch, {', '.join(map(str, image_shape))}]"

@@ -40,7 +40,7 @@ _POINTS = np.array([0, 3 / 4, -3 / 4, 3 / 2, -3 / 2])
 _FEWEST_CHANNELS = 8
 _FEWEST_OUTPUTS = 7
 
-_Pads = tuple[tuple[int, int], ...]
+Pads = tuple[tuple[int, int], ...]
 
 
 def _matrices() -> tuple[Matrix, Matrix, Matrix]:
@@ -56,7 +56,7 @@ def _matrices() -> tuple[Matrix, Matrix, Matrix]:
 _B_T, _G, _A_T = _matrices()
 
 
-def applies(x: jax.Array, w: jax.Array, pads: _Pads, precision: Any) -> bool:
+def applies(x: jax.Array, w: jax.Array, pads: Pads, precision: Any) -> bool:
     """Returns whether a convolution of ``x[N, H, W, C]`` with ``w[h, w, C, O]`` can be Winograd's, and is faster then.
 
     A ``precision`` of None is what ``jax_default_matmul_precision`` says. Any other than the default asks for the plain
@@ -72,7 +72,7 @@ def applies(x: jax.Array, w: jax.Array, pads: _Pads, precision: Any) -> bool:
     )
 
 
-def convolve(x: jax.Array, w: jax.Array, pads: _Pads) -> jax.Array:
+def convolve(x: jax.Array, w: jax.Array, pads: Pads) -> jax.Array:
     """Convolves ``x[N, H, W, C]`` with ``w[3, 3, C, O]`` at stride 1: ``[N, H', W', O]``."""
     shape = _out_shape(x, pads)
     padded = _padded_images(x, pads, shape)
@@ -82,7 +82,7 @@ def convolve(x: jax.Array, w: jax.Array, pads: _Pads) -> jax.Array:
     return jnp.where(_sees_nonzero(padded, shape), out, 0)
 
 
-def gradients(x: jax.Array, w: jax.Array, g: jax.Array, pads: _Pads) -> tuple[jax.Array, jax.Array]:
+def gradients(x: jax.Array, w: jax.Array, g: jax.Array, pads: Pads) -> tuple[jax.Array, jax.Array]:
     """Maps the cotangent ``g[N, H', W', O]`` of a convolution to those of its images and its kernel.
 
     The cotangent of the images is the convolution of ``g`` with the turned kernel. The cotangent of the kernel is the
@@ -106,7 +106,7 @@ def _is_default(precision: Any) -> bool:
     return asked in (None, "default", lax.Precision.DEFAULT)
 
 
-def _out_shape(x: jax.Array, pads: _Pads) -> list[int]:
+def _out_shape(x: jax.Array, pads: Pads) -> list[int]:
     return [size + sum(pad) - _KERNEL + 1 for size, pad in zip(x.shape[1:3], pads, strict=True)]
 
 
@@ -126,7 +126,7 @@ def _stage(values: jax.Array) -> jax.Array:
     return staged
 
 
-def _padded_images(x: jax.Array, pads: _Pads, out_shape: Sequence[int]) -> jax.Array:
+def _padded_images(x: jax.Array, pads: Pads, out_shape: Sequence[int]) -> jax.Array:
     """Returns the part of ``x[N, H, W, C]`` that the tiles of the outputs see."""
     return _padded(x, [low for low, _ in pads], [_reach(size) for size in out_shape])
 

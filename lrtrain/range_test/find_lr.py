@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Unpack
 
-    from lrtrain.engine.engine import Engine, Examples
+    from lrtrain.engine.engine import Examples
 
 STEPS = 400
 LEAST_STEPS, MOST_STEPS = 10, 100_000
@@ -163,8 +163,7 @@ def find_lr(
     reporter.phase("compiling the training step")
     loaded.engine.compile()
     reporter.phase(f"testing learning rates from {start:g} to {end:g} in {steps} steps")
-    with contextlib.closing(_batches(loaded, config, steps)) as batches:
-        curve = _sweep(loaded.engine, config, batches, rates, steps_per_epoch, reporter)
+    curve = _sweep(loaded, config, rates, reporter)
     return RangeTest(table.spec, float(table.values.max()), config, start, end, steps, curve)
 
 
@@ -206,27 +205,24 @@ def _batches(
             return
 
 
-def _sweep(  # noqa: PLR0913, PLR0917
-    engine: Engine,
-    config: TrainConfig,
-    batches: Generator[tuple[Examples, NDArray[np.float32]], None, None],
-    rates: NDArray[np.float32],
-    steps_per_epoch: int,
-    reporter: Reporter,
-) -> Curve:
+def _sweep(loaded: Loaded, config: TrainConfig, rates: NDArray[np.float32], reporter: Reporter) -> Curve:
     """Trains new parameters at these learning rates, until the loss diverges."""
-    recorder, state, step = Recorder(len(rates)), engine.init(config.seed), 0
-    for examples, weights in batches:
-        began, applied = time.perf_counter(), rates[step : step + len(weights)]
-        state, on_device = engine.run_steps(state, examples, weights, applied)
-        losses = np.asarray(on_device)
-        if step == 0 and not math.isfinite(losses[0]):
-            raise TrainingError(f"the loss is {losses[0]} before the first update, so no learning rate can be tested")
-        for rate, loss in zip(applied, losses, strict=True):
-            recorder.add(float(rate), float(loss))
-        step += len(losses)
-        if recorder.stopped is not None:
-            break
-        last = StepInfo(step - 1, (step - 1) // steps_per_epoch, float(applied[-1]), float(losses[-1]))
-        reporter.stepped(last, float(weights.sum()) / (time.perf_counter() - began))
+    recorder, state, step = Recorder(len(rates)), loaded.engine.init(config.seed), 0
+    with contextlib.closing(_batches(loaded, config, len(rates))) as batches:
+        for examples, weights in batches:
+            began, applied = time.perf_counter(), rates[step : step + len(weights)]
+            state, on_device = loaded.engine.run_steps(state, examples, weights, applied)
+            losses = np.asarray(on_device)
+            if step == 0 and not math.isfinite(losses[0]):
+                raise TrainingError(
+                    f"the loss is {losses[0]} before the first update, so no learning rate can be tested"
+                )
+            for rate, loss in zip(applied, losses, strict=True):
+                recorder.add(float(rate), float(loss))
+            step += len(losses)
+            if recorder.stopped is not None:
+                break
+            epoch = (step - 1) // config.steps_per_epoch(loaded.sizes[0])
+            last = StepInfo(step - 1, epoch, float(applied[-1]), float(losses[-1]))
+            reporter.stepped(last, float(weights.sum()) / (time.perf_counter() - began))
     return recorder.curve()

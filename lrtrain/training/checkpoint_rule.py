@@ -26,10 +26,7 @@ class CheckpointRule:
 
     @classmethod
     def parse(cls, text: object) -> CheckpointRule:
-        """Returns the rule for ``200``, ``30s``, ``5min``, ``1h`` or ``2ep``.
-
-        Raises:
-          UsageError: the text is no such rule.
+        """Returns the rule for ``200``, ``30s``, ``5min``, ``1h`` or ``2ep``; raises UsageError for any other text.
 
         Example:
           >>> CheckpointRule.parse("5min").seconds

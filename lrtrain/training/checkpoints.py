@@ -88,13 +88,7 @@ class Checkpoints:
         self._taken = functools.partial(self._write, jax.tree.map(np.array, state), table, position, first)
 
     def write(self) -> None:
-        """Begins to write the last copy, unless it is written already; the writing continues in the background.
-
-        `wait` and `close` call it too.
-
-        Raises:
-          TrainingError: an earlier checkpoint could not be written.
-        """
+        """Begins to write the last copy, in the background; raises TrainingError if an earlier one has failed."""
         taken, self._taken = self._taken, None
         if taken is not None:
             taken()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,11 +30,6 @@ def facts_of_job(job: Job, on_schedule_change: str | None, run_dir: str | Path |
         facts[f"version of plugin {plugin.entry.name}"] = code_fact(plugin.entry)
         facts.update(option_facts(plugin.entry.name, plugin.spec()))
     return facts
-
-
-def facts_found(data: Mapping[str, Any], program: str | None) -> dict[str, Any]:
-    """Returns the facts that are known once data and model are loaded; ``program`` is None for the default model."""
-    return {**{f"{name} of the data": value for name, value in data.items()}, "program of the model": program}
 
 
 def call_facts(config: TrainConfig, resume: bool, run_dir: str | Path | None) -> dict[str, Any]:

@@ -74,8 +74,7 @@ class Loop:
         """Trains; returns the reason why a hook has stopped the run, or None at its end.
 
         Raises:
-          KeyboardInterrupt: Ctrl-C has ended the run; there is a checkpoint of the last step.
-          Terminated: SIGTERM has ended the run; there is a checkpoint of the last step.
+          KeyboardInterrupt, Terminated: Ctrl-C or SIGTERM has ended the run; there is a checkpoint of the last step.
           TrainingError: the loss is not finite, or the logs or checkpoints cannot be written.
         """
         try:

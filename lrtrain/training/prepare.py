@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lrtrain.cache import compiled_dir
-from lrtrain.engine.connection import Distributed, connect, processes_connected
+from lrtrain.engine.connection import Distributed, connect
 from lrtrain.engine.devices import enable_compilation_cache, fits, present_devices, select_devices
 from lrtrain.engine.processes import ALONE, Facts, Processes
 from lrtrain.runs.train_config import TrainConfig
@@ -39,10 +39,7 @@ def join_processes(
     if distributed is None:
         return ALONE
     keep_compiled()
-    connect(distributed, facts, phase)
-    # JAX starts when it is asked for the number of this process; its devices cannot be changed after that.
-    present_devices(devices, batch_size)
-    processes = processes_connected()
+    processes = connect(distributed, facts, phase, lambda: present_devices(devices, batch_size))
     processes.check_alike(facts)
     with processes.together():
         select_devices(devices, batch_size, distributed=batch_size is not None)
@@ -78,6 +75,11 @@ class Found:
     data: Mapping[str, Any]
     program: str | None
 
+    def facts(self) -> dict[str, Any]:
+        """Returns what must be the same in all processes of a run, by name."""
+        facts = {f"{name} of the data": value for name, value in self.data.items()}
+        return {**facts, "program of the model": self.program}
+
 
 def found_in(data: Dataset | StreamedDataset, config: TrainConfig) -> Found:
     """Returns the facts about the data and the model that a run stores."""
@@ -111,13 +113,13 @@ class Loaded:
 def loaded_on(devices: list[jax.Device], data: Dataset | StreamedDataset, config: TrainConfig) -> Loaded:
     """Puts the data on the devices, ready to train the network that the configuration names."""
     from lrtrain.data import Split
-    from lrtrain.engine.engine import Engine, Streamed
+    from lrtrain.engine.engine import Engine
     from lrtrain.engine.optimizers import optimizer
     from lrtrain.nn.model import check_model, load_model
 
     model = load_model(config.model, data.num_classes)
     stream = None if isinstance(data.train, Split) else data.train
-    train = data.train if isinstance(data.train, Split) else Streamed(data.train.image_shape)
+    train = data.train if isinstance(data.train, Split) else data.train.image_shape
     if config.model is not None:
         check_model(model, data.test.images.shape[1:], data.num_classes)
     engine = Engine(

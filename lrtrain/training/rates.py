@@ -105,11 +105,7 @@ def rates_resumed(  # noqa: PLR0913, PLR0917  # the run before, and what is aske
 
 
 def merge_config(stored: TrainConfig, given: Mapping[str, Any]) -> TrainConfig:
-    """Returns the configuration of a run that is continued: as stored, except for the given options that may differ.
-
-    Raises:
-      RunDirError: an option is given with another value, and a resumed run must keep the stored one.
-    """
+    """Returns the stored configuration with the given options; raises RunDirError for one that a run has to keep."""
     kept = {field.name for field in option_fields(TrainConfig) if field.changes_results} - {"epochs"}
     for name, value in given.items():
         if name in kept and value != getattr(stored, name):

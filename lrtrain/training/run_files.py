@@ -30,11 +30,7 @@ if TYPE_CHECKING:
 
 
 def claim(job: Job, processes: Processes, held: contextlib.ExitStack) -> RunDir:
-    """Makes the directory of a new run and keeps other processes from writing to it until this one ends.
-
-    Raises:
-      RunDirError: it is not empty (another process may have begun a run in it), or cannot be made.
-    """
+    """Makes and locks the directory of a new run; raises RunDirError when it is not empty, or cannot be made."""
     return RunDir(Path(processes.from_main(lambda: str(_claimed(job, held)))))
 
 
@@ -46,11 +42,7 @@ def _claimed(job: Job, held: contextlib.ExitStack) -> Path:
 
 
 def hold(job: Job, processes: Processes, held: contextlib.ExitStack) -> None:
-    """Keeps other processes from writing to a run that is continued.
-
-    Raises:
-      RunDirError: another process writes to it, or has done so since the run was read.
-    """
+    """Locks a run that is continued; raises RunDirError when another process writes to it, or has since it was read."""
     with processes.together():
         if processes.is_main:
             held.enter_context(writing(job.run_dir.path))

@@ -26,7 +26,7 @@ from lrtrain.signals import Ending, endings_noted
 from lrtrain.system_refusal import check_files
 from lrtrain.training.checkpoint_rule import CheckpointRule
 from lrtrain.training.checkpoints import Checkpoints
-from lrtrain.training.facts import facts_found, facts_of_job
+from lrtrain.training.facts import facts_of_job
 from lrtrain.training.job import Job, job_of
 from lrtrain.training.loop import Loop, agreement
 from lrtrain.training.prepare import Found, Loaded, found_in, join_processes, keep_compiled, load_data, loaded_on
@@ -195,7 +195,7 @@ def _load(job: Job, processes: Processes, reporter: Reporter, held: contextlib.E
         data = load_data(source, job.config, devices, reporter)
         found = found_in(data, job.config)
         check_found(job, found)
-    processes.check_alike(facts_found(found.data, found.program))
+    processes.check_alike(found.facts())
     return loaded_on(devices, data, job.config), found
 
 

@@ -19,7 +19,7 @@ import lrtrain
 from lrtrain import host
 from lrtrain.data import find_dataset, load_dataset
 from lrtrain.engine import devices as engine_devices
-from lrtrain.engine.engine import Engine, Streamed
+from lrtrain.engine.engine import Engine
 from lrtrain.engine.optimizers import optimizer
 from lrtrain.engine.order import epoch_order
 from lrtrain.errors import DataError, TrainingError, UsageError
@@ -323,7 +323,7 @@ def test_the_engine_takes_batches_that_do_not_divide_evenly(tiny: Path, model: n
     losses = []
     for kept, examples in (
         (data.train, order),
-        (Streamed((6, 6, 3)), (data.train.images[order], data.train.labels[order])),
+        ((6, 6, 3), (data.train.images[order], data.train.labels[order])),
     ):
         engine = Engine(
             model,
@@ -345,7 +345,7 @@ def test_the_engine_takes_batches_that_do_not_divide_evenly(tiny: Path, model: n
 def test_streaming_compiles_once(tiny: Path) -> None:
     data = load_dataset("tiny", data_dir=tiny)
     order, weights = epoch_order(0, 0, 72, 8, shuffle=True)
-    engine = Engine(CNN(num_classes=3), optimizer("sgd"), Streamed((6, 6, 3)), data.test, batch_size=8)
+    engine = Engine(CNN(num_classes=3), optimizer("sgd"), (6, 6, 3), data.test, batch_size=8)
     engine.compile()
     state = engine.init(0)
     compiled: list[str] = []
