@@ -61,9 +61,8 @@ def cached_train_bytes(name: str, key: str) -> int | None:
     """Returns the size of the training images that are kept under ``key``, without reading them; None if none are."""
     folder = _folder(name, key)
     with contextlib.suppress(*_NOT_VALID):
-        if _manifest(folder / _MANIFEST, key) is not None:
-            images: NDArray[Any] = np.load(folder / "train_images.npy", mmap_mode="r", allow_pickle=False)
-            return int(images.nbytes)
+        _manifest(folder / _MANIFEST, key)
+        return int(np.load(folder / "train_images.npy", mmap_mode="r", allow_pickle=False).nbytes)
     return None
 
 
@@ -72,9 +71,7 @@ def cached_digests(name: str, key: str) -> dict[str, str] | None:
     folder = _folder(name, key)
     for path in (folder / _MANIFEST, _digests_file(folder)):
         with contextlib.suppress(*_NOT_VALID):
-            manifest = _manifest(path, key)
-            if manifest is not None:
-                return dict(manifest["about"]["digests"])
+            return dict(_manifest(path, key)["about"]["digests"])
     return None
 
 
@@ -118,12 +115,11 @@ def _locked(folder: Path) -> Iterator[None]:
 def _load(folder: Path, key: str) -> Dataset | None:
     with contextlib.suppress(*_NOT_VALID):
         manifest = _manifest(folder / _MANIFEST, key)
-        if manifest is not None:
-            arrays = {name: _load_array(folder / name, digest) for name, digest in manifest["sha256"].items()}
-            train, test = (Split(*(arrays[name] for name in _names(part))) for part in ("train", "test"))
-            about = {name: manifest["about"][name] for name in _ABOUT}
-            about["class_names"] = tuple(about["class_names"])
-            return Dataset(**about, train=train, test=test)
+        arrays = {name: _load_array(folder / name, digest) for name, digest in manifest["sha256"].items()}
+        train, test = (Split(*(arrays[name] for name in _names(part))) for part in ("train", "test"))
+        about = {name: manifest["about"][name] for name in _ABOUT}
+        about["class_names"] = tuple(about["class_names"])
+        return Dataset(**about, train=train, test=test)
     return None
 
 
@@ -131,12 +127,13 @@ def _names(part: str) -> tuple[str, str]:
     return f"{part}_images.npy", f"{part}_labels.npy"
 
 
-def _manifest(path: Path, key: str) -> dict[str, Any] | None:
-    """Returns what a manifest holds; None if it is of another data set, or the files that were read have changed."""
+def _manifest(path: Path, key: str) -> dict[str, Any]:
+    """Returns a manifest; raises one of `_NOT_VALID` if it is of other data, or of files that have changed since."""
     manifest: dict[str, Any] = json.loads(path.read_bytes())
-    source = manifest["source"]
-    fits = (manifest["format"], manifest["key"]) == (_FORMAT, key)
-    return manifest if fits and disk.fingerprint(Path(source["directory"])) == source else None
+    source = disk.fingerprint(Path(manifest["source"]["directory"]))
+    if (manifest["format"], manifest["key"], manifest["source"]) != (_FORMAT, key, source):
+        raise ValueError(f"{path} is not of the data that there is now")
+    return manifest
 
 
 def _load_array(path: Path, sha256: str) -> NDArray[Any]:

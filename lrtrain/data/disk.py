@@ -44,11 +44,7 @@ def tfds_dir() -> Path:
 
 
 def find(reference: Reference, root: Path) -> Path | None:
-    """Returns the directory of the newest prepared version that fits ``reference`` in ``root``, if there is one.
-
-    Raises:
-      DataError: several configs are prepared and ``reference`` names none of them.
-    """
+    """Returns the directory of the newest prepared version, if there is one; raises DataError for several configs."""
     folder = root / reference.name
     if reference.config:
         return _newest(folder / reference.config, reference.version)

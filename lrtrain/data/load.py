@@ -175,11 +175,13 @@ def _read(directory: Path) -> tuple[dict[str, object], Dataset]:
 
 
 def _not_there(reference: Reference, root: Path) -> DataError:
-    from lrtrain.data.prepare import is_known
+    from lrtrain.data.prepare import quiet, tfds
 
     if reference.name in _PACKAGES and str(reference) == reference.name:
         return DataError(f"'{reference}' is not installed: run `pip install {_PACKAGES[reference.name]}`")
-    if is_known(reference.name):
+    with quiet():
+        known = tfds().list_builders(with_community_datasets=False)
+    if reference.name in known:
         sentence = (
             f"the data set '{reference}' is not prepared in {root}: where TensorFlow and a network are, run "
             f"`tfds build {reference} --file_format=array_record --data_dir={root}`"

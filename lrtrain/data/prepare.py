@@ -60,12 +60,6 @@ def quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def is_known(name: str) -> bool:
-    """Returns whether tensorflow-datasets has code for the data set ``name``; uses no network."""
-    with quiet():
-        return name in tfds().list_builders(with_community_datasets=False)
-
-
 def prepare(builder_class: Any, root: Path) -> Path:
     """Prepares the version of ``builder_class`` in ``root``, unless that is done, and returns its directory.
 

@@ -52,11 +52,7 @@ def hold(job: Job, processes: Processes, held: contextlib.ExitStack) -> None:
 
 
 def write_run_config(job: Job, config: RunConfig, position: Position, processes: Processes) -> int:
-    """Makes the logs of a run end where its checkpoint does, and writes its configuration.
-
-    Returns:
-      The number of lines of ``metrics.jsonl`` that were missing or damaged and are restored from the checkpoint.
-    """
+    """Cuts the logs to the checkpoint and writes ``config.json``; returns how many lines of metrics were restored."""
     run_dir, restored = job.run_dir, 0
     with processes.together():
         if processes.is_main:

@@ -25,7 +25,6 @@ from lrtrain.runs.train_config import TrainOptions
 from lrtrain.signals import Ending, endings_noted
 from lrtrain.system_refusal import check_files
 from lrtrain.training.checkpoint_rule import CheckpointRule
-from lrtrain.training.checkpoints import Checkpoints
 from lrtrain.training.facts import facts_of_job
 from lrtrain.training.job import Job, job_of
 from lrtrain.training.loop import Loop, agreement
@@ -34,7 +33,7 @@ from lrtrain.training.rates import OnScheduleChange
 from lrtrain.training.recorder import Recorder
 from lrtrain.training.reporter import Begin, NullReporter, Reporter
 from lrtrain.training.run_files import claim, describe, hold, open_checkpoints, open_logs, write_run_config
-from lrtrain.training.start import Start, check_found, note_of, start_new, start_resumed
+from lrtrain.training.start import check_found, note_of, start_new, start_resumed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -170,12 +169,17 @@ def _run(job: Job, processes: Processes, reporter: Reporter, began: float) -> Ru
         note = note_of(start, job, config, lines)
         devices = str(config.device) if config.processes == 1 else f"{config.device} in {config.processes} processes"
         reporter.begin(Begin(run, start.position.step, devices, loaded.sizes, note))
-        loop = _loop(job, loaded, start, run, checkpoints, processes, reporter, held)
+        early = functools.partial(loaded.engine.compile_evaluation, start.state)
+        logs, meanwhile = held.enter_context(open_logs(job.run_dir, start.rates, run.steps_per_epoch, processes, early))
+        # Signals end a distributed run at once, as its processes would stop at different steps.
+        ending = held.enter_context(endings_noted()) if processes.alone else Ending()
+        agreed = agreement(processes, checkpoints, run)
+        recorder = Recorder(run, Observers(job.active), logs, loaded.engine.chunk_steps, start.position, agreed=agreed)
+        loop = Loop(job, loaded, start, recorder, checkpoints, reporter, processes, meanwhile, ending)
         stopped = loop.train()
         test_loss, test_accuracy = loop.evaluate()
     seconds = time.perf_counter() - began
-    history = loop.recorder.history
-    return RunResult(job.run_dir.path, history, test_accuracy, test_loss, table, loop.step, seconds, stopped)
+    return RunResult(job.run_dir.path, recorder.history, test_accuracy, test_loss, table, loop.step, seconds, stopped)
 
 
 def _load(job: Job, processes: Processes, reporter: Reporter, held: contextlib.ExitStack) -> tuple[Loaded, Found]:
@@ -197,23 +201,3 @@ def _load(job: Job, processes: Processes, reporter: Reporter, held: contextlib.E
         check_found(job, found)
     processes.check_alike(found.facts())
     return loaded_on(devices, data, job.config), found
-
-
-def _loop(  # noqa: PLR0913, PLR0917  # the one place where the parts of a run meet
-    job: Job,
-    loaded: Loaded,
-    start: Start,
-    run: RunInfo,
-    checkpoints: Checkpoints,
-    processes: Processes,
-    reporter: Reporter,
-    held: contextlib.ExitStack,
-) -> Loop:
-    """Returns the loop, with the run's logs open and signals noted."""
-    early = functools.partial(loaded.engine.compile_evaluation, start.state)
-    logs, meanwhile = held.enter_context(open_logs(job.run_dir, start.rates, run.steps_per_epoch, processes, early))
-    # Signals end a distributed run at once, as its processes would stop at different steps.
-    ending = held.enter_context(endings_noted()) if processes.alone else Ending()
-    agreed = agreement(processes, checkpoints, run)
-    recorder = Recorder(run, Observers(job.active), logs, loaded.engine.chunk_steps, start.position, agreed=agreed)
-    return Loop(job, loaded, start, recorder, checkpoints, reporter, processes, meanwhile, ending)
