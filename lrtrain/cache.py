@@ -22,14 +22,6 @@ def cache_dir() -> Path:
     return Path(platformdirs.user_cache_dir("lrtrain"))
 
 
-def compiled_dir() -> Path:
-    """Returns the directory for programs compiled for this machine's processor.
-
-    A home directory may be shared by machines of different kinds, and what is compiled for one can crash on another.
-    """
-    return cache_dir() / "compiled" / processor_id()
-
-
 def processor_id() -> str:
     """Returns a short name that processors with the same instructions share."""
     try:

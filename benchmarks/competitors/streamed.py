@@ -24,7 +24,7 @@ def make(problem: Problem) -> Train:
     engine = Engine(
         CNN(),
         optimizer("sgd"),
-        stream.image_shape,
+        None,
         problem.test,
         batch_size=BATCH,
         devices=select_devices(None, BATCH),

@@ -19,13 +19,14 @@ from lrtrain.comparison.store import Store, claimed, new_store
 from lrtrain.comparison.trial import Outcome, Trial
 from lrtrain.comparison.wave_file import WaveFile
 from lrtrain.engine.connection import Distributed, named_process_loss, refusals_told
+from lrtrain.engine.devices import keep_compiled
 from lrtrain.engine.processes import Processes
 from lrtrain.errors import UsageError
 from lrtrain.plugins.discovery import files_below
 from lrtrain.runs.command import how_to_go_on
 from lrtrain.runs.conditions import other_versions
 from lrtrain.runs.directory import refusals_named
-from lrtrain.training.prepare import found_in, join_processes, keep_compiled
+from lrtrain.training.prepare import found_in, join_processes
 
 if TYPE_CHECKING:
     from lrtrain.comparison.trainer import Trainer

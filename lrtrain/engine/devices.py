@@ -6,9 +6,11 @@ import functools
 import logging
 import math
 import os
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from lrtrain.cache import cache_dir, processor_id
 from lrtrain.errors import UsageError
 from lrtrain.host import host_memory, usable_cores
 
@@ -109,11 +111,13 @@ def fits(size: int, devices: Sequence[jax.Device]) -> bool:
     return copies * size <= _SHARE_OF_DATA * host_memory() and size <= _SHARE_OF_DATA * smallest
 
 
-def enable_compilation_cache(path: str | os.PathLike[str]) -> None:
-    """Has JAX keep compiled programs in a directory, which it makes, for the next process.
+def keep_compiled() -> None:
+    """Has JAX keep compiled programs for later processes; does nothing if the caller has already imported JAX.
 
-    Best called before JAX is imported: later, XLA:CPU can no longer be kept from writing long lines to stderr.
+    XLA:CPU could no longer be kept from writing long lines to stderr then.
     """
+    if "jax" in sys.modules:
+        return
     # XLA:CPU takes its own tuning hints (+prefer-no-gather) for features that this machine lacks, and says so in long
     # lines on stderr whenever it loads a program that it compiled on the same machine. Real failures still reach Python
     # as exceptions. JAX sets "1" when it is imported; another value is the user's own, and stays.
@@ -121,7 +125,8 @@ def enable_compilation_cache(path: str | os.PathLike[str]) -> None:
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     import jax
 
-    jax.config.update("jax_compilation_cache_dir", os.fspath(path))
+    # A home directory may be shared by machines of different kinds, and what is compiled for one can crash on another.
+    jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "compiled" / processor_id()))
     # Small programs are kept too: compiling them one by one takes most of a warm start.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

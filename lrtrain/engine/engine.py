@@ -71,7 +71,7 @@ class Engine:
         self,
         model: nn.Module,
         optimizer: optax.GradientTransformation,
-        train: Split | tuple[int, ...],
+        train: Split | None,
         test: Split,
         *,
         batch_size: int,
@@ -86,7 +86,7 @@ class Engine:
         Args:
           model: maps float32 images ``[batch, height, width, channels]`` in [0, 1] to logits ``[batch, classes]``.
           optimizer: its updates are multiplied by the learning rate and subtracted from the parameters.
-          train: the examples whose indices ``run_steps`` is given; the shape of an image if each call has its own.
+          train: the examples whose indices ``run_steps`` is given; None if each call provides its own.
           test: the examples of ``evaluate``.
           batch_size: examples in a step.
           loss_reduction: ``"sum"`` or ``"mean"``: which of a batch's losses the gradient is taken of.
@@ -103,7 +103,7 @@ class Engine:
         on_cpu = devices[0].platform == "cpu"
         self.batch_size = batch_size
         self.chunk_steps = chunk_steps
-        self._image_shape = train if isinstance(train, tuple) else train.images.shape[1:]
+        self._image_shape = test.images.shape[1:]
         images = jax.ShapeDtypeStruct((2, *self._image_shape), jnp.float32)
         self.looped = not (on_cpu and is_slow_in_loop(compiled.gradient_program(model, images)[1]))
         if not self.looped or (micro_batch is None and not on_cpu):
@@ -121,7 +121,7 @@ class Engine:
             self.looped,
         )
         self._other: tuple[Split, compiled.TestSet] | None = None
-        held = () if isinstance(train, tuple) else (train.images, np.asarray(train.labels, np.int32))
+        held = () if train is None else (train.images, np.asarray(train.labels, np.int32))
         self._train: compiled.TrainSet = self._put(held, compiled.REPLICATED)
         self._test: compiled.TestSet = self._put_test(test, self._program)
 

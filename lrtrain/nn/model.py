@@ -11,8 +11,7 @@ import jax.numpy as jnp
 
 from lrtrain.errors import ModelError, nearest
 from lrtrain.nn.conv import conv_general_dilated
-from lrtrain.nn.dense import dot_general
-from lrtrain.nn.relu import relu_before_conv, relu_before_dense
+from lrtrain.nn.layers import dot_general, relu_before_conv, relu_before_dense
 
 
 class CNN(nn.Module):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lrtrain.engine.canary import check_jaxlib
-from lrtrain.engine.devices import select_devices
+from lrtrain.engine.devices import keep_compiled, select_devices
 from lrtrain.engine.optimizers import PROPORTIONAL_TO_THE_GRADIENT
 from lrtrain.engine.order import epoch_order
 from lrtrain.errors import TrainingError, UsageError
@@ -25,7 +25,7 @@ from lrtrain.range_test.curve import Curve, Recorder, Suggestion, obstacle, sugg
 from lrtrain.runs.train_config import TrainConfig, TrainOptions
 from lrtrain.schedules.table import build_table, make_context
 from lrtrain.training.chunks import chunks
-from lrtrain.training.prepare import Loaded, keep_compiled, load_data, loaded_on
+from lrtrain.training.prepare import Loaded, load_data, loaded_on
 from lrtrain.training.reporter import NullReporter, Reporter
 
 if TYPE_CHECKING:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lrtrain.cache import compiled_dir
 from lrtrain.engine.connection import Distributed, connect
-from lrtrain.engine.devices import enable_compilation_cache, fits, present_devices, select_devices
+from lrtrain.engine.devices import fits, keep_compiled, present_devices, select_devices
 from lrtrain.engine.processes import ALONE, Facts, Processes
 from lrtrain.runs.train_config import TrainConfig
 from lrtrain.training.reporter import Reporter
@@ -91,12 +89,6 @@ def found_in(data: Dataset | StreamedDataset, config: TrainConfig) -> Found:
     return Found(config.steps_per_epoch(len(data.train)), data.identity(), program)
 
 
-def keep_compiled() -> None:
-    """Stores compiled programs for later processes; does nothing if the caller has already imported JAX."""
-    if "jax" not in sys.modules:
-        enable_compilation_cache(compiled_dir())
-
-
 @dataclass(frozen=True, eq=False)
 class Loaded:
     """Data and network on the devices: ``sizes`` are the numbers of training and test examples.
@@ -119,7 +111,7 @@ def loaded_on(devices: list[jax.Device], data: Dataset | StreamedDataset, config
 
     model = load_model(config.model, data.num_classes)
     stream = None if isinstance(data.train, Split) else data.train
-    train = data.train if isinstance(data.train, Split) else data.train.image_shape
+    train = data.train if isinstance(data.train, Split) else None
     if config.model is not None:
         check_model(model, data.test.images.shape[1:], data.num_classes)
     engine = Engine(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from lrtrain.engine.canary import check_jaxlib
 from lrtrain.engine.connection import Distributed, named_process_loss, refusals_told
-from lrtrain.engine.devices import select_devices
+from lrtrain.engine.devices import keep_compiled, select_devices
 from lrtrain.engine.processes import Processes
 from lrtrain.errors import UsageError
 from lrtrain.plugins.context import EpochInfo, RunInfo
@@ -28,7 +28,7 @@ from lrtrain.training.checkpoint_rule import CheckpointRule
 from lrtrain.training.facts import facts_of_job
 from lrtrain.training.job import Job, job_of
 from lrtrain.training.loop import Loop, agreement
-from lrtrain.training.prepare import Found, Loaded, found_in, join_processes, keep_compiled, load_data, loaded_on
+from lrtrain.training.prepare import Found, Loaded, found_in, join_processes, load_data, loaded_on
 from lrtrain.training.rates import OnScheduleChange
 from lrtrain.training.recorder import Recorder
 from lrtrain.training.reporter import Begin, NullReporter, Reporter

@@ -323,7 +323,7 @@ def test_the_engine_takes_batches_that_do_not_divide_evenly(tiny: Path, model: n
     losses = []
     for kept, examples in (
         (data.train, order),
-        ((6, 6, 3), (data.train.images[order], data.train.labels[order])),
+        (None, (data.train.images[order], data.train.labels[order])),
     ):
         engine = Engine(
             model,
@@ -345,7 +345,7 @@ def test_the_engine_takes_batches_that_do_not_divide_evenly(tiny: Path, model: n
 def test_streaming_compiles_once(tiny: Path) -> None:
     data = load_dataset("tiny", data_dir=tiny)
     order, weights = epoch_order(0, 0, 72, 8, shuffle=True)
-    engine = Engine(CNN(num_classes=3), optimizer("sgd"), (6, 6, 3), data.test, batch_size=8)
+    engine = Engine(CNN(num_classes=3), optimizer("sgd"), None, data.test, batch_size=8)
     engine.compile()
     state = engine.init(0)
     compiled: list[str] = []

@@ -24,10 +24,9 @@ TRAIN = """
 import json, sys, threading
 from collections import defaultdict
 from pathlib import Path
-from lrtrain.cache import compiled_dir
-from lrtrain.engine.devices import enable_compilation_cache
+from lrtrain.engine.devices import keep_compiled
 
-enable_compilation_cache(compiled_dir())
+keep_compiled()
 import jax
 
 data_dir, run_dir, *specs = sys.argv[1:]

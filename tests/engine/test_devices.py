@@ -97,8 +97,8 @@ def test_quota(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str,
 
 CACHED = """
 import numpy as np
-from lrtrain.engine.devices import enable_compilation_cache, select_devices
-enable_compilation_cache({path!r})
+from lrtrain.engine.devices import keep_compiled
+keep_compiled()
 import jax
 events = []
 jax.monitoring.register_event_listener(lambda name, **_: events.append(name.rpartition("/")[2]))
@@ -121,8 +121,8 @@ print("cache_hits" in events, "cache_misses" in events)
 
 
 def test_compilation_cache_is_hit_by_a_program_for_two_devices(tmp_path: Path) -> None:
-    code = CACHED.format(path=str(tmp_path / "cache"))
-    (first, first_cache), (second, second_cache) = (run(code).splitlines() for _ in range(2))
+    where = {"LRTRAIN_CACHE_DIR": str(tmp_path / "cache")}
+    (first, first_cache), (second, second_cache) = (run(CACHED, **where).splitlines() for _ in range(2))
     assert first.startswith("2 ")
     assert second == first
     assert (first_cache, second_cache) == ("False True", "True False")
