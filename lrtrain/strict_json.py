@@ -76,11 +76,8 @@ def read_json(path: Path) -> Any:
 def decode(values: Any, kind: type[T], title: str, others: Callable[[type, Any], Any] | None = None) -> T:
     """Returns a record of the dataclass ``kind``; fields that it does not have are ignored.
 
-    ``title`` is what the error calls the file. ``others`` makes a value of a type that JSON does not have, or raises
-    ValueError when it cannot.
-
-    Raises:
-      InvalidFileError: a field is missing, or of another kind.
+    ``others`` makes a value of a type that JSON does not have, or raises ValueError when it cannot. Raises
+    InvalidFileError, which calls the file ``title``, when a field is missing, or of another kind.
     """
     try:
         return convert(values, kind, dec_hook=others)

@@ -88,10 +88,8 @@ def _folders(folder: Path) -> list[Path]:
 def fingerprint(directory: Path) -> dict[str, object]:
     """Returns the path of ``directory`` and the size and time of change (ns) of every file in it, ready for JSON.
 
-    It costs no reading, and differs as soon as a file is replaced, cut short or rewritten.
-
-    Raises:
-      OSError: the directory is not there.
+    It costs no reading, and differs as soon as a file is replaced, cut short or rewritten. Raises OSError when the
+    directory is not there.
     """
     found = {path.name: path.stat() for path in sorted(directory.iterdir()) if path.is_file()}
     files = {name: [status.st_size, status.st_mtime_ns] for name, status in found.items()}

@@ -32,10 +32,8 @@ def read(directory: Path) -> Dataset:
 def stream(directory: Path, digests: Mapping[str, str] | None = None) -> StreamedDataset:
     """Reads the test examples of the data set that is prepared in ``directory``, and opens the training examples.
 
-    Without the digests of its examples, all training examples are read once for theirs.
-
-    Raises:
-      LrtrainError: as for `read`, as far as it shows in the first training example.
+    Without the digests of its examples, all training examples are read once for theirs. Raises what `read` does, as far
+    as it shows in the first training example.
     """
     with _opened(directory) as source:
         examples = source.examples("train")

@@ -46,13 +46,10 @@ class Stream:
         return len(self.examples) if self.kept is None else len(self.kept)
 
     def batch(self, order: NDArray[np.int32], weights: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[Any]]:
-        """Reads the examples ``order`` int32[batch]; those of weight 0, at the end, only repeat the first one.
+        """Reads images uint8[batch, height, width, channels] and labels int32[batch], those of ``order`` int32[batch].
 
-        Returns:
-          The images uint8[batch, height, width, channels] and the labels int32[batch].
-
-        Raises:
-          DataError: they cannot be read, or do not have the size or the classes that the data set should have.
+        Those of weight 0, at the end, only repeat the first one. Raises DataError when they cannot be read, or do not
+        have the size or the classes that the data set should have.
         """
         real = order[weights > 0]
         read = self.examples.arrays((real if self.kept is None else self.kept[real]).tolist(), self.image_shape)
@@ -64,15 +61,9 @@ class Stream:
     ) -> Generator[tuple[NDArray[np.uint8], NDArray[np.int32]], None, None]:
         """Reads the batches of an epoch in order, a chunk ahead of what has been taken; closing it ends the reading.
 
-        Order and weights are as `lrtrain.engine.order.epoch_order` has them; a chunk has ``steps`` batches, the last
-        one perhaps fewer.
-
-        Yields:
-          The images uint8[steps, batch, height, width, channels] and the labels int32[steps, batch].
-
-        Raises:
-          UsageError: Grain is not installed.
-          TrainingError: the data is damaged.
+        Order and weights are as `lrtrain.engine.order.epoch_order` has them. A chunk has ``steps`` batches, the last
+        one perhaps fewer: images uint8[steps, batch, height, width, channels] and labels int32[steps, batch]. Raises
+        UsageError when Grain is not installed, and TrainingError when the data is damaged.
         """
         library = grain()
         # It may ask for several batches at once, each in a thread of its own.

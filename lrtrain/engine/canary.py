@@ -18,12 +18,9 @@ _BATCH, _ROWS, _COLUMNS = 1024, 1024, 32
 
 
 def check_jaxlib(devices: Sequence[jax.Device]) -> None:
-    """Computes a sum whose value is known, once for each version of jaxlib and each kind of processor.
+    """Raises UsageError if a CPU sums wrongly; computed once for each version of jaxlib and each kind of processor.
 
     No such fault is known of other devices than CPUs.
-
-    Raises:
-      UsageError: the sum is wrong, and so would be all numbers of a run.
     """
     passed = passed_file()
     if devices[0].platform != "cpu" or passed.is_file():

@@ -20,10 +20,8 @@ def optimizer(name: str) -> optax.GradientTransformation:
     """Returns the optimizer of a name in `OPTIMIZERS`, such that ``params - learning_rate * update`` is its step.
 
     Every call returns the same object, so that runs with one optimizer share one compiled step. Options are optax's
-    defaults, momentum is 0.9. Weight decay is part of the update and so is multiplied by the learning rate.
-
-    Raises:
-      UsageError: the name is unknown.
+    defaults, momentum is 0.9. Weight decay is part of the update and so is multiplied by the learning rate. Raises
+    UsageError when the name is unknown.
     """
     if name not in OPTIMIZERS:
         raise UsageError(f"unknown optimizer '{name}'{nearest(name, OPTIMIZERS)}; known are {', '.join(OPTIMIZERS)}")

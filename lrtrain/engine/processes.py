@@ -52,32 +52,18 @@ class Processes:
         return self.index == 0
 
     def from_main(self, make: Callable[[], str]) -> str:
-        """Returns to every process the text that the main process makes.
-
-        Raises:
-          TrainingError: in all other processes, when making it has failed; the main process raises what it raised.
-        """
-        if self.alone:
-            return make()
-        with self.together() as said:
-            if self.is_main:
-                said.append(make())
-        return said[0]
+        """Returns to every process the text that the main process makes, as `gathered` does for the texts of all."""
+        return self.gathered(lambda: [make()] if self.is_main else [])[0]
 
     @contextlib.contextmanager
-    def together(self) -> Iterator[list[str]]:
+    def together(self) -> Iterator[None]:
         """Ends when all processes have reached its end, and fails in all of them when it has failed in one.
-
-        Yields:
-          A list: what the main process puts in it, the list of every process holds at the end.
 
         Raises:
           TrainingError: another process has failed; this one would wait for it for ever.
         """
-        said: list[str] = []
-        with self._agreeing(said) as of_all:
-            yield said
-        said[:] = of_all[0]
+        with self._agreeing([]):
+            yield
 
     def gathered(self, make: Callable[[], list[str]]) -> list[str]:
         """Returns the texts that all processes make, by process; raises TrainingError when another one has failed."""

@@ -72,11 +72,7 @@ class Ties:
 
 
 def meet(place: Place, facts: Facts, patience: float = _PATIENCE) -> Ties:
-    """Waits until all processes are connected and are found to have the same facts, which are JSON.
-
-    Raises:
-      UsageError: the processes are not those of one run, one is missing, or the address cannot be used.
-    """
+    """Waits until all processes are connected with the same facts, which are JSON; raises UsageError when they fail."""
     facts = json.loads(json.dumps(facts))
     return _receive(place, facts, patience) if place.index == 0 else _visit(place, facts, patience)
 

@@ -62,13 +62,15 @@ def applies(x: jax.Array, w: jax.Array, pads: Pads, precision: Any) -> bool:
     A ``precision`` of None is what ``jax_default_matmul_precision`` says. Any other than the default asks for the plain
     sum of products, whose rounding error is a fifth of Winograd's.
     """
+    # JAX makes the attribute when it is imported, so mypy does not see it.
+    asked = jax.config.jax_default_matmul_precision if precision is None else precision  # type: ignore[attr-defined]
     return (
         w.shape[:2] == (_KERNEL, _KERNEL)
         and min(w.shape[2:]) >= _FEWEST_CHANNELS
         and min(_out_shape(x, pads)) >= _FEWEST_OUTPUTS
         and all(0 <= width < _KERNEL for pad in pads for width in pad)
         and x.dtype in (jnp.float32, jnp.float64)
-        and _is_default(precision)
+        and asked in (None, "default", lax.Precision.DEFAULT)
     )
 
 
@@ -98,12 +100,6 @@ def gradients(x: jax.Array, w: jax.Array, g: jax.Array, pads: Pads) -> tuple[jax
     images = _at_points(_padded_images(x, pads, out_shape), _B_T, (0, 0), out_shape)
     for_kernel = _correlation(images, _at_points(padded, _A_T.T, lows, out_shape))
     return _outputs(for_images, len(x), shape), _of_points(for_kernel)
-
-
-def _is_default(precision: Any) -> bool:
-    # JAX makes the attribute when it is imported, so mypy does not see it.
-    asked = jax.config.jax_default_matmul_precision if precision is None else precision  # type: ignore[attr-defined]
-    return asked in (None, "default", lax.Precision.DEFAULT)
 
 
 def _out_shape(x: jax.Array, pads: Pads) -> list[int]:

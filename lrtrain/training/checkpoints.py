@@ -75,10 +75,7 @@ class Checkpoints:
         """Takes a copy of the contents of a checkpoint; `write` writes it, unless there is one of ``position.step``.
 
         The state may be donated as soon as this returns. Before the checkpoint is written, ``first`` is called; if that
-        raises, nothing is written.
-
-        Raises:
-          TrainingError: an earlier checkpoint could not be written.
+        raises, nothing is written. Raises TrainingError when an earlier checkpoint could not be written.
         """
         import jax
 

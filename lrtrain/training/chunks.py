@@ -29,11 +29,8 @@ def chunks(
 ) -> Generator[tuple[Examples, NDArray[np.float32]], None, None]:
     """Yields the examples of each chunk, in the form that the engine takes, and their weights.
 
-    Args:
-      loaded: the data; closing the generator ends the reading of its stream.
-      order: int32[steps, batch], the indices of the examples.
-      weights: float32[steps, batch], 0 for an example that fills up its batch.
-      done: the steps that are left out; if they end within a chunk, its other steps come first.
+    Order and weights are those of an epoch, of which the steps ``done`` are left out; if these end within a chunk, its
+    other steps come first. Closing the generator ends the reading of a stream.
     """
     size, stream = loaded.engine.chunk_steps, loaded.stream
     bounds = sorted({done, *range(done + size - done % size, len(order), size), len(order)})

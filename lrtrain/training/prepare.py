@@ -29,10 +29,8 @@ def join_processes(
 ) -> Processes:
     """Returns the processes of a run or comparison, after all have connected and have the same facts.
 
-    Without a ``batch_size``, each of the ``devices`` has its own steps; with one, all share a step.
-
-    Raises:
-      UsageError: the facts differ, or a process has fewer devices than asked for.
+    Without a ``batch_size``, each of the ``devices`` has its own steps; with one, all share a step. Raises UsageError
+    when the facts differ, or a process has fewer devices than asked for.
     """
     if distributed is None:
         return ALONE

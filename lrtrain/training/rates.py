@@ -45,9 +45,8 @@ def rates_before(table: NDArray[np.float32], stored: RunConfig) -> RunRates:
     """Returns the learning rates that the run had when the last command that trained it ended.
 
     That command may have changed them, by ``--on-schedule-change``, and ended before it saved a checkpoint: then
-    ``config.json`` describes the new learning rates, and the checkpoint holds the old ones.
-
-    ``table`` has the learning rates of the checkpoint, float32[total_steps when it was saved].
+    ``config.json`` describes the new learning rates, and the checkpoint holds the old ones: ``table``,
+    float32[total_steps when it was saved].
 
     Raises:
       ScheduleError: the schedule in ``config.json`` cannot be built again, because the code of its plugin has changed.

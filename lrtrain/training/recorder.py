@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -31,6 +32,7 @@ class DivergedError(Exception):
         self.rate = rate
 
 
+@dataclass(eq=False)
 class Recorder:
     """Records one run, which is trained alone or together with other runs.
 
@@ -38,35 +40,24 @@ class Recorder:
 
     What hooks ask for at a step is applied two chunks later, or at the end of the epoch: the device is one chunk ahead,
     and a request must be applied at the same step wherever the run is stopped and resumed.
+
+    It begins at the ``start``, the position of a checkpoint or the first step. ``agreed`` calls the hooks; in a
+    distributed run, all processes receive the same answer.
     """
 
-    def __init__(  # noqa: PLR0913  # what a run alone and a trial each have of their own
-        self,
-        run: RunInfo,
-        observers: Observers,
-        logs: Logs,
-        chunk_steps: int,
-        position: Position,
-        *,
-        measured_on: MeasuredOn = "test",
-        agreed: Agreed = lambda ask: ask(),
-    ) -> None:
-        """Begins at the position of a checkpoint, or at the first step.
+    run: RunInfo
+    observers: Observers
+    logs: Logs
+    chunk_steps: int
+    start: Position
+    measured_on: MeasuredOn = field(default="test", kw_only=True)
+    agreed: Agreed = field(default=lambda ask: ask(), kw_only=True)
 
-        ``agreed`` calls the hooks; in a distributed run, all processes receive the same answer.
-        """
-        self.run = run
-        self.logs = logs
-        self._observers = observers
-        self._chunk_steps = chunk_steps
-        self._measured_on = measured_on
-        self._agreed = agreed
-        self._factor = position.factor
-        self.history = position.history
-        self._losses = list(position.epoch_losses)
-        self._pending = {step: Requests(factor, stop) for step, factor, stop in position.pending}
-        self.stopped = position.stopped
-        self._seed = position.seed
+    def __post_init__(self) -> None:
+        self.history, self.stopped = self.start.history, self.start.stopped
+        self._factor = self.start.factor
+        self._losses = list(self.start.epoch_losses)
+        self._pending = {step: Requests(factor, stop) for step, factor, stop in self.start.pending}
         self._applied = math.nan
 
     def rates(self, begin: int, end: int) -> NDArray[np.float32]:
@@ -98,7 +89,7 @@ class Recorder:
             raise DivergedError(f"the loss is {losses[count - 1]} at step {last.step}", last.step, last.learning_rate)
         self._losses.extend(map(float, losses))
         self._applied = last.learning_rate
-        if self._observers.watch_steps:
+        if self.observers.watch_steps:
             self._show([StepInfo(step, epoch, float(rate), float(loss)) for step, _, rate, loss in rows])
         return last
 
@@ -123,16 +114,14 @@ class Recorder:
         """
         step = (epoch + 1) * self.run.steps_per_epoch
         if not math.isfinite(loss):
-            raise DivergedError(
-                f"the {self._measured_on} loss is {loss} after step {step - 1}", step - 1, self._applied
-            )
+            raise DivergedError(f"the {self.measured_on} loss is {loss} after step {step - 1}", step - 1, self._applied)
         mean = float(np.average(np.asarray(self._losses), weights=examples))
-        applied, measured_on = self._applied, self._measured_on
+        applied, measured_on = self._applied, self.measured_on
         info = EpochInfo(epoch, step, mean, loss, accuracy, applied, seconds, measured_on, examples_per_second)
         self.history = (*self.history, info)
         self._losses.clear()
-        if self._observers.watch_epochs:
-            self._apply(self._agreed(lambda: self._observers.epoch_end(self.run, info, self.history)))
+        if self.observers.watch_epochs:
+            self._apply(self.agreed(lambda: self.observers.epoch_end(self.run, info, self.history)))
         # After the hooks: a run whose last epoch is logged is finished, and one whose hook has raised there is not.
         self.logs.add_epoch(info)
         return info
@@ -140,21 +129,20 @@ class Recorder:
     def position(self, step: int) -> Position:
         """Returns the position of the run after ``step`` updates, for a checkpoint."""
         pending = tuple((due, asked.factor, asked.stop) for due, asked in self._pending.items())
-        return Position(
-            step, self._factor, self._seed, self.history, tuple(self._losses), stopped=self.stopped, pending=pending
-        )
+        losses = tuple(self._losses)
+        return Position(step, self._factor, self.start.seed, self.history, losses, self.stopped, pending)
 
     def _show(self, infos: Sequence[StepInfo]) -> None:
         due = self._due(infos[0].step)
         # One factor after the other, so that the product has the same bits for any size of the portions.
         before = self._pending.get(due, Requests())
-        asked = self._agreed(lambda: sum((self._observers.step(self.run, info) for info in infos), before))
+        asked = self.agreed(lambda: sum((self.observers.step(self.run, info) for info in infos), before))
         if asked != Requests():
             self._pending[due] = asked
 
     def _due(self, step: int) -> int:
         """Returns the step before which is applied what hooks ask for at ``step``."""
-        size, length = self._chunk_steps, self.run.steps_per_epoch
+        size, length = self.chunk_steps, self.run.steps_per_epoch
         first = step - step % length
         return first + min(((step - first) // size + 2) * size, length)
 
