@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -93,23 +93,18 @@ def _folder(name: str, key: str) -> Path:
     return cache_dir() / "arrays" / f"{name.replace('/', '-')}-{digest}"
 
 
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _locked(folder: Path) -> contextlib.AbstractContextManager[object]:
+    """Locks a folder until the end of the block that is entered with the result."""
     import filelock
 
-    lock = filelock.FileLock(folder.with_name(f".{folder.name}.lock"))
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        return filelock.FileLock(folder.with_name(f".{folder.name}.lock")).acquire()
     except OSError as error:
         raise DataError(
             f"the cache directory {folder.parent} cannot be written ({error.strerror}): "
             "set LRTRAIN_CACHE_DIR to a directory that can"
         ) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _load(folder: Path, key: str) -> Dataset | None:

@@ -3,33 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lrtrain.plugins.discovery import Entry
 from lrtrain.plugins.spec import Spec, format_value
 from lrtrain.runs.conditions import model_version, versions
 from lrtrain.runs.train_config import TrainConfig
 
-if TYPE_CHECKING:
-    from lrtrain.training.job import Job
-
 # Each host may have its data in another place. The number of devices is compared later, when JAX has found them.
 _OWN = ("data_dir", "devices")
-
-
-def facts_of_job(job: Job, on_schedule_change: str | None, run_dir: str | Path | None) -> dict[str, Any]:
-    """Returns the facts of a call of `train`, with ``run_dir`` as it was given."""
-    facts = {
-        "command": "train",
-        "plugins": [plugin.entry.name for plugin in job.active.plugins],
-        **call_facts(job.config, job.stored is not None, run_dir),
-        "on_schedule_change": on_schedule_change,
-        "checkpoint_every": job.rule.text,
-    }
-    for plugin in job.active.plugins:
-        facts[f"version of plugin {plugin.entry.name}"] = code_fact(plugin.entry)
-        facts.update(option_facts(plugin.entry.name, plugin.spec()))
-    return facts
 
 
 def call_facts(config: TrainConfig, resume: bool, run_dir: str | Path | None) -> dict[str, Any]:

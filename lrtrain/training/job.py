@@ -14,6 +14,7 @@ from lrtrain.runs.directory import RunDir, check_name, new_run_dir
 from lrtrain.runs.run_config import RunConfig, read_config
 from lrtrain.runs.train_config import TrainConfig, TrainOptions
 from lrtrain.training.checkpoint_rule import EVERY_EPOCH, CheckpointRule
+from lrtrain.training.facts import call_facts, code_fact, option_facts
 from lrtrain.training.rates import OnScheduleChange, merge_config
 
 
@@ -43,6 +44,20 @@ class Job:
             return True
         specs = tuple(plugin.spec() for plugin in self.active.plugins)
         return specs != self.stored.specs or self.config.epochs > self.stored.train.epochs
+
+    def facts(self, on_schedule_change: str | None, run_dir: str | Path | None) -> dict[str, Any]:
+        """Returns what all processes of a call of `train` are given alike, with ``run_dir`` as it was given."""
+        facts = {
+            "command": "train",
+            "plugins": [plugin.entry.name for plugin in self.active.plugins],
+            **call_facts(self.config, self.stored is not None, run_dir),
+            "on_schedule_change": on_schedule_change,
+            "checkpoint_every": self.rule.text,
+        }
+        for plugin in self.active.plugins:
+            facts[f"version of plugin {plugin.entry.name}"] = code_fact(plugin.entry)
+            facts.update(option_facts(plugin.entry.name, plugin.spec()))
+        return facts
 
 
 def job_of(  # noqa: PLR0913  # the arguments of `train`

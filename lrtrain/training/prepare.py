@@ -108,8 +108,7 @@ def loaded_on(devices: list[jax.Device], data: Dataset | StreamedDataset, config
     from lrtrain.nn.model import check_model, load_model
 
     model = load_model(config.model, data.num_classes)
-    stream = None if isinstance(data.train, Split) else data.train
-    train = data.train if isinstance(data.train, Split) else None
+    train, stream = (data.train, None) if isinstance(data.train, Split) else (None, data.train)
     if config.model is not None:
         check_model(model, data.test.images.shape[1:], data.num_classes)
     engine = Engine(

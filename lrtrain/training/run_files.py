@@ -102,13 +102,6 @@ def _resumed(stored: RunConfig, step: int) -> Resumed:
     return Resumed(step, {name: values[name] for name in ("versions", "device", "processes") if name in values})
 
 
-def _prepare(early: Callable[[], object], run_dir: RunDir, rates: RunRates, steps_per_epoch: int) -> None:
-    """Does the work that the first steps need not wait for, in the order in which its results are needed."""
-    early()
-    import_orbax()
-    draw_curves({str(rates.spec): rates.values}, run_dir.picture, steps_per_epoch)
-
-
 @contextlib.contextmanager
 def open_checkpoints(run_dir: RunDir, processes: Processes) -> Iterator[Checkpoints]:
     """Opens the checkpoints of a run, and closes them when it ends."""
@@ -129,11 +122,18 @@ def open_logs(
     run_dir: RunDir, rates: RunRates, steps_per_epoch: int, processes: Processes, early: Callable[[], object]
 ) -> Iterator[tuple[Logs, Callable[[], object]]]:
     """Opens the logs; the function that is yielded with them draws the picture in a thread when it is first called."""
+
+    def prepare() -> None:
+        # The work that the first steps need not wait for, in the order in which its results are needed.
+        early()
+        import_orbax()
+        draw_curves({str(rates.spec): rates.values}, run_dir.picture, steps_per_epoch)
+
     if not processes.is_main:
         yield Logs(), import_orbax
         return
     with RunLogs(run_dir) as logs, ThreadPoolExecutor(1) as pool:
-        meanwhile = functools.cache(lambda: pool.submit(_prepare, early, run_dir, rates, steps_per_epoch))
+        meanwhile = functools.cache(lambda: pool.submit(prepare))
         yield logs, meanwhile
         with refusals_named(run_dir.path):
             meanwhile().result()

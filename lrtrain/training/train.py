@@ -25,7 +25,6 @@ from lrtrain.runs.train_config import TrainOptions
 from lrtrain.signals import Ending, endings_noted
 from lrtrain.system_refusal import check_files
 from lrtrain.training.checkpoint_rule import CheckpointRule
-from lrtrain.training.facts import facts_of_job
 from lrtrain.training.job import Job, job_of
 from lrtrain.training.loop import Loop, agreement
 from lrtrain.training.prepare import Found, Loaded, found_in, join_processes, load_data, loaded_on
@@ -128,7 +127,7 @@ def train(  # noqa: PLR0913
         check_files()
         rule = None if checkpoint_every is None else CheckpointRule.parse(checkpoint_every)
         job = job_of(plugins, settings, run_dir, options, rule, resume=resume)
-        facts = facts_of_job(job, on_schedule_change, run_dir) if distributed is not None else {}
+        facts = job.facts(on_schedule_change, run_dir) if distributed is not None else {}
     reporter = reporter or NullReporter()
     processes = join_processes(distributed, facts, job.config.devices, job.config.batch_size, reporter.phase)
     job = dataclasses.replace(
