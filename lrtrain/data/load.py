@@ -1,20 +1,9 @@
 """Data sets: a name in, arrays out, all of it through tensorflow-datasets without TensorFlow and without a network.
 
-Two kinds of names work:
-
-* **Data sets that an installed package provides**, by the entry-point group ``lrtrain.datasets``. They are prepared
-  when they are first used. The contract: the entry point's name is the data set's name, its object is a builder
-  class of tensorflow-datasets (usually a ``GeneratorBasedBuilder``, defined with ``skip_registration=True``) that
-  prepares its data without TensorFlow and without a network. The class is imported only when its data is to be
-  prepared. It has no configs; its ``name`` and ``VERSION`` are the directory. It reports a file that is missing or
-  damaged by raising ``lrtrain.errors.DataError``. After a new release of the package it is asked again::
-
-      [project.entry-points."lrtrain.datasets"]
-      fashion_mnist = "lrtrain_fashion_mnist.builder:FashionMnist"
-
-* **Any other image-classification data set of tensorflow-datasets** that has been prepared as ArrayRecord, as ``name``,
-  ``name/config`` or ``name:1.0.0``. It has one image feature (``Image`` or ``Tensor``, ``uint8[H, W, C]``), one
-  ``ClassLabel``, a split ``train``, and a split ``test`` or ``validation``.
+A data set that an installed package provides is prepared when it is first used; docs/how-to/own-data.md has what such a
+package promises. Any other of tensorflow-datasets has been prepared as ArrayRecord, and is named ``name``,
+``name/config`` or ``name:1.0.0``. It has one image feature (``Image`` or ``Tensor``, ``uint8[H, W, C]``), one
+``ClassLabel``, a split ``train``, and a split ``test`` or ``validation``.
 
 Decoded arrays are kept in the cache directory (see ``lrtrain.data.arrays``), so the second start is quick.
 """
