@@ -117,22 +117,18 @@ def _rate_text(highest: float) -> Callable[[float, float], str]:
     return lambda rate, _: f"{rate / 10.0**power:.4g}e{power}" if rate else "0"
 
 
-def _columns(inches: float, labels: Sequence[str]) -> int:
-    """Returns how many columns of a legend have room side by side, at most 3."""
-    longest = max((len(line) for label in labels for line in label.splitlines()), default=0)
-    fitting = (columns for columns in (3, 2) if longest + _HANDLE <= inches * _PER_INCH / columns)
-    return min(len(labels), next(fitting, 1)) or 1
-
-
 def legend_of(figure: Figure, lines: Sequence[Line2D], labels: Sequence[str], note: str | None = None) -> None:
     """Adds a legend below the axes: specs are long, and inside it would lie on the curves."""
+    longest = max((len(line) for label in labels for line in label.splitlines()), default=0)
+    # As many columns as have room side by side, at most 3.
+    fitting = (each for each in (3, 2) if longest + _HANDLE <= figure.get_figwidth() * _PER_INCH / each)
     legend = figure.legend(
         lines,
         labels,
         loc="outside lower left",
         fontsize="small",
         frameon=False,
-        ncols=_columns(figure.get_figwidth(), labels),
+        ncols=min(len(labels), next(fitting, 1)) or 1,
         title=note,
         title_fontsize="small",
         alignment="left",
