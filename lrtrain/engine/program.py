@@ -219,7 +219,7 @@ def _step(program: Program, carry: Carry, train: TrainSet, chunk: Chunk[jax.Arra
     gradients, loss, total = program.total(_accumulate(program, state.params, train, examples, weights))
     mean_loss = loss / total
     if program.loss_reduction == "mean":
-        gradients, loss = jax.tree.map(lambda g: g / total, gradients), mean_loss
+        gradients, loss = jax.tree.map(lambda g: (g / total).astype(g.dtype), gradients), mean_loss
     transformation = optax.with_extra_args_support(program.optimizer)
     updates, opt_state = transformation.update(gradients, state.opt_state, state.params, value=loss, grad=gradients)
     params = jax.tree.map(lambda p, u: (p - learning_rate * u).astype(p.dtype), state.params, updates)

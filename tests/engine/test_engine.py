@@ -13,7 +13,7 @@ import optax
 import pytest
 
 from lrtrain.engine.engine import Engine, TrainState
-from lrtrain.engine.optimizers import optimizer
+from lrtrain.engine.optimizers import OPTIMIZERS, optimizer
 from lrtrain.engine.order import epoch_order
 from lrtrain.nn.model import CNN
 
@@ -44,6 +44,14 @@ class Scanned(nn.Module):
         rows = jnp.moveaxis(x[..., 0], 1, 0)
         total, _ = jax.lax.scan(lambda carry, row: (carry + jnp.tanh(row), None), jnp.zeros(rows.shape[1:]), rows)
         return nn.Dense(10)(total)
+
+
+class HalfPrecision(nn.Module):
+    """A model whose parameters are bfloat16."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return nn.Dense(10, dtype=jnp.bfloat16, param_dtype=jnp.bfloat16)(x.reshape(x.shape[0], -1))
 
 
 class Rematerialised(nn.Module):
@@ -151,6 +159,21 @@ def test_any_optimizer(name: str) -> None:
     assert int(state.step) == 5
     _, alone = losses_of(make(1, name=name, loss_reduction="mean", micro_batch=256))
     np.testing.assert_allclose(losses, alone, rtol=1e-4)
+
+
+@pytest.mark.parametrize("loss_reduction", ["sum", "mean"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_half_precision(name: str, loss_reduction: str) -> None:
+    """A gradient in bfloat16 stays in it: the mean once made it float32, which no state of an optimizer took."""
+    engine = make(model=HalfPrecision(), name=name, loss_reduction=loss_reduction)
+    before = engine.init(0)
+    types = jax.tree.map(lambda leaf: leaf.dtype, before)
+    logits = HalfPrecision().apply({"params": before.params}, TRAIN.images[ORDER[0]].astype(np.float32) / 255)
+    expected = optax.softmax_cross_entropy_with_integer_labels(logits, TRAIN.labels[ORDER[0]]).mean()
+    after, losses = losses_of(engine)
+    np.testing.assert_allclose(losses[0], float(expected), rtol=0.02)
+    assert np.isfinite(losses).all()
+    assert jax.tree.map(lambda leaf: leaf.dtype, after) == types
 
 
 def test_an_optimizer_that_wants_the_loss() -> None:
