@@ -1,4 +1,9 @@
-"""Signals that ask a process to end (Ctrl-C, SIGTERM): noted until the process can end without an incomplete file."""
+"""Signals that ask a process to end (Ctrl-C, SIGTERM): noted until the process can end without an incomplete file.
+
+A run notes the first one, sends no further steps, saves a checkpoint (`Loop` in ``training/loop.py``) and raises the
+error of the signal, which ``cli/main.py`` prints and turns into the exit code, 130 or 143. Meanwhile
+``cli/signal_watchdog.py`` ends a process that takes too long, or is asked a second time.
+"""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from lrtrain.cli.ending import (
+from lrtrain.cli.signal_watchdog import (
     leave,
     leave_the_end_to_the_watcher,
     threads_left_behind,

@@ -15,8 +15,8 @@ from lrtrain.plugins.loading import ActivePlugins, activate
 from lrtrain.runs.conditions import check_data, codes_of, model_version, other_code, versions
 from lrtrain.runs.run_config import Device
 from lrtrain.schedules.table import ScheduleTable, build_table, fingerprint, make_context
-from lrtrain.training.facts import call_facts, code_fact, option_facts
 from lrtrain.training.prepare import Found
+from lrtrain.training.same_in_processes import call_facts, code_fact, option_facts
 
 
 def build_row(plan: Plan, row: Row, steps_per_epoch: int) -> tuple[ActivePlugins, ScheduleTable]:

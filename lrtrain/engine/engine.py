@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from lrtrain.engine import program as compiled
-from lrtrain.engine.program import TrainState
+from lrtrain.engine import training_step as compiled
+from lrtrain.engine.training_step import TrainState
 from lrtrain.nn.conv import is_slow_in_loop
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lrtrain.engine import program as compiled
+from lrtrain.engine import training_step as compiled
 from lrtrain.engine.engine import Engine, Losses
 from lrtrain.nn.conv import operations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import optax
 
     from lrtrain.data.types import Split
-    from lrtrain.engine.program import TrainState
+    from lrtrain.engine.training_step import TrainState
 
 # Of the free memory: the need of a step is an estimate, and an allocator wastes some.
 _SHARE_OF_MEMORY = 0.8

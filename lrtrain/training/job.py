@@ -14,8 +14,8 @@ from lrtrain.runs.directory import RunDir, check_name, new_run_dir
 from lrtrain.runs.run_config import RunConfig, read_config
 from lrtrain.runs.train_config import TrainConfig, TrainOptions
 from lrtrain.training.checkpoint_rule import EVERY_EPOCH, CheckpointRule
-from lrtrain.training.facts import call_facts, code_fact, option_facts
 from lrtrain.training.rates import OnScheduleChange, merge_config
+from lrtrain.training.same_in_processes import call_facts, code_fact, option_facts
 
 
 @dataclass(frozen=True, eq=False)

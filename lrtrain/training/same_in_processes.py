@@ -1,4 +1,8 @@
-"""The facts that must be the same in all processes of a distributed run."""
+"""What must be the same in all processes of a distributed run: facts by name, which process 0 compares with its own.
+
+`Job.facts` has all of a run's call, these among them, `Found.facts` what it has found on disk. They are compared by
+``engine/processes.py``: before JAX connects the processes (`unequal`), and after (`Processes.check_alike`).
+"""
 
 from __future__ import annotations
 
