@@ -23,6 +23,7 @@ from lrtrain.comparison.result import read_comparison
 from lrtrain.data import arrays, disk, load_dataset, reader
 from lrtrain.runs import find_runs, read_run
 from lrtrain.runs.logs import line_of, parse_epochs
+from lrtrain.runs.run_config import RunConfig
 from tests.lab import ROOT, cli, done, without
 
 ARCHIVE = ROOT / "tests" / "fixtures" / "before.tar.xz"
@@ -90,6 +91,24 @@ def test_a_comparison_is_reported(before: Path) -> None:
     again = json.loads((before / "comparison" / "results.json").read_text(encoding="utf-8"))
     assert without(again, *UNEQUAL) == without(stored, *UNEQUAL)
     assert (before / "comparison" / "report.html").stat().st_size > 10_000
+
+
+def test_a_comparison_whose_plan_has_no_folder_is_read(before: Path) -> None:
+    path = before / "comparison" / "comparison.json"
+    whole = read_comparison("comparison")
+    values = json.loads(path.read_text(encoding="utf-8"))
+    values.pop("folder")
+    path.write_text(json.dumps(values), encoding="utf-8")
+    found = read_comparison("comparison")
+    assert found.evidence.records == whole.evidence.records
+    assert found.plan.folder == Path.cwd()
+
+
+def test_a_run_that_lacks_a_field_gains_none(before: Path) -> None:
+    values = json.loads((before / "cut" / "config.json").read_text(encoding="utf-8"))
+    assert RunConfig.from_json(values).to_json() == values
+    values.pop("processes")
+    assert RunConfig.from_json(values).to_json() == values
 
 
 def test_a_comparison_goes_on(before: Path) -> None:

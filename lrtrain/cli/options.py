@@ -147,8 +147,9 @@ def options_given(ctx: click.Context) -> set[str]:
 def train_options_given(ctx: click.Context) -> dict[str, Any]:
     """Returns the fields of `lrtrain.runs.train_config.TrainConfig` that stand on the command line, by name."""
     fields = {field.flag.removeprefix("--").replace("-", "_"): field for field in option_fields(TrainConfig)}
+    given = options_given(ctx)
     return {
         field.name: not field.default if field.kind is bool else ctx.params[name]
         for name, field in fields.items()
-        if name in options_given(ctx)
+        if name in given
     }

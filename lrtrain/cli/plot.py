@@ -41,7 +41,9 @@ def command(
     from lrtrain.schedules.table import build_table, make_context
 
     context = make_context(total, steps_per_epoch)
-    curves = {spec: build_table(activate([spec]), context).values for spec in plugins}
+    # Every spec is read before the first schedule is evaluated, which starts JAX.
+    active = {spec: activate([spec]) for spec in plugins}
+    curves = {spec: build_table(each, context).values for spec, each in active.items()}
     if output is None:
         click.echo(draw(curves))
         return

@@ -157,5 +157,5 @@ def _beginning(begin: Begin) -> str:
     return (
         f"{plugins}: {run.epochs} epochs of {run.steps_per_epoch} steps{start} on {begin.devices}, "
         f"{train_examples} training and {test_examples} test images, in {shown_path(run.directory)}"
-        + (f"\n{begin.note}" if begin.note else "")
+        + (f"\n{printable(begin.note)}" if begin.note else "")
     )

@@ -41,14 +41,15 @@ def command(paths: tuple[Path, ...], output: Path | None, force: bool) -> None:
     from lrtrain.report.write import write_results
 
     is_alone = len(paths) == 1 and (paths[0] / "comparison.json").is_file()
-    comparison = read_comparison(paths[0]) if is_alone else None
-    if comparison is not None and output is None:
-        output = write_results(comparison).report
+    if is_alone and output is None:
+        output = write_results(read_comparison(paths[0])).report
     else:
         output = output or Path("report.html")
         check_output(output, force=force, suffixes=(".html", ".htm"))
+        comparison = read_comparison(paths[0]) if is_alone else None
         page = page_of_comparison(comparison, measured_runs(comparison)) if comparison else page_of_runs(runs_in(paths))
+        text = render(page)
         with whole_file(output, force=force) as file:
-            file.write_text(render(page), encoding="utf-8")
+            file.write_text(text, encoding="utf-8")
     with results_kept(f"{output} is written"):
         click.echo(shown_path(output))

@@ -44,13 +44,15 @@ def compare_plan(
 
     Args:
       plan: what to compare; None with ``resume``, which reads the plan from the directory.
-      directory: as for `new_directory`; with ``resume``, that of the comparison to continue.
+      directory: as for `new_directory`, None for ``runs/compare-<date>-<time>``; with ``resume``, that of the
+        comparison to continue.
       resume: whether to continue the comparison in ``directory``.
       reporter: receives what happens; None for silence.
       distributed: the place of this process among several, all of which make this call and see the directory.
 
     Raises:
-      UsageError: what is asked for cannot be done; nothing has been written.
+      UsageError: what is asked for cannot be done; nothing has been written. A directory that is in use, is not empty
+        or cannot be read is its `RunDirError`.
       TrainingError: another process of a distributed comparison has failed or ended; finished trials are kept.
     """
     reporter = reporter or NullReporter()

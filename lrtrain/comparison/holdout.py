@@ -27,7 +27,7 @@ class Data(Dataset):
 def load_data(plan: Plan) -> Data:
     """Loads the data set of a plan, holds out the validation examples, and keeps ``train_size`` of the others.
 
-    Raises UsageError when the data set has too few examples.
+    Raises UsageError when the data set has too few examples, and DataError when it cannot be loaded.
     """
     config = plan.train
     whole = load_dataset(config.dataset, data_dir=config.data_dir)

@@ -66,7 +66,10 @@ BUDGETS: dict[str, Effort] = {
 
 
 def effort_of(budget: str, **given: Any) -> Effort:
-    """Returns one of `BUDGETS` with the fields of `Effort` that are given, and not None, in place of its own."""
+    """Returns one of `BUDGETS` with the fields of `Effort` that are given, and not None, in place of its own.
+
+    Raises UsageError when there is no such budget.
+    """
     check_choice("budget", budget, tuple(BUDGETS))
     chosen = {name: value for name, value in given.items() if value is not None}
     if "scales" in chosen:
@@ -181,7 +184,7 @@ class Plan:
         try:
             rows = tuple(_row(table, title) for table in stored.pop("schedules"))
             # A plan of an earlier lrtrain has no folder.
-            plan = cls(rows, **{**stored, "folder": stored["folder"] or Path.cwd()})
+            plan = cls(rows, **{**stored, "folder": stored.get("folder") or Path.cwd()})
             plan.check()
         except LrtrainError as error:
             raise InvalidFileError(f"{title}: {short(str(error), 300)}") from None

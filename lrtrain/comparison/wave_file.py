@@ -67,7 +67,7 @@ class WaveFile:
         write_whole(self.path, buffer.getvalue())
 
     def trials(self) -> list[Trial]:
-        """Returns the trials in it; none if there is no file, or if it is damaged."""
+        """Returns the trials in it; none if there is no file, or if it is damaged; OSError if it cannot be read now."""
         head = self._read(0)
         return _trials(head[0]) if head is not None else []
 

@@ -26,20 +26,36 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
 class HookDeprecationWarning(FutureWarning):
-    """A plugin uses a hook, or an argument of one, that will go; pluggy shows it with the plugin's file and line.
+    """A plugin uses a hook, or an argument of one, that will go.
 
     Unlike a DeprecationWarning it is shown to whoever runs the plugin, since they are the ones who can upgrade it.
-    What is deprecated stays in this file, and works, until it goes. For an argument, ``warn_on_impl_args`` takes it.
+    """
+
+
+def deprecated(what: str, *, since: str, until: str, instead: str) -> HookDeprecationWarning:
+    """Returns the warning that a plugin gets for what is deprecated; pluggy shows it with the plugin's file and line.
+
+    A hook or an argument stays in this file, and works, for as long as it is deprecated.
+
+    Args:
+      what: the hook, or an argument as ``run of on_step``.
+      since: the version of lrtrain that deprecates it.
+      until: the version that takes it away.
+      instead: what replaces it.
 
     Example:
       ```python
-      @hookspec(warn_on_impl=HookDeprecationWarning("on_batch", since="0.2", until="0.4", instead="on_step"))
+      @hookspec(warn_on_impl=deprecated("on_batch", since="0.2", until="0.4", instead="on_step"))
       def on_batch(run: RunInfo, batch: int) -> None: ...
+
+
+      @hookspec(warn_on_impl_args={"run": deprecated("run of on_step", since="0.2", until="0.4", instead="step.run")})
+      def on_step(run: RunInfo, step: StepInfo) -> None: ...
       ```
     """
-
-    def __init__(self, what: str, *, since: str, until: str, instead: str) -> None:
-        super().__init__(f"{what} is deprecated since lrtrain {since} and goes with lrtrain {until}: use {instead}")
+    return HookDeprecationWarning(
+        f"{what} is deprecated since lrtrain {since} and goes with lrtrain {until}: use {instead}"
+    )
 
 
 @hookspec

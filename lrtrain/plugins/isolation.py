@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from lrtrain.errors import nearest
@@ -35,12 +35,14 @@ def load_from_file(entry: Entry) -> Any:
     return getattr(module, cls)
 
 
-def _module(name: str, path: str) -> ModuleType:
+def _module(name: str, path: str) -> Any:
     """Runs a file's source: Python finds bytecode by a time in seconds, and would write it beside the user's file."""
     if name in sys.modules:
         return sys.modules[name]
-    module = ModuleType(name)
-    module.__file__ = path
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None:
+        raise ImportError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
     # Dataclasses and the types of options are looked up there.
     sys.modules[name] = module
     try:

@@ -223,5 +223,12 @@ def parse_steps(text: str) -> tuple[list[float], float]:
     try:
         return [float(row.split(",")[2]) for row in rows], float(rows[-1].split(",")[3]) if rows else math.nan
     except (IndexError, ValueError):
-        number = next((at for at, row in enumerate(rows, 2) if _step_of(row) is None), len(rows) + 1)
+        number = next((at for at, row in enumerate(rows, 2) if not _has_numbers(row)), len(rows) + 1)
         raise InvalidFileError(f"steps.csv, line {number} is no step") from None
+
+
+def _has_numbers(row: str) -> bool:
+    try:
+        return len(list(map(float, row.split(",")))) == len(STEP_COLUMNS)
+    except ValueError:
+        return False

@@ -129,7 +129,8 @@ class RunConfig:
         """Returns all fields as JSON holds them, without empty optional ones."""
         values = {
             "version": VERSION,
-            **dataclasses.asdict(self),
+            # Without what an earlier lrtrain did not write, which is no attribute of what was read from its file.
+            **{name: value for name, value in dataclasses.asdict(self).items() if name in vars(self)},
             "plugins": [dict(table) for table in self.plugins],
             "train": self.train.to_json(),
             "resumed": [dataclasses.asdict(each) for each in self.resumed],

@@ -9,7 +9,20 @@ from typing import Any, ClassVar
 import pytest
 
 from lrtrain.errors import nearest
-from lrtrain.testing.checks import FIRST, OF_ANY, OF_SCHEDULES, Check, run
+from lrtrain.testing import (
+    boundaries,
+    determinism,
+    documentation,
+    drawn,
+    durations,
+    formulas,
+    hooks,
+    loading,
+    modes,
+    refusals,
+    values,
+)
+from lrtrain.testing.checks import Check, run
 from lrtrain.testing.failure import NotApplicable
 from lrtrain.testing.subject import Subject
 
@@ -46,6 +59,15 @@ def _unknown(cls: type[PluginSuite]) -> list[str]:
 
 def _suites(cls: type[PluginSuite]) -> list[type]:
     return [base for base in reversed(cls.__mro__) if base.__module__ == __name__]
+
+
+def _test_of(check: Check) -> Callable[[PluginSuite], None]:
+    def test(self: PluginSuite) -> None:
+        __tracebackhide__ = True
+        self._run(check)
+
+    test.__name__, test.__doc__ = f"test_{check.__name__}", check.__doc__
+    return test
 
 
 class PluginSuite:
@@ -85,6 +107,18 @@ class PluginSuite:
         except NotApplicable as reason:
             pytest.skip(str(reason))
 
+    test_discovered = _test_of(loading.discovered)
+    test_loads_alone = _test_of(loading.loads_alone)
+    test_hooks_are_right = _test_of(hooks.hooks_are_right)
+    test_imports_nothing_heavy = _test_of(loading.imports_nothing_heavy)
+    test_imports_fast = _test_of(loading.imports_fast)
+    test_touches_nothing_on_import = _test_of(loading.touches_nothing_on_import)
+    test_is_documented = _test_of(documentation.is_documented)
+    test_readme_has_the_options = _test_of(documentation.readme_has_the_options)
+    test_examples_run = _test_of(documentation.examples_run)
+    test_unknown_options_are_refused = _test_of(refusals.unknown_options_are_refused)
+    test_wrong_types_are_refused = _test_of(refusals.wrong_types_are_refused)
+
 
 class SchedulePluginSuite(PluginSuite):
     """Tests that every plugin with a schedule passes, those of `PluginSuite` among them.
@@ -110,16 +144,16 @@ class SchedulePluginSuite(PluginSuite):
         assert not isinstance(self.specs, str), f"specs is the text {self.specs!r}: give a tuple of specs"
         return _subject(name, tuple(map(str, self.specs)), every_length=self.every_length)
 
-
-def _test_of(check: Check) -> Callable[[PluginSuite], None]:
-    def test(self: PluginSuite) -> None:
-        __tracebackhide__ = True
-        self._run(check)
-
-    test.__name__, test.__doc__ = f"test_{check.__name__}", check.__doc__
-    return test
-
-
-for _suite, _checks in ((PluginSuite, FIRST + OF_ANY), (SchedulePluginSuite, OF_SCHEDULES)):
-    for _check in _checks:
-        setattr(_suite, f"test_{_check.__name__}", _test_of(_check))
+    test_builds_one_schedule = _test_of(hooks.builds_one_schedule)
+    test_has_a_formula_or_a_reference = _test_of(documentation.has_a_formula_or_a_reference)
+    test_every_value_is_usable = _test_of(values.every_value_is_usable)
+    test_traits_hold = _test_of(values.traits_hold)
+    test_same_eager_compiled_and_mapped = _test_of(modes.same_eager_compiled_and_mapped)
+    test_same_for_every_kind_of_count = _test_of(modes.same_for_every_kind_of_count)
+    test_traced_once = _test_of(modes.traced_once)
+    test_two_builds_agree = _test_of(determinism.two_builds_agree)
+    test_two_processes_agree = _test_of(determinism.two_processes_agree)
+    test_boundaries_are_exact = _test_of(boundaries.boundaries_are_exact)
+    test_shares_are_exact = _test_of(durations.shares_are_exact)
+    test_formula_agrees = _test_of(formulas.formula_agrees)
+    test_drawn_options_are_safe = _test_of(drawn.drawn_options_are_safe)

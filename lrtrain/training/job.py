@@ -23,7 +23,7 @@ class Job:
     """The task of a call of `train`, checked as far as is possible without data and JAX.
 
     ``stored`` is the content of ``config.json``, None for a new run. If the directory is not ``named`` by the user, a
-    number is added to its name when it exists. The last two are the arguments of `train` for a run that is continued.
+    number is added to its name when it exists. The last two are arguments of `train`, of effect when a run continues.
     """
 
     active: ActivePlugins
@@ -45,13 +45,13 @@ class Job:
         specs = tuple(plugin.spec() for plugin in self.active.plugins)
         return specs != self.stored.specs or self.config.epochs > self.stored.train.epochs
 
-    def facts(self, on_schedule_change: str | None, run_dir: str | Path | None) -> dict[str, Any]:
+    def facts(self, run_dir: str | Path | None) -> dict[str, Any]:
         """Returns what all processes of a call of `train` are given alike, with ``run_dir`` as it was given."""
         facts = {
             "command": "train",
             "plugins": [plugin.entry.name for plugin in self.active.plugins],
             **call_facts(self.config, self.stored is not None, run_dir),
-            "on_schedule_change": on_schedule_change,
+            "on_schedule_change": self.on_schedule_change,
             "checkpoint_every": self.rule.text,
         }
         for plugin in self.active.plugins:
@@ -68,6 +68,8 @@ def job_of(  # noqa: PLR0913  # the arguments of `train`
     rule: CheckpointRule | None,
     *,
     resume: bool,
+    on_schedule_change: OnScheduleChange | None,
+    accept_code_change: bool,
 ) -> Job:
     """Returns the task of a call of `train`; raises UsageError when it cannot be done."""
     if not resume:
@@ -76,7 +78,8 @@ def job_of(  # noqa: PLR0913  # the arguments of `train`
         active = activate(plugins, settings)
         name = active.schedule_plugin().entry.name
         directory = new_run_dir(run_dir, name)
-        return Job(active, config, directory, None, rule or EVERY_EPOCH, named=run_dir is not None)
+        stored, rule, named = None, rule or EVERY_EPOCH, run_dir is not None
+        return Job(active, config, directory, stored, rule, named, on_schedule_change, accept_code_change)
     if run_dir is None:
         raise UsageError("--resume needs --run-dir DIR: the directory of the run to continue")
     directory = RunDir(Path(run_dir).expanduser().absolute())
@@ -87,4 +90,4 @@ def job_of(  # noqa: PLR0913  # the arguments of `train`
     active = activate(plugins or stored.specs, settings, override=not plugins)
     active.schedule_plugin()
     rule = rule or CheckpointRule.parse(stored.checkpoint_every or EVERY_EPOCH.text)
-    return Job(active, config, directory, stored, rule)
+    return Job(active, config, directory, stored, rule, True, on_schedule_change, accept_code_change)

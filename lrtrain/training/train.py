@@ -126,16 +126,16 @@ def train(  # noqa: PLR0913
     with refusals_told(distributed):
         check_files()
         rule = None if checkpoint_every is None else CheckpointRule.parse(checkpoint_every)
-        job = job_of(plugins, settings, run_dir, options, rule, resume=resume)
-        facts = job.facts(on_schedule_change, run_dir) if distributed is not None else {}
+        job = job_of(
+            *(plugins, settings, run_dir, options, rule),
+            resume=resume,
+            on_schedule_change=on_schedule_change,
+            accept_code_change=accept_code_change,
+        )
+        facts = job.facts(run_dir) if distributed is not None else {}
     reporter = reporter or NullReporter()
     processes = join_processes(distributed, facts, job.config.devices, job.config.batch_size, reporter.phase)
-    job = dataclasses.replace(
-        job,
-        run_dir=RunDir(Path(processes.from_main(lambda: str(job.run_dir.path)))),
-        on_schedule_change=on_schedule_change,
-        accept_code_change=accept_code_change,
-    )
+    job = dataclasses.replace(job, run_dir=RunDir(Path(processes.from_main(lambda: str(job.run_dir.path)))))
     with named_process_loss(processes, lambda: _how_to_go_on(job.run_dir if resume else None)):
         return _run(job, processes, reporter if processes.is_main else NullReporter(), began)
 

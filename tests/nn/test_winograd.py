@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from lrtrain.engine import program as step
+from lrtrain.engine import training_step as step
 from lrtrain.nn import winograd
 from lrtrain.nn.conv import conv_general_dilated
 from tests.nn.convolutions import by_numpy, example, random

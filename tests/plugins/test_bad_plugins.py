@@ -23,7 +23,7 @@ from lrtrain import EpochInfo, RunInfo, StepInfo, Stop, signals
 from lrtrain.cli import main
 from lrtrain.errors import LrtrainError, TrainingError
 from lrtrain.plugins import hookspecs
-from lrtrain.plugins.hookspecs import HookDeprecationWarning, hookspec
+from lrtrain.plugins.hookspecs import HookDeprecationWarning, deprecated, hookspec
 from lrtrain.plugins.loading import activate
 from lrtrain.plugins.observers import Observers
 from lrtrain.schedules.table import build_table, formula, make_context
@@ -422,7 +422,7 @@ def test_a_deprecated_hook_works_and_says_what_replaces_it(
 ) -> None:
     def on_step(run, step): ...
 
-    warning = HookDeprecationWarning("on_step", since="0.2", until="0.4", instead="on_chunk")
+    warning = deprecated("on_step", since="0.2", until="0.4", instead="on_chunk")
     monkeypatch.setattr(hookspecs, "on_step", hookspec(warn_on_impl=warning)(on_step))
     install_plugin("old", WATCHING.format(hook="on_step", arguments="step", body="return Stop('works')"))
     said = r"^on_step is deprecated since lrtrain 0\.2 and goes with lrtrain 0\.4: use on_chunk$"
@@ -435,7 +435,7 @@ def test_a_deprecated_hook_works_and_says_what_replaces_it(
 def test_a_deprecated_argument(install_plugin: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     def on_step(run, step): ...
 
-    arguments = {"run": HookDeprecationWarning("run of on_step", since="0.2", until="0.4", instead="step.run")}
+    arguments = {"run": deprecated("run of on_step", since="0.2", until="0.4", instead="step.run")}
     monkeypatch.setattr(hookspecs, "on_step", hookspec(warn_on_impl_args=arguments)(on_step))
     install_plugin("old", WATCHING.format(hook="on_step", arguments="run, step", body="..."))
     install_plugin("new", WATCHING.format(hook="on_step", arguments="step", body="..."))

@@ -386,6 +386,10 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no steps": (lambda run: (run / "steps.csv").unlink(), "steps.csv is missing"),
     "steps line": (line("steps.csv", 3, "1,0,high,2.0"), "steps.csv, line 3 is no step"),
     "steps short": (line("steps.csv", 4, "2,0"), "steps.csv, line 4 is no step"),
+    "steps odd": (
+        lambda run: (line("steps.csv", 2, "0.0,0,inf,2.0")(run), line("steps.csv", 5, "x")(run)),
+        "steps.csv, line 5 is no step",
+    ),
     "steps last": (line("steps.csv", 16, "14,2,0.1,"), "steps.csv, line 16 is no step"),
     "outcome": (lambda run: (run / "outcome.json").write_text("{"), "outcome.json is not JSON"),
     "checkpoint": (
