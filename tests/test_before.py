@@ -100,7 +100,7 @@ def test_a_comparison_whose_plan_has_no_folder_is_read(before: Path) -> None:
     values.pop("folder")
     path.write_text(json.dumps(values), encoding="utf-8")
     found = read_comparison("comparison")
-    assert found.evidence.records == whole.evidence.records
+    assert found.outcomes == whole.outcomes
     assert found.plan.folder == Path.cwd()
 
 
