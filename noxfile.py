@@ -22,6 +22,8 @@ ROOT = Path(__file__).parent
 DIST = ROOT / ".nox" / "dist"
 PYTHONS = ["3.11", "3.12", "3.13"]
 HERE = next((each for each in PYTHONS if sys.version.startswith(f"{each}.")), PYTHONS[0])
+# Found once: `sysconfig`, which looks for it, is not made for two threads that ask it first at the same time.
+UV = find_uv_bin()
 NAMES = sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))
 # The tests that run where not all do: they use all of lrtrain.
 FILES = [
@@ -143,12 +145,12 @@ def plugins(session: nox.Session) -> None:
 
 def test_alone(name: str) -> tuple[str, bool, str]:
     """Tests a plugin in an environment of its own; returns its name, whether all passed, and what was printed."""
-    place, uv, settings = ROOT / ".nox" / "alone" / name, find_uv_bin(), ROOT / "pyproject.toml"
+    place, settings = ROOT / ".nox" / "alone" / name, ROOT / "pyproject.toml"
     python = place / "bin" / "python"
     steps: list[list[str | Path]] = [
-        [uv, "venv", "--quiet", "--clear", f"--python={sys.executable}", place],
+        [UV, "venv", "--quiet", "--clear", f"--python={sys.executable}", place],
         [
-            uv,
+            UV,
             "pip",
             "install",
             "--quiet",
