@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Generic
 
 import numpy as np
@@ -17,23 +17,24 @@ class Split:
     """The examples of one split, in file order.
 
     Attributes:
-      images: ``uint8[N, H, W, C]``, values 0 to 255.
-      labels: ``int32[N]``, values 0 to ``num_classes - 1``.
+      inputs: an array or a tree of arrays whose first axis is the example, such as images ``uint8[N, H, W, C]`` with
+        values 0 to 255, tokens ``int32[N, T]`` or features ``float32[N, F]``.
+      targets: the same for what is to be predicted, such as labels ``int32[N]``.
     """
 
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int32]
+    inputs: Any
+    targets: Any
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(leaves_of(self.targets)[0])
 
     def part(self, which: NDArray[np.intp]) -> Split:
         """Returns those of the examples."""
-        return Split(self.images[which], self.labels[which])
+        return Split(*map_leaves(lambda leaf: leaf[which], (self.inputs, self.targets)))
 
     def digest(self) -> str:
         """Returns `digest_of` the examples."""
-        return digest_of([(self.images, self.labels)])
+        return digest_of([(self.inputs, self.targets)])
 
 
 Train = TypeVar("Train", default=Split)
@@ -51,39 +52,71 @@ def drawn(total: int, count: int, seed: int) -> NDArray[np.intp]:
 
 @dataclass(frozen=True, eq=False)
 class Dataset(Generic[Train]):
-    """An image-classification data set: ``train`` to learn from, ``test`` to measure with.
+    """The examples of a workload: ``train`` to learn from, ``test`` to measure with.
 
     Attributes:
-      name: the name in tensorflow-datasets, with the config if there is one (``fashion_mnist``, ``name/config``).
+      name: the name in tensorflow-datasets, with the config if there is one (``fashion_mnist``, ``name/config``); of
+        other data, the name of the workload.
       version: the version of the data, as ``1.0.0``.
       train: the training examples; a `lrtrain.data.stream.Stream` where they stay on the disk.
       test: the examples of the split ``test``, or of ``validation`` where there is no ``test``.
-      num_classes: how many classes there are, whether or not all occur.
+      num_classes: how many classes there are, whether or not all occur; None where the targets are no classes.
       class_names: a name for each class, in the order of the labels.
       digests: `digest_of` the whole ``train`` and ``test``; a subset keeps those of the data set that it is part of.
+      validation: the examples to measure with while the training set is not looked at; None to hold some out.
     """
 
     name: str
     version: str
     train: Train
     test: Split
-    num_classes: int
-    class_names: tuple[str, ...]
-    digests: Mapping[str, str]
+    num_classes: int | None = None
+    class_names: tuple[str, ...] = ()
+    digests: Mapping[str, str] = field(default_factory=dict)
+    validation: Split | None = None
 
     def identity(self) -> dict[str, Any]:
         """Returns what distinguishes the data from other data, as a run notes it."""
         return {"name": self.name, "version": self.version, "classes": self.num_classes, **self.digests}
 
 
-def digest_of(parts: Iterable[tuple[NDArray[np.uint8], NDArray[np.int32]]]) -> str:
+def leaves_of(tree: Any) -> list[Any]:
+    """Returns the arrays of a tree, in JAX's order."""
+    import jax
+
+    return jax.tree.leaves(tree)
+
+
+def map_leaves(function: Callable[..., Any], tree: Any) -> Any:
+    """Returns a tree with the result of the function for each of its arrays."""
+    import jax
+
+    return jax.tree.map(function, tree)
+
+
+def digest_of(parts: Iterable[tuple[Any, Any]]) -> str:
     """Returns the SHA-256 of the examples of a split, in file order, however they are cut into parts.
 
-    A part has images ``uint8[n, H, W, C]`` and labels ``int32[n]``.
+    A part has inputs and targets, as a `Split`.
     """
-    images, labels, shape = hashlib.sha256(), hashlib.sha256(), b""
-    for some_images, some_labels in parts:
-        shape = str(some_images.shape[1:]).encode()
-        images.update(np.ascontiguousarray(some_images).data)
-        labels.update(np.ascontiguousarray(some_labels.astype("<i4")).data)
-    return hashlib.sha256(shape + images.digest() + labels.digest()).hexdigest()
+    totals: list[Any] = []
+    layout = b""
+    for inputs, targets in parts:
+        leaves = [*leaves_of(inputs), *map(_little_endian, leaves_of(targets))]
+        totals = totals or [hashlib.sha256() for _ in leaves]
+        layout = _layout(inputs, targets)
+        for total, leaf in zip(totals, leaves, strict=True):
+            total.update(np.ascontiguousarray(leaf).data)
+    return hashlib.sha256(b"".join([layout, *(total.digest() for total in totals)])).hexdigest()
+
+
+def _little_endian(leaf: NDArray[Any]) -> NDArray[Any]:
+    return leaf.astype("<i4") if np.issubdtype(leaf.dtype, np.integer) else leaf
+
+
+def _layout(inputs: Any, targets: Any) -> bytes:
+    """Returns what the bytes of the arrays do not tell; of images with classes, their shape alone, as ever."""
+    shapes = map_leaves(lambda leaf: (leaf.dtype.str, leaf.shape[1:]), (inputs, targets))
+    if shapes[1] == ("<i4", ()) and getattr(inputs, "dtype", None) == np.uint8:
+        return str(inputs.shape[1:]).encode()
+    return str(shapes).encode()

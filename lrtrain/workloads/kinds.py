@@ -1,0 +1,104 @@
+"""The usual kinds of workloads; one of your own is derived from them in a few lines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from lrtrain.workloads.workload import Headline, Workload
+
+if TYPE_CHECKING:
+    import jax
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classification(Workload):
+    r"""One of several classes for each example; the headline is the accuracy.
+
+    .. math::
+        \ell = -\log \operatorname{softmax}(z)_y
+
+    The network returns logits ``float[batch, classes]``; the targets are labels ``int32[batch]``. Images of type
+    uint8 are divided by 255.
+    """
+
+    headline: ClassVar[Headline] = Headline("accuracy", "max")
+
+    def inputs(self, raw: Any) -> Any:
+        """Divides images of type uint8 by 255; anything else is given to the network as it is."""
+        import jax.numpy as jnp
+
+        return raw.astype(jnp.float32) / 255 if getattr(raw, "dtype", None) == jnp.uint8 else raw
+
+    def loss(self, outputs: Any, targets: Any) -> jax.Array:
+        """Returns the cross-entropy of each example, float32[batch]."""
+        import optax
+
+        losses: jax.Array = optax.softmax_cross_entropy_with_integer_labels(outputs, targets)
+        return losses
+
+    def metrics(self, outputs: Any, targets: Any) -> Mapping[str, jax.Array]:
+        """Returns ``accuracy``: 1 for each example that is classified right."""
+        import jax.numpy as jnp
+
+        return {"accuracy": jnp.argmax(outputs, -1) == targets}
+
+    def guess(self, targets: Any) -> float:
+        """Returns the entropy of the classes, in nats."""
+        return _entropy(targets)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NextToken(Workload):
+    """The next token after each token of a sequence; the headline is the loss.
+
+    The network maps tokens ``int32[batch, length]`` to logits ``float[batch, length, vocabulary]``; the targets are
+    the tokens that follow, ``int32[batch, length]``. The loss of an example is the mean over its tokens.
+    """
+
+    def loss(self, outputs: Any, targets: Any) -> jax.Array:
+        """Returns the mean cross-entropy over the tokens of each example, in nats, float32[batch]."""
+        import jax.numpy as jnp
+        import optax
+
+        return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(outputs, targets), axis=-1)
+
+    def metrics(self, outputs: Any, targets: Any) -> Mapping[str, jax.Array]:
+        """Returns ``bits_per_token``, the loss in bits, and ``accuracy``, the share of tokens that are predicted."""
+        import jax.numpy as jnp
+
+        accuracy = jnp.mean(jnp.argmax(outputs, -1) == targets, axis=-1)
+        return {"bits_per_token": self.loss(outputs, targets) / math.log(2), "accuracy": accuracy}
+
+    def guess(self, targets: Any) -> float:
+        """Returns the entropy of the tokens, in nats."""
+        return _entropy(targets)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Regression(Workload):
+    r"""Numbers for each example, float32 of any shape; the headline is the loss, the mean squared error.
+
+    .. math::
+        \ell = \frac{1}{n} \sum_{i=1}^{n} (\hat y_i - y_i)^2
+    """
+
+    def loss(self, outputs: Any, targets: Any) -> jax.Array:
+        """Returns the mean squared error of each example, float32[batch]."""
+        import jax.numpy as jnp
+
+        return jnp.mean(jnp.square(outputs - targets).reshape(len(targets), -1), axis=-1)
+
+    def guess(self, targets: Any) -> float:
+        """Returns the variance of the targets, each place on its own."""
+        return float(np.mean(np.var(np.asarray(targets, np.float64), axis=0)))
+
+
+def _entropy(labels: Any) -> float:
+    counts = np.unique(np.asarray(labels), return_counts=True)[1]
+    shares = counts / counts.sum()
+    return float(-(shares * np.log(shares)).sum())
