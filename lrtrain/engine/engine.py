@@ -17,17 +17,19 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lrtrain.engine import training_step as compiled
-from lrtrain.engine.training_step import TrainState
+from lrtrain.engine.training_step import Leaves, Means, TrainState
 from lrtrain.nn.conv import is_slow_in_loop
+from lrtrain.nn.network import network_of
+from lrtrain.workloads.kinds import Classification
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import flax.linen as nn
     import numpy.typing as npt
     import optax
 
     from lrtrain.data.types import Split
+    from lrtrain.workloads.workload import Workload
 
 __all__ = ["Engine", "Losses", "TrainState"]
 
@@ -37,8 +39,8 @@ _CPU_TEST_BATCH = 32
 _ACCELERATOR_TEST_BATCH = 4096
 
 
-Examples: TypeAlias = "npt.NDArray[Any] | tuple[npt.NDArray[Any], npt.NDArray[Any]]"
-"""Indices of training examples, ``[steps, batch]``; or, if those are streamed, their images and labels."""
+Examples: TypeAlias = "npt.NDArray[Any] | tuple[Any, Any]"
+"""Indices of training examples, ``[steps, batch]``; or, if those are streamed, their inputs and targets."""
 
 
 class Losses:
@@ -69,13 +71,16 @@ class Engine:
 
     def __init__(  # noqa: PLR0913
         self,
-        model: nn.Module,
+        model: Any,
         optimizer: optax.GradientTransformation,
         train: Split | None,
         test: Split,
         *,
         batch_size: int,
+        workload: Workload | None = None,
         loss_reduction: str = "sum",
+        accumulate: int = 1,
+        ema: float | None = None,
         devices: Sequence[jax.Device] | None = None,
         micro_batch: int | None = None,
         chunk_steps: int = 16,
@@ -84,12 +89,15 @@ class Engine:
         """Puts the data on the devices.
 
         Args:
-          model: maps float32 images ``[batch, height, width, channels]`` in [0, 1] to logits ``[batch, classes]``.
+          model: the network, as `lrtrain.nn.network.network_of` takes it.
           optimizer: its updates are multiplied by the learning rate and subtracted from the parameters.
           train: the examples whose indices ``run_steps`` is given; None if each call provides its own.
           test: the examples of ``evaluate``.
           batch_size: examples in a step.
+          workload: its loss, its metrics and what it does to inputs; None for `lrtrain.Classification`.
           loss_reduction: ``"sum"`` or ``"mean"``: which of a batch's losses the gradient is taken of.
+          accumulate: parts that a step takes one after another, for a network whose state is that of a part.
+          ema: decay of a moving average of the parameters, which is evaluated in their place; None for none.
           devices: devices of one kind, of one process or several; None for all local ones.
           micro_batch: largest number of examples that a device takes at once; None for 8 on CPU and all elsewhere.
             It changes nothing but the last bits, and is ignored on CPU for a model that is slow in a loop.
@@ -103,25 +111,28 @@ class Engine:
         on_cpu = devices[0].platform == "cpu"
         self.batch_size = batch_size
         self.chunk_steps = chunk_steps
-        self._image_shape = test.images.shape[1:]
-        images = jax.ShapeDtypeStruct((2, *self._image_shape), jnp.float32)
-        self.looped = not (on_cpu and is_slow_in_loop(compiled.gradient_program(model, images)[1]))
-        if not self.looped or (micro_batch is None and not on_cpu):
-            micro_batch = batch_size
+        self._inputs, self._targets = Leaves.of(test.inputs, 1), Leaves.of(test.targets, 1)
+        network, rules = network_of(model), (workload or Classification()).rules()
+        facts = compiled.traced(network, rules, Leaves.of(test.inputs, 2))
+        has_state = bool(jax.tree.leaves(facts.network))
+        self.looped = not (on_cpu and is_slow_in_loop(facts.gradients))
         self._share = 1 if runs_per_device else len(devices)
+        if micro_batch is None:
+            whole = has_state or not on_cpu
+            micro_batch = -(-batch_size // (accumulate * self._share)) if whole else _CPU_MICRO_BATCH
+        if not self.looped:
+            micro_batch = batch_size
         test_batch = _CPU_TEST_BATCH if on_cpu else _ACCELERATOR_TEST_BATCH
         self._program = compiled.Program(
-            model,
-            optimizer,
-            loss_reduction,
+            compiled.Rules(network, rules, optimizer, loss_reduction, ema, facts.draws, has_state),
             Mesh(np.asarray(devices), (compiled.AXIS,)),
-            compiled.MicroBatches.of(batch_size, self._share, micro_batch or _CPU_MICRO_BATCH),
-            compiled.MicroBatches.of(len(test.labels), self._share, test_batch),
+            compiled.MicroBatches.of(batch_size, self._share, micro_batch),
+            compiled.MicroBatches.of(len(test), self._share, test_batch),
             runs_per_device,
             self.looped,
         )
         self._other: tuple[Split, compiled.TestSet] | None = None
-        held = () if train is None else (train.images, np.asarray(train.labels, np.int32))
+        held = () if train is None else (_narrow(train.inputs), _narrow(train.targets))
         self._train: compiled.TrainSet = self._put(held, compiled.REPLICATED)
         self._test: compiled.TestSet = self._put_test(test, self._program)
 
@@ -132,9 +143,7 @@ class Engine:
     def init_alone(self, seed: int) -> TrainState:
         """Returns fresh parameters and optimizer state, as ``init`` does, on one device."""
         init = compiled.initializer(self._program.platform)
-        state: TrainState = init(
-            self._program.model, self._program.optimizer, self._image_shape, jax.random.PRNGKey(seed)
-        )
+        state: TrainState = init(self._program.rules, self._inputs, jax.random.PRNGKey(seed))
         return state
 
     def place(self, state: TrainState) -> TrainState:
@@ -145,17 +154,17 @@ class Engine:
     def compile(self) -> None:
         """Compiles ``run_steps`` now, not in its first call, unless an engine made alike has compiled it."""
         steps = 0 if self.looped else 1
-        labels = np.zeros((steps, self.batch_size), np.int32)
-        images = np.zeros((*labels.shape, *self._image_shape), np.uint8)
-        examples = labels if self._train else (images, labels)
-        self.run_steps(self.init(0), examples, np.ones(labels.shape), np.zeros(steps))[1].block_until_ready()
+        shape = (steps, self.batch_size)
+        streamed = [each.map(lambda s, d: np.zeros((*shape, *s[1:]), d)) for each in (self._inputs, self._targets)]
+        examples = np.zeros(shape, np.int32) if self._train else (streamed[0], streamed[1])
+        self.run_steps(self.init(0), examples, np.ones(shape), np.zeros(steps))[1].block_until_ready()
 
     def compile_evaluation(self, state: TrainState) -> None:
         """Compiles ``evaluate`` now, not in its first call.
 
         Only the shapes and sharding of the state are read; another thread may run steps meanwhile, which use it up.
         """
-        compiled.evaluation(self._program).lower(self._program, state.params, self._test).compile()
+        compiled.evaluation(self._program).lower(self._program, state.measured, self._test).compile()
 
     def run_steps(
         self,
@@ -169,13 +178,12 @@ class Engine:
         Args:
           state: the state before; it is used up.
           examples: integers ``[steps, batch_size]``, indices of training examples; at most ``chunk_steps`` steps. If
-            they are streamed, the images uint8``[steps, batch_size, height, width, channels]`` and the labels
-            ``[steps, batch_size]``.
+            they are streamed, their inputs and targets, ``[steps, batch_size, ...]``.
           weights: ``[steps, batch_size]``: 1 for an example that counts, 0 for one that fills up the batch.
           learning_rates: ``[steps]``, the factor of each update.
 
         Returns:
-          The state after, and the steps' losses: the mean cross-entropy of an example before each update.
+          The state after, and the steps' losses: the mean loss of an example before each update.
         """
         steps = len(learning_rates)
         chunk: compiled.Chunk[npt.NDArray[Any]] = compiled.Chunk(examples, weights, learning_rates)
@@ -213,28 +221,31 @@ class Engine:
             carry = compiled.run_chunk(program, carry, self._train, placed, self._put(number, program.of_run))
         return carry[0], Losses(carry[1], shape)
 
-    def evaluate(self, state: TrainState) -> tuple[jax.Array, jax.Array]:
-        """Returns the mean loss and the accuracy on the test set, float32[] each, still on the devices."""
-        return compiled.evaluate(self._program, state.params, self._test)
+    def evaluate(self, state: TrainState) -> Means:
+        """Returns the mean loss, ``"loss"``, and metrics on the test set, float32[] each, still on the devices."""
+        return compiled.evaluate(self._program, state.measured, self._test)
 
-    def evaluate_on(self, state: TrainState, split: Split) -> tuple[jax.Array, jax.Array]:
-        """Returns mean loss and accuracy, as ``evaluate`` does, on other examples.
+    def evaluate_on(self, state: TrainState, split: Split) -> Means:
+        """Returns mean loss and metrics, as ``evaluate`` does, on other examples.
 
         The examples of the last such call stay on the devices.
         """
-        parts = compiled.MicroBatches.of(len(split.labels), self._share, self._program.test.size)
+        parts = compiled.MicroBatches.of(len(split), self._share, self._program.test.size)
         program = dataclasses.replace(self._program, test=parts)
         if self._other is None or self._other[0] is not split:
             self._other = (split, self._put_test(split, program))
-        return compiled.evaluate(program, state.params, self._other[1])
+        return compiled.evaluate(program, state.measured, self._other[1])
 
     def _put_test(self, split: Split, program: compiled.Program) -> compiled.TestSet:
         """Puts a split on the devices, padded so that it divides evenly."""
         size = self._share * program.test.parts * program.test.size
-        images = _filled(split.images, (size, *split.images.shape[1:]), split.images.dtype)
-        labels, weights = _filled(split.labels, (size,), np.int32), np.zeros(size, np.float32)
-        weights[: len(split.labels)] = 1
-        placed: compiled.TestSet = self._put((images, labels, weights), program.of_test)
+        weights = np.zeros(size, np.float32)
+        weights[: len(split)] = 1
+        padded = jax.tree.map(
+            lambda leaf: _filled(leaf, (size, *leaf.shape[1:]), leaf.dtype),
+            (_narrow(split.inputs), _narrow(split.targets)),
+        )
+        placed: compiled.TestSet = self._put((*padded, weights), program.of_test)
         return placed
 
     def _put(self, values: Any, spec: PartitionSpec) -> Any:
@@ -244,16 +255,23 @@ class Engine:
         return jax.tree.map(lambda leaf: _put_own_shards(leaf, sharding), values)
 
 
-def _padded_steps(
-    examples: tuple[npt.NDArray[Any], npt.NDArray[Any]], shape: tuple[int, ...]
-) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Returns the images and labels of a chunk, padded to its shape ``(steps, padded batch)``."""
-    images, labels = examples
-    steps, batch = labels.shape
-    filled = _filled(images, (*shape, *images.shape[2:]), np.uint8)
-    # A real image, as where the data is on the devices: a model may return NaN for a blank one.
-    filled[:steps, batch:] = images[:, :1]
-    return filled, _filled(labels, shape, np.int32)
+def _padded_steps(examples: tuple[Any, Any], shape: tuple[int, ...]) -> tuple[Any, Any]:
+    """Returns the inputs and targets of a chunk, padded to its shape ``(steps, padded batch)``."""
+
+    def padded(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        steps, batch = values.shape[:2]
+        filled = _filled(values, (*shape, *values.shape[2:]), values.dtype)
+        # A real example, as where the data is on the devices: a model may return NaN for a blank one.
+        filled[:steps, batch:] = values[:, :1]
+        return filled
+
+    inputs, targets = jax.tree.map(padded, (_narrow(examples[0]), _narrow(examples[1])))
+    return inputs, targets
+
+
+def _narrow(values: Any) -> Any:
+    """Returns a tree of arrays with the types that JAX keeps: int32 for int64, float32 for float64."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf, jax.dtypes.canonicalize_dtype(leaf.dtype)), values)
 
 
 def _put_own_shards(values: Any, sharding: NamedSharding) -> jax.Array:

@@ -11,8 +11,9 @@ def epoch_order(
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
     """Returns which examples each step of an epoch takes, and the weight of each.
 
-    The last batch, if it is not full, is padded with example 0 at weight 0, so that all batches have one shape. Without
-    ``shuffle`` every epoch goes through the examples in the order of the data.
+    The last batch, if it is not full, is padded with the first examples of the epoch at weight 0, so that all batches
+    have one shape: they count for nothing but the statistics of batch normalisation. Without ``shuffle`` every epoch
+    goes through the examples in the order of the data.
 
     NumPy promises that the raw output of a bit generator and of ``SeedSequence`` never changes; for
     ``Generator.permutation`` there is no such promise. So the order is that of sorted raw Philox numbers.
@@ -26,6 +27,6 @@ def epoch_order(
         keys = np.random.Philox(np.random.SeedSequence((seed, epoch))).random_raw(num_examples)
         examples = np.argsort(keys, kind="stable")
     fillers = -num_examples % batch_size
-    order = np.pad(examples, (0, fillers)).astype(np.int32)
+    order = np.pad(examples, (0, fillers), mode="wrap").astype(np.int32)
     weights = np.pad(np.ones(num_examples, np.float32), (0, fillers))
     return order.reshape(-1, batch_size), weights.reshape(-1, batch_size)

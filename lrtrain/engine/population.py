@@ -10,22 +10,24 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from lrtrain.engine import training_step as compiled
 from lrtrain.engine.engine import Engine, Losses
+from lrtrain.engine.training_step import Leaves
 from lrtrain.nn.conv import operations
+from lrtrain.nn.network import Network, network_of
+from lrtrain.workloads.kinds import Classification
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import flax.linen as nn
     import numpy.typing as npt
     import optax
 
     from lrtrain.data.types import Split
     from lrtrain.engine.training_step import TrainState
+    from lrtrain.workloads.workload import Workload
 
 # Of the free memory: the need of a step is an estimate, and an allocator wastes some.
 _SHARE_OF_MEMORY = 0.8
@@ -40,13 +42,16 @@ class Population:
 
     def __init__(  # noqa: PLR0913
         self,
-        model: nn.Module,
+        model: Any,
         optimizer: optax.GradientTransformation,
         train: Split,
         test: Split,
         *,
         batch_size: int,
+        workload: Workload | None = None,
         loss_reduction: str = "sum",
+        accumulate: int = 1,
+        ema: float | None = None,
         devices: Sequence[jax.Device] | None = None,
         micro_batch: int | None = None,
         chunk_steps: int = 16,
@@ -60,8 +65,9 @@ class Population:
         """
         devices = list(devices or jax.local_devices())
         if runs_per_device is None:
-            example = jax.ShapeDtypeStruct((batch_size, *train.images.shape[1:]), jnp.float32)
-            runs_per_device = runs_that_fit(devices[0], bytes_of_run(model, optimizer, example))
+            batch = Leaves.of(train.inputs, batch_size)
+            needed = bytes_of_run(network_of(model), (workload or Classification()).rules(), optimizer, batch)
+            runs_per_device = runs_that_fit(devices[0], needed)
         if runs is not None:
             runs_per_device = min(runs_per_device, -(-runs // len(devices)))
             devices = devices[:runs]
@@ -71,7 +77,10 @@ class Population:
             train,
             test,
             batch_size=batch_size,
+            workload=workload,
             loss_reduction=loss_reduction,
+            accumulate=accumulate,
+            ema=ema,
             devices=devices,
             micro_batch=micro_batch,
             chunk_steps=chunk_steps,
@@ -144,14 +153,14 @@ def runs_that_fit(device: jax.Device, bytes_per_run: int) -> int:
     return max(1, int(_SHARE_OF_MEMORY * free / bytes_per_run))
 
 
-def bytes_of_run(model: nn.Module, optimizer: optax.GradientTransformation, images: jax.ShapeDtypeStruct) -> int:
+def bytes_of_run(network: Network, workload: Workload, optimizer: optax.GradientTransformation, batch: Leaves) -> int:
     """Estimates the memory of one run's training step, from above: as if nothing were fused or freed.
 
-    ``images`` is the shape and type of a batch, ``[batch, height, width, channels]``; the optimizer's state counts too.
+    ``batch`` has the shapes and types of the inputs of a step; the optimizer's state counts too.
     """
-    params, program = compiled.gradient_program(model, images)
-    state = (params, jax.eval_shape(optimizer.init, params))
-    results = [out.aval for operation in operations(program) for out in operation.outvars]
+    facts = compiled.traced(network, workload, batch)
+    state = (facts.params, facts.network, jax.eval_shape(optimizer.init, facts.params))
+    results = [out.aval for operation in operations(facts.gradients) for out in operation.outvars]
     return 2 * sum(map(_bytes, jax.tree.leaves(state))) + sum(map(_bytes, results))
 
 

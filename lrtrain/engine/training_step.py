@@ -13,24 +13,30 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from lrtrain.nn.network import NeedsKeyError, Network
+from lrtrain.workloads.workload import Workload
 
-    import flax.linen as nn
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 T = TypeVar("T")
 Params: TypeAlias = optax.Params
-"""A tree of float32 arrays, as the model names them: ``{"DENSE": {"kernel": [in, out], "bias": [out]}, ...}``."""
-TrainSet: TypeAlias = tuple[()] | tuple[jax.Array, jax.Array]
-"""Images uint8[examples, height, width, channels] and labels int32[examples]; nothing, if each chunk has its own."""
-TestSet: TypeAlias = tuple[jax.Array, jax.Array, jax.Array]
-"""Images and labels as in a training set, and weights float32[examples]: 0 for an example that fills up a batch."""
-Batch: TypeAlias = jax.Array | tuple[jax.Array, jax.Array]
-"""Indices of training examples, int32[batch]; or their images uint8[batch, height, width, channels] and labels."""
+"""A tree of arrays, as the network names them: ``{"DENSE": {"kernel": [in, out], "bias": [out]}, ...}``."""
+Tree: TypeAlias = Any
+"""A tree of arrays."""
+Pair: TypeAlias = tuple[Tree, Tree]
+"""Inputs and targets of examples, trees of arrays ``[examples, ...]``; or parameters and the network's other state."""
+TrainSet: TypeAlias = tuple[()] | Pair
+"""The training examples; nothing, if each chunk has its own."""
+TestSet: TypeAlias = tuple[Tree, Tree, jax.Array]
+"""Inputs and targets, and weights float32[examples]: 0 for an example that fills up a batch."""
+Batch: TypeAlias = jax.Array | Pair
+"""Indices of training examples, int32[batch]; or their inputs and targets."""
 Sums: TypeAlias = tuple[Params, jax.Array, jax.Array]
 """The gradients, the losses float32[] and the weights float32[], each summed over the examples of a batch."""
 
@@ -38,6 +44,8 @@ AXIS = "data"
 SHARDED = PartitionSpec(AXIS)
 REPLICATED = PartitionSpec()
 
+# What the key of the training derives from that of the first parameters.
+_OF_TRAINING = 1
 _CPU_OPTIONS = {
     # XLA:CPU itself prefers vectors of 256 bits, also where the processor has wider ones.
     "xla_cpu_prefer_vector_width": 512,
@@ -53,6 +61,17 @@ class TrainState(NamedTuple):
     opt_state: optax.OptState
     step: jax.Array
     """int32[]: updates done."""
+    network: Tree = ()
+    """The network's state besides its parameters, such as the running averages of batch normalisation."""
+    key: Tree = ()
+    """uint32[2], from which all that is drawn at random in training derives; () if nothing is."""
+    average: Params = ()
+    """The moving average of the parameters; () if there is none."""
+
+    @property
+    def measured(self) -> Pair:
+        """The parameters that are evaluated, and the network's other state."""
+        return (self.average if jax.tree.leaves(self.average) else self.params), self.network
 
 
 Carry: TypeAlias = tuple[TrainState, jax.Array]
@@ -74,12 +93,58 @@ class MicroBatches(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
+class Rules:
+    """What is trained and how, wherever that is: equal rules have equal results up to rounding."""
+
+    network: Network
+    workload: Workload
+    """Its loss and the like; it has no data."""
+    optimizer: optax.GradientTransformation
+    loss_reduction: str
+    decay: float | None
+    """That of the moving average of the parameters; None if there is none."""
+    draws: bool
+    """Whether the network draws random numbers when it is trained."""
+    has_state: bool
+    """Whether the network has a state besides its parameters, so that it sees a batch as a whole."""
+
+    @property
+    def augments(self) -> bool:
+        """Whether the workload changes its training examples at random."""
+        return type(self.workload).augment is not Workload.augment
+
+    def outputs(self, measured: Pair, inputs: Tree) -> Any:
+        """Returns the network's outputs for raw inputs, when it is evaluated."""
+        return self.network.apply(*measured, self.workload.inputs(inputs))[0]
+
+    def trained_outputs(self, params: Params, state: Tree, inputs: Tree, keys: Tree) -> tuple[Any, Tree]:
+        """Returns the network's outputs for raw inputs when it is trained, and its state after it.
+
+        ``keys`` are uint32[batch, 2], one for each example, if anything is drawn at random.
+        """
+        if self.augments:
+            inputs = jax.vmap(self.workload.augment)(inputs, _derived(keys, 0))
+        inputs = self.workload.inputs(inputs)
+        if not self.draws:
+            return self.network.apply(params, state, inputs, train=True)
+        keys = _derived(keys, 1)
+        if self.has_state:
+            return self.network.apply(params, state, inputs, train=True, key=keys[0])
+
+        # Each example has its own numbers, so the result is the same for any number of devices and micro-batches.
+        def of_one(inputs: Tree, key: jax.Array) -> Any:
+            alone = jax.tree.map(lambda leaf: leaf[None], inputs)
+            outputs, _ = self.network.apply(params, state, alone, train=True, key=key)
+            return jax.tree.map(lambda leaf: leaf[0], outputs)
+
+        return jax.vmap(of_one)(inputs, keys), state
+
+
+@dataclasses.dataclass(frozen=True)
 class Program:
     """All that the compiled functions depend on besides the shapes of their arguments; equal programs share them."""
 
-    model: nn.Module
-    optimizer: optax.GradientTransformation
-    loss_reduction: str
+    rules: Rules
     mesh: Mesh
     train: MicroBatches
     test: MicroBatches
@@ -114,13 +179,6 @@ class Program:
         sums: T = values if self.runs_per_device else lax.psum(values, AXIS)
         return sums
 
-    def loss(
-        self, params: Params, images: jax.Array, labels: jax.Array, weights: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
-        """Maps uint8 images ``[b, h, w, c]`` to the weighted sum of cross-entropies and the logits ``[b, classes]``."""
-        logits: Any = self.model.apply({"params": params}, images.astype(jnp.float32) / 255)
-        return jnp.sum(weights * optax.softmax_cross_entropy_with_integer_labels(logits, labels)), logits
-
     def on_mesh(self, function: Callable[..., T], *in_specs: PartitionSpec | Chunk[PartitionSpec]) -> Callable[..., T]:
         """Returns a function that runs on every device of the mesh; its results belong to runs."""
         # Without check_vma a model may hold loops of its own whose carry begins as a constant.
@@ -137,8 +195,8 @@ class Chunk(NamedTuple, Generic[Part]):
     """
 
     examples: Part | tuple[Part, Part]
-    """int32[steps, padded batch], indices of training examples; or, if those are streamed, the images and labels
-    themselves, uint8[steps, padded batch, height, width, channels] and int32[steps, padded batch]."""
+    """int32[steps, padded batch], indices of training examples; or, if those are streamed, their inputs and targets,
+    ``[steps, padded batch, ...]``."""
     weights: Part
     """float32[steps, padded batch]."""
     learning_rates: Part
@@ -158,20 +216,43 @@ def _each_run(program: Program, function: Callable[..., T]) -> Callable[..., T]:
     return of_only_run
 
 
+def _derived(keys: jax.Array, number: int) -> jax.Array:
+    """Returns other keys, uint32[batch, 2], for one of several uses."""
+    return jax.vmap(lambda key: jax.random.fold_in(key, number))(keys)
+
+
 @functools.cache
 def initializer(platform: str) -> jax.stages.Wrapped:
-    """Returns the compiled ``(model, optimizer, image_shape, key) -> TrainState`` of a platform."""
+    """Returns the compiled ``(rules, inputs, key) -> TrainState`` of a platform; the inputs are those of one example."""
     # Random numbers take LLVM four seconds to optimise, for a function that runs once.
     options = {"xla_backend_optimization_level": 1} if platform == "cpu" else None
-    return jax.jit(_init, static_argnums=(0, 1, 2), compiler_options=options)
+    return jax.jit(_init, static_argnums=(0, 1), compiler_options=options)
 
 
-def _init(
-    model: nn.Module, optimizer: optax.GradientTransformation, image_shape: tuple[int, ...], key: jax.Array
-) -> TrainState:
+class Leaves(NamedTuple):
+    """The shapes and types of a tree of arrays, to be hashed."""
+
+    tree: Any
+    leaves: tuple[tuple[tuple[int, ...], str], ...]
+
+    @classmethod
+    def of(cls, values: Tree, *lead: int) -> Leaves:
+        """Returns those of examples, of which there are as many as the leading axes say."""
+        leaves, tree = jax.tree.flatten(values)
+        return cls(tree, tuple(((*lead, *leaf.shape[1:]), np.dtype(leaf.dtype).name) for leaf in leaves))
+
+    def map(self, function: Callable[[tuple[int, ...], str], Any]) -> Tree:
+        """Returns a tree with the result of the function for each shape and type."""
+        return self.tree.unflatten([function(*leaf) for leaf in self.leaves])
+
+
+def _init(rules: Rules, inputs: Leaves, key: jax.Array) -> TrainState:
     """Returns the state at step 0."""
-    params = model.init(key, jnp.zeros((1, *image_shape)))["params"]
-    state = TrainState(params, optimizer.init(params), jnp.int32(0))
+    params, network = rules.network.init(key, rules.workload.inputs(inputs.map(jnp.zeros)))
+    drawn = jax.random.fold_in(key, _OF_TRAINING) if rules.draws or rules.augments else ()
+    # Not the same buffers, which a step uses up.
+    average = () if rules.decay is None else jax.tree.map(jnp.copy, params)
+    state = TrainState(params, rules.optimizer.init(params), jnp.int32(0), network, drawn, average)
     # A weakly typed leaf would come back from the first step with another type and compile it again.
     strong: TrainState = jax.tree.map(lambda leaf: lax.convert_element_type(leaf, jnp.asarray(leaf).dtype), state)
     return strong
@@ -214,39 +295,84 @@ def _compiled(function: Callable[..., T], platform: str, donated: tuple[int, ...
 
 def _step(program: Program, carry: Carry, train: TrainSet, chunk: Chunk[jax.Array], index: jax.Array) -> Carry:
     """Returns the carry after one step on one device: ``params - learning_rate * update``, and the loss before it."""
-    state, losses = carry
+    (state, losses), rules = carry, program.rules
     examples, weights, learning_rate = jax.tree.map(lambda values: values[index], chunk)
-    gradients, loss, total = program.total(_accumulate(program, state.params, train, examples, weights))
+    sums, network = _accumulate(program, state, train, examples, weights)
+    gradients, loss, total = program.total(sums)
     mean_loss = loss / total
-    if program.loss_reduction == "mean":
+    if rules.loss_reduction == "mean":
         gradients, loss = jax.tree.map(lambda g: (g / total).astype(g.dtype), gradients), mean_loss
-    transformation = optax.with_extra_args_support(program.optimizer)
+    transformation = optax.with_extra_args_support(rules.optimizer)
     updates, opt_state = transformation.update(gradients, state.opt_state, state.params, value=loss, grad=gradients)
     params = jax.tree.map(lambda p, u: (p - learning_rate * u).astype(p.dtype), state.params, updates)
-    return TrainState(params, opt_state, state.step + 1), losses.at[index].set(mean_loss)
+    average = state.average if rules.decay is None else _moved(rules.decay, state.average, params)
+    after = TrainState(params, opt_state, state.step + 1, network, state.key, average)
+    return after, losses.at[index].set(mean_loss)
 
 
-def _accumulate(program: Program, params: Params, train: TrainSet, examples: Batch, weights: jax.Array) -> Sums:
-    """Sums gradients, losses and weights over a device's share of a batch, one micro-batch after another."""
+def _moved(decay: float, average: Params, params: Params) -> Params:
+    moved: Params = jax.tree.map(lambda a, p: (a + (1 - decay) * (p - a)).astype(a.dtype), average, params)
+    return moved
 
-    def micro(examples: Batch, weights: jax.Array) -> Sums:
-        images, labels = (values[examples] for values in train) if train else examples
-        loss = jax.value_and_grad(program.loss, has_aux=True)
-        (value, _), gradients = loss(params, images, labels, weights)
-        return gradients, value, jnp.sum(weights)
 
+def _accumulate(
+    program: Program, state: TrainState, train: TrainSet, examples: Batch, weights: jax.Array
+) -> tuple[Sums, Tree]:
+    """Sums gradients, losses and weights over a device's share of a batch, one micro-batch after another.
+
+    Returns these, and the network's state after the batch, the mean over the devices.
+    """
+    rules = program.rules
+
+    def micro(network: Tree, examples: Batch, weights: jax.Array, keys: Tree) -> tuple[Sums, Tree]:
+        inputs, targets = jax.tree.map(lambda values: values[examples], train) if train else examples
+
+        def total(params: Params) -> tuple[jax.Array, Tree]:
+            outputs, after = rules.trained_outputs(params, network, inputs, keys)
+            return jnp.sum(weights * rules.workload.training_loss(outputs, targets)), after
+
+        (value, after), gradients = jax.value_and_grad(total, has_aux=True)(state.params)
+        return (gradients, value, jnp.sum(weights)), after
+
+    keys = _keys(program, state, len(weights))
     if program.train.parts == 1:
-        return micro(examples, weights)
-    split = jax.tree.map(lambda values: values.reshape(*program.train, *values.shape[1:]), (examples, weights))
-    zeros = jax.tree.map(jnp.zeros_like, (params, jnp.float32(0), jnp.float32(0)))
-    sums: Sums = lax.scan(lambda sums, part: (jax.tree.map(jnp.add, sums, micro(*part)), None), zeros, split)[0]
-    return sums
+        sums, network = micro(state.network, examples, weights, keys)
+        return sums, _mean_over_devices(program, network)
+    split = jax.tree.map(lambda values: values.reshape(*program.train, *values.shape[1:]), (examples, weights, keys))
+    zeros = jax.tree.map(jnp.zeros_like, (state.params, jnp.float32(0), jnp.float32(0)))
+
+    def added(before: tuple[Sums, Tree], part: tuple[Batch, jax.Array, Tree]) -> tuple[tuple[Sums, Tree], None]:
+        sums, network = micro(before[1], *part)
+        return (jax.tree.map(jnp.add, before[0], sums), network), None
+
+    sums, network = lax.scan(added, (zeros, state.network), split)[0]
+    return sums, _mean_over_devices(program, network)
 
 
-def evaluate(program: Program, params: Params, test: TestSet) -> tuple[jax.Array, jax.Array]:
-    """Returns the mean loss and the accuracy on a test set, float32[] each."""
-    results: tuple[jax.Array, jax.Array] = evaluation(program)(program, params, test)
-    return results
+def _keys(program: Program, state: TrainState, share: int) -> Tree:
+    """Returns a key for each example of a device's share, uint32[share, 2]: of seed, step and place in the batch."""
+    if not (program.rules.draws or program.rules.augments):
+        return ()
+    first = 0 if program.runs_per_device else lax.axis_index(AXIS) * share
+    of_step = jax.random.fold_in(state.key, state.step)
+    return jax.vmap(lambda place: jax.random.fold_in(of_step, place))(first + jnp.arange(share))
+
+
+def _mean_over_devices(program: Program, network: Tree) -> Tree:
+    """Returns the network's state, the same on all devices; its whole numbers, such as counts, are the same already."""
+    if program.runs_per_device:
+        return network
+    return jax.tree.map(lambda v: lax.pmean(v, AXIS) if jnp.issubdtype(v.dtype, jnp.floating) else v, network)
+
+
+Means: TypeAlias = "dict[str, jax.Array]"
+"""The mean loss, ``"loss"``, and the means of the metrics, float32[] each."""
+
+
+def evaluate(program: Program, measured: Pair, test: TestSet) -> Means:
+    """Returns the mean loss and metrics on a test set."""
+    means: Means = evaluation(program)(program, measured, test)
+    return means
 
 
 def evaluation(program: Program) -> jax.stages.Wrapped:
@@ -254,34 +380,58 @@ def evaluation(program: Program) -> jax.stages.Wrapped:
     return _compiled(_evaluate, program.platform)
 
 
-def _evaluate(program: Program, params: Params, test: TestSet) -> tuple[jax.Array, jax.Array]:
-    def on_device(params: Params, test: TestSet) -> tuple[jax.Array, jax.Array]:
-        def run(params: Params) -> tuple[jax.Array, jax.Array]:
+def _evaluate(program: Program, measured: Pair, test: TestSet) -> Means:
+    def on_device(measured: Pair, test: TestSet) -> Means:
+        def run(measured: Pair) -> Means:
             split = jax.tree.map(lambda values: values.reshape(*program.test, *values.shape[1:]), test)
-            sums = lax.scan(functools.partial(_evaluate_part, program, params), (jnp.float32(0),) * 3, split)[0]
-            loss, correct, total = program.total(sums)
-            return loss / total, correct / total
+            sums_of = functools.partial(_sums_of_part, program, measured)
+            zeros = jax.tree.map(lambda sum_: jnp.zeros(sum_.shape, sum_.dtype), jax.eval_shape(sums_of, _first(split)))
+            sums = lax.scan(lambda sums, part: (jax.tree.map(jnp.add, sums, sums_of(part)), None), zeros, split)[0]
+            total, means = program.total(sums)
+            return {name: value / total for name, value in means.items()}
 
-        return _each_run(program, run)(params)
+        return _each_run(program, run)(measured)
 
-    return program.on_mesh(on_device, program.of_run, program.of_test)(params, test)
-
-
-def _evaluate_part(
-    program: Program, params: Params, sums: tuple[jax.Array, jax.Array, jax.Array], part: TestSet
-) -> tuple[tuple[jax.Array, jax.Array, jax.Array], None]:
-    """Adds the loss, the correct answers and the weights of a part of the test set to the sums."""
-    images, labels, weights = part
-    loss, logits = program.loss(params, images, labels, weights)
-    correct = jnp.sum(weights * (jnp.argmax(logits, -1) == labels))
-    return jax.tree.map(jnp.add, sums, (loss, correct, jnp.sum(weights))), None
+    return program.on_mesh(on_device, program.of_run, program.of_test)(measured, test)
 
 
-def gradient_program(model: nn.Module, images: jax.ShapeDtypeStruct) -> tuple[Params, Any]:
-    """Returns the shapes of a model's parameters, and the program of their gradients, ``jaxpr``; computes nothing."""
+def _first(split: Tree) -> Tree:
+    return jax.tree.map(lambda values: values[0], split)
 
-    def total(params: Params, images: jax.Array) -> jax.Array:
-        return jnp.sum(jnp.asarray(model.apply({"params": params}, images)))
 
-    params = jax.eval_shape(model.init, jax.random.key(0), images)["params"]
-    return params, jax.make_jaxpr(jax.grad(total))(params, images)
+def _sums_of_part(program: Program, measured: Pair, part: TestSet) -> tuple[jax.Array, Means]:
+    """Returns the sum of the weights of a part of the test set, and those of the loss and the metrics."""
+    inputs, targets, weights = part
+    outputs = program.rules.outputs(measured, inputs)
+    each = {"loss": program.rules.workload.loss(outputs, targets), **program.rules.workload.metrics(outputs, targets)}
+    return jnp.sum(weights), {name: jnp.sum(weights * values) for name, values in each.items()}
+
+
+class Traced(NamedTuple):
+    """What is known of a network's training step before anything is computed."""
+
+    params: Params
+    """The shapes and types of its parameters."""
+    network: Tree
+    """Those of its other state."""
+    draws: bool
+    """Whether it draws random numbers when it is trained."""
+    gradients: Any
+    """The program of its gradients, a ``jaxpr``."""
+
+
+def traced(network: Network, workload: Workload, inputs: Leaves) -> Traced:
+    """Traces the gradients of a network for a batch; computes nothing."""
+    batch = inputs.map(jax.ShapeDtypeStruct)
+    params, state = jax.eval_shape(lambda raw: network.init(jax.random.PRNGKey(0), workload.inputs(raw)), batch)
+
+    def total(params: Params, state: Tree, raw: Tree, key: jax.Array | None) -> jax.Array:
+        outputs = network.apply(params, state, workload.inputs(raw), train=True, key=key)[0]
+        return sum((jnp.sum(jnp.asarray(leaf, jnp.float32)) for leaf in jax.tree.leaves(outputs)), jnp.float32(0))
+
+    # Inside of a step there is this axis, over which a network may average.
+    trace = jax.make_jaxpr(jax.grad(total), axis_env=[(AXIS, 1)])
+    try:
+        return Traced(params, state, draws=False, gradients=trace(params, state, batch, None))
+    except NeedsKeyError:
+        return Traced(params, state, draws=True, gradients=trace(params, state, batch, jax.random.PRNGKey(0)))

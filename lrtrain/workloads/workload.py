@@ -127,6 +127,10 @@ class Workload:
         """Returns the loss of each example, float32[batch], from what the network returns for a batch."""
         raise NotImplementedError
 
+    def training_loss(self, outputs: Any, targets: Any) -> jax.Array:
+        """Returns the loss of each example whose gradient is taken, where that is another one than `loss`."""
+        return self.loss(outputs, targets)
+
     def metrics(self, outputs: Any, targets: Any) -> Mapping[str, jax.Array]:
         """Returns further measures of each example, float32[batch], by name; their means are reported."""
         return {}

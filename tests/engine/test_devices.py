@@ -107,15 +107,12 @@ d.usable_cores = lambda: 2
 from lrtrain.engine.engine import Engine
 from lrtrain.nn.model import CNN
 from lrtrain.engine.optimizers import optimizer
-from typing import NamedTuple
-class Data(NamedTuple):
-    images: np.ndarray
-    labels: np.ndarray
-data = Data(np.zeros((64, 8, 8, 1), np.uint8), np.zeros(64, np.int32))
+from lrtrain.data import Split
+data = Split(np.zeros((64, 8, 8, 1), np.uint8), np.zeros(64, np.int32))
 devices = d.select_devices(None, 32)
 engine = Engine(CNN(), optimizer("sgd"), data, data, batch_size=32, devices=devices)
 state, losses = engine.run_steps(engine.init(0), np.zeros((3, 32)), np.ones((3, 32)), np.ones(3))
-print(len(devices), np.asarray(losses).tolist(), [float(x) for x in engine.evaluate(state)])
+print(len(devices), np.asarray(losses).tolist(), [float(x) for x in engine.evaluate(state).values()])
 print("cache_hits" in events, "cache_misses" in events)
 """
 

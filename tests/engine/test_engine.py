@@ -12,6 +12,7 @@ import numpy as np
 import optax
 import pytest
 
+from lrtrain.data import Split
 from lrtrain.engine.engine import Engine, TrainState
 from lrtrain.engine.optimizers import OPTIMIZERS, optimizer
 from lrtrain.engine.order import epoch_order
@@ -19,11 +20,6 @@ from lrtrain.nn.model import CNN
 
 BATCH = 96
 RATES = np.array([1e-3, 2e-3, 5e-4, 0.0, 1e-3], np.float32)
-
-
-class Data(NamedTuple):
-    images: np.ndarray
-    labels: np.ndarray
 
 
 class PlainCNN(nn.Module):
@@ -62,15 +58,15 @@ class Rematerialised(nn.Module):
         return nn.remat(CNN)()(x)
 
 
-def synthetic(examples: int, seed: int) -> Data:
+def synthetic(examples: int, seed: int) -> Split:
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 10, examples)
     images = np.clip(rng.normal(60 + 10 * labels[:, None, None, None], 40, (examples, 10, 12, 1)), 0, 255)
-    return Data(images.astype(np.uint8), labels)
+    return Split(images.astype(np.uint8), labels)
 
 
 TRAIN, TEST = synthetic(4 * BATCH + 40, 0), synthetic(203, 1)
-ORDER, WEIGHTS = epoch_order(0, 0, len(TRAIN.labels), BATCH, shuffle=True)
+ORDER, WEIGHTS = epoch_order(0, 0, len(TRAIN.targets), BATCH, shuffle=True)
 
 
 def make(devices: int = 2, model: nn.Module | None = None, name: str = "sgd", **options: Any) -> Engine:
@@ -100,7 +96,7 @@ def reference(loss_reduction: str = "sum") -> tuple[Any, np.ndarray]:
     losses = []
     for order, weights, rate in zip(ORDER, WEIGHTS, RATES, strict=True):
         real = order[weights == 1]
-        images, labels = TRAIN.images[real].astype(np.float32) / 255, TRAIN.labels[real]
+        images, labels = TRAIN.inputs[real].astype(np.float32) / 255, TRAIN.targets[real]
         loss, gradients = jax.value_and_grad(mean_loss)(params, images, labels)
         factor = rate * (len(real) if loss_reduction == "sum" else 1)
         params = jax.tree.map(lambda p, g, factor=factor: p - factor * g, params, gradients)
@@ -143,7 +139,7 @@ def test_gradient_of_the_mean() -> None:
 
 def test_batches_that_do_not_divide_evenly() -> None:
     """97 examples on two devices are 2 x 4 x 13 places."""
-    order, weights = epoch_order(0, 0, len(TRAIN.labels), 97, shuffle=True)
+    order, weights = epoch_order(0, 0, len(TRAIN.targets), 97, shuffle=True)
     results = []
     for engine in (make(2, batch_size=97), make(1, batch_size=97, micro_batch=97)):
         results.append(np.asarray(engine.run_steps(engine.init(0), order, weights, RATES)[1]))
@@ -168,8 +164,8 @@ def test_half_precision(name: str, loss_reduction: str) -> None:
     engine = make(model=HalfPrecision(), name=name, loss_reduction=loss_reduction)
     before = engine.init(0)
     types = jax.tree.map(lambda leaf: leaf.dtype, before)
-    logits = HalfPrecision().apply({"params": before.params}, TRAIN.images[ORDER[0]].astype(np.float32) / 255)
-    expected = optax.softmax_cross_entropy_with_integer_labels(logits, TRAIN.labels[ORDER[0]]).mean()
+    logits = HalfPrecision().apply({"params": before.params}, TRAIN.inputs[ORDER[0]].astype(np.float32) / 255)
+    expected = optax.softmax_cross_entropy_with_integer_labels(logits, TRAIN.targets[ORDER[0]]).mean()
     after, losses = losses_of(engine)
     np.testing.assert_allclose(losses[0], float(expected), rtol=0.02)
     assert np.isfinite(losses).all()
@@ -187,10 +183,10 @@ def test_an_optimizer_that_wants_the_loss() -> None:
 def test_evaluation(devices: int) -> None:
     engine = make(devices)
     state = engine.init(0)
-    logits = PlainCNN().apply({"params": jax.device_get(state.params)}, TEST.images.astype(np.float32) / 255)
-    loss = optax.softmax_cross_entropy_with_integer_labels(logits, TEST.labels).mean()
-    np.testing.assert_allclose(engine.evaluate(state)[0], loss, rtol=1e-5)
-    np.testing.assert_allclose(engine.evaluate(state)[1], (logits.argmax(-1) == TEST.labels).mean(), rtol=1e-6)
+    logits = PlainCNN().apply({"params": jax.device_get(state.params)}, TEST.inputs.astype(np.float32) / 255)
+    loss = optax.softmax_cross_entropy_with_integer_labels(logits, TEST.targets).mean()
+    np.testing.assert_allclose(engine.evaluate(state)["loss"], loss, rtol=1e-5)
+    np.testing.assert_allclose(engine.evaluate(state)["accuracy"], (logits.argmax(-1) == TEST.targets).mean(), rtol=1e-6)
 
 
 @pytest.mark.parametrize("devices", [1, 2])
@@ -257,9 +253,9 @@ def test_no_implicit_transfer_between_host_and_device(model: nn.Module) -> None:
     with jax.transfer_guard("disallow"):
         for _ in range(2):
             state, losses = engine.run_steps(state, ORDER, WEIGHTS, RATES)
-            mean, accuracy = engine.evaluate(state)
+            means = engine.evaluate(state)
         assert np.isfinite(np.asarray(losses)).all()
-        assert np.isfinite(jax.device_get((mean, accuracy))).all()
+        assert np.isfinite([*jax.device_get(means).values()]).all()
 
 
 def test_losses_wait_only_when_read() -> None:

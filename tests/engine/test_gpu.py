@@ -25,16 +25,11 @@ pytestmark = pytest.mark.skipif(
 BATCH, STEPS, RUNS = 64, 6, 5
 
 
-class Data(NamedTuple):
-    images: np.ndarray
-    labels: np.ndarray
-
-
-def synthetic(examples: int) -> Data:
+def synthetic(examples: int) -> Split:
     rng = np.random.default_rng(examples)
     labels = rng.integers(0, 10, examples)
     images = np.clip(rng.normal(60 + 10 * labels[:, None, None, None], 40, (examples, 28, 28, 1)), 0, 255)
-    return Data(images.astype(np.uint8), labels)
+    return Split(images.astype(np.uint8), labels)
 
 
 TRAIN, TEST = synthetic(BATCH * STEPS), synthetic(101)

@@ -11,18 +11,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lrtrain.data import Split
 from lrtrain.engine.engine import Engine
 from lrtrain.engine.optimizers import optimizer
 from lrtrain.engine.order import epoch_order
 from lrtrain.engine.population import Population, bytes_of_run, runs_that_fit
+from lrtrain.engine.training_step import Leaves
 from lrtrain.nn.model import CNN
+from lrtrain.nn.network import network_of
+from lrtrain.workloads.kinds import Classification
 
 BATCH, STEPS, CHUNK = 48, 7, 4
-
-
-class Data(NamedTuple):
-    images: np.ndarray
-    labels: np.ndarray
 
 
 class PlainCNN(nn.Module):
@@ -41,11 +40,11 @@ class Member(NamedTuple):
     rates: np.ndarray
 
 
-def synthetic(examples: int, seed: int) -> Data:
+def synthetic(examples: int, seed: int) -> Split:
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 10, examples)
     images = np.clip(rng.normal(60 + 10 * labels[:, None, None, None], 40, (examples, 8, 9, 1)), 0, 255)
-    return Data(images.astype(np.uint8), labels)
+    return Split(images.astype(np.uint8), labels)
 
 
 TRAIN, TEST = synthetic(BATCH * STEPS - 20, 0), synthetic(101, 1)
@@ -59,7 +58,7 @@ MEMBERS = [
 
 
 def order_of(member: Member) -> tuple[np.ndarray, np.ndarray]:
-    return epoch_order(member.seed, 0, len(TRAIN.labels), BATCH, shuffle=True)
+    return epoch_order(member.seed, 0, len(TRAIN.targets), BATCH, shuffle=True)
 
 
 def alone(member: Member, model: nn.Module, name: str) -> tuple[np.ndarray, Any, tuple[float, float]]:
@@ -67,8 +66,8 @@ def alone(member: Member, model: nn.Module, name: str) -> tuple[np.ndarray, Any,
         model, optimizer(name), TRAIN, TEST, batch_size=BATCH, devices=jax.devices("cpu")[:1], chunk_steps=STEPS
     )
     state, losses = engine.run_steps(engine.init(member.seed), *order_of(member), member.rates)
-    loss, accuracy = engine.evaluate(state)
-    return np.asarray(losses), jax.device_get(state), (float(loss), float(accuracy))
+    means = engine.evaluate(state)
+    return np.asarray(losses), jax.device_get(state), (float(means["loss"]), float(means["accuracy"]))
 
 
 def make(model: nn.Module | None = None, name: str = "sgd", devices: int = 2, **options: Any) -> Population:
@@ -85,7 +84,8 @@ def together(population: Population, members: list[Member]) -> tuple[np.ndarray,
         rates = np.stack([member.rates[part] for member in members])
         state, some = population.run_steps(state, orders[:, part], weights[:, part], rates)
         losses.append(np.asarray(some))
-    results = np.stack(jax.device_get(population.evaluate(state)), axis=1)
+    means = jax.device_get(population.evaluate(state))
+    results = np.stack([means["loss"], means["accuracy"]], axis=1)
     return np.concatenate(losses, axis=1), state, [tuple(row) for row in results[: len(members)]]
 
 
@@ -187,13 +187,14 @@ def test_the_runs_that_fit_follow_from_the_memory() -> None:
 
 
 def test_the_memory_of_a_run_is_no_less_than_what_must_be_kept() -> None:
-    images = jax.ShapeDtypeStruct((BATCH, 28, 28, 1), jnp.float32)
+    def needed(name: str, batch: int = BATCH) -> int:
+        images = Leaves.of(np.zeros((1, 28, 28, 1), np.uint8), batch)
+        return bytes_of_run(network_of(CNN()), Classification(), optimizer(name), images)
+
     parameters = 3 * 3 * 32 + 32 + 3 * 3 * 32 * 16 + 16 + 28 * 28 * 16 * 10 + 10
     activations = BATCH * 28 * 28 * (32 + 16)
-    sgd, adam = (bytes_of_run(CNN(), optimizer(name), images) for name in ("sgd", "adam"))
+    sgd, adam = map(needed, ("sgd", "adam"))
     assert sgd > 4 * (2 * parameters + activations)
     # Adam keeps two more values for each parameter, and a step reads and writes them.
     assert adam - sgd == pytest.approx(4 * 2 * 2 * parameters, rel=1e-3)
-    assert bytes_of_run(CNN(), optimizer("sgd"), images.update(shape=(2 * BATCH, 28, 28, 1))) > 1.8 * (
-        sgd - 8 * parameters
-    )
+    assert needed("sgd", 2 * BATCH) > 1.8 * (sgd - 8 * parameters)
