@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lrtrain.comparing import compare as compare
     from lrtrain.comparison.result import Comparison as Comparison
+    from lrtrain.data.types import Dataset as Dataset
+    from lrtrain.data.types import Split as Split
     from lrtrain.engine.connection import Distributed as Distributed
     from lrtrain.errors import DataError as DataError
     from lrtrain.errors import LrtrainError as LrtrainError
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from lrtrain.plugins.options import LearningRate as LearningRate
     from lrtrain.plugins.options import PositiveFloat as PositiveFloat
     from lrtrain.plugins.options import PositiveInt as PositiveInt
+    from lrtrain.plugins.options import PositiveLearningRate as PositiveLearningRate
     from lrtrain.plugins.options import Share as Share
     from lrtrain.plugins.options import exact as exact
     from lrtrain.plugins.spec import Spec as Spec
@@ -45,6 +48,14 @@ if TYPE_CHECKING:
     from lrtrain.schedules.table import schedule as schedule
     from lrtrain.training.train import RunResult as RunResult
     from lrtrain.training.train import train as train
+    from lrtrain.workloads.headline import Headline as Headline
+    from lrtrain.workloads.images import ImageClassification as ImageClassification
+    from lrtrain.workloads.kinds import Classification as Classification
+    from lrtrain.workloads.kinds import NextToken as NextToken
+    from lrtrain.workloads.kinds import Regression as Regression
+    from lrtrain.workloads.workload import DataContext as DataContext
+    from lrtrain.workloads.workload import Defaults as Defaults
+    from lrtrain.workloads.workload import Workload as Workload
 
 _NAMES = {
     "comparing": ("compare",),
@@ -66,12 +77,25 @@ _NAMES = {
     "plugins.formula": ("Piece",),
     "plugins.hookspecs": ("hookimpl",),
     "plugins.improvement": ("Improvement", "Metric", "Mode", "ThresholdMode"),
-    "plugins.options": ("Doc", "LearningRate", "PositiveFloat", "PositiveInt", "Share", "exact"),
+    "plugins.options": (
+        "Doc",
+        "LearningRate",
+        "PositiveFloat",
+        "PositiveInt",
+        "PositiveLearningRate",
+        "Share",
+        "exact",
+    ),
     "plugins.spec": ("Spec",),
     "range_test.find_lr": ("RangeTest", "find_lr"),
     "schedules.export.api": ("export",),
     "schedules.table": ("schedule",),
     "training.train": ("RunResult", "train"),
+    "data.types": ("Dataset", "Split"),
+    "workloads.headline": ("Headline",),
+    "workloads.images": ("ImageClassification",),
+    "workloads.kinds": ("Classification", "NextToken", "Regression"),
+    "workloads.workload": ("DataContext", "Defaults", "Workload"),
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
 

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrtrain.comparison.conduct import compare_plan
-from lrtrain.comparison.plan import HOLDOUT, Plan, effort_of, labelled
+from lrtrain.comparison.plan import Plan, effort_of, labelled
 from lrtrain.comparison.reporter import CompareReporter
 from lrtrain.comparison.result import Comparison
 from lrtrain.engine.connection import Distributed, is_main, refusals_told
 from lrtrain.extras import check_extra
 from lrtrain.plugins.spec import Spec
-from lrtrain.runs.train_config import TrainConfig, TrainOptions
+from lrtrain.runs.train_config import TrainOptions
+from lrtrain.training.configure import configured
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -26,7 +27,7 @@ def compare(  # noqa: PLR0913
     lr_scales: Sequence[float] | None = None,
     tuning_seeds: int | None = None,
     seeds: int | None = None,
-    holdout: int = HOLDOUT,
+    holdout: int | None = None,
     baseline: str | None = None,
     all_pairs: bool = False,
     run_dir: str | Path | None = None,
@@ -42,7 +43,8 @@ def compare(  # noqa: PLR0913
       lr_scales: the scales that every schedule is tuned over.
       tuning_seeds: runs at each scale.
       seeds: runs of each schedule's best scale, on seeds that the tuning has not seen.
-      holdout: training images that are held out for tuning.
+      holdout: training examples that are held out for tuning; None for the workload's own validation examples or, where
+        it has none, a twelfth.
       baseline: the schedule that the others are compared with; None for the best of the tuning.
       all_pairs: whether every schedule is compared with every other.
       run_dir: the directory to write into, empty or not there yet; None for ``runs/compare-<date>-<time>``.
@@ -74,10 +76,11 @@ def compare(  # noqa: PLR0913
         specs = [Spec.of(schedule) for schedule in schedules]
         for spec in specs:
             activate([spec]).schedule_plugin()
+        config, chosen = configured(options)
         epochs = options.get("epochs")
         effort = effort_of(budget, scales=lr_scales, tuning_seeds=tuning_seeds, seeds=seeds, epochs=epochs)
-        train = dataclasses.replace(TrainConfig(**options), epochs=effort.epochs)
-        plan = Plan(labelled(specs), train, "fair", effort, holdout, baseline, all_pairs)
+        train = dataclasses.replace(config, epochs=effort.epochs)
+        plan = Plan(labelled(specs), train, "fair", effort, holdout, baseline, all_pairs, chosen=chosen)
     comparison = compare_plan(plan, directory=run_dir, reporter=reporter, distributed=distributed)
     if is_main():
         from lrtrain.report.write import write_results

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrtrain.comparison.conditions import build_row
-from lrtrain.comparison.holdout import Data
 from lrtrain.comparison.plan import Plan
 from lrtrain.comparison.trial import Outcome, Trial, TrialState
+from lrtrain.data import Dataset
 from lrtrain.errors import TrainingError
 from lrtrain.plugins.context import MeasuredOn, RunInfo
 from lrtrain.plugins.observers import Observers
@@ -28,6 +28,7 @@ from lrtrain.runs.run_config import Device, Part, RunConfig, StoredSchedule, wri
 from lrtrain.schedules.table import fingerprint
 from lrtrain.training.position import Position
 from lrtrain.training.recorder import DivergedError, Recorder
+from lrtrain.workloads.headline import noted
 
 
 class ActiveTrial:
@@ -38,13 +39,15 @@ class ActiveTrial:
     """
 
     def __init__(  # noqa: PLR0913, PLR0917  # the one place where all that a trial is made of meets
-        self, plan: Plan, trial: Trial, path: Path, data: Data, chunk_steps: int, device_kind: str
+        self, plan: Plan, trial: Trial, path: Path, data: Dataset, chunk_steps: int, device_kind: str
     ) -> None:
         """Builds its schedule; raises UsageError when its plugin cannot be loaded, or does not build a valid one."""
         self.trial = trial
         length = plan.train.steps_per_epoch(len(data.train))
         active, table = build_row(plan, next(row for row in plan.rows if row.label == trial.label), length)
         rates = table.values * np.float32(trial.scale)
+        entries = [plugin.entry for plugin in active.plugins] + ([entry] if (entry := plan.workload.entry) else [])
+        held_out = plan.holdout if plan.holdout is not None else len(data.validation or ())
         self._config = RunConfig(
             plugins=(table.spec.table(),),
             schedule=StoredSchedule(0, 0, len(rates), fingerprint(rates)),
@@ -52,10 +55,11 @@ class ActiveTrial:
             steps_per_epoch=length,
             total_steps=len(rates),
             data=data.identity(),
-            versions={**versions(*(plugin.entry for plugin in active.plugins)), **model_version(plan.train.model)},
+            versions={**versions(*entries), **model_version(plan.train.model)},
             device=Device(device_kind, 1),
             started=now(),
-            comparison=Part(trial.stage, trial.label, trial.scale, plan.train.seed, plan.holdout),
+            headline=noted(plan.workload.workload.headline),
+            comparison=Part(trial.stage, trial.label, trial.scale, plan.train.seed, held_out),
         )
         self._run = RunInfo(path, self._config.to_json(), len(rates), length, plan.train.epochs, rates)
         # The last step of an epoch has the remainder.
@@ -71,7 +75,7 @@ class ActiveTrial:
         self._state: TrialState = "finished"
         self._reason: str | None = None
         self._steps = 0
-        self._measured: tuple[float, float] | None = None
+        self._measured: dict[str, float] | None = None
 
     def begin(self) -> None:
         """Makes its directory and writes ``config.json``; raises RunDirError when the directory cannot be made."""
@@ -104,7 +108,7 @@ class ActiveTrial:
             last = self._recorder.steps(first, rates, losses)
             self._steps = max(self._steps, last.step + 1)
 
-    def end_epoch(self, epoch: int, loss: float, accuracy: float, seconds: float, trained: float) -> None:
+    def end_epoch(self, epoch: int, means: Mapping[str, float], seconds: float, trained: float) -> None:
         """Records the end of an epoch; of an epoch in which the trial ended, only what was measured."""
         length = self._run.steps_per_epoch
         first, until = epoch * length, (epoch + 1) * length
@@ -115,9 +119,9 @@ class ActiveTrial:
         if self._steps == until:
             counts, speed = self._counts, float(self._counts.sum()) / trained
             with self._ending_trial():
-                self._recorder.epoch(epoch, loss, accuracy, examples=counts, seconds=seconds, examples_per_second=speed)
+                self._recorder.epoch(epoch, means, examples=counts, seconds=seconds, examples_per_second=speed)
             self._apply_due(until)
-        self._measured = loss, accuracy
+        self._measured = dict(means)
 
     def _apply_due(self, step: int) -> None:
         self._recorder.apply_due_requests(step)
@@ -164,20 +168,22 @@ class ActiveTrial:
         self._state, self._reason, self._steps = values["state"], values["reason"], values["steps"]
         history = from_saved(values["history"], self._measured_on)
         # An earlier lrtrain saved no measurement: it is that of the last epoch.
-        before = (history[-1].loss, history[-1].accuracy) if history else None
-        measured = values.get("measured", before)
-        self._measured = None if measured is None else (measured[0], measured[1])
+        measured = values.get("measured", history[-1].means if history else None)
+        # Before there were workloads, it was the loss and the accuracy.
+        self._measured = (
+            dict(zip(("loss", "accuracy"), measured, strict=True)) if isinstance(measured, list) else measured
+        )
         self._recorder = self._recording(Position(self._steps, values["factor"], self.trial.seed, history))
         cut_steps(self._directory, self._steps)
         restore_metrics(self._directory, history)
 
-    def outcome(self, test: tuple[float, float] | None, seconds: float) -> Outcome:
+    def outcome(self, test: Mapping[str, float] | None, seconds: float) -> Outcome:
         """Returns the result of the trial: what was measured after its last epoch."""
         good = self._state in {"finished", "stopped"}
-        measured: tuple[float | None, float | None] = self._measured if good and self._measured else (None, None)
-        tested: tuple[float | None, float | None] = test if good and test and math.isfinite(test[0]) else (None, None)
+        measured = self._measured if good else None
+        tested = test if good and test and all(map(math.isfinite, test.values())) else None
         rates = self._run.learning_rates
         first_highest_last = float(rates[0]), float(rates.max()), float(rates[-1])
-        return Outcome(
-            self.trial, self._state, self._reason, self._steps, *measured, *tested, first_highest_last, seconds
+        return Outcome.of(
+            self.trial, self._state, self._reason, self._steps, measured, tested, first_highest_last, seconds
         )

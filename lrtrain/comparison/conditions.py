@@ -16,13 +16,13 @@ from lrtrain.runs.conditions import check_data, codes_of, model_version, other_c
 from lrtrain.runs.run_config import Device
 from lrtrain.schedules.table import ScheduleTable, build_table, fingerprint, make_context
 from lrtrain.training.prepare import Found
-from lrtrain.training.same_in_processes import call_facts, code_fact, option_facts
+from lrtrain.training.same_in_processes import call_facts, code_fact, option_facts, workload_fact
 
 
 def build_row(plan: Plan, row: Row, steps_per_epoch: int) -> tuple[ActivePlugins, ScheduleTable]:
     """Loads the plugin of a row, and builds its schedule; raises UsageError when either is refused."""
     with files_below(plan.folder):
-        active = activate([row.spec])
+        active = activate([row.spec], factor=plan.workload.factor)
         return active, build_table(active, make_context(steps_per_epoch * plan.train.epochs, steps_per_epoch))
 
 
@@ -37,7 +37,7 @@ def conditions(plan: Plan, found: Found, device: Device) -> dict[str, Any]:
             prints[row.label] = fingerprint(table.values)
             codes |= codes_of(active.plugins)
     return {
-        "versions": {**versions(), **model_version(plan.train.model)},
+        "versions": {**versions(*filter(None, [plan.workload.entry])), **model_version(plan.train.model)},
         "device": vars(device),
         "data": dict(found.data),
         "program": found.program,
@@ -69,6 +69,7 @@ def facts_of_plan(plan: Plan, resume: bool, run_dir: str | Path | None) -> dict[
         "command": "compare",
         "schedules": [row.label for row in plan.rows],
         **call_facts(plan.train, resume, run_dir),
+        **workload_fact(plan.workload),
         "protocol": plan.protocol,
         "lr_scales": effort.pop("scales"),
         **effort,

@@ -26,7 +26,7 @@ from lrtrain.plugins.discovery import files_below
 from lrtrain.runs.command import how_to_go_on
 from lrtrain.runs.conditions import other_versions
 from lrtrain.runs.directory import refusals_named
-from lrtrain.training.prepare import found_in, join_processes
+from lrtrain.training.prepare import join_processes, task_of
 
 if TYPE_CHECKING:
     from lrtrain.comparison.trainer import Trainer
@@ -117,16 +117,16 @@ def _run(job: _Job, processes: Processes, reporter: CompareReporter) -> Comparis
     plan = job.plan
     keep_compiled()
     with processes.together():
-        reporter.phase(f"loading {plan.train.dataset}")
+        reporter.phase(f"loading the data of {plan.workload.name}")
         data = load_data(plan)
         reporter.phase("starting JAX")
         # This imports JAX, which has to know by then where compiled programs are kept.
         from lrtrain.comparison.trainer import Trainer
 
-        trainer = Trainer(plan, data, max(protocol.planned(plan)))
-        found = found_in(data, plan.train)
-        now = conditions(plan, found, trainer.device)
-    processes.check_alike(found.facts())
+        task = task_of(plan.workload, data, plan.train)
+        trainer = Trainer(plan, data, task, max(protocol.planned(plan)))
+        now = conditions(plan, task.found, trainer.device)
+    processes.check_alike(task.found.facts())
     with contextlib.ExitStack() as held:
         begun = {**now, "processes": processes.count}
         store = Store(Path(processes.from_main(lambda: str(_held(job, begun, held).path))))

@@ -106,15 +106,12 @@ def analyse(plan: Plan, tuned: Mapping[str, Tuned], measured: Mapping[str, Seque
 
 def final_accuracy(outcome: Outcome) -> float:
     """Returns the accuracy of a trial that is reported: on the test set; NaN where there is none."""
-    # With the protocol "as-is" the test set is the validation set.
-    value = outcome.validation_accuracy if outcome.test_accuracy is None else outcome.test_accuracy
-    return math.nan if value is None else value
+    return outcome.value("accuracy")
 
 
 def final_loss(outcome: Outcome) -> float:
     """Returns the loss of a trial that is reported; see `final_accuracy`."""
-    value = outcome.validation_loss if outcome.test_loss is None else outcome.test_loss
-    return math.nan if value is None else value
+    return outcome.value("loss")
 
 
 def _row_result(label: str, chosen: Sequence[Outcome], tuned: Tuned | None) -> RowResult:

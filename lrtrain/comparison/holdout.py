@@ -3,39 +3,40 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 
 import numpy as np
 
 from lrtrain.comparison.plan import Plan
-from lrtrain.data import Dataset, Split, load_dataset, subset
+from lrtrain.data import Dataset, Split, subset
 from lrtrain.data.types import drawn
 from lrtrain.errors import UsageError
+from lrtrain.training.prepare import find_data
+
+# Of the training examples one in so many is held out, where neither the user nor the workload says which.
+_ONE_IN = 12
 
 
-@dataclass(frozen=True, eq=False)
-class Data(Dataset):
-    """The examples of a comparison: the test set is used once, after the last step of the trials that are reported.
+def load_data(plan: Plan) -> Dataset:
+    """Loads the data of a plan, holds out the validation examples, and keeps ``train_size`` of the others.
 
-    Args:
-      validation: what tuning and curves are measured on; with the protocol ``"as-is"`` the test set itself.
-    """
-
-    validation: Split
-
-
-def load_data(plan: Plan) -> Data:
-    """Loads the data set of a plan, holds out the validation examples, and keeps ``train_size`` of the others.
+    The validation examples are what tuning and curves are measured on; with the protocol ``"as-is"`` they are the test
+    set, which otherwise is used once, after the last step of the trials that are reported.
 
     Raises UsageError when the data set has too few examples, and DataError when it cannot be loaded.
     """
     config = plan.train
-    whole = load_dataset(config.dataset, data_dir=config.data_dir)
-    kept, validation = hold_out(whole, plan.holdout, config.seed)
+    whole = find_data(plan.workload, config).load()
+    kept = whole
+    if plan.protocol == "as-is":
+        kept = dataclasses.replace(whole, validation=whole.test)
+    elif plan.holdout is not None or whole.validation is None:
+        examples = plan.holdout or max(1, len(whole.train) // _ONE_IN)
+        kept, validation = hold_out(whole, examples, config.seed)
+        kept = dataclasses.replace(kept, validation=validation)
     if config.train_size is not None:
         kept = subset(kept, config.train_size, config.seed)
     config.check_data(len(kept.train))
-    return Data(**vars(kept), validation=validation or whole.test)
+    return kept
 
 
 def hold_out(dataset: Dataset, examples: int, seed: int) -> tuple[Dataset, Split | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,16 +12,17 @@ from typing import Any, Literal, TypeAlias
 
 from lrtrain.errors import LrtrainError, UsageError, nearest
 from lrtrain.option_fields import check_choice, check_number
+from lrtrain.plugins.discovery import files_below
 from lrtrain.plugins.spec import Spec, file_and_class, normal_name, short
 from lrtrain.runs.train_config import MAX_SEED, TrainConfig
 from lrtrain.strict_json import InvalidFileError, Whole, decode, path_of
+from lrtrain.workloads.loading import Chosen, load_workload
 
 Protocol: TypeAlias = Literal["fair", "as-is"]
 PROTOCOLS: tuple[Protocol, ...] = ("fair", "as-is")
 VERSION = 1
 # The seeds of the measurement are as far from those of the tuning as nobody will tune.
 FRESH = 10_000
-HOLDOUT = 5_000
 
 
 @dataclass(frozen=True)
@@ -87,9 +89,11 @@ class Plan:
       protocol: ``"fair"`` tunes each schedule's scale and then measures it on fresh seeds, on held-out data;
         ``"as-is"`` trains each schedule once as it stands and looks at the test set after every epoch.
       effort: the scales and numbers of seeds of the fair protocol.
-      holdout: training examples that are held out for validation; 0 with ``"as-is"``.
+      holdout: training examples that are held out for validation; None for the workload's own validation examples or,
+        where it has none, a twelfth; 0 with ``"as-is"``.
       baseline: the label that the others are measured against; None for the best of the tuning.
       all_pairs: whether every schedule is compared with every other.
+      chosen: the workload, where it was made in Python.
       folder: where the relative paths of plugins in files begin, whenever and wherever the comparison goes on.
     """
 
@@ -97,10 +101,17 @@ class Plan:
     train: TrainConfig
     protocol: Protocol = "fair"
     effort: Effort = BUDGETS["standard"]
-    holdout: int = HOLDOUT
+    holdout: int | None = None
     baseline: str | None = None
     all_pairs: bool = False
     folder: Path = field(default_factory=Path.cwd, compare=False)
+    chosen: Chosen | None = field(default=None, compare=False)
+
+    @functools.cached_property
+    def workload(self) -> Chosen:
+        """The workload, loaded."""
+        with files_below(self.folder):
+            return self.chosen or load_workload(self.train.workload)
 
     def check(self) -> None:
         """Raises UsageError for the first thing that no comparison can have."""
@@ -131,8 +142,10 @@ class Plan:
     def _check_holdout(self) -> None:
         """With 0, the fair protocol would tune on the test set."""
         value, is_fair = self.holdout, self.protocol == "fair"
+        if value is None and is_fair:
+            return
         is_whole = isinstance(value, int) and not isinstance(value, bool)
-        if not is_whole or (value < 1 if is_fair else value != 0):
+        if not is_whole or value is None or (value < 1 if is_fair else value != 0):
             expected = "a whole number of training examples, at least 1" if is_fair else "0, as nothing is held out"
             raise UsageError(
                 f"holdout={value} is refused: expected {expected} with the protocol '{self.protocol}'", key="holdout"
@@ -199,7 +212,7 @@ class _Stored:
     train: TrainConfig
     protocol: Protocol
     effort: Effort
-    holdout: Whole
+    holdout: Whole | None
     baseline: str | None
     all_pairs: bool
     folder: Path | None = None

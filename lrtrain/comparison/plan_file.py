@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from lrtrain.comparison.plan import BUDGETS, HOLDOUT, Effort, Plan, Row, effort_of, label_of
+from lrtrain.comparison.plan import BUDGETS, Effort, Plan, Row, effort_of, label_of
 from lrtrain.errors import LrtrainError, UsageError, nearest
 from lrtrain.option_fields import option_fields
 from lrtrain.plugins.discovery import files_below
@@ -81,7 +81,7 @@ class _Reader:
         all_pairs = values.get("all_pairs", False)
         if not isinstance(all_pairs, bool):
             raise self._wrong("all_pairs", f"all_pairs = {all_pairs!r} is refused: expected true or false")
-        holdout = values.get("holdout", 0 if protocol == "as-is" else HOLDOUT)
+        holdout = values.get("holdout", 0 if protocol == "as-is" else None)
         plan = Plan(rows, train, protocol, effort, holdout, values.get("baseline"), all_pairs)
         self._check(plan, "")
         return plan

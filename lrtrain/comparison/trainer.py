@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -10,25 +9,25 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from lrtrain.comparison import wave_file
 from lrtrain.comparison.active_trial import ActiveTrial
-from lrtrain.comparison.holdout import Data
 from lrtrain.comparison.plan import Plan
 from lrtrain.comparison.reporter import CompareReporter
 from lrtrain.comparison.store import Store
 from lrtrain.comparison.trial import Outcome, Trial
 from lrtrain.comparison.wave_file import Saved, WaveFile
+from lrtrain.data import Dataset
 from lrtrain.engine.canary import check_jaxlib
 from lrtrain.engine.devices import select_devices
 from lrtrain.engine.engine import Losses, TrainState
-from lrtrain.engine.optimizers import optimizer
 from lrtrain.engine.order import epoch_order
 from lrtrain.engine.population import Population
+from lrtrain.engine.training_step import Means
 from lrtrain.errors import LrtrainError
-from lrtrain.nn.model import check_model, load_model
 from lrtrain.runs.run_config import Device
+from lrtrain.training.prepare import Task, engine_options, optimizer_of
 
 # A chunk of steps on the devices: its first step, its learning rates, float32[trials, steps], and its losses.
 _Sent: TypeAlias = tuple[int, NDArray[np.float32], Losses]
@@ -52,28 +51,26 @@ class Trainer:
 
     Raises:
       UsageError: more devices are asked for than there are.
-      ModelError: the model cannot be found or does not map images to logits.
     """
 
-    def __init__(self, plan: Plan, data: Data, runs: int) -> None:
+    def __init__(self, plan: Plan, data: Dataset, task: Task, runs: int) -> None:
         config = plan.train
         self._plan, self._data, self._epochs = plan, data, config.epochs
+        assert data.validation is not None, "held out, or the workload's own"
+        self._validation = data.validation
         self._steps_per_epoch = config.steps_per_epoch(len(data.train))
         devices = select_devices(config.devices, None)
         check_jaxlib(devices)
         self.device = Device(devices[0].device_kind, len(devices))
-        model = load_model(config.model, data.num_classes)
-        check_model(model, data.train.images.shape[1:], data.num_classes)
         self._population = Population(
-            model,
-            optimizer(config.optimizer),
+            task.network,
+            optimizer_of(config),
             data.train,
-            data.validation,
-            batch_size=config.batch_size,
-            loss_reduction=config.loss_reduction,
+            self._validation,
+            workload=task.workload,
             devices=devices,
-            micro_batch=config.micro_batch,
             runs=runs,
+            **engine_options(config),
         )
         self.width = self._population.width
 
@@ -90,7 +87,7 @@ class Trainer:
             state, losses = self._population.run_steps(state, order, weights, np.zeros((self.width, steps)))
             losses.block_until_ready()
             marks.append(time.perf_counter())
-            np.asarray(self._population.evaluate(state)[0])
+            np.asarray(self._population.evaluate(state)["loss"])
             marks.append(time.perf_counter())
         stepping, evaluating = np.diff(marks)
         return float(self._epochs * (self._steps_per_epoch * stepping / steps + evaluating))
@@ -178,16 +175,16 @@ class Trainer:
         seconds = (time.perf_counter() - wave.began) / len(wave.active)
         return [each.outcome(test, seconds) for each, test in zip(wave.active, tests, strict=False)]
 
-    def _train(self, wave: _Wave, file: WaveFile, tick: Callable[[int], None]) -> list[tuple[float, float] | None]:
-        """Trains a wave to its end; returns loss and accuracy of each on the test set, None where that is not used."""
+    def _train(self, wave: _Wave, file: WaveFile, tick: Callable[[int], None]) -> list[dict[str, float] | None]:
+        """Trains a wave to its end; returns the means of each on the test set, None where that is not used."""
         active, state, saved = wave.active, wave.state, time.perf_counter()
         for epoch in range(wave.epochs, self._epochs):
             began = time.perf_counter()
             state = self._epoch(active, state, epoch, tick)
             trained = time.perf_counter() - began
-            results = self._results(self._population.evaluate(state), len(self._data.validation))
-            for each, (loss, accuracy) in zip(active, results, strict=False):
-                each.end_epoch(epoch, loss, accuracy, time.perf_counter() - began, trained)
+            results = self._results(self._population.evaluate(state), len(self._validation))
+            for each, means in zip(active, results, strict=False):
+                each.end_epoch(epoch, means, time.perf_counter() - began, trained)
             if all(each.over for each in active):
                 break
             if epoch + 1 < self._epochs and time.perf_counter() - saved >= wave_file.SECONDS_BETWEEN_SAVES:
@@ -202,11 +199,11 @@ class Trainer:
         seconds, arrays = time.perf_counter() - wave.began, self._population.leaves(wave.state)
         file.save(Saved(trials, wave.epochs, seconds, values, arrays))
 
-    def _results(self, measured: tuple[ArrayLike, ArrayLike], examples: int) -> Iterator[tuple[float, float]]:
-        for loss, accuracy in zip(*map(np.asarray, measured), strict=True):
-            # The device counts in float32; the share of a whole number of images is given exactly.
-            share = round(float(accuracy) * examples) / examples if math.isfinite(accuracy) else math.nan
-            yield float(loss), share
+    def _results(self, means: Means, examples: int) -> Iterator[dict[str, float]]:
+        """Yields the loss and the metrics of each trial."""
+        exact = self._population.exact(means, examples)
+        for place in range(self.width):
+            yield {name: float(values[place]) for name, values in exact.items()}
 
     def _epoch(
         self, active: Sequence[ActiveTrial], state: TrainState, epoch: int, tick: Callable[[int], None]

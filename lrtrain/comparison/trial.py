@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from lrtrain.strict_json import InvalidFileError, Whole, decode
@@ -45,12 +46,14 @@ class Outcome:
         plugin raised.
       reason: why it ended, for all states but ``"finished"``.
       steps: the number of optimizer updates done.
-      validation_loss: mean cross-entropy after the last step; None if it diverged or failed, as are the next three.
+      validation_loss: mean loss after the last step; None if it diverged or failed, as are the next three.
       validation_accuracy: share that is classified right, 0 to 1.
       test_loss: the loss on the test set; None where the test set was not used.
       test_accuracy: the accuracy on the test set; None where the test set was not used.
       rates: the first, highest and last learning rate of its table, scale included.
       seconds: the time that its wave took, divided by the number of trials in it.
+      validation_metrics: the workload's other metrics, by name.
+      test_metrics: those on the test set.
     """
 
     trial: Trial
@@ -63,6 +66,36 @@ class Outcome:
     test_accuracy: float | None
     rates: tuple[float, float, float] | None
     seconds: float
+    validation_metrics: dict[str, float] = field(default_factory=dict, hash=False)
+    test_metrics: dict[str, float] = field(default_factory=dict, hash=False)
+
+    @classmethod
+    def of(  # noqa: PLR0913, PLR0917  # its fields, but that the measures are together
+        cls,
+        trial: Trial,
+        state: TrialState,
+        reason: str | None,
+        steps: int,
+        validation: Mapping[str, float] | None,
+        test: Mapping[str, float] | None,
+        rates: tuple[float, float, float],
+        seconds: float,
+    ) -> Outcome:
+        """Returns the outcome with these measures, by name; None where there are none."""
+        (loss, accuracy, others), (test_loss, test_accuracy, test_others) = map(_parted, (validation, test))
+        measures = (loss, accuracy, test_loss, test_accuracy)
+        return cls(trial, state, reason, steps, *measures, rates, seconds, others, test_others)
+
+    def value(self, name: str) -> float:
+        """Returns a measure that is reported: on the test set where that was used; NaN where there is none."""
+        tested = self.test_loss is not None
+        named = {
+            "loss": self.test_loss if tested else self.validation_loss,
+            "accuracy": self.test_accuracy if tested else self.validation_accuracy,
+            **(self.test_metrics if tested else self.validation_metrics),
+        }
+        value = named.get(name)
+        return math.nan if value is None else value
 
     @property
     def measured(self) -> bool:
@@ -71,7 +104,8 @@ class Outcome:
 
     def to_json(self) -> dict[str, Any]:
         """Returns all fields as JSON holds them."""
-        return {**vars(self), "trial": vars(self.trial)}
+        values = {**vars(self), "trial": vars(self.trial)}
+        return {name: value for name, value in values.items() if value != {}}
 
     @classmethod
     def from_json(cls, values: Any, title: str = "outcome.json") -> Outcome:
@@ -80,3 +114,9 @@ class Outcome:
         if not 0 < outcome.trial.scale < math.inf:
             raise InvalidFileError(f"{title}: trial.scale is refused: expected a number above 0")
         return outcome
+
+
+def _parted(means: Mapping[str, float] | None) -> tuple[float | None, float | None, dict[str, float]]:
+    """Returns the loss, the accuracy and the other metrics."""
+    others = dict(means or {})
+    return others.pop("loss", None), others.pop("accuracy", None), others

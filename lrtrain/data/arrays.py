@@ -156,8 +156,8 @@ def _write(folder: Path, key: str, source: dict[str, object], dataset: Dataset) 
     sha256 = {}
     for part, split in (("train", dataset.train), ("test", dataset.test)):
         images, labels = _names(part)
-        sha256[images] = _write_array(folder / images, split.images)
-        sha256[labels] = _write_array(folder / labels, split.labels)
+        sha256[images] = _write_array(folder / images, split.inputs)
+        sha256[labels] = _write_array(folder / labels, split.targets)
     about = {name: getattr(dataset, name) for name in _ABOUT}
     manifest = {"format": _FORMAT, "key": key, "source": source, "about": about, "sha256": sha256}
     (folder / _MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")

@@ -21,7 +21,7 @@ from lrtrain.cache import cache_dir
 from lrtrain.data import disk, provider
 from lrtrain.data.arrays import cached, cached_digests, cached_train_bytes, keep_digests
 from lrtrain.data.disk import Reference
-from lrtrain.data.types import Dataset, drawn
+from lrtrain.data.types import Dataset, drawn, leaves_of
 from lrtrain.errors import DataError, nearest
 from lrtrain.files import has_utf8_name
 
@@ -131,6 +131,35 @@ class DatasetSource:
         from lrtrain.data.reader import train_bytes
 
         return self.use(train_bytes)
+
+
+class InMemory(DatasetSource):
+    """Examples that are in memory already."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        super().__init__(dataset.name, "")
+        self._dataset = dataset
+
+    def named(self, name: str, version: str) -> InMemory:
+        """Returns the same, called so where it has no name of its own."""
+        own = self._dataset
+        return InMemory(dataclasses.replace(own, name=own.name or name, version=own.version or version))
+
+    def load(self, train_size: int | None = None, seed: int = 0) -> Dataset:
+        """Returns the examples, with their digests; see `load_dataset`."""
+        whole = self._dataset
+        digests = whole.digests or {"train": whole.train.digest(), "test": whole.test.digest()}
+        dataset = dataclasses.replace(whole, digests=digests)
+        return dataset if train_size is None else subset(dataset, train_size, seed)
+
+    def stream(self, train_size: int | None = None, seed: int = 0) -> StreamedDataset:  # noqa: ARG002  # as `load`
+        """Raises DataError: what is in memory is not streamed."""
+        raise DataError(f"the data of '{self.name}' is in memory, so it cannot be streamed: leave data_on_device out")
+
+    def train_bytes(self) -> int:
+        """Returns the size of the training examples."""
+        train = self._dataset.train
+        return sum(int(leaf.nbytes) for leaf in leaves_of((train.inputs, train.targets)))
 
 
 class _Provided(DatasetSource):

@@ -25,7 +25,7 @@ def read(directory: Path) -> Dataset:
     """
     with _opened(directory) as source:
         train = source.examples("train").all()
-        test = _test(source, train.images.shape[1:])
+        test = _test(source, train.inputs.shape[1:])
         return source.dataset(train, test, {"train": train.digest(), "test": test.digest()})
 
 
@@ -82,9 +82,9 @@ def _check_format(directory: Path) -> None:
 def _test(source: OpenedData, shape: tuple[int, ...]) -> Split:
     """Reads the test examples; their images must have the shape of those that are trained on."""
     test = source.examples("test", "validation").all()
-    if shape != test.images.shape[1:]:
+    if shape != test.inputs.shape[1:]:
         raise DataError(
             f"the data in {source.directory} has training images of size {shape} and test images of "
-            f"{test.images.shape[1:]}"
+            f"{test.inputs.shape[1:]}"
         )
     return test

@@ -12,7 +12,6 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -115,6 +114,7 @@ class Engine:
         network, rules = network_of(model), (workload or Classification()).rules()
         facts = compiled.traced(network, rules, Leaves.of(test.inputs, 2))
         has_state = bool(jax.tree.leaves(facts.network))
+        self._counted = compiled.counted(network, rules, Leaves.of(test.inputs, 2), Leaves.of(test.targets, 2))
         self.looped = not (on_cpu and is_slow_in_loop(facts.gradients))
         self._share = 1 if runs_per_device else len(devices)
         if micro_batch is None:
@@ -224,6 +224,16 @@ class Engine:
     def evaluate(self, state: TrainState) -> Means:
         """Returns the mean loss, ``"loss"``, and metrics on the test set, float32[] each, still on the devices."""
         return compiled.evaluate(self._program, state.measured, self._test)
+
+    def exact(self, means: Means, examples: int) -> dict[str, npt.NDArray[np.float64]]:
+        """Returns the means on the host, after they are computed.
+
+        The device computes in float32. A metric that is true or false for an example is a share of the examples, so it
+        is rounded to that of a whole number of them.
+        """
+        exact = {name: np.asarray(values, np.float64) for name, values in jax.device_get(means).items()}
+        shares = {name: np.round(exact[name] * examples) / examples for name in self._counted}
+        return {**exact, **shares}
 
     def evaluate_on(self, state: TrainState, split: Split) -> Means:
         """Returns mean loss and metrics, as ``evaluate`` does, on other examples.

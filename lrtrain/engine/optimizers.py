@@ -16,6 +16,14 @@ PROPORTIONAL_TO_THE_GRADIENT = ("momentum", "nesterov", "sgd")
 
 
 @functools.cache
+def clipped(transformation: optax.GradientTransformation, norm: float) -> optax.GradientTransformation:
+    """Returns an optimizer that scales a gradient down first if its norm, over all parameters, is larger."""
+    import optax
+
+    return optax.chain(optax.clip_by_global_norm(norm), transformation)
+
+
+@functools.cache
 def optimizer(name: str) -> optax.GradientTransformation:
     """Returns the optimizer of a name in `OPTIMIZERS`, such that ``params - learning_rate * update`` is its step.
 

@@ -36,8 +36,8 @@ _SHARE_OF_MEMORY = 0.8
 class Population:
     """Trains up to ``width`` runs at once; each has the losses that it would have alone, up to rounding.
 
-    Populations that are made alike share the compiled program. ``evaluate`` and ``evaluate_on`` are the engine's;
-    their results are float32[width] each.
+    Populations that are made alike share the compiled program. ``evaluate``, ``evaluate_on`` and ``exact`` are those of
+    the engine; their results are float32[width] each.
     """
 
     def __init__(  # noqa: PLR0913
@@ -88,6 +88,7 @@ class Population:
         )
         self.evaluate = self._engine.evaluate
         self.evaluate_on = self._engine.evaluate_on
+        self.exact = self._engine.exact
         self.width = len(devices) * runs_per_device
         self.chunk_steps = chunk_steps
 

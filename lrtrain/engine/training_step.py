@@ -223,7 +223,7 @@ def _derived(keys: jax.Array, number: int) -> jax.Array:
 
 @functools.cache
 def initializer(platform: str) -> jax.stages.Wrapped:
-    """Returns the compiled ``(rules, inputs, key) -> TrainState`` of a platform; the inputs are those of one example."""
+    """Returns the compiled ``(rules, inputs, key) -> TrainState`` of a platform; the inputs are of one example."""
     # Random numbers take LLVM four seconds to optimise, for a function that runs once.
     options = {"xla_backend_optimization_level": 1} if platform == "cpu" else None
     return jax.jit(_init, static_argnums=(0, 1), compiler_options=options)
@@ -405,6 +405,18 @@ def _sums_of_part(program: Program, measured: Pair, part: TestSet) -> tuple[jax.
     outputs = program.rules.outputs(measured, inputs)
     each = {"loss": program.rules.workload.loss(outputs, targets), **program.rules.workload.metrics(outputs, targets)}
     return jnp.sum(weights), {name: jnp.sum(weights * values) for name, values in each.items()}
+
+
+def counted(network: Network, workload: Workload, inputs: Leaves, targets: Leaves) -> frozenset[str]:
+    """Returns the names of the metrics that are true or false for an example; computes nothing."""
+
+    def metrics(raw: Tree, targets: Tree) -> Mapping[str, jax.Array]:
+        given = workload.inputs(raw)
+        outputs, _ = network.apply(*network.init(jax.random.PRNGKey(0), given), given)
+        return workload.metrics(outputs, targets)
+
+    found = jax.eval_shape(metrics, *(each.map(jax.ShapeDtypeStruct) for each in (inputs, targets)))
+    return frozenset(name for name, values in found.items() if values.dtype == jnp.bool_)
 
 
 class Traced(NamedTuple):

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from lrtrain.errors import ModelError, nearest
 from lrtrain.nn.conv import conv_general_dilated
@@ -30,7 +28,7 @@ class CNN(nn.Module):
         return nn.Dense(self.num_classes, dot_general=dot_general, name="DENSE")(x)
 
 
-def load_model(spec: str | None, num_classes: int) -> nn.Module:
+def load_model(spec: str | None, num_classes: int | None) -> nn.Module:
     """Returns a network, not yet initialised: of ``package.module:Class``, or the tutorial's ``CNN``.
 
     The number of classes is passed to a class that has a field of that name.
@@ -39,7 +37,7 @@ def load_model(spec: str | None, num_classes: int) -> nn.Module:
       ModelError: the class cannot be imported, is no Flax module or cannot be made without further arguments.
     """
     if spec is None:
-        return CNN(num_classes)
+        return CNN(num_classes or 0)
     cls = _find(spec)
     fields = getattr(cls, "__dataclass_fields__", {})
     try:
@@ -63,23 +61,3 @@ def _find(spec: str) -> type[nn.Module]:
     if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
         raise ModelError(f"model '{spec}': {attribute} is not a flax.linen.Module class")
     return cls
-
-
-def check_model(model: nn.Module, image_shape: tuple[int, ...], num_classes: int) -> None:
-    """Raises ModelError unless a model maps such images to logits and has parameters only; computes nothing."""
-    name = type(model).__name__
-    images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
-    shape = f"[batch, {', '.join(map(str, image_shape))}]"
-    try:
-        variables = jax.eval_shape(model.init, jax.random.key(0), images)
-        logits: Any = jax.eval_shape(model.apply, variables, images)
-    except Exception as error:
-        first_line = next(iter(str(error).splitlines()), "")
-        raise ModelError(f"model {name} fails on images {shape}: {type(error).__name__}: {first_line}") from error
-    if extra := sorted(set(variables) - {"params"}):
-        raise ModelError(f"model {name} keeps '{extra[0]}' besides its parameters; only parameters can be trained")
-    if getattr(logits, "shape", None) != (2, num_classes) or not jnp.issubdtype(logits.dtype, jnp.floating):
-        got = jax.tree.map(lambda leaf: f"{leaf.dtype}{list(leaf.shape)}", logits)
-        raise ModelError(
-            f"model {name} maps images float32{[2, *image_shape]} to {got}, not to logits float32{[2, num_classes]}"
-        )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -21,7 +21,7 @@ from flax.errors import InvalidRngError
 Tree: TypeAlias = Any
 """A tree of arrays: nested dictionaries, by the names that the network gives."""
 
-# How a network is told that it is trained (True) or evaluated (False): the first names mean so, the others the opposite.
+# The arguments that tell a network whether it is trained: true for these, false for those.
 _TRAINED = ("train", "training", "is_training")
 _EVALUATED = ("deterministic", "use_running_average")
 # What a Linen module notes for whoever looks into it, and needs not for its next step.
@@ -92,7 +92,8 @@ class Nnx:
         module = nnx.eval_shape(lambda: make(nnx.Rngs(0)))
         graphs = []
         for train in (False, True):
-            (module.train if train else module.eval)()
+            mode: Callable[[], None] = module.train if train else module.eval
+            mode()
             graph, *states = _split(module)
             graphs.append(graph)
         return cls(make, type(module).__name__, (graphs[0], graphs[1]), *map(_Layout.of, states))
@@ -118,12 +119,14 @@ class Nnx:
 
     def _streams(self, key: jax.Array) -> list[jax.Array]:
         """Returns the keys and counts of all random streams: a key of its own for each, and counts of 0."""
-        made = []
-        for index, leaf in enumerate(self.streams.leaves):
+
+        def of(index: int, leaf: Any) -> jax.Array:
+            if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+                return jnp.zeros(leaf.shape, leaf.dtype)
             own = jax.random.wrap_key_data(jax.random.fold_in(key, index))
-            is_key = jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-            made.append(jax.random.split(own, leaf.shape) if is_key and leaf.shape else own if is_key else jnp.zeros(leaf.shape, leaf.dtype))
-        return made
+            return jax.random.split(own, leaf.shape) if leaf.shape else own
+
+        return [of(index, leaf) for index, leaf in enumerate(self.streams.leaves)]
 
 
 Network: TypeAlias = Linen | Nnx
@@ -153,7 +156,9 @@ class _Layout:
 
     def unnamed(self, names: Tree) -> Any:
         """Returns the state that `named` was given."""
-        return self.tree.unflatten([functools.reduce(lambda inner, part: inner[part], path, names) for path in self.paths])
+        return self.tree.unflatten(
+            [functools.reduce(lambda inner, part: inner[part], path, names) for path in self.paths]
+        )
 
 
 def network_of(model: Any) -> Network:
@@ -168,7 +173,8 @@ def network_of(model: Any) -> Network:
     if isinstance(model, nnx.Module):
         return Nnx.of(lambda rngs: nnx.clone(model))  # noqa: ARG005  # its numbers have been drawn
     if isinstance(model, type) and issubclass(model, nnx.Module):
-        return Nnx.of(lambda rngs: model(rngs=rngs))
+        make: Any = model
+        return Nnx.of(lambda rngs: make(rngs=rngs))
     if callable(model) and not isinstance(model, type):
         return Nnx.of(model)
     raise TypeError(f"{model!r} is no Flax module, and no function of flax.nnx.Rngs that returns one")
@@ -178,7 +184,8 @@ def _split(module: nnx.Module) -> Any:
     return nnx.split(module, nnx.Param, nnx.RngState, ...)
 
 
-def _mode(module: Any, *, train: bool) -> Mapping[str, bool]:
+def _mode(module: Any, *, train: bool) -> dict[str, Any]:
     """Returns the arguments that tell a module whether it is trained."""
     known = inspect.signature(type(module).__call__).parameters
-    return {name: train for name in _TRAINED if name in known} | {name: not train for name in _EVALUATED if name in known}
+    values = {**dict.fromkeys(_TRAINED, train), **dict.fromkeys(_EVALUATED, not train)}
+    return {name: value for name, value in values.items() if name in known}

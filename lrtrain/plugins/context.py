@@ -44,6 +44,7 @@ class ScheduleContext:
     _formulas: Callable[[Spec, ScheduleContext], tuple[Piece, ...] | None] | None = field(
         default=None, repr=False, compare=False
     )
+    _factor: float = field(default=1.0, repr=False, compare=False)
 
     def steps(self, duration: Duration | str | int) -> int:
         """Returns a duration in optimizer updates: exact arithmetic, then rounded down.
@@ -105,7 +106,7 @@ class StepInfo:
       step: the update, counted from 0 over the whole run.
       epoch: the epoch it belongs to, from 0.
       learning_rate: the learning rate that was applied.
-      loss: cross-entropy of the batch before the update, mean per example.
+      loss: loss of the batch before the update, mean per example.
     """
 
     step: int
@@ -121,14 +122,15 @@ class EpochInfo:
     Args:
       epoch: the epoch, from 0.
       step: updates done since the run began.
-      train_loss: cross-entropy over the epoch's training examples, mean per example, as seen while training.
-      test_loss: cross-entropy over the examples of ``measured_on`` after the epoch, mean per example.
-      test_accuracy: share of them that is classified correctly, 0 to 1.
+      train_loss: loss over the epoch's training examples, mean per example, as seen while training.
+      test_loss: loss over the examples of ``measured_on`` after the epoch, mean per example.
+      test_accuracy: share of them that is classified correctly, 0 to 1; NaN where the workload has no such metric.
       learning_rate: the learning rate of the epoch's last update.
       seconds: time for training and evaluating the epoch.
       measured_on: ``"test"``: the test set; ``"validation"``: the images that a comparison holds out.
       examples_per_second: training examples in a second, without the evaluation; NaN after a resume, because a
         checkpoint does not hold it.
+      metrics: the workload's other metrics over the same examples, by name.
     """
 
     epoch: int
@@ -140,6 +142,13 @@ class EpochInfo:
     seconds: float
     measured_on: MeasuredOn = "test"
     examples_per_second: float = math.nan
+    metrics: Mapping[str, float] = field(default_factory=dict, hash=False)
+
+    @property
+    def means(self) -> dict[str, float]:
+        """The loss and all metrics after the epoch, by name."""
+        accuracy = {} if math.isnan(self.test_accuracy) else {"accuracy": self.test_accuracy}
+        return {"loss": self.test_loss, **accuracy, **self.metrics}
 
     @property
     def loss(self) -> float:

@@ -17,6 +17,10 @@ from lrtrain.files import has_utf8_name
 from lrtrain.plugins.spec import file_and_class, normal_name
 
 GROUP = "lrtrain.plugins"
+WORKLOADS = "lrtrain.workloads"
+# What is trained where no workload is named.
+DEFAULT_WORKLOAD = "fashion-mnist-cnn"
+_WORDS = {GROUP: "plugin", WORKLOADS: "workload"}
 _folder: ContextVar[Path] = ContextVar("_folder", default=Path())
 _read: ContextVar[tuple[Entry, ...] | None] = ContextVar("_read", default=None)
 
@@ -32,6 +36,7 @@ class Entry:
       version: that distribution's version; of a file, the beginning of the SHA-256 of its content.
       summary: that distribution's one-line description.
       in_file: whether it is a class in a file that was named, and not installed.
+      group: the group of its entry point: that of schedules and observers, or that of workloads.
     """
 
     name: str
@@ -40,6 +45,12 @@ class Entry:
     version: str
     summary: str
     in_file: bool = False
+    group: str = GROUP
+
+    @property
+    def title(self) -> str:
+        """The entry as it is named in errors, such as ``plugin 'sgdr'``."""
+        return f"{_WORDS[self.group]} '{self.name}'"
 
     @property
     def reference(self) -> str:
@@ -51,9 +62,10 @@ class Entry:
         return self.distribution if self.in_file else f"{self.distribution} {self.version}"
 
 
-def find_plugins() -> tuple[Entry, ...]:
-    """Returns all installed plugins, by name; one name may occur twice (see `duplicates`)."""
-    return _read.get() or tuple(sorted(_entries(), key=lambda entry: (entry.name, entry.distribution)))
+def find_plugins(group: str = GROUP) -> tuple[Entry, ...]:
+    """Returns all installed plugins of a group, by name; one name may occur twice (see `duplicates`)."""
+    known = _read.get() if group == GROUP else None
+    return known or tuple(sorted(_entries(group), key=lambda entry: (entry.name, entry.distribution)))
 
 
 @contextmanager
@@ -82,7 +94,7 @@ def files_below(folder: Path) -> Iterator[None]:
         _folder.reset(token)
 
 
-def find_plugin(name: str) -> Entry:
+def find_plugin(name: str, group: str = GROUP) -> Entry:
     """Returns the one installed plugin of that name, or the class in a file that ``./file.py:Class`` names.
 
     Raises:
@@ -90,48 +102,49 @@ def find_plugin(name: str) -> Entry:
     """
     in_file = file_and_class(name)
     if in_file is not None:
-        return _in_file(name, *in_file)
-    entries = find_plugins()
+        return _in_file(name, *in_file, group)
+    entries, word = find_plugins(group), _WORDS[group]
     found = [entry for entry in entries if entry.name == normal_name(name)]
     if not entries:
         raise PluginError(
-            f"no plugin '{name}' is installed, nor any other: pip install 'lrtrain[all]' installs those of lrtrain"
+            f"no {word} '{name}' is installed, nor any other: pip install 'lrtrain[all]' installs those of lrtrain"
         )
     if not found:
         names = sorted({entry.name for entry in entries})
         raise PluginError(
-            f"no plugin '{name}' is installed{nearest(normal_name(name), names)}; installed are {', '.join(names)}; "
+            f"no {word} '{name}' is installed{nearest(normal_name(name), names)}; installed are {', '.join(names)}; "
             "others are installed with pip"
         )
     if len(found) > 1:
         origins = " and ".join(entry.origin() for entry in found)
-        raise PluginError(f"plugin '{found[0].name}' is provided by {origins}: uninstall one of the two")
+        raise PluginError(f"{found[0].title} is provided by {origins}: uninstall one of the two")
     return found[0]
 
 
-def _in_file(name: str, path: str, cls: str) -> Entry:
+def _in_file(name: str, path: str, cls: str, group: str) -> Entry:
     """Returns a class in a file; its path is absolute, so that a run finds it again from anywhere."""
     file = Path(_folder.get(), Path(path).expanduser()).absolute()
     if not has_utf8_name(file):
-        raise PluginError(f"the plugin's file {file} is refused: its path is not UTF-8, so rename it")
+        raise PluginError(f"the {_WORDS[group]}'s file {file} is refused: its path is not UTF-8, so rename it")
     try:
         content = file.read_bytes()
     except OSError as error:
         raise PluginError(
-            f"plugin '{name}' cannot be read: {file}: {error.strerror}; put the file there, or name it where it is"
+            f"{_WORDS[group]} '{name}' cannot be read: {file}: {error.strerror}; put the file there, or name it where "
+            "it is"
         ) from error
     version = hashlib.sha256(content).hexdigest()[:12]
-    return Entry(normal_name(name), f"{file}:{cls}", str(file), version, f"a class in {file.name}", in_file=True)
+    return Entry(normal_name(name), f"{file}:{cls}", str(file), version, f"a class in {file.name}", True, group)
 
 
-def _entries() -> Iterator[Entry]:
+def _entries(group: str) -> Iterator[Entry]:
     seen: set[str] = set()
     for distribution in importlib.metadata.distributions():
         try:
             metadata: Any = distribution.metadata  # `get` is there, and typeshed knows it from Python 3.12 on
             # Since Python 3.12 it is deprecated to ask by index for a field that is not there.
             name, summary = metadata.get("Name", ""), metadata.get("Summary", "")
-            points = distribution.entry_points.select(group=GROUP)
+            points = distribution.entry_points.select(group=group)
         except Exception:  # noqa: BLE001  # damaged, as after an interrupted install: the others can still be used
             continue
         key = normal_name(name)
@@ -140,4 +153,4 @@ def _entries() -> Iterator[Entry]:
             continue
         seen.add(key)
         for point in points:
-            yield Entry(normal_name(point.name), point.value, name, distribution.version, summary)
+            yield Entry(normal_name(point.name), point.value, name, distribution.version, summary, group=group)

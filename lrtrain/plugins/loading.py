@@ -17,9 +17,9 @@ import pluggy
 
 from lrtrain.errors import OptionError, PluginError, cause, nearest
 from lrtrain.plugins import hookspecs
-from lrtrain.plugins.discovery import GROUP, Entry, find_plugin
+from lrtrain.plugins.discovery import Entry, find_plugin
 from lrtrain.plugins.isolation import load_from_file, plugin_called
-from lrtrain.plugins.options import make, resolved
+from lrtrain.plugins.options import make, resolved, scaled_defaults
 from lrtrain.plugins.spec import Spec, normal_name, short
 from lrtrain.signals import Terminated
 
@@ -48,6 +48,8 @@ class ActivePlugins:
 
     plugins: tuple[Plugin, ...]
     manager: pluggy.PluginManager
+    factor: float = 1.0
+    """What the learning rates that are defaults of options have been multiplied by."""
 
     def schedule_plugin(self) -> Plugin:
         """Returns the one plugin that builds the schedule; raises PluginError when none or two do."""
@@ -65,7 +67,11 @@ class ActivePlugins:
 
 
 def activate(
-    specs: Sequence[Spec | str | Mapping[str, Any]], settings: Sequence[str] = (), *, override: bool = False
+    specs: Sequence[Spec | str | Mapping[str, Any]],
+    settings: Sequence[str] = (),
+    *,
+    override: bool = False,
+    factor: float = 1.0,
 ) -> ActivePlugins:
     """Loads the plugins named, makes an instance of each, and registers them.
 
@@ -74,6 +80,7 @@ def activate(
       settings: further options as on the command line, ``NAME=VALUE`` for the plugin that builds the schedule, or
         ``PLUGIN.NAME=VALUE`` for any.
       override: whether a setting may replace an option of a spec, as when a run is resumed.
+      factor: what every learning rate is multiplied by that is the default of an option: it suits the workload then.
 
     Raises:
       SpecError: a spec or setting cannot be read.
@@ -92,35 +99,45 @@ def activate(
     builders = [spec.name for spec, each in zip(named, classes, strict=True) if "build_schedule" in hooks_of(each)]
     named = apply_settings(named, settings, builders, override=override)
     plugins = [
-        Plugin(entry, make(each, entry.name, spec.options))
+        Plugin(entry, make(each, entry.title, {**scaled_defaults(each, factor), **spec.options}))
         for entry, each, spec in zip(entries, classes, named, strict=True)
     ]
-    return ActivePlugins(tuple(plugins), _registered(plugins))
+    return ActivePlugins(tuple(plugins), _registered(plugins), factor)
 
 
 def load_class(entry: Entry) -> type:
     """Imports one plugin and checks its class as `check_class` does; PluginError too where it fails to import."""
-    title = f"plugin '{entry.name}' of {entry.origin()}"
+    return check_class(load(entry), f"{entry.title} of {entry.origin()}")
+
+
+def load(entry: Entry) -> Any:
+    """Imports what an entry names; raises PluginError where that fails."""
     try:
         with plugin_called():
-            loaded = load_from_file(entry) if entry.in_file else EntryPoint(entry.name, entry.value, GROUP).load()
+            return load_from_file(entry) if entry.in_file else EntryPoint(entry.name, entry.value, entry.group).load()
     except Terminated:
         raise
     except (Exception, SystemExit) as error:
         if os.environ.get("LRTRAIN_TRACEBACK") == "1":
             raise
+        title = f"{entry.title} of {entry.origin()}"
         raise PluginError(f"{title} fails to import: {cause(error)} ({_TRACEBACK})") from error
-    return check_class(loaded, title)
 
 
 def check_class(loaded: object, title: str) -> type:
     """Returns ``loaded`` when it is a frozen dataclass with well-formed hooks; otherwise raises PluginError."""
-    if not isinstance(loaded, type) or not dataclasses.is_dataclass(loaded):
-        raise PluginError(f"{title} names {loaded!r}: a plugin is a class with @dataclass(frozen=True)")
-    if not getattr(loaded, "__dataclass_params__").frozen:  # noqa: B009  # typeshed does not know the attribute
-        raise PluginError(f"{title} is a dataclass that is not frozen: write @dataclass(frozen=True)")
+    loaded = check_dataclass(loaded, title)
     for problem in _hook_problems(loaded):
         raise PluginError(f"{title} {problem}")
+    return loaded
+
+
+def check_dataclass(loaded: object, title: str) -> type:
+    """Returns ``loaded`` when it is a frozen dataclass; otherwise raises PluginError."""
+    if not isinstance(loaded, type) or not dataclasses.is_dataclass(loaded):
+        raise PluginError(f"{title} names {loaded!r}: expected a class with @dataclass(frozen=True)")
+    if not getattr(loaded, "__dataclass_params__").frozen:  # noqa: B009  # typeshed does not know the attribute
+        raise PluginError(f"{title} is a dataclass that is not frozen: write @dataclass(frozen=True)")
     return loaded
 
 

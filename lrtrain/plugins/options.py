@@ -41,8 +41,11 @@ def _percent(value: object) -> object:
     return value
 
 
-LearningRate = Annotated[float, Ge(0), Doc("learning rate")]
-"""A learning rate: finite and not negative."""
+_OF_LEARNING_RATE = Doc("learning rate")
+LearningRate = Annotated[float, Ge(0), _OF_LEARNING_RATE]
+"""A learning rate: finite and not negative. A default of this type is multiplied by what suits the workload."""
+PositiveLearningRate = Annotated[float, Gt(0), _OF_LEARNING_RATE]
+"""A learning rate over 0."""
 PositiveFloat = Annotated[float, Gt(0)]
 """A finite number over 0."""
 PositiveInt = Annotated[int, Ge(1)]
@@ -75,8 +78,10 @@ def options_of(plugin: type) -> tuple[Option, ...]:
     )
 
 
-def make(plugin: type, name: str, given: Mapping[str, Any]) -> Any:
+def make(plugin: type, title: str, given: Mapping[str, Any]) -> Any:
     """Returns an instance of a plugin class with the options ``given``; the rest keep their defaults.
+
+    Errors begin with the ``title``, such as ``plugin 'sgdr'``.
 
     Raises:
       OptionError: an option is unknown, missing, of the wrong type or out of range; the sentence names it.
@@ -86,26 +91,26 @@ def make(plugin: type, name: str, given: Mapping[str, Any]) -> Any:
     for option in given:
         if option not in known:
             has = f"it has {', '.join(known)}" if known else "it has none"
-            raise OptionError(f"plugin '{name}' has no option '{option}'{nearest(option, known)}; {has}")
+            raise OptionError(f"{title} has no option '{option}'{nearest(option, known)}; {has}")
     hints = _hints(plugin)
-    values = {option: _checked(name, option, hints[option], value) for option, value in given.items()}
+    values = {option: _checked(title, option, hints[option], value) for option, value in given.items()}
     for field in _fields(plugin):
         if field.name not in given and _is_required(field):
             meaning = f" ({doc})" if (doc := _doc(hints[field.name])) else ""
-            raise OptionError(f"plugin '{name}' needs its option '{field.name}'{meaning}: give {field.name}=...")
-    return _instance(plugin, name, values)
+            raise OptionError(f"{title} needs its option '{field.name}'{meaning}: give {field.name}=...")
+    return _instance(plugin, title, values)
 
 
-def _instance(plugin: type, name: str, values: Mapping[str, Any]) -> Any:
+def _instance(plugin: type, title: str, values: Mapping[str, Any]) -> Any:
     try:
         with plugin_called():
             return plugin(**values)
     except (LrtrainError, Terminated):
         raise
     except ValueError as error:
-        raise OptionError(f"plugin '{name}': {error}") from error
+        raise OptionError(f"{title}: {error}") from error
     except (Exception, SystemExit) as error:
-        raise OptionError(f"plugin '{name}' fails with these options: {cause(error)}") from error
+        raise OptionError(f"{title} fails with these options: {cause(error)}") from error
 
 
 def resolved(instance: Any) -> dict[str, Any]:
@@ -115,6 +120,26 @@ def resolved(instance: Any) -> dict[str, Any]:
         field.name: _adapter(hints[field.name]).dump_python((getattr(instance, field.name),), mode="json")[0]
         for field in _fields(type(instance))
     }
+
+
+def scaled_defaults(plugin: type, factor: float) -> dict[str, Any]:
+    """Returns the options whose defaults are learning rates, each times the factor; none if that is 1."""
+    if factor == 1:
+        return {}
+    hints = _hints(plugin)
+    fields = [field for field in _fields(plugin) if not _is_required(field) and _has_learning_rate(hints[field.name])]
+    return {field.name: _times(_default_value(field), factor) for field in fields}
+
+
+def _has_learning_rate(hint: Any) -> bool:
+    return any(part == _OF_LEARNING_RATE or _has_learning_rate(part) for part in typing.get_args(hint))
+
+
+def _times(value: Any, factor: float) -> Any:
+    if isinstance(value, list | tuple):
+        return [_times(each, factor) for each in value]
+    # To 12 digits: 0.003 and not 0.0030000000000000005.
+    return value if value is None else float(f"{value * factor:.12g}")
 
 
 def type_text(hint: Any) -> str:
@@ -153,7 +178,7 @@ def _hints(plugin: type) -> dict[str, Any]:
 
 
 def _fields(plugin: type) -> list[dataclasses.Field[Any]]:
-    return [field for field in dataclasses.fields(plugin) if field.init]
+    return [field for field in dataclasses.fields(plugin) if field.init and field.metadata.get("option", True)]
 
 
 def _is_required(field: dataclasses.Field[Any]) -> bool:
@@ -163,8 +188,11 @@ def _is_required(field: dataclasses.Field[Any]) -> bool:
 def _default(field: dataclasses.Field[Any]) -> str | None:
     if _is_required(field):
         return None
-    value = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
-    return format_value(value)
+    return format_value(_default_value(field))
+
+
+def _default_value(field: dataclasses.Field[Any]) -> Any:
+    return field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
 
 
 def _doc(hint: Any) -> str:
@@ -189,7 +217,7 @@ def _adapter(hint: Any) -> TypeAdapter[Any]:
         raise PluginError(f"an option of type {type_text(hint)} cannot be checked: {cause(error)}") from error
 
 
-def _checked(name: str, option: str, hint: Any, value: object) -> Any:
+def _checked(title: str, option: str, hint: Any, value: object) -> Any:
     """Checks one value as JSON, of which a list may become a tuple, while ``"4"`` is no number."""
     from pydantic import ValidationError
 
@@ -198,7 +226,7 @@ def _checked(name: str, option: str, hint: Any, value: object) -> Any:
     except ValidationError as error:
         complaint = _complaint(error.errors(include_url=False), hint, value)
         given = short(format_value(value), 200)
-        raise OptionError(f"plugin '{name}': {option}={given} is refused: {complaint}") from None
+        raise OptionError(f"{title}: {option}={given} is refused: {complaint}") from None
 
 
 def _complaint(errors: Sequence[ErrorDetails], hint: Any, value: object) -> str:

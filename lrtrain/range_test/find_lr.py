@@ -25,7 +25,8 @@ from lrtrain.range_test.curve import Curve, Recorder, Suggestion, obstacle, sugg
 from lrtrain.runs.train_config import TrainConfig, TrainOptions
 from lrtrain.schedules.table import build_table, make_context
 from lrtrain.training.chunks import chunks
-from lrtrain.training.prepare import Loaded, load_data, loaded_on
+from lrtrain.training.configure import configured
+from lrtrain.training.prepare import Loaded, find_data, load_data, loaded_on, task_of
 from lrtrain.training.reporter import NullReporter, Reporter
 
 if TYPE_CHECKING:
@@ -141,23 +142,21 @@ def find_lr(
       print(test.suggestion.learning_rate, test.suggestion.meaning)
       ```
     """
-    from lrtrain.data import find_dataset
-
-    config = TrainConfig(**options)
-    config.check()
+    config, chosen = configured(options)
     low, high = default_range(config)
     start, end = low if start_lr is None else start_lr, high if end_lr is None else end_lr
     rates = _rates(start, end, steps)
-    active = activate(plugins, settings)
+    active = activate(plugins, settings, factor=chosen.factor)
     active.schedule_plugin()
     reporter = reporter or NullReporter()
 
     reporter.phase("starting JAX")
     keep_compiled()
-    source = find_dataset(config.dataset, data_dir=config.data_dir)
+    source = find_data(chosen, config)
     devices = select_devices(config.devices, config.batch_size)
     check_jaxlib(devices)
-    loaded = loaded_on(devices, load_data(source, config, devices, reporter), config)
+    task = task_of(chosen, load_data(source, config, devices, reporter), config)
+    loaded = loaded_on(devices, task, config)
     steps_per_epoch = config.steps_per_epoch(loaded.sizes[0])
     table = build_table(active, make_context(config.epochs * steps_per_epoch, steps_per_epoch))
     reporter.phase("compiling the training step")

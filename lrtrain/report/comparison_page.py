@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lrtrain.comparison.evidence import verdict
-from lrtrain.comparison.plan import HOLDOUT, Plan, Row, labelled
+from lrtrain.comparison.plan import Plan, Row, labelled
 from lrtrain.comparison.store import Store
 from lrtrain.comparison.table import table_of
 from lrtrain.plugins.spec import Spec, parse_spec
@@ -104,7 +104,7 @@ def _explained(plan: Plan, baseline: str) -> Iterator[str]:
         return
     scales = ", ".join(f"{scale:g}" for scale in plan.effort.scales)
     yield (
-        f"Tuning: {plan.holdout} training images were held out. Every schedule was trained with its learning rates "
+        f"Tuning: {_held_out(plan)} Every schedule was trained with its learning rates "
         f"times {scales}, {plan.effort.tuning_seeds} seeds each, and the factor whose median loss on the held-out "
         "images was lowest after the last step was kept. A best factor at the edge of these extends them, and every "
         "other schedule gets as many more trials."
@@ -122,6 +122,12 @@ def _explained(plan: Plan, baseline: str) -> Iterator[str]:
     )
 
 
+def _held_out(plan: Plan) -> str:
+    if plan.holdout is None:
+        return "the validation examples are the workload's own, or a twelfth of its training examples."
+    return f"{plan.holdout} training examples were held out."
+
+
 def compare_command(plan: Plan) -> str | None:
     """Returns the command that makes a comparison again; None when no command line says it."""
     specs = [row.spec for row in plan.rows]
@@ -137,7 +143,7 @@ def _effort(plan: Plan) -> Iterator[str]:
     yield from ("--lr-scales", ",".join(map(repr, effort.scales)))
     for name in ("tuning_seeds", "seeds", "epochs"):
         yield from (f"--{name.replace('_', '-')}", str(getattr(effort, name)))
-    if plan.holdout != HOLDOUT:
+    if plan.holdout is not None:
         yield from ("--holdout", str(plan.holdout))
     if plan.baseline is not None:
         yield from ("--baseline", plan.baseline)

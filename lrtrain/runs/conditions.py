@@ -19,7 +19,9 @@ from lrtrain.plugins.loading import Plugin, hooks_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import flax.linen as nn
+    from lrtrain.data.types import Split
+    from lrtrain.nn.network import Network
+    from lrtrain.workloads.workload import Workload
 
 _LIBRARIES = ("lrtrain", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy")
 _SHORT = 12
@@ -57,15 +59,32 @@ def model_version(model: str | None) -> dict[str, str]:
         return {}
 
 
-def program_of(model: nn.Module, image_shape: tuple[int, ...]) -> str:
-    """Returns a digest of what a model computes: its shapes, its operations and its constant arrays."""
+def program_of(network: Network, workload: Workload, test: Split) -> str:
+    """Returns a digest of what a network computes: its shapes, its operations and its constant arrays.
+
+    That of a workload other than the default has its loss too.
+    """
     import jax
-    import jax.numpy as jnp
     import numpy as np
 
-    images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
-    variables = jax.eval_shape(model.init, jax.random.key(0), images)
-    traced: Any = jax.make_jaxpr(model.apply)(variables, images)
+    from lrtrain.engine.training_step import Leaves
+    from lrtrain.workloads.images import FashionMnistCnn
+
+    raw, targets = (Leaves.of(each, 2).map(jax.ShapeDtypeStruct) for each in (test.inputs, test.targets))
+    inputs = jax.eval_shape(workload.inputs, raw)
+    variables: Any = jax.eval_shape(network.init, jax.random.PRNGKey(0), inputs)
+    if isinstance(workload, FashionMnistCnn):
+        # As it was before there were workloads, so that a run made then finds its model unchanged.
+        variables = {"params": variables[0]}
+        traced: Any = jax.make_jaxpr(lambda known, inputs: network.apply(known["params"], (), inputs)[0])(
+            variables, inputs
+        )
+    else:
+        traced = jax.make_jaxpr(
+            lambda known, raw, targets: workload.loss(
+                network.apply(known[0], known[1], workload.inputs(raw))[0], targets
+            )
+        )(variables, raw, targets)
     total = hashlib.sha256(_ADDRESS.sub("", f"{jax.tree.structure(variables)} {traced}").encode())
     for constant in traced.consts:
         total.update(np.asarray(constant).tobytes())

@@ -31,7 +31,7 @@ class _Line(Struct, kw_only=True):
     step: Whole
     train_loss: float
     test_loss: float
-    test_accuracy: float
+    test_accuracy: float = math.nan
     learning_rate: float
     seconds: float
     # A line that was restored from a checkpoint has none.
@@ -40,7 +40,7 @@ class _Line(Struct, kw_only=True):
 
 class _OnValidation(_Line, kw_only=True):
     test_loss: float = field(name="validation_loss")
-    test_accuracy: float = field(name="validation_accuracy")
+    test_accuracy: float = field(name="validation_accuracy", default=math.nan)
 
 
 # A saved history has these keys whatever the epochs were measured on: its reader knows that.
@@ -57,7 +57,8 @@ def line_of(epoch: EpochInfo) -> dict[str, Any]:
         "step": epoch.step,
         "train_loss": epoch.train_loss,
         f"{epoch.measured_on}_loss": epoch.loss,
-        f"{epoch.measured_on}_accuracy": epoch.accuracy,
+        **({} if math.isnan(epoch.accuracy) else {f"{epoch.measured_on}_accuracy": epoch.accuracy}),
+        **{f"{epoch.measured_on}_{name}": value for name, value in epoch.metrics.items()},
         # As `steps.csv` has it: the shortest decimal that is this float32.
         "learning_rate": float(str(np.float32(epoch.learning_rate))),
         "seconds": round(epoch.seconds, 3),
@@ -75,17 +76,35 @@ def parse_epochs(text: str) -> Iterator[EpochInfo]:
         epoch = decode(values, _OnValidation if held_out else _Line, title)
         if epoch.epoch != number:
             raise InvalidFileError(f"{title} is of epoch {epoch.epoch + 1}")
-        yield EpochInfo(**asdict(epoch), measured_on="validation" if held_out else "test")
+        measured_on: MeasuredOn = "validation" if held_out else "test"
+        metrics = _further_metrics(values, f"{measured_on}_", title)
+        yield EpochInfo(**asdict(epoch), measured_on=measured_on, metrics=metrics)
+
+
+def _further_metrics(values: Mapping[str, Any], prefix: str, title: str) -> dict[str, float]:
+    names = {name.removeprefix(prefix): name for name in values if name.startswith(prefix)}
+    return {
+        short: decode(values[name], float, f"{title}, {name}")
+        for short, name in names.items()
+        if short not in {"loss", "accuracy"}
+    }
 
 
 def to_saved(history: Iterable[EpochInfo]) -> list[dict[str, Any]]:
     """Returns a history as a checkpoint holds it, and the file of a wave."""
-    return [{name: getattr(epoch, name) for name in _SAVED} for epoch in history]
+    return [_saved(epoch) for epoch in history]
+
+
+def _saved(epoch: EpochInfo) -> dict[str, Any]:
+    values = {name: getattr(epoch, name) for name in _SAVED}
+    if math.isnan(epoch.test_accuracy):
+        del values["test_accuracy"]
+    return {**values, "metrics": dict(epoch.metrics)} if epoch.metrics else values
 
 
 def from_saved(history: Iterable[Mapping[str, Any]], measured_on: MeasuredOn = "test") -> tuple[EpochInfo, ...]:
     """Returns what `to_saved` was given, but for ``examples_per_second``."""
-    return tuple(EpochInfo(**epoch, measured_on=measured_on) for epoch in history)
+    return tuple(EpochInfo(**{"test_accuracy": math.nan, **epoch}, measured_on=measured_on) for epoch in history)
 
 
 class Logs:

@@ -14,10 +14,21 @@ from lrtrain.plugins.spec import Spec, short
 from lrtrain.runs.directory import RunDir
 from lrtrain.runs.train_config import TrainConfig
 from lrtrain.strict_json import InvalidFileError, Positive, Whole, decode, path_of, read_json
+from lrtrain.workloads.headline import Headline
 
 VERSION = 1
 # These are left out of the file where they are empty, and an earlier lrtrain did not write them.
-_OPTIONAL = ("data", "code", "program", "checkpoint_every", "processes", "resumed", "past_stop", "comparison")
+_OPTIONAL = (
+    "data",
+    "code",
+    "program",
+    "checkpoint_every",
+    "processes",
+    "resumed",
+    "past_stop",
+    "comparison",
+    "headline",
+)
 
 
 @dataclass(frozen=True)
@@ -96,6 +107,7 @@ class RunConfig:
       resumed: its resumes.
       past_stop: the step at which a plugin stopped it, and past which the user had it trained.
       comparison: its part in a comparison.
+      headline: the metric that it is judged by; None for the accuracy.
     """
 
     plugins: tuple[Mapping[str, Any], ...]
@@ -114,6 +126,7 @@ class RunConfig:
     resumed: tuple[Resumed, ...] = ()
     past_stop: Whole | None = None
     comparison: Part | None = None
+    headline: Headline | None = None
 
     @property
     def specs(self) -> tuple[Spec, ...]:

@@ -5,14 +5,21 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from lrtrain.engine.optimizers import OPTIMIZERS
 from lrtrain.errors import UsageError
 from lrtrain.option_fields import option, option_fields
+from lrtrain.plugins.discovery import DEFAULT_WORKLOAD
+
+if TYPE_CHECKING:
+    from lrtrain.workloads.workload import Workload
 
 LOSS_REDUCTIONS = ("sum", "mean")
 DATA_ON_DEVICE = ("auto", "always", "never")
+# The options whose defaults are the workload's.
+WORKLOADS_OWN = ("epochs", "batch_size", "optimizer", "loss_reduction")
+DEFAULT_DATASET = "fashion_mnist"
 MAX_EPOCHS = 1_000_000
 MAX_SEED = 2**32 - 1
 
@@ -40,8 +47,11 @@ class TrainConfig:
     seed: int = option(
         0, "Decides the initial weights, the order of the examples and --train-size.", least=0, most=MAX_SEED
     )
+    workload: str = option(
+        DEFAULT_WORKLOAD, "What is trained: data, network, loss; 'lrtrain workloads list' shows all.", metavar="SPEC"
+    )
     dataset: str = option(
-        "fashion_mnist", "A data set of a package, or any of tensorflow-datasets that is prepared.", metavar="NAME"
+        DEFAULT_DATASET, "A data set of a package, or any of tensorflow-datasets that is prepared.", metavar="NAME"
     )
     data_dir: Path | None = option(None, "Where data sets are prepared.", metavar="DIR", changes_results=False)
     train_size: int | None = option(None, "Train on N examples, drawn by the seed.", metavar="N", least=1)
@@ -52,7 +62,26 @@ class TrainConfig:
     micro_batch: int | None = option(
         None, "Most examples that a device takes at once.", metavar="N", least=1, changes_results=False
     )
-    model: str | None = option(None, "A Flax module that maps images to logits.", metavar="MODULE:CLASS")
+    model: str | None = option(None, "A Flax module in place of the workload's network.", metavar="MODULE:CLASS")
+    label_smoothing: float = option(
+        0.0, "Share of each label that is spread over all classes, in training.", metavar="SHARE", least=0, most=1
+    )
+    clip_norm: float | None = option(
+        None, "Scale a gradient down whose norm over all parameters is larger.", metavar="NORM", least=0
+    )
+    accumulate: int = option(
+        1,
+        "Parts that a step takes one after another; batch statistics are of a part.",
+        metavar="N",
+        least=1,
+    )
+    ema: float | None = option(
+        None,
+        "Decay of a moving average of the parameters, which is evaluated in their place.",
+        metavar="DECAY",
+        least=0,
+        most=1,
+    )
     data_on_device: str = option(
         "auto",
         "Keep the training set on the devices, or stream its batches; auto keeps it where it fits.",
@@ -94,6 +123,7 @@ class TrainOptions(TypedDict, total=False):
     optimizer: str
     loss_reduction: str
     seed: int
+    workload: str | Workload
     dataset: str
     data_dir: Path | None
     train_size: int | None
@@ -101,4 +131,8 @@ class TrainOptions(TypedDict, total=False):
     devices: int | None
     micro_batch: int | None
     model: str | None
+    label_smoothing: float
+    clip_norm: float | None
+    accumulate: int
+    ema: float | None
     data_on_device: str

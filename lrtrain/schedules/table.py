@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import numbers
 from collections.abc import Callable, Mapping
@@ -96,6 +97,7 @@ def fingerprint(values: NDArray[np.float32]) -> str:
 def raw_schedule(active: ActivePlugins, context: ScheduleContext) -> Schedule:
     """Calls the hook and returns what the plugin built, after a check that it is callable."""
     name = active.schedule_plugin().entry.name
+    context = dataclasses.replace(context, _factor=active.factor)
     try:
         with plugin_called():
             answers = active.manager.hook.build_schedule(context=context)
@@ -117,7 +119,7 @@ def raw_schedule(active: ActivePlugins, context: ScheduleContext) -> Schedule:
 def formula(active: ActivePlugins, context: ScheduleContext) -> tuple[Piece, ...] | None:
     """Returns the formula of the active plugin that builds the schedule, or None when it has none."""
     plugin = active.schedule_plugin()
-    return ask_formula(plugin.instance, plugin.entry.name, context)
+    return ask_formula(plugin.instance, plugin.entry.name, dataclasses.replace(context, _factor=active.factor))
 
 
 def tabulate(built: Schedule, total_steps: int, name: str) -> NDArray[np.float32]:
@@ -226,7 +228,7 @@ def _is_count(value: object) -> bool:
 
 
 def _build_inner(spec: Spec, context: ScheduleContext) -> Schedule:
-    active = activate([spec])
+    active = activate([spec], factor=context._factor)
     built = raw_schedule(active, context)
     if not _is_traceable(built):
         built = _look_up(tabulate(built, context.total_steps, active.schedule_plugin().entry.name))
@@ -234,7 +236,7 @@ def _build_inner(spec: Spec, context: ScheduleContext) -> Schedule:
 
 
 def _formula_inner(spec: Spec, context: ScheduleContext) -> tuple[Piece, ...] | None:
-    return formula(activate([spec]), context)
+    return formula(activate([spec], factor=context._factor), context)
 
 
 def _is_traceable(built: Schedule) -> bool:

@@ -33,7 +33,7 @@ def wrong_types_are_refused(subject: Subject) -> None:
 def _refused(subject: Subject, option: str, value: Any) -> str | None:
     """Returns the sentence with which a value is refused, or None when it is taken."""
     try:
-        make(subject.plugin, subject.name, {option: value})
+        make(subject.plugin, f"plugin '{subject.name}'", {option: value})
     except LrtrainError as error:
         if error.__cause__ is not None and not isinstance(error.__cause__, ValueError):
             fail(f"{option}={value!r} ends in {cause(error.__cause__)}: raise a ValueError with one sentence")

@@ -68,7 +68,7 @@ class Subject:
     def missing_parts(self) -> list[str]:
         """The plugins that the default options name and that are not installed."""
         installed = {entry.name for entry in find_plugins()}
-        defaults = vars(make(self.plugin, self.name, {}))
+        defaults = vars(make(self.plugin, f"plugin '{self.name}'", {}))
         named = {normal_name(spec.name) for value in defaults.values() for spec in specs_in(value)}
         return sorted(named - installed)
 

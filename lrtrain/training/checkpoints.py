@@ -11,6 +11,7 @@ import functools
 import importlib
 import json
 import logging
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from lrtrain.schedules.table import fingerprint
 from lrtrain.signals import interrupts_held_back
 from lrtrain.training.checkpoint_errors import failures_named, late_errors_dropped, refusals_to_read_named
 from lrtrain.training.position import Position
+from lrtrain.workloads.headline import ACCURACY, Headline
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 
 VERSION = 2
 KEEP_LATEST = 3
+# Higher is better: the accuracy, or another headline with the sign that makes it so.
+_SCORE = "test_accuracy"
 
 
 def import_orbax() -> None:
@@ -53,14 +57,14 @@ class Restored:
 
 
 class Checkpoints:
-    """The checkpoints of one run: the last three and the one with the best test accuracy are kept.
+    """The checkpoints of one run: the last three and the best one, by the workload's headline, are kept.
 
     `save` takes a copy, and `write` begins to write it: between the two the devices can be given their next steps. A
     failure to write is raised by the next call or by `wait`.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(self, directory: Path, headline: Headline = ACCURACY) -> None:
+        self._directory, self._headline = directory, headline
         self._manager: CheckpointManager | None = None
         self._taken: Callable[[], None] | None = None
 
@@ -101,7 +105,6 @@ class Checkpoints:
             return
         values = {**position.to_json(), "fingerprint": fingerprint(table), "version": VERSION}
         checksum = digest(values, [*jax.tree.leaves(state), table])
-        accuracy = position.history[-1].test_accuracy if position.history and not position.epoch_losses else 0.0
         # After an interrupt, Orbax would continue in a thread that it no longer waits for, and fail there when closed.
         with failures_named(self._directory), interrupts_held_back():
             self._open().save(
@@ -111,8 +114,16 @@ class Checkpoints:
                     learning_rates=ocp.args.ArraySave(table),
                     progress=ocp.args.JsonSave({**values, "sha256": checksum}),
                 ),
-                metrics={"test_accuracy": accuracy},
+                metrics=self._metrics(position),
             )
+
+    def _metrics(self, position: Position) -> dict[str, float]:
+        """Returns what Orbax ranks the checkpoint by, under the name that it had first; one amid an epoch is last."""
+        if self._headline == ACCURACY:
+            return {_SCORE: position.history[-1].accuracy if position.history and not position.epoch_losses else 0.0}
+        if not position.history or position.epoch_losses:
+            return {_SCORE: -sys.float_info.max}
+        return {_SCORE: self._headline.sign * position.history[-1].means[self._headline.name]}
 
     def restore_newest(self, like: TrainState) -> Restored:
         """Returns the newest checkpoint that is valid; ``like`` is a state of the same structure and placement.
@@ -228,12 +239,12 @@ def _manager(directory: Path) -> CheckpointManager:
 
     # Orbax logs its progress through absl, on every save, and the traceback of what it then raises.
     logging.getLogger("absl").setLevel(logging.CRITICAL)
-    best = policy.BestN(get_metric_fn=lambda metrics: float(metrics["test_accuracy"]), n=1)
+    best = policy.BestN(get_metric_fn=lambda metrics: float(metrics[_SCORE]), n=1)
     options = ocp.CheckpointManagerOptions(
         preservation_policy=policy.AnyPreservationPolicy([policy.LatestN(KEEP_LATEST), best]),
         step_prefix="step",
         # Without it Orbax does not store the metrics, and a resumed run would not keep its best checkpoint so far.
-        best_fn=lambda metrics: float(metrics["test_accuracy"]),
+        best_fn=lambda metrics: float(metrics[_SCORE]),
     )
     return ocp.CheckpointManager(directory, options=options)
 
@@ -241,7 +252,7 @@ def _manager(directory: Path) -> CheckpointManager:
 def _has_valid_metrics(path: Path) -> bool:
     """Returns whether the metrics of a checkpoint can be read; a checkpoint without metrics is valid."""
     try:
-        return "test_accuracy" in json.loads((path / "metrics" / "metrics").read_bytes())
+        return _SCORE in json.loads((path / "metrics" / "metrics").read_bytes())
     except FileNotFoundError:
         return True
     except (IsADirectoryError, NotADirectoryError, ValueError, TypeError):

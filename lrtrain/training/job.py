@@ -14,8 +14,10 @@ from lrtrain.runs.directory import RunDir, check_name, new_run_dir
 from lrtrain.runs.run_config import RunConfig, read_config
 from lrtrain.runs.train_config import TrainConfig, TrainOptions
 from lrtrain.training.checkpoint_rule import EVERY_EPOCH, CheckpointRule
+from lrtrain.training.configure import check_workload_options, configured
 from lrtrain.training.rates import OnScheduleChange, merge_config
-from lrtrain.training.same_in_processes import call_facts, code_fact, option_facts
+from lrtrain.training.same_in_processes import call_facts, code_fact, option_facts, workload_fact
+from lrtrain.workloads.loading import Chosen, load_workload
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +30,7 @@ class Job:
 
     active: ActivePlugins
     config: TrainConfig
+    chosen: Chosen
     run_dir: RunDir
     stored: RunConfig | None
     rule: CheckpointRule
@@ -50,6 +53,7 @@ class Job:
         facts = {
             "command": "train",
             "plugins": [plugin.entry.name for plugin in self.active.plugins],
+            **workload_fact(self.chosen),
             **call_facts(self.config, self.stored is not None, run_dir),
             "on_schedule_change": self.on_schedule_change,
             "checkpoint_every": self.rule.text,
@@ -73,21 +77,22 @@ def job_of(  # noqa: PLR0913  # the arguments of `train`
 ) -> Job:
     """Returns the task of a call of `train`; raises UsageError when it cannot be done."""
     if not resume:
-        config = TrainConfig(**options)
-        config.check()
-        active = activate(plugins, settings)
+        config, chosen = configured(options)
+        active = activate(plugins, settings, factor=chosen.factor)
         name = active.schedule_plugin().entry.name
         directory = new_run_dir(run_dir, name)
         stored, rule, named = None, rule or EVERY_EPOCH, run_dir is not None
-        return Job(active, config, directory, stored, rule, named, on_schedule_change, accept_code_change)
+        return Job(active, config, chosen, directory, stored, rule, named, on_schedule_change, accept_code_change)
     if run_dir is None:
         raise UsageError("--resume needs --run-dir DIR: the directory of the run to continue")
     directory = RunDir(Path(run_dir).expanduser().absolute())
     check_name(directory.path)
     stored = read_config(directory)
-    config = merge_config(stored.train, options)
+    chosen = load_workload(options.get("workload", stored.train.workload))
+    config = merge_config(stored.train, {**options, "workload": chosen.spec})
     config.check()
-    active = activate(plugins or stored.specs, settings, override=not plugins)
+    check_workload_options(config, chosen, options)
+    active = activate(plugins or stored.specs, settings, override=not plugins, factor=chosen.factor)
     active.schedule_plugin()
     rule = rule or CheckpointRule.parse(stored.checkpoint_every or EVERY_EPOCH.text)
-    return Job(active, config, directory, stored, rule, True, on_schedule_change, accept_code_change)
+    return Job(active, config, chosen, directory, stored, rule, True, on_schedule_change, accept_code_change)

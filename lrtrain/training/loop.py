@@ -90,14 +90,13 @@ class Loop:
             raise error_of(asked)
         return self.recorder.stopped
 
-    def evaluate(self) -> tuple[float, float]:
-        """Returns the mean loss and the accuracy on the test set with the present parameters."""
+    def evaluate(self) -> dict[str, float]:
+        """Returns the mean loss and metrics on the test set with the present parameters."""
         history = self.recorder.history
         if history and history[-1].step == self.step:
-            return history[-1].loss, history[-1].accuracy
-        loss, accuracy = self._engine.evaluate(self._state)
-        # The device computes the share in float32; it is that of a whole number of images, so it is rounded to that.
-        return float(loss), round(float(accuracy) * self._tests) / self._tests
+            return history[-1].means
+        means = self._engine.exact(self._engine.evaluate(self._state), self._tests)
+        return {name: float(values) for name, values in means.items()}
 
     def _is_over(self) -> bool:
         return self.recorder.stopped is not None or self.ending.signal is not None
@@ -112,11 +111,9 @@ class Loop:
         if over := self.step == (epoch + 1) * length:
             self.recorder.apply_due_requests(self.step)
             speed = float(weights[done:].sum()) / (trained - began)
-            loss, accuracy = self.evaluate()
+            means = self.evaluate()
             seconds, examples = time.perf_counter() - began, weights.sum(axis=1)
-            info = self.recorder.epoch(
-                epoch, loss, accuracy, examples=examples, seconds=seconds, examples_per_second=speed
-            )
+            info = self.recorder.epoch(epoch, means, examples=examples, seconds=seconds, examples_per_second=speed)
             self.reporter.epoch_ended(info, speed)
         if self._is_over() or self.step == self._run.total_steps or (over and self._rule.after_epoch(epoch)):
             self._save()

@@ -6,18 +6,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lrtrain.data.load import DatasetSource, InMemory
 from lrtrain.engine.connection import Distributed, connect
 from lrtrain.engine.devices import fits, keep_compiled, present_devices, select_devices
 from lrtrain.engine.processes import ALONE, Facts, Processes
-from lrtrain.runs.train_config import TrainConfig
+from lrtrain.plugins.discovery import DEFAULT_WORKLOAD
+from lrtrain.runs.train_config import DEFAULT_DATASET, TrainConfig
 from lrtrain.training.reporter import Reporter
+from lrtrain.workloads.loading import Chosen
+from lrtrain.workloads.workload import DataContext, Workload
 
 if TYPE_CHECKING:
     import jax
+    import optax
 
-    from lrtrain.data import Dataset, DatasetSource
+    from lrtrain.data import Dataset
     from lrtrain.data.stream import Stream, StreamedDataset
     from lrtrain.engine.engine import Engine
+    from lrtrain.nn.network import Network
 
 
 def join_processes(
@@ -42,6 +48,13 @@ def join_processes(
     return processes
 
 
+def find_data(chosen: Chosen, config: TrainConfig) -> DatasetSource:
+    """Finds the examples of a workload, to be loaded or streamed; raises DataError when they are not there."""
+    named = config.dataset if config.dataset != DEFAULT_DATASET else None
+    source = chosen.workload.source(DataContext(named, config.data_dir))
+    return source if not isinstance(source, InMemory) else source.named(chosen.name, chosen.version)
+
+
 def load_data(
     source: DatasetSource, config: TrainConfig, devices: list[jax.Device], reporter: Reporter
 ) -> Dataset | StreamedDataset:
@@ -50,10 +63,10 @@ def load_data(
 
     kept = config.data_on_device
     if kept == "always" or (kept == "auto" and fits(source.train_bytes(), devices)):
-        reporter.phase(f"loading {config.dataset}")
+        reporter.phase(f"loading {source.name}")
         data: Dataset | StreamedDataset = source.load(config.train_size, config.seed)
     else:
-        reporter.phase(f"opening {config.dataset}, to be streamed")
+        reporter.phase(f"opening {source.name}, to be streamed")
         grain()
         data = source.stream(config.train_size, config.seed)
     config.check_data(len(data.train))
@@ -77,14 +90,28 @@ class Found:
         return {**facts, "program of the model": self.program}
 
 
-def found_in(data: Dataset | StreamedDataset, config: TrainConfig) -> Found:
-    """Returns the facts about the data and the model that a run stores."""
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What is trained: the data, the network and the rules of the workload, before anything is on the devices."""
+
+    data: Dataset | StreamedDataset
+    network: Network
+    workload: Workload
+    found: Found
+
+
+def task_of(chosen: Chosen, data: Dataset | StreamedDataset, config: TrainConfig) -> Task:
+    """Returns what is trained; raises ModelError when the network, the data and the loss do not fit together."""
     from lrtrain.nn.model import load_model
     from lrtrain.runs.conditions import program_of
+    from lrtrain.workloads.check import check_fit
 
-    model = None if config.model is None else load_model(config.model, data.num_classes)
-    program = None if model is None else program_of(model, data.test.images.shape[1:])
-    return Found(config.steps_per_epoch(len(data.train)), data.identity(), program)
+    workload = chosen.workload.smoothed(config.label_smoothing) if config.label_smoothing else chosen.workload
+    named = None if config.model is None else load_model(config.model, data.num_classes)
+    network = check_fit(workload, data, named)
+    is_default = chosen.spec == DEFAULT_WORKLOAD and named is None
+    program = None if is_default else program_of(network, workload, data.test)
+    return Task(data, network, workload, Found(config.steps_per_epoch(len(data.train)), data.identity(), program))
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,25 +127,34 @@ class Loaded:
     sizes: tuple[int, int]
 
 
-def loaded_on(devices: list[jax.Device], data: Dataset | StreamedDataset, config: TrainConfig) -> Loaded:
-    """Puts the data on the devices, ready to train the network that the configuration names."""
+def loaded_on(devices: list[jax.Device], task: Task, config: TrainConfig) -> Loaded:
+    """Puts the data on the devices, ready to train the network."""
     from lrtrain.data import Split
     from lrtrain.engine.engine import Engine
-    from lrtrain.engine.optimizers import optimizer
-    from lrtrain.nn.model import check_model, load_model
 
-    model = load_model(config.model, data.num_classes)
+    data = task.data
     train, stream = (data.train, None) if isinstance(data.train, Split) else (None, data.train)
-    if config.model is not None:
-        check_model(model, data.test.images.shape[1:], data.num_classes)
     engine = Engine(
-        model,
-        optimizer(config.optimizer),
+        task.network,
+        optimizer_of(config),
         train,
         data.test,
-        batch_size=config.batch_size,
-        loss_reduction=config.loss_reduction,
+        workload=task.workload,
         devices=devices,
-        micro_batch=config.micro_batch,
+        **engine_options(config),
     )
     return Loaded(engine, devices, stream, (len(data.train), len(data.test)))
+
+
+def engine_options(config: TrainConfig) -> dict[str, Any]:
+    """Returns the options of training that an engine, and a population, have under the same names."""
+    names = ("batch_size", "loss_reduction", "accumulate", "ema", "micro_batch")
+    return {name: getattr(config, name) for name in names}
+
+
+def optimizer_of(config: TrainConfig) -> optax.GradientTransformation:
+    """Returns the optimizer of a configuration; the same object for equal ones."""
+    from lrtrain.engine.optimizers import clipped, optimizer
+
+    found = optimizer(config.optimizer)
+    return found if config.clip_norm is None else clipped(found, config.clip_norm)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -93,11 +93,10 @@ class Recorder:
             self._show([StepInfo(step, epoch, float(rate), float(loss)) for step, _, rate, loss in rows])
         return last
 
-    def epoch(  # noqa: PLR0913  # all that the line of an epoch holds; most by keyword
+    def epoch(  # all that the line of an epoch holds; most by keyword
         self,
         epoch: int,
-        loss: float,
-        accuracy: float,
+        means: Mapping[str, float],
         *,
         examples: NDArray[Any],
         seconds: float,
@@ -105,19 +104,23 @@ class Recorder:
     ) -> EpochInfo:
         """Calls the hooks with a finished epoch, and logs it; what they ask for is applied from the next step on.
 
-        ``loss`` and ``accuracy``, a share, are means over the examples that it is measured on. ``examples`` are those
-        of each step, ``seconds`` are for training and evaluation, ``examples_per_second`` for the training alone.
+        ``means`` are the loss and the metrics of the examples that it is measured on. ``examples`` are those of each
+        step, ``seconds`` are for training and evaluation, ``examples_per_second`` for the training alone.
 
         Raises:
           DivergedError: the loss is not finite; nothing is logged.
           TrainingError: a hook has raised, or the logs cannot be written.
         """
         step = (epoch + 1) * self.run.steps_per_epoch
-        if not math.isfinite(loss):
-            raise DivergedError(f"the {self.measured_on} loss is {loss} after step {step - 1}", step - 1, self._applied)
+        for name, value in means.items():
+            if not math.isfinite(value):
+                what = f"the {self.measured_on} {name} is {value} after step {step - 1}"
+                raise DivergedError(what, step - 1, self._applied)
         mean = float(np.average(np.asarray(self._losses), weights=examples))
         applied, measured_on = self._applied, self.measured_on
-        info = EpochInfo(epoch, step, mean, loss, accuracy, applied, seconds, measured_on, examples_per_second)
+        further = {name: value for name, value in means.items() if name not in {"loss", "accuracy"}}
+        loss, accuracy = means["loss"], means.get("accuracy", math.nan)
+        info = EpochInfo(epoch, step, mean, loss, accuracy, applied, seconds, measured_on, examples_per_second, further)
         self.history = (*self.history, info)
         self._losses.clear()
         if self.observers.watch_epochs:

@@ -24,6 +24,7 @@ from lrtrain.training.job import Job
 from lrtrain.training.position import Position
 from lrtrain.training.prepare import Found
 from lrtrain.training.rates import RunRates
+from lrtrain.workloads.headline import ACCURACY, Headline, noted
 
 if TYPE_CHECKING:
     import jax
@@ -68,7 +69,8 @@ def write_run_config(job: Job, config: RunConfig, position: Position, processes:
 
 def current_versions(job: Job) -> dict[str, str]:
     """Returns the present versions of the packages and files that a run depends on."""
-    return {**versions(*(plugin.entry for plugin in job.active.plugins)), **model_version(job.config.model)}
+    entries = [plugin.entry for plugin in job.active.plugins] + ([job.chosen.entry] if job.chosen.entry else [])
+    return {**versions(*entries), **model_version(job.config.model)}
 
 
 def describe(job: Job, rates: RunRates, position: Position, devices: list[jax.Device], found: Found) -> RunConfig:
@@ -93,6 +95,7 @@ def describe(job: Job, rates: RunRates, position: Position, devices: list[jax.De
         checkpoint_every=job.rule.text,
         started=now() if stored is None else stored.started,
         resumed=() if stored is None else (*stored.resumed, _resumed(stored, position.step)),
+        headline=noted(job.chosen.workload.headline),
         past_stop=position.step if stored is not None and job.goes_past(position.step) else None,
     )
 
@@ -103,9 +106,9 @@ def _resumed(stored: RunConfig, step: int) -> Resumed:
 
 
 @contextlib.contextmanager
-def open_checkpoints(run_dir: RunDir, processes: Processes) -> Iterator[Checkpoints]:
+def open_checkpoints(run_dir: RunDir, processes: Processes, headline: Headline = ACCURACY) -> Iterator[Checkpoints]:
     """Opens the checkpoints of a run, and closes them when it ends."""
-    checkpoints = Checkpoints(run_dir.checkpoints)
+    checkpoints = Checkpoints(run_dir.checkpoints, headline)
     with late_errors_dropped() as rest:
         try:
             # After an error, closing them waits for the other processes, and these may have ended.

@@ -13,6 +13,7 @@ from lrtrain.plugins.discovery import Entry
 from lrtrain.plugins.spec import Spec, format_value
 from lrtrain.runs.conditions import model_version, versions
 from lrtrain.runs.train_config import TrainConfig
+from lrtrain.workloads.loading import Chosen
 
 # Each host may have its data in another place. The number of devices is compared later, when JAX has found them.
 _OWN = ("data_dir", "devices")
@@ -33,6 +34,11 @@ def call_facts(config: TrainConfig, resume: bool, run_dir: str | Path | None) ->
 def option_facts(title: str, spec: Spec) -> dict[str, Any]:
     """Returns the options of a plugin as facts, each with a title before its name."""
     return {f"{title}.{name}": format_value(value) for name, value in spec.options.items()}
+
+
+def workload_fact(chosen: Chosen) -> dict[str, Any]:
+    """Returns the identity of a workload's code; the version of lrtrain tells that of its default."""
+    return {"version of the workload": code_fact(chosen.entry)} if chosen.entry else {}
 
 
 def code_fact(entry: Entry) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from lrtrain.system_refusal import check_files
 from lrtrain.training.checkpoint_rule import CheckpointRule
 from lrtrain.training.job import Job, job_of
 from lrtrain.training.loop import Loop, agreement
-from lrtrain.training.prepare import Found, Loaded, found_in, join_processes, load_data, loaded_on
+from lrtrain.training.prepare import Found, Loaded, find_data, join_processes, load_data, loaded_on, task_of
 from lrtrain.training.rates import OnScheduleChange
 from lrtrain.training.recorder import Recorder
 from lrtrain.training.reporter import Begin, NullReporter, Reporter
@@ -47,8 +48,9 @@ class RunResult:
     Args:
       run_dir: the directory with its files.
       history: its epochs, those before a resume included.
-      test_accuracy: share of the test set that is classified right at the end, 0 to 1.
-      test_loss: cross-entropy on the test set at the end, mean per example.
+      test_accuracy: share of the test set that is classified right at the end, 0 to 1; NaN where there are no classes.
+      test_loss: loss on the test set at the end, mean per example.
+      test_metrics: the workload's metrics on the test set at the end, by name.
       learning_rates: the schedule's table, float32[total_steps]; ``steps.csv`` has those that were applied.
       steps: optimizer updates done.
       seconds: the time that this call took.
@@ -59,6 +61,7 @@ class RunResult:
     history: tuple[EpochInfo, ...]
     test_accuracy: float
     test_loss: float
+    test_metrics: Mapping[str, float]
     learning_rates: NDArray[np.float32]
     steps: int
     seconds: float
@@ -154,7 +157,7 @@ def _run(job: Job, processes: Processes, reporter: Reporter, began: float) -> Ru
             start = start_new(job, found.steps_per_epoch, state)
             job = dataclasses.replace(job, run_dir=claim(job, processes, held))
         held.enter_context(named_process_loss(processes, lambda: _how_to_go_on(job.run_dir)))
-        checkpoints = held.enter_context(open_checkpoints(job.run_dir, processes))
+        checkpoints = held.enter_context(open_checkpoints(job.run_dir, processes, job.chosen.workload.headline))
         if job.stored is not None:
             start = start_resumed(job, job.stored, found.steps_per_epoch, state, checkpoints)
         config = describe(job, start.rates, start.position, loaded.devices, found)
@@ -176,18 +179,19 @@ def _run(job: Job, processes: Processes, reporter: Reporter, began: float) -> Ru
         recorder = Recorder(run, Observers(job.active), logs, loaded.engine.chunk_steps, start.position, agreed=agreed)
         loop = Loop(job, loaded, start, recorder, checkpoints, reporter, processes, meanwhile, ending)
         stopped = loop.train()
-        test_loss, test_accuracy = loop.evaluate()
+        means = loop.evaluate()
     seconds = time.perf_counter() - began
-    return RunResult(job.run_dir.path, recorder.history, test_accuracy, test_loss, table, loop.step, seconds, stopped)
+    loss = means.pop("loss")
+    accuracy = means.get("accuracy", math.nan)
+    path, history = job.run_dir.path, recorder.history
+    return RunResult(path, history, accuracy, loss, means, table, loop.step, seconds, stopped)
 
 
 def _load(job: Job, processes: Processes, reporter: Reporter, held: contextlib.ExitStack) -> tuple[Loaded, Found]:
     """Loads the data and makes the engine; a continued run is locked first, and must find its own data and code."""
-    from lrtrain.data import find_dataset
-
-    reporter.phase(f"loading {job.config.dataset}")
+    reporter.phase(f"loading the data of {job.chosen.name}")
     with processes.together():
-        source = find_dataset(job.config.dataset, data_dir=job.config.data_dir)
+        source = find_data(job.chosen, job.config)
     reporter.phase("starting JAX")
     keep_compiled()
     if job.stored is not None:
@@ -196,7 +200,7 @@ def _load(job: Job, processes: Processes, reporter: Reporter, held: contextlib.E
     with processes.together():
         check_jaxlib(devices)
         data = load_data(source, job.config, devices, reporter)
-        found = found_in(data, job.config)
-        check_found(job, found)
-    processes.check_alike(found.facts())
-    return loaded_on(devices, data, job.config), found
+        task = task_of(job.chosen, data, job.config)
+        check_found(job, task.found)
+    processes.check_alike(task.found.facts())
+    return loaded_on(devices, task, job.config), task.found

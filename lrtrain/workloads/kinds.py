@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from lrtrain.workloads.workload import Headline, Workload
+from lrtrain.workloads.headline import ACCURACY, Headline
+from lrtrain.workloads.workload import IN_PYTHON, Workload
 
 if TYPE_CHECKING:
+    from typing import Self
+
     import jax
 
 
@@ -26,7 +30,10 @@ class Classification(Workload):
     uint8 are divided by 255.
     """
 
-    headline: ClassVar[Headline] = Headline("accuracy", "max")
+    headline: ClassVar[Headline] = ACCURACY
+    has_classes: ClassVar[bool] = True
+
+    smoothing: float = field(default=0.0, repr=False, metadata=IN_PYTHON)
 
     def inputs(self, raw: Any) -> Any:
         """Divides images of type uint8 by 255; anything else is given to the network as it is."""
@@ -40,6 +47,14 @@ class Classification(Workload):
 
         losses: jax.Array = optax.softmax_cross_entropy_with_integer_labels(outputs, targets)
         return losses
+
+    def training_loss(self, outputs: Any, targets: Any) -> jax.Array:
+        """Returns the cross-entropy with smoothed labels, float32[batch]."""
+        return _smoothed_loss(outputs, targets, self.smoothing) if self.smoothing else self.loss(outputs, targets)
+
+    def smoothed(self, share: float) -> Self:
+        """Returns the workload with that share of each label spread over all classes, in training."""
+        return dataclasses.replace(self, smoothing=share)
 
     def metrics(self, outputs: Any, targets: Any) -> Mapping[str, jax.Array]:
         """Returns ``accuracy``: 1 for each example that is classified right."""
@@ -60,12 +75,26 @@ class NextToken(Workload):
     the tokens that follow, ``int32[batch, length]``. The loss of an example is the mean over its tokens.
     """
 
+    has_classes: ClassVar[bool] = True
+
+    smoothing: float = field(default=0.0, repr=False, metadata=IN_PYTHON)
+
     def loss(self, outputs: Any, targets: Any) -> jax.Array:
         """Returns the mean cross-entropy over the tokens of each example, in nats, float32[batch]."""
         import jax.numpy as jnp
         import optax
 
         return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(outputs, targets), axis=-1)
+
+    def training_loss(self, outputs: Any, targets: Any) -> jax.Array:
+        """Returns the mean cross-entropy over the tokens with smoothed labels, float32[batch]."""
+        if not self.smoothing:
+            return self.loss(outputs, targets)
+        return _smoothed_loss(outputs, targets, self.smoothing).mean(axis=-1)
+
+    def smoothed(self, share: float) -> Self:
+        """Returns the workload with that share of each token spread over the vocabulary, in training."""
+        return dataclasses.replace(self, smoothing=share)
 
     def metrics(self, outputs: Any, targets: Any) -> Mapping[str, jax.Array]:
         """Returns ``bits_per_token``, the loss in bits, and ``accuracy``, the share of tokens that are predicted."""
@@ -96,6 +125,15 @@ class Regression(Workload):
     def guess(self, targets: Any) -> float:
         """Returns the variance of the targets, each place on its own."""
         return float(np.mean(np.var(np.asarray(targets, np.float64), axis=0)))
+
+
+def _smoothed_loss(outputs: Any, labels: Any, share: float) -> jax.Array:
+    import jax
+    import optax
+
+    smooth = optax.smooth_labels(jax.nn.one_hot(labels, outputs.shape[-1], dtype=outputs.dtype), share)
+    losses: jax.Array = optax.softmax_cross_entropy(outputs, smooth)
+    return losses
 
 
 def _entropy(labels: Any) -> float:

@@ -12,12 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from lrtrain.data.load import DatasetSource, InMemory
 from lrtrain.data.types import Dataset, Split
 from lrtrain.errors import UsageError
+from lrtrain.workloads.headline import Headline
 
 if TYPE_CHECKING:
+    from typing import Self
+
     import jax
-    from typing_extensions import Self
 
 # The fields of every workload that hold its data and its network: they are given in Python, and are no options.
 IN_PYTHON = {"option": False}
@@ -41,14 +44,6 @@ class Defaults:
     optimizer: str = "sgd"
     loss_reduction: Literal["sum", "mean"] = "sum"
     learning_rate: float = 1e-4
-
-
-@dataclass(frozen=True)
-class Headline:
-    """The one number that a workload is judged by: the name of a metric, or ``"loss"``, and which value is better."""
-
-    name: str = "loss"
-    mode: Literal["min", "max"] = "min"
 
 
 @dataclass(frozen=True)
@@ -80,6 +75,8 @@ class Workload:
     headline: ClassVar[Headline] = Headline()
     takes_dataset: ClassVar[bool] = False
     """Whether ``--dataset`` may name other data for it."""
+    has_classes: ClassVar[bool] = False
+    """Whether the targets are labels, and the last axis of the network's outputs is that of the classes."""
 
     model: Any = field(default=None, metadata=IN_PYTHON)
     train: Any = field(default=None, compare=False, repr=False, metadata=IN_PYTHON)
@@ -97,7 +94,11 @@ class Workload:
                 "targets), or a method data"
             )
         validation = None if self.validation is None else Split(*self.validation)
-        return Dataset(type(self).__name__, "", Split(*self.train), Split(*self.test), validation=validation)
+        return Dataset("", "", Split(*self.train), Split(*self.test), validation=validation)
+
+    def source(self, context: DataContext) -> DatasetSource:
+        """Returns where the examples come from: what `data` returns, which is in memory."""
+        return InMemory(self.data(context))
 
     def network(self, data: Dataset) -> Any:
         """Returns the network for the data: a Flax Linen module, or a function of ``flax.nnx.Rngs``.
@@ -106,9 +107,7 @@ class Workload:
         ``use_running_average`` tells it whether it is trained or evaluated.
         """
         if self.model is None:
-            raise UsageError(
-                f"the workload {type(self).__name__} has no network: give model=..., or a method network"
-            )
+            raise UsageError(f"the workload {type(self).__name__} has no network: give model=..., or a method network")
         return self.model
 
     def inputs(self, raw: Any) -> Any:

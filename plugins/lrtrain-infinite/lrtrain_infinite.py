@@ -12,7 +12,7 @@ from lrtrain import (
     Duration,
     LearningRate,
     Piece,
-    PositiveFloat,
+    PositiveLearningRate,
     Schedule,
     ScheduleContext,
     ScheduleError,
@@ -58,8 +58,10 @@ class Infinite:
 
     init_value: Annotated[LearningRate, Doc("learning rate at step 0")] = 0.0
     peak_value: Annotated[LearningRate, Doc("learning rate after the warmup")] = 3e-4
-    constant_value: Annotated[PositiveFloat, Doc("learning rate of the constant phase")] = 1.5e-4
-    end_value: Annotated[PositiveFloat, Doc("learning rate that the run ends at, just after the last step")] = 1.5e-5
+    constant_value: Annotated[PositiveLearningRate, Doc("learning rate of the constant phase")] = 1.5e-4
+    end_value: Annotated[PositiveLearningRate, Doc("learning rate that the run ends at, just after the last step")] = (
+        1.5e-5
+    )
     warmup_steps: Annotated[Duration, Doc("length of the warmup; 0: none")] = Duration("10%")
     cooldown_steps: Annotated[Duration, Doc("length of the cosine from peak to constant")] = Duration("30%")
     annealing_steps: Annotated[Duration, Doc("length of the decay, at the end of the run")] = Duration("15%")

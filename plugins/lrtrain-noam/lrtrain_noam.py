@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from lrtrain import Doc, Duration, Piece, PositiveFloat, PositiveInt, Schedule, ScheduleContext, Traits, hookimpl
+from lrtrain import Doc, Duration, Piece, PositiveInt, PositiveLearningRate, Schedule, ScheduleContext, Traits, hookimpl
 
 if TYPE_CHECKING:
     import jax
@@ -34,7 +34,7 @@ class Noam:
 
     traits: ClassVar[Traits] = Traits(may_rise=True)
 
-    factor: Annotated[PositiveFloat, Doc("factor of the whole curve; 1 in the paper")] = 0.1
+    factor: Annotated[PositiveLearningRate, Doc("factor of the whole curve; 1 in the paper")] = 0.1
     model_size: Annotated[PositiveInt, Doc("width of the model, whose inverse square root scales the curve")] = 512
     warmup_steps: Annotated[Duration, Doc("length of the warmup; 0: none")] = Duration("10%")
 

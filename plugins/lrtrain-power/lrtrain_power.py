@@ -11,8 +11,8 @@ from lrtrain import (
     Duration,
     LearningRate,
     Piece,
-    PositiveFloat,
     PositiveInt,
+    PositiveLearningRate,
     Schedule,
     ScheduleContext,
     ScheduleError,
@@ -62,7 +62,7 @@ class Power:
 
     peak_value: Annotated[LearningRate, Doc("upper bound of the learning rate")] = 3e-4
     end_value: Annotated[LearningRate, Doc("learning rate that the decay ends at, just after the last step")] = 0.0
-    amplitude: Annotated[PositiveFloat, Doc("factor of the power, for one example in a batch")] = 3e-4
+    amplitude: Annotated[PositiveLearningRate, Doc("factor of the power, for one example in a batch")] = 3e-4
     exponent: Annotated[float, Doc("exponent of the amount of data seen, at most 0")] = -0.51
     batch_size: Annotated[PositiveInt, Doc("examples in a batch; give the run's own")] = 256
     example_size: Annotated[PositiveInt, Doc("tokens in an example; 1: the data is counted in examples")] = 1

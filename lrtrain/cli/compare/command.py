@@ -81,7 +81,7 @@ def _numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> t
 )
 @click.option("--tuning-seeds", type=int, metavar="N", help="Runs at each scale.")
 @click.option("--seeds", type=int, metavar="N", help="Fresh runs of each schedule at its best scale.")
-@click.option("--holdout", type=int, metavar="N", help="Training images held out for validation. [default: 5000]")
+@click.option("--holdout", type=int, metavar="N", help="Training examples held out. [default: a twelfth]")
 @click.option("--baseline", metavar="LABEL", help="What the others are measured against. [default: best of the tuning]")
 @click.option("--all-pairs", is_flag=True, help="Compare every schedule with every other.")
 @train_options(
@@ -185,8 +185,9 @@ def _plan(given: set[str], train: dict[str, Any], options: dict[str, Any]) -> Pl
 
 
 def _own_plan(train: dict[str, Any], options: dict[str, Any]) -> Plan:
-    from lrtrain.comparison.plan import HOLDOUT, Plan, effort_of, labelled
+    from lrtrain.comparison.plan import Plan, effort_of, labelled
     from lrtrain.plugins.loading import activate
+    from lrtrain.training.configure import configured
 
     specs: list[Any] = [*options["plugins"], *(_all_plugins() if options["all_plugins"] else [])]
     if not specs:
@@ -197,9 +198,9 @@ def _own_plan(train: dict[str, Any], options: dict[str, Any]) -> Plan:
         activate([spec]).schedule_plugin()
     given = {name: options[name] for name in ("tuning_seeds", "seeds", "epochs")}
     effort = effort_of(options["budget"], scales=options["lr_scales"], **given)
-    config = TrainConfig(**{**train, "epochs": effort.epochs})
-    holdout = HOLDOUT if options["holdout"] is None else options["holdout"]
-    plan = Plan(labelled(specs), config, "fair", effort, holdout, options["baseline"], options["all_pairs"])
+    config, chosen = configured({**train, "epochs": effort.epochs})
+    shown = (effort, options["holdout"], options["baseline"], options["all_pairs"])
+    plan = Plan(labelled(specs), config, "fair", *shown, chosen=chosen)
     plan.check()
     return plan
 
@@ -219,6 +220,6 @@ def _all_plugins() -> list[str]:
             continue
         if "build_schedule" in hooks_of(loaded):
             with suppress(LrtrainError):
-                make(loaded, entry.name, {})
+                make(loaded, entry.title, {})
                 names.append(entry.name)
     return names

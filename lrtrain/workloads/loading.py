@@ -1,0 +1,77 @@
+"""From the name of a workload to the workload; only what is named is imported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lrtrain.errors import PluginError, UsageError
+from lrtrain.plugins.discovery import DEFAULT_WORKLOAD, WORKLOADS, Entry, find_plugin
+from lrtrain.plugins.loading import check_dataclass, load
+from lrtrain.plugins.options import make, resolved
+from lrtrain.plugins.spec import Spec
+from lrtrain.workloads.images import FashionMnistCnn
+from lrtrain.workloads.workload import Workload
+
+# What stands in the place of a name for a workload that was made in Python.
+_IN_PYTHON = "python:"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A workload that has been loaded: its spec, as a configuration holds it, and where it comes from.
+
+    ``entry`` is None for the default, which is a part of lrtrain, and for one that was made in Python.
+    """
+
+    spec: str
+    workload: Workload
+    entry: Entry | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name without options."""
+        return self.spec.removeprefix(_IN_PYTHON) if self.entry is None else self.entry.name
+
+    @property
+    def version(self) -> str:
+        """The version of its package, or the digest of its file; empty for one that was made in Python."""
+        return self.entry.version if self.entry else ""
+
+    @property
+    def factor(self) -> float:
+        """What the default learning rates of schedules are multiplied by."""
+        return self.workload.defaults.learning_rate / Workload.defaults.learning_rate
+
+
+def load_workload(given: str | Spec | Workload) -> Chosen:
+    """Returns a workload by its spec, as ``"char-lm(width=128)"`` or ``"./file.py:Class"``, or one made in Python.
+
+    Raises:
+      SpecError: the spec cannot be read.
+      PluginError: the workload is unknown or broken, or two distributions provide it.
+      OptionError: an option is unknown or its value is refused.
+      UsageError: the workload was made in Python, and only its name is given.
+    """
+    if isinstance(given, Workload):
+        return Chosen(f"{_IN_PYTHON}{type(given).__name__}", given)
+    if given == DEFAULT_WORKLOAD:
+        return Chosen(DEFAULT_WORKLOAD, FashionMnistCnn())
+    if isinstance(given, str) and given.startswith(_IN_PYTHON):
+        name = given.removeprefix(_IN_PYTHON)
+        raise UsageError(f"the workload {name} was made in Python: give it again, as workload={name}(...)")
+    spec = Spec.of(given)
+    entry = find_plugin(spec.name, WORKLOADS)
+    workload = make(load_workload_class(entry), entry.title, spec.options)
+    options = {name: value for name, value in resolved(workload).items() if name in spec.options}
+    return Chosen(str(Spec(entry.reference, options)), workload, entry)
+
+
+def load_workload_class(entry: Entry) -> type[Workload]:
+    """Imports one workload; raises PluginError when it is no frozen dataclass that is derived from `Workload`."""
+    title = f"{entry.title} of {entry.origin()}"
+    loaded = check_dataclass(load(entry), title)
+    if not issubclass(loaded, Workload):
+        raise PluginError(
+            f"{title} is not derived from lrtrain.Workload: write class {loaded.__name__}(lrtrain.Workload)"
+        )
+    return loaded
