@@ -20,6 +20,8 @@ GROUP = "lrtrain.plugins"
 WORKLOADS = "lrtrain.workloads"
 # What is trained where no workload is named.
 DEFAULT_WORKLOAD = "fashion-mnist-cnn"
+# What stands before the name of a workload that was made in Python, and has no spec.
+IN_PYTHON = "python:"
 _WORDS = {GROUP: "plugin", WORKLOADS: "workload"}
 _folder: ContextVar[Path] = ContextVar("_folder", default=Path())
 _read: ContextVar[tuple[Entry, ...] | None] = ContextVar("_read", default=None)

@@ -27,6 +27,7 @@ from lrtrain.cli import main
 from lrtrain.engine.optimizers import OPTIMIZERS
 from lrtrain.errors import RunDirError, TrainingError
 from lrtrain.plugins.context import EpochInfo
+from lrtrain.plugins.discovery import DEFAULT_WORKLOAD
 from lrtrain.plugins.loading import activate
 from lrtrain.runs.command import reproduce
 from lrtrain.runs.lock import being_written, writing
@@ -727,6 +728,7 @@ CONFIGS = st.builds(
     optimizer=st.sampled_from(OPTIMIZERS),
     loss_reduction=st.sampled_from(LOSS_REDUCTIONS),
     seed=st.integers(0, 2**32 - 1),
+    workload=st.sampled_from([DEFAULT_WORKLOAD, "char-lm(width=128)", "./my file.py:Class"]),
     dataset=st.text(),
     data_dir=st.none()
     | st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=50).map(Path),
@@ -735,6 +737,10 @@ CONFIGS = st.builds(
     devices=st.none() | st.integers(1),
     micro_batch=st.none() | st.integers(1),
     model=st.none() | st.text(),
+    label_smoothing=st.floats(0, 1),
+    clip_norm=st.none() | st.floats(0, allow_infinity=False),
+    accumulate=st.integers(1),
+    ema=st.none() | st.floats(0, 1),
     data_on_device=st.sampled_from(DATA_ON_DEVICE),
 )
 
