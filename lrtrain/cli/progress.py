@@ -99,6 +99,8 @@ def print_summary(result: RunResult) -> None:
             f"test accuracy {result.test_accuracy:.4f} (best {best:.4f}), test loss {result.test_loss:.4f}, "
             f"after {result.steps} steps in {duration(result.seconds)}"
         )
+        if result.note:
+            click.echo(f"note: {result.note}")
         click.echo(f"{'run':12} {directory}")
         for title, name, meaning in files:
             click.echo(f"{title:12} {os.path.join(directory, name)}  ({meaning})")

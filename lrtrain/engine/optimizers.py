@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lrtrain.errors import UsageError, nearest
 
@@ -16,11 +16,23 @@ PROPORTIONAL_TO_THE_GRADIENT = ("momentum", "nesterov", "sgd")
 
 
 @functools.cache
-def clipped(transformation: optax.GradientTransformation, norm: float) -> optax.GradientTransformation:
-    """Returns an optimizer that scales a gradient down first if its norm, over all parameters, is larger."""
+def changed_gradients(
+    transformation: optax.GradientTransformation, clip_norm: float | None, weight_decay: float
+) -> optax.GradientTransformation:
+    """Returns an optimizer whose gradients are changed first; the same object for equal arguments.
+
+    A gradient whose norm, over all parameters, is above ``clip_norm`` is scaled down to it. Then ``weight_decay`` times
+    each weight is added to its gradient, but for biases and scales, which have less than two dimensions.
+    """
+    import jax
     import optax
 
-    return optax.chain(optax.clip_by_global_norm(norm), transformation)
+    def mask(params: Any) -> Any:
+        return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
+
+    clips = [] if clip_norm is None else [optax.clip_by_global_norm(clip_norm)]
+    decays = [optax.add_decayed_weights(weight_decay, mask)] if weight_decay else []
+    return optax.chain(*clips, *decays, transformation) if clips or decays else transformation
 
 
 @functools.cache

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 LOSS_REDUCTIONS = ("sum", "mean")
 DATA_ON_DEVICE = ("auto", "always", "never")
 # The options whose defaults are the workload's.
-WORKLOADS_OWN = ("epochs", "batch_size", "optimizer", "loss_reduction")
+WORKLOADS_OWN = ("epochs", "batch_size", "optimizer", "loss_reduction", "weight_decay")
 DEFAULT_DATASET = "fashion_mnist"
 MAX_EPOCHS = 1_000_000
 MAX_SEED = 2**32 - 1
@@ -65,6 +65,9 @@ class TrainConfig:
     model: str | None = option(None, "A Flax module in place of the workload's network.", metavar="MODULE:CLASS")
     label_smoothing: float = option(
         0.0, "Share of each label that is spread over all classes, in training.", metavar="SHARE", least=0, most=1
+    )
+    weight_decay: float = option(
+        0.0, "Add so much of each weight to its gradient; not of biases and scales.", metavar="FACTOR", least=0
     )
     clip_norm: float | None = option(
         None, "Scale a gradient down whose norm over all parameters is larger.", metavar="NORM", least=0
@@ -132,6 +135,7 @@ class TrainOptions(TypedDict, total=False):
     micro_batch: int | None
     model: str | None
     label_smoothing: float
+    weight_decay: float
     clip_norm: float | None
     accumulate: int
     ema: float | None

@@ -166,7 +166,7 @@ def test_batch_norm_is_that_of_flax_called_directly() -> None:
 
         (value, stats), gradients = jax.value_and_grad(loss, has_aux=True)(params)
         params = jax.tree.map(lambda p, g, rate=rate: p - rate * g, params, gradients)
-        assert losses[index] == pytest.approx(value, rel=1e-5)
+        assert losses[index] == pytest.approx(float(value), rel=1e-5)
     assert_equal(state.network["batch_stats"], stats, rtol=1e-4, atol=1e-6)
     logits = model.apply({"params": params, "batch_stats": stats}, TEST.inputs, train=False)
     expected = optax.softmax_cross_entropy_with_integer_labels(logits, TEST.targets).mean()

@@ -738,6 +738,7 @@ CONFIGS = st.builds(
     micro_batch=st.none() | st.integers(1),
     model=st.none() | st.text(),
     label_smoothing=st.floats(0, 1),
+    weight_decay=st.floats(0, allow_infinity=False),
     clip_norm=st.none() | st.floats(0, allow_infinity=False),
     accumulate=st.integers(1),
     ema=st.none() | st.floats(0, 1),
