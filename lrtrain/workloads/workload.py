@@ -77,6 +77,8 @@ class Workload:
     headline: ClassVar[Headline] = Headline()
     takes_dataset: ClassVar[bool] = False
     """Whether ``--dataset`` may name other data for it."""
+    micro_batch: ClassVar[int | None] = None
+    """The examples that a core takes at once on CPU; None for as many as fit its cache."""
     has_classes: ClassVar[bool] = False
     """Whether the targets are labels, and the last axis of the network's outputs is that of the classes."""
 
