@@ -22,7 +22,7 @@ from lrtrain.training.position import Position
 from lrtrain.training.reporter import NullReporter
 
 ROOT = Path(__file__).parent.parent
-SPEC = "sgdr(cycles=2, init_value=0.002, peak_value=0.01, end_value=0.001)"
+SPEC = "sgdr(cycles=2, init_value=0.002, peak_value=0.01, end_value=0.001, warmup_steps=none)"
 # What a clock has measured differs from run to run.
 CLOCK = ("seconds", "examples_per_second")
 PATIENCE = 240
