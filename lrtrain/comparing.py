@@ -14,7 +14,7 @@ from lrtrain.comparison.result import Comparison
 from lrtrain.engine.connection import Distributed, is_main, refusals_told
 from lrtrain.extras import check_extra
 from lrtrain.plugins.spec import Spec
-from lrtrain.runs.train_config import TrainConfig, TrainOptions
+from lrtrain.runs.train_config import TrainConfig, TrainOptions, resolved
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -76,7 +76,7 @@ def compare(  # noqa: PLR0913
             activate([spec]).schedule_plugin()
         epochs = options.get("epochs")
         effort = effort_of(budget, scales=lr_scales, tuning_seeds=tuning_seeds, seeds=seeds, epochs=epochs)
-        train = dataclasses.replace(TrainConfig(**options), epochs=effort.epochs)
+        train = dataclasses.replace(TrainConfig(**resolved(options)), epochs=effort.epochs)
         plan = Plan(labelled(specs), train, "fair", effort, holdout, baseline, all_pairs)
     comparison = compare_plan(plan, directory=run_dir, reporter=reporter, distributed=distributed)
     if is_main():

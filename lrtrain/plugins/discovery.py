@@ -1,4 +1,4 @@
-"""Which plugins are installed: read from the metadata of distributions; nothing is imported."""
+"""Which plugins and optimizers are installed: read from the metadata of distributions; nothing is imported."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from typing import Any
 
 from lrtrain.errors import PluginError, nearest
 from lrtrain.files import has_utf8_name
-from lrtrain.plugins.spec import file_and_class, normal_name
+from lrtrain.plugins.spec import file_and_class, is_in_module, normal_name
 
 GROUP = "lrtrain.plugins"
+OPTIMIZERS = "lrtrain.optimizers"
 _folder: ContextVar[Path] = ContextVar("_folder", default=Path())
 _read: ContextVar[tuple[Entry, ...] | None] = ContextVar("_read", default=None)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One plugin as its distribution declares it.
+    """One plugin as its distribution declares it, or one optimizer.
 
     Args:
       name: the plugin's name, with ``-`` between words.
-      value: the entry point, ``module:Class``.
+      value: the entry point, ``module:Class``; of an optimizer, ``module:function``.
       distribution: the distribution that provides it; the path of a plugin that is a class in a file.
       version: that distribution's version; of a file, the beginning of the SHA-256 of its content.
       summary: that distribution's one-line description.
@@ -53,7 +54,16 @@ class Entry:
 
 def find_plugins() -> tuple[Entry, ...]:
     """Returns all installed plugins, by name; one name may occur twice (see `duplicates`)."""
-    return _read.get() or tuple(sorted(_entries(), key=lambda entry: (entry.name, entry.distribution)))
+    return _read.get() or _installed(GROUP)
+
+
+def find_optimizers() -> tuple[Entry, ...]:
+    """Returns all optimizers of installed packages, as `find_plugins` returns plugins."""
+    return _installed(OPTIMIZERS)
+
+
+def _installed(group: str) -> tuple[Entry, ...]:
+    return tuple(sorted(_entries(group), key=lambda entry: (entry.name, entry.distribution)))
 
 
 @contextmanager
@@ -90,7 +100,9 @@ def find_plugin(name: str) -> Entry:
     """
     in_file = file_and_class(name)
     if in_file is not None:
-        return _in_file(name, *in_file)
+        return entry_in_file(name, *in_file)
+    if is_in_module(name):
+        raise PluginError(f"'{name}' is not the name of a plugin: one that is not installed is ./file.py:Class")
     entries = find_plugins()
     found = [entry for entry in entries if entry.name == normal_name(name)]
     if not entries:
@@ -109,29 +121,29 @@ def find_plugin(name: str) -> Entry:
     return found[0]
 
 
-def _in_file(name: str, path: str, cls: str) -> Entry:
-    """Returns a class in a file; its path is absolute, so that a run finds it again from anywhere."""
+def entry_in_file(name: str, path: str, member: str, kind: str = "plugin") -> Entry:
+    """Returns a class or function in a file; its path is absolute, so that a run finds it again from anywhere."""
     file = Path(_folder.get(), Path(path).expanduser()).absolute()
     if not has_utf8_name(file):
-        raise PluginError(f"the plugin's file {file} is refused: its path is not UTF-8, so rename it")
+        raise PluginError(f"the {kind}'s file {file} is refused: its path is not UTF-8, so rename it")
     try:
         content = file.read_bytes()
     except OSError as error:
         raise PluginError(
-            f"plugin '{name}' cannot be read: {file}: {error.strerror}; put the file there, or name it where it is"
+            f"{kind} '{name}' cannot be read: {file}: {error.strerror}; put the file there, or name it where it is"
         ) from error
     version = hashlib.sha256(content).hexdigest()[:12]
-    return Entry(normal_name(name), f"{file}:{cls}", str(file), version, f"a class in {file.name}", in_file=True)
+    return Entry(normal_name(name), f"{file}:{member}", str(file), version, f"a class in {file.name}", in_file=True)
 
 
-def _entries() -> Iterator[Entry]:
+def _entries(group: str) -> Iterator[Entry]:
     seen: set[str] = set()
     for distribution in importlib.metadata.distributions():
         try:
             metadata: Any = distribution.metadata  # `get` is there, and typeshed knows it from Python 3.12 on
             # Since Python 3.12 it is deprecated to ask by index for a field that is not there.
             name, summary = metadata.get("Name", ""), metadata.get("Summary", "")
-            points = distribution.entry_points.select(group=GROUP)
+            points = distribution.entry_points.select(group=group)
         except Exception:  # noqa: BLE001  # damaged, as after an interrupted install: the others can still be used
             continue
         key = normal_name(name)

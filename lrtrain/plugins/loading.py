@@ -101,16 +101,20 @@ def activate(
 def load_class(entry: Entry) -> type:
     """Imports one plugin and checks its class as `check_class` does; PluginError too where it fails to import."""
     title = f"plugin '{entry.name}' of {entry.origin()}"
+    return check_class(load(entry, title), title)
+
+
+def load(entry: Entry, title: str, kind: str = "class") -> object:
+    """Imports a class or function; raises PluginError, which calls it ``title``, where that fails."""
     try:
         with plugin_called():
-            loaded = load_from_file(entry) if entry.in_file else EntryPoint(entry.name, entry.value, GROUP).load()
+            return load_from_file(entry, kind) if entry.in_file else EntryPoint(entry.name, entry.value, GROUP).load()
     except Terminated:
         raise
     except (Exception, SystemExit) as error:
         if os.environ.get("LRTRAIN_TRACEBACK") == "1":
             raise
         raise PluginError(f"{title} fails to import: {cause(error)} ({_TRACEBACK})") from error
-    return check_class(loaded, title)
 
 
 def check_class(loaded: object, title: str) -> type:

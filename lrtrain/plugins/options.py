@@ -88,7 +88,8 @@ def make(plugin: type, name: str, given: Mapping[str, Any]) -> Any:
             has = f"it has {', '.join(known)}" if known else "it has none"
             raise OptionError(f"plugin '{name}' has no option '{option}'{nearest(option, known)}; {has}")
     hints = _hints(plugin)
-    values = {option: _checked(name, option, hints[option], value) for option, value in given.items()}
+    title = f"plugin '{name}'"
+    values = {option: checked(title, option, hints[option], value) for option, value in given.items()}
     for field in _fields(plugin):
         if field.name not in given and _is_required(field):
             meaning = f" ({doc})" if (doc := _doc(hints[field.name])) else ""
@@ -189,8 +190,11 @@ def _adapter(hint: Any) -> TypeAdapter[Any]:
         raise PluginError(f"an option of type {type_text(hint)} cannot be checked: {cause(error)}") from error
 
 
-def _checked(name: str, option: str, hint: Any, value: object) -> Any:
-    """Checks one value as JSON, of which a list may become a tuple, while ``"4"`` is no number."""
+def checked(title: str, option: str, hint: Any, value: object) -> Any:
+    """Returns one value, checked as JSON: a list may become a tuple, while ``"4"`` is no number.
+
+    Raises OptionError, which calls the plugin or optimizer ``title``, when it is not of the type.
+    """
     from pydantic import ValidationError
 
     try:
@@ -198,7 +202,7 @@ def _checked(name: str, option: str, hint: Any, value: object) -> Any:
     except ValidationError as error:
         complaint = _complaint(error.errors(include_url=False), hint, value)
         given = short(format_value(value), 200)
-        raise OptionError(f"plugin '{name}': {option}={given} is refused: {complaint}") from None
+        raise OptionError(f"{title}: {option}={given} is refused: {complaint}") from None
 
 
 def _complaint(errors: Sequence[ErrorDetails], hint: Any, value: object) -> str:

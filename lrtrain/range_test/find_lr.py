@@ -14,7 +14,7 @@ import numpy as np
 
 from lrtrain.engine.canary import check_jaxlib
 from lrtrain.engine.devices import keep_compiled, select_devices
-from lrtrain.engine.optimizers import PROPORTIONAL_TO_THE_GRADIENT
+from lrtrain.engine.optimizers import is_proportional_to_the_gradient, optimizer
 from lrtrain.engine.order import epoch_order
 from lrtrain.errors import TrainingError, UsageError
 from lrtrain.option_fields import check_number
@@ -22,7 +22,7 @@ from lrtrain.plugins.context import StepInfo
 from lrtrain.plugins.loading import activate
 from lrtrain.plugins.spec import Spec
 from lrtrain.range_test.curve import Curve, Recorder, Suggestion, obstacle, suggest
-from lrtrain.runs.train_config import TrainConfig, TrainOptions
+from lrtrain.runs.train_config import TrainConfig, TrainOptions, resolved
 from lrtrain.schedules.table import build_table, make_context
 from lrtrain.training.chunks import chunks
 from lrtrain.training.prepare import Loaded, load_data, loaded_on
@@ -143,7 +143,7 @@ def find_lr(
     """
     from lrtrain.data import find_dataset
 
-    config = TrainConfig(**options)
+    config = TrainConfig(**resolved(options))
     config.check()
     low, high = default_range(config)
     start, end = low if start_lr is None else start_lr, high if end_lr is None else end_lr
@@ -157,6 +157,8 @@ def find_lr(
     source = find_dataset(config.dataset, data_dir=config.data_dir)
     devices = select_devices(config.devices, config.batch_size)
     check_jaxlib(devices)
+    # What cannot be used is refused before the data is loaded.
+    optimizer(config.optimizer)
     loaded = loaded_on(devices, load_data(source, config, devices, reporter), config)
     steps_per_epoch = config.steps_per_epoch(loaded.sizes[0])
     table = build_table(active, make_context(config.epochs * steps_per_epoch, steps_per_epoch))
@@ -174,7 +176,7 @@ def default_range(config: TrainConfig) -> tuple[float, float]:
     by the batch size where it is that of the sum, and 1e-6 and 1 for an optimizer that divides its update by the size
     of the gradient.
     """
-    if config.optimizer not in PROPORTIONAL_TO_THE_GRADIENT:
+    if not is_proportional_to_the_gradient(config.optimizer):
         return 1e-6, 1.0
     divisor = config.batch_size if config.loss_reduction == "sum" else 1
     return 1e-4 / divisor, 10 / divisor

@@ -12,7 +12,7 @@ from lrtrain.plugins.loading import ActivePlugins, activate
 from lrtrain.plugins.spec import Spec
 from lrtrain.runs.directory import RunDir, check_name, new_run_dir
 from lrtrain.runs.run_config import RunConfig, read_config
-from lrtrain.runs.train_config import TrainConfig, TrainOptions
+from lrtrain.runs.train_config import TrainConfig, TrainOptions, resolved
 from lrtrain.training.checkpoint_rule import EVERY_EPOCH, CheckpointRule
 from lrtrain.training.rates import OnScheduleChange, merge_config
 from lrtrain.training.same_in_processes import call_facts, code_fact, option_facts
@@ -73,7 +73,7 @@ def job_of(  # noqa: PLR0913  # the arguments of `train`
 ) -> Job:
     """Returns the task of a call of `train`; raises UsageError when it cannot be done."""
     if not resume:
-        config = TrainConfig(**options)
+        config = TrainConfig(**resolved(options))
         config.check()
         active = activate(plugins, settings)
         name = active.schedule_plugin().entry.name
@@ -85,7 +85,7 @@ def job_of(  # noqa: PLR0913  # the arguments of `train`
     directory = RunDir(Path(run_dir).expanduser().absolute())
     check_name(directory.path)
     stored = read_config(directory)
-    config = merge_config(stored.train, options)
+    config = merge_config(stored.train, resolved(options))
     config.check()
     active = activate(plugins or stored.specs, settings, override=not plugins)
     active.schedule_plugin()

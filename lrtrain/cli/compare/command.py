@@ -22,7 +22,7 @@ from lrtrain.cli.options import (
 )
 from lrtrain.errors import LrtrainError
 from lrtrain.extras import check_extra
-from lrtrain.runs.train_config import TrainConfig
+from lrtrain.runs.train_config import TrainConfig, resolved
 
 if TYPE_CHECKING:
     from lrtrain.comparison.plan import Plan
@@ -180,7 +180,7 @@ def _plan(given: set[str], train: dict[str, Any], options: dict[str, Any]) -> Pl
     if clash:
         raise click.UsageError(f"{_flag(clash[0])} cannot be given with a preset or file, which says it")
     plan = read_preset(options["preset"]) if options["preset"] else read_plan(options["config_file"])
-    changed = dataclasses.replace(plan.train, **train)
+    changed = dataclasses.replace(plan.train, **resolved(train))
     return dataclasses.replace(plan, train=changed, effort=dataclasses.replace(plan.effort, epochs=changed.epochs))
 
 
@@ -197,7 +197,7 @@ def _own_plan(train: dict[str, Any], options: dict[str, Any]) -> Plan:
         activate([spec]).schedule_plugin()
     given = {name: options[name] for name in ("tuning_seeds", "seeds", "epochs")}
     effort = effort_of(options["budget"], scales=options["lr_scales"], **given)
-    config = TrainConfig(**{**train, "epochs": effort.epochs})
+    config = TrainConfig(**{**resolved(train), "epochs": effort.epochs})
     holdout = HOLDOUT if options["holdout"] is None else options["holdout"]
     plan = Plan(labelled(specs), config, "fair", effort, holdout, options["baseline"], options["all_pairs"])
     plan.check()
