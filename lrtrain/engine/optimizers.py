@@ -190,7 +190,9 @@ def _of_optax() -> dict[str, Callable[..., Any]]:
 
     found: dict[str, Callable[..., Any]] = {}
     for name, function in {**vars(optax.contrib), **vars(optax)}.items():
-        if inspect.isfunction(function) and not name.startswith(("_", "scale_by_")):
+        # Some are another one with other defaults.
+        is_function = inspect.isfunction(function) or isinstance(function, functools.partial)
+        if is_function and not name.startswith(("_", "scale_by_")):
             first = next(iter(inspect.signature(function).parameters), "")
             if first in ("learning_rate", "max_learning_rate"):
                 found[name] = function

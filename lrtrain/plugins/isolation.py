@@ -14,7 +14,6 @@ from lrtrain.errors import nearest
 from lrtrain.plugins.discovery import Entry
 from lrtrain.signals import handlers_put_back
 
-
 _KINDS = {"class": type, "function": types.FunctionType}
 
 
