@@ -94,7 +94,9 @@ class TrainConfig:
 
     def read_as_before(self) -> None:
         """Gives an optimizer that an earlier lrtrain stored its canonical text; for a value just read from a file."""
-        object.__setattr__(self, "optimizer", as_before(self.optimizer))
+        # Without another text nothing is set: what the file lacks is no attribute of what was read.
+        if (text := as_before(self.optimizer)) != self.optimizer:
+            object.__setattr__(self, "optimizer", text)
 
     def to_json(self) -> dict[str, Any]:
         """Returns all fields as JSON holds them."""

@@ -17,6 +17,7 @@ from lrtrain.engine.order import epoch_order
 from lrtrain.engine.population import Population, bytes_of_run, runs_that_fit
 from lrtrain.nn.model import CNN
 
+DECAYING = "adamw(weight_decay=0.5, mask=matrices)"
 BATCH, STEPS, CHUNK = 48, 7, 4
 
 
@@ -102,7 +103,7 @@ def assert_same_as_alone(population: Population, members: list[Member], model: n
         )
 
 
-@pytest.mark.parametrize(("name", "count"), [("sgd", 2), ("sgd", 1), ("adam", 2)])
+@pytest.mark.parametrize(("name", "count"), [("sgd", 2), ("sgd", 1), ("adam", 2), (DECAYING, 2)])
 def test_a_run_on_each_core_is_as_alone(name: str, count: int) -> None:
     population = make(name=name)
     assert population.width == 2

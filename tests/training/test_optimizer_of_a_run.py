@@ -125,16 +125,6 @@ def test_the_file_of_a_module_is_noticed_too(tmp_path: Path, monkeypatch: pytest
 def test_a_command_refuses_in_one_sentence(
     options: dict[str, Any], command: tuple[str, ...], text: str, message: str
 ) -> None:
-    words = [
-        "--plugin",
-        "constant",
-        "--dataset",
-        "tiny",
-        "--data-dir",
-        options["data_dir"],
-        "--batch-size",
-        32,
-        "--quiet",
-    ]
-    assert refusal(cli(*command, *words, "--optimizer", text)).startswith(message)
+    data = ["--dataset", "tiny", "--data-dir", options["data_dir"], "--batch-size", 32]
+    assert refusal(cli(*command, "--plugin", "constant", *data, "--quiet", "--optimizer", text)).startswith(message)
     assert list(Path().iterdir()) == []
