@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -134,8 +135,13 @@ def _option_of(field: OptionField) -> Callable[[F], F]:
         metavar=field.metavar,
         default=field.default,
         show_default=field.default is not None,
+        shell_complete=functools.partial(_complete, field.known) if field.known else None,
         help=field.help,
     )
+
+
+def _complete(known: Sequence[str], ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    return [name for name in known if name.startswith(incomplete)]
 
 
 def options_given(ctx: click.Context) -> set[str]:

@@ -12,7 +12,7 @@ from lrtrain.comparison.plan import Plan, Row
 from lrtrain.errors import LrtrainError, PluginError, RunDirError
 from lrtrain.plugins.discovery import files_below, find_plugin
 from lrtrain.plugins.loading import ActivePlugins, activate
-from lrtrain.runs.conditions import check_data, codes_of, model_version, other_code, versions
+from lrtrain.runs.conditions import check_data, codes_of, file_versions, optimizer_code, other_code, versions
 from lrtrain.runs.run_config import Device
 from lrtrain.schedules.table import ScheduleTable, build_table, fingerprint, make_context
 from lrtrain.training.prepare import Found
@@ -37,12 +37,12 @@ def conditions(plan: Plan, found: Found, device: Device) -> dict[str, Any]:
             prints[row.label] = fingerprint(table.values)
             codes |= codes_of(active.plugins)
     return {
-        "versions": {**versions(*filter(None, [plan.workload.entry])), **model_version(plan.train.model)},
+        "versions": {**versions(*filter(None, [plan.workload.entry])), **file_versions(plan.train)},
         "device": vars(device),
         "data": dict(found.data),
         "program": found.program,
         "schedules": prints,
-        "code": codes,
+        "code": {**codes, **optimizer_code(plan.train)},
     }
 
 

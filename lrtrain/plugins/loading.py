@@ -110,17 +110,19 @@ def load_class(entry: Entry) -> type:
     return check_class(load(entry), f"{entry.title} of {entry.origin()}")
 
 
-def load(entry: Entry) -> Any:
-    """Imports what an entry names; raises PluginError where that fails."""
+def load(entry: Entry, title: str | None = None, kind: str = "class") -> Any:
+    """Imports a class or function that an entry names; raises PluginError, which calls it so, where that fails."""
     try:
         with plugin_called():
-            return load_from_file(entry) if entry.in_file else EntryPoint(entry.name, entry.value, entry.group).load()
+            if entry.in_file:
+                return load_from_file(entry, kind)
+            return EntryPoint(entry.name, entry.value, entry.group).load()
     except Terminated:
         raise
     except (Exception, SystemExit) as error:
         if os.environ.get("LRTRAIN_TRACEBACK") == "1":
             raise
-        title = f"{entry.title} of {entry.origin()}"
+        title = title or f"{entry.title} of {entry.origin()}"
         raise PluginError(f"{title} fails to import: {cause(error)} ({_TRACEBACK})") from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lrtrain.engine.optimizers import is_proportional_to_the_gradient
 from lrtrain.plugins.loading import Plugin
 from lrtrain.plugins.options import scaled_defaults
 from lrtrain.plugins.spec import format_value
@@ -14,8 +15,6 @@ _LEARNED = 0.99
 
 def before_training(config: TrainConfig, chosen: Chosen, plugin: Plugin, peak: float) -> list[str]:
     """Returns sentences about the learning rates of a new run, the highest of which is ``peak``."""
-    from lrtrain.engine.optimizers import PROPORTIONAL_TO_THE_GRADIENT
-
     said = []
     options = plugin.spec().options
     defaults = {name: value for name, value in scaled_defaults(type(plugin.instance), chosen.factor).items() if value}
@@ -25,7 +24,7 @@ def before_training(config: TrainConfig, chosen: Chosen, plugin: Plugin, peak: f
             f"{chosen.factor:g} for the workload {chosen.name}"
         )
     usual = chosen.workload.defaults
-    if config.loss_reduction == usual.loss_reduction or config.optimizer not in PROPORTIONAL_TO_THE_GRADIENT:
+    if config.loss_reduction == usual.loss_reduction or not is_proportional_to_the_gradient(config.optimizer):
         return said
     times = config.batch_size if config.loss_reduction == "mean" else 1 / config.batch_size
     said.append(

@@ -12,7 +12,7 @@ from lrtrain.plugins.loading import ActivePlugins, activate
 from lrtrain.plugins.spec import Spec
 from lrtrain.runs.directory import RunDir, check_name, new_run_dir
 from lrtrain.runs.run_config import RunConfig, read_config
-from lrtrain.runs.train_config import TrainConfig, TrainOptions
+from lrtrain.runs.train_config import TrainConfig, TrainOptions, resolved
 from lrtrain.training.checkpoint_rule import EVERY_EPOCH, CheckpointRule
 from lrtrain.training.configure import check_workload_options, configured
 from lrtrain.training.rates import OnScheduleChange, merge_config
@@ -89,7 +89,7 @@ def job_of(  # noqa: PLR0913  # the arguments of `train`
     check_name(directory.path)
     stored = read_config(directory)
     chosen = load_workload(options.get("workload", stored.train.workload))
-    config = merge_config(stored.train, {**options, "workload": chosen.spec})
+    config = merge_config(stored.train, {**resolved(options), "workload": chosen.spec})
     config.check()
     check_workload_options(config, chosen, options)
     active = activate(plugins or stored.specs, settings, override=not plugins, factor=chosen.factor)

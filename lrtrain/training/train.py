@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from lrtrain.engine.canary import check_jaxlib
 from lrtrain.engine.connection import Distributed, named_process_loss, refusals_told
 from lrtrain.engine.devices import keep_compiled, select_devices
+from lrtrain.engine.optimizers import optimizer
 from lrtrain.engine.processes import Processes
 from lrtrain.errors import UsageError
 from lrtrain.plugins.context import EpochInfo, RunInfo
@@ -206,6 +207,8 @@ def _load(job: Job, processes: Processes, reporter: Reporter, held: contextlib.E
     devices = select_devices(job.config.devices, job.config.batch_size, distributed=not processes.alone)
     with processes.together():
         check_jaxlib(devices)
+        # What cannot be used is refused before the data is loaded.
+        optimizer(job.config.optimizer)
         data = load_data(source, job.config, devices, reporter)
         task = task_of(job.chosen, data, job.config)
         check_found(job, task.found)

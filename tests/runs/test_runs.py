@@ -24,7 +24,7 @@ from click.testing import CliRunner, Result
 
 import lrtrain
 from lrtrain.cli import main
-from lrtrain.engine.optimizers import OPTIMIZERS
+from lrtrain.engine.optimizers import OPTIMIZERS, canonical
 from lrtrain.errors import RunDirError, TrainingError
 from lrtrain.plugins.context import EpochInfo
 from lrtrain.plugins.discovery import DEFAULT_WORKLOAD
@@ -725,7 +725,7 @@ CONFIGS = st.builds(
     TrainConfig,
     epochs=st.integers(1, 1_000_000),
     batch_size=st.integers(1),
-    optimizer=st.sampled_from(OPTIMIZERS),
+    optimizer=st.sampled_from([*map(canonical, OPTIMIZERS), "adamw(b2=0.95, mask=none)", "/a b/c.py:make(x=[1, a])"]),
     loss_reduction=st.sampled_from(LOSS_REDUCTIONS),
     seed=st.integers(0, 2**32 - 1),
     workload=st.sampled_from([DEFAULT_WORKLOAD, "char-lm(width=128)", "./my file.py:Class"]),

@@ -22,7 +22,7 @@ from lrtrain.cli.options import (
 )
 from lrtrain.errors import LrtrainError
 from lrtrain.extras import check_extra
-from lrtrain.runs.train_config import TrainConfig
+from lrtrain.runs.train_config import TrainConfig, resolved
 
 if TYPE_CHECKING:
     from lrtrain.comparison.plan import Plan
@@ -170,6 +170,7 @@ def _flag(name: str) -> str:
 def _plan(given: set[str], train: dict[str, Any], options: dict[str, Any]) -> Plan:
     """Returns the plan that the command line asks for."""
     from lrtrain.comparison.plan_file import read_plan, read_preset
+    from lrtrain.workloads.loading import load_workload
 
     sources = [name for name in ("preset", "config_file") if options[name] is not None]
     if len(sources) == 2:
@@ -180,7 +181,9 @@ def _plan(given: set[str], train: dict[str, Any], options: dict[str, Any]) -> Pl
     if clash:
         raise click.UsageError(f"{_flag(clash[0])} cannot be given with a preset or file, which says it")
     plan = read_preset(options["preset"]) if options["preset"] else read_plan(options["config_file"])
-    changed = dataclasses.replace(plan.train, **train)
+    if "workload" in train:
+        train["workload"] = load_workload(train["workload"]).spec
+    changed = dataclasses.replace(plan.train, **resolved(train))
     return dataclasses.replace(plan, train=changed, effort=dataclasses.replace(plan.effort, epochs=changed.epochs))
 
 
