@@ -12,16 +12,19 @@ from lrtrain.plugins.spec import Spec, normal_name
 
 @dataclass(frozen=True)
 class Wording:
-    """What the examples and the loss are called where they are named; ``speed`` is the unit of training speed."""
+    """What the examples and the loss are called, the titles of axes of losses, and the unit of training speed."""
 
     examples: str
     loss: str
     loss_axis: str
+    training_axis: str
     speed: str
 
 
-_IMAGES = Wording("images", "cross-entropy", "loss (mean cross-entropy)", "img/s")
-_EXAMPLES = Wording("examples", "loss", "loss (mean per example)", "examples/s")
+_IMAGES = Wording(
+    "images", "cross-entropy", "loss (mean cross-entropy)", "training loss (cross-entropy, mean per example)", "img/s"
+)
+_EXAMPLES = Wording("examples", "loss", "loss (mean per example)", "training loss (mean per example)", "examples/s")
 
 
 def wording(workloads: Iterable[str]) -> Wording:
