@@ -17,17 +17,19 @@ from lrtrain.runs.run_config import Device
 from lrtrain.schedules.table import ScheduleTable, build_table, fingerprint, make_context
 from lrtrain.training.prepare import Found
 from lrtrain.training.same_in_processes import call_facts, code_fact, option_facts, workload_fact
+from lrtrain.workloads.headline import noted
 
 
 def build_row(plan: Plan, row: Row, steps_per_epoch: int) -> tuple[ActivePlugins, ScheduleTable]:
     """Loads the plugin of a row, and builds its schedule; raises UsageError when either is refused."""
     with files_below(plan.folder):
-        active = activate([row.spec], factor=plan.workload.factor)
+        active = activate([row.spec], factor=plan.workload.factor, headline=plan.workload.workload.headline)
         return active, build_table(active, make_context(steps_per_epoch * plan.train.epochs, steps_per_epoch))
 
 
 def conditions(plan: Plan, found: Found, device: Device) -> dict[str, Any]:
     """Returns the present conditions: data, model, versions, and a digest of each schedule's learning rates."""
+    headline = plan.workload.workload.headline
     prints: dict[str, str] = {}
     codes: dict[str, str | None] = {}
     for row in plan.rows:
@@ -43,6 +45,7 @@ def conditions(plan: Plan, found: Found, device: Device) -> dict[str, Any]:
         "program": found.program,
         "schedules": prints,
         "code": {**codes, **optimizer_code(plan.train)},
+        **({"headline": vars(headline)} if noted(headline) else {}),
     }
 
 

@@ -35,6 +35,18 @@ class _PercentText:
         return core_schema.no_info_before_validator_function(_percent, handler(source))
 
 
+@dataclass(frozen=True)
+class Begins:
+    """Says of an option that its text begins with a ``prefix``, and goes on."""
+
+    prefix: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        from pydantic_core import core_schema
+
+        return core_schema.str_schema(pattern=f"^{self.prefix}.", strict=True)
+
+
 def _percent(value: object) -> object:
     if isinstance(value, str) and value.endswith("%"):
         return float(Duration(value).amount / 100)
@@ -122,6 +134,13 @@ def resolved(instance: Any) -> dict[str, Any]:
     }
 
 
+def options_of_type(instance: Any, hint: Any) -> dict[str, Any]:
+    """Returns the options of a plugin instance that have exactly this type, with their values."""
+    hints = _hints(type(instance))
+    names = [field.name for field in _fields(type(instance)) if hints[field.name] == hint]
+    return {name: getattr(instance, name) for name in names}
+
+
 def scaled_defaults(plugin: type, factor: float) -> dict[str, Any]:
     """Returns the options whose defaults are learning rates, each times the factor; none if that is 1."""
     if factor == 1:
@@ -201,6 +220,8 @@ def _doc(hint: Any) -> str:
 
 
 def _bound_text(extra: object) -> str:
+    if isinstance(extra, Begins):
+        return f"that begins with {extra.prefix}"
     for bound, sign, limit in ((Ge, ">=", "ge"), (Gt, ">", "gt"), (Le, "<=", "le"), (Lt, "<", "lt")):
         if isinstance(extra, bound):
             return f"{sign} {getattr(extra, limit)}"

@@ -146,7 +146,7 @@ def find_lr(
     low, high = default_range(config)
     start, end = low if start_lr is None else start_lr, high if end_lr is None else end_lr
     rates = _rates(start, end, steps)
-    active = activate(plugins, settings, factor=chosen.factor)
+    active = activate(plugins, settings, factor=chosen.factor, headline=chosen.workload.headline)
     active.schedule_plugin()
     reporter = reporter or NullReporter()
 
