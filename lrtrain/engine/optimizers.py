@@ -95,7 +95,7 @@ def optimizer(text: str) -> optax.GradientTransformation:
 
 
 @functools.cache
-def _built(text: str, version: str) -> optax.GradientTransformation:
+def _built(text: str, version: str) -> optax.GradientTransformation:  # noqa: ARG001  # it keys the cache
     """Returns the optimizer of a text; a file that has changed has another ``version``, and gives another object."""
     from lrtrain.engine.optimizer_check import check_linear, check_updates
 
