@@ -104,7 +104,6 @@ def changed_gradients(
     return optax.chain(*clips, *decays, transformation) if clips or decays else transformation
 
 
-@functools.cache
 def optimizer(text: str) -> optax.GradientTransformation:
     """Returns the optimizer of a canonical text, such that ``params - learning_rate * update`` is its step.
 
@@ -112,6 +111,13 @@ def optimizer(text: str) -> optax.GradientTransformation:
     the update and so is multiplied by the learning rate; without the option ``mask`` it has no mask. Raises UsageError
     when the optimizer cannot be used.
     """
+    source = source_of(text)
+    return _built(text, "" if source is None else source.version)
+
+
+@functools.cache
+def _built(text: str, version: str) -> optax.GradientTransformation:  # noqa: ARG001  # it keys the cache
+    """Returns the optimizer of a text; a file that has changed has another ``version``, and gives another object."""
     from lrtrain.engine.optimizer_check import check_linear, check_updates
 
     maker, values = _found(parse_spec(text))

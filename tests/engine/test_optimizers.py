@@ -279,6 +279,14 @@ def test_a_function_in_a_file(folder: Path) -> None:
     optimizer(canonical("./own_optimizer.py:with_trust(size=2)"))
 
 
+def test_a_file_that_has_changed_gives_another_object(folder: Path) -> None:
+    text = canonical("./own_optimizer.py:make")
+    before = optimizer(text)
+    assert optimizer(text) is before
+    (folder / "own_optimizer.py").write_text(SOURCE.replace("0.5", "0.9"), encoding="utf-8")
+    same_steps(optimizer(text), optax.sgd(schedule, momentum=0.9))
+
+
 def test_a_function_in_a_module(folder: Path) -> None:
     text = canonical("own_optimizer:make(decay=0.9)")
     assert text == "own_optimizer:make(decay=0.9)"

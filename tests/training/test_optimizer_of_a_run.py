@@ -22,6 +22,8 @@ from lrtrain.runs.run_config import RunConfig
 from lrtrain.runs.train_config import TrainConfig
 from tests.lab import cli, refusal
 
+# Of a run that is trained for more epochs than it began with.
+KEEP: dict[str, Any] = {"on_schedule_change": "keep"}
 SOURCE = "import optax\n\ndef make(decay: float = 0.5):\n    return optax.trace(decay)\n"
 
 
@@ -39,7 +41,7 @@ def stored(run: Path) -> dict[str, Any]:
 def test_a_run_stores_the_text_that_says_all(options: dict[str, Any]) -> None:
     run = lrtrain.train("constant", optimizer="adamw(b1=0.9)", run_dir="masked", **options).run_dir
     assert stored(run)["train"]["optimizer"] == "adamw(mask=matrices)"
-    lrtrain.train(run_dir=run, resume=True, optimizer="adamw()", epochs=2)
+    lrtrain.train(run_dir=run, resume=True, optimizer="adamw()", epochs=2, **KEEP)
     with pytest.raises(
         RunDirError, match=r"made with optimizer=adamw\(mask=matrices\), and optimizer=adamw\(mask=none"
     ):
@@ -60,7 +62,7 @@ def test_an_older_run_keeps_its_meaning(options: dict[str, Any]) -> None:
     assert updates["bias"].min() > 0  # type: ignore[index]  # a table, as the parameters are
     with pytest.raises(RunDirError, match=r"the run was made with optimizer=adamw.mask=none."):
         lrtrain.train(run_dir=run, resume=True, optimizer="adamw")
-    lrtrain.train(run_dir=run, resume=True, epochs=2)
+    lrtrain.train(run_dir=run, resume=True, epochs=2, **KEEP)
     assert stored(run)["train"]["optimizer"] == "adamw(mask=none)"
     other = lrtrain.train("constant", optimizer="adamw(mask=none)", run_dir="new", **options | {"epochs": 2}).run_dir
     assert "optimizer" not in differences([read_run(run), read_run(other)])
@@ -90,15 +92,15 @@ def test_a_run_goes_on_with_its_function_and_notices_another(options: dict[str, 
     assert stored(run)["train"]["optimizer"] == f"{path}:make(decay=0.9)"
     (digest,) = file_versions(TrainConfig(optimizer=f"{path}:make")).values()
     assert stored(run)["code"] == {f"optimizer {path}:make": digest}
-    lrtrain.train(run_dir=run, resume=True, epochs=2)
+    lrtrain.train(run_dir=run, resume=True, epochs=2, **KEEP)
     path.write_text(SOURCE.replace("0.5", "0.6"), encoding="utf-8")
     changed = rf"the code of optimizer {path}:make has changed \(SHA-256 {digest} then and "
     with pytest.raises(RunDirError, match=changed):
-        lrtrain.train(run_dir=run, resume=True, epochs=3)
-    lrtrain.train(run_dir=run, resume=True, epochs=3, accept_code_change=True)
+        lrtrain.train(run_dir=run, resume=True, epochs=3, **KEEP)
+    lrtrain.train(run_dir=run, resume=True, epochs=3, accept_code_change=True, **KEEP)
     path.unlink()
     with pytest.raises(lrtrain.UsageError, match=r"cannot be read: .*own.py: No such file"):
-        lrtrain.train(run_dir=run, resume=True, epochs=4)
+        lrtrain.train(run_dir=run, resume=True, epochs=4, **KEEP)
 
 
 def test_the_file_of_a_module_is_noticed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
