@@ -82,8 +82,8 @@ def durations() -> st.SearchStrategy[str | int]:
 
 
 def _bounded(hint: Any, extras: Sequence[Any], parts: Sequence[Spec]) -> st.SearchStrategy[Any]:
-    for prefix in (each.prefix for each in extras if isinstance(each, Begins)):
-        return value_of(hint, parts).map(lambda text: f"{prefix}{text}")
+    if prefixes := [each.prefix for each in extras if isinstance(each, Begins)]:
+        return value_of(hint, parts).map(lambda text: f"{prefixes[0]}{text}")
     if hint not in (int, float):
         return value_of(hint, parts)
     low, high = (_limit(extras, kinds, other) for kinds, other in (((Ge, Gt), -_WIDEST), ((Le, Lt), _WIDEST)))
