@@ -92,7 +92,7 @@ def _plot_training(figure: Figure, curves: Sequence[Curves], headline: Headline,
             _band(axes, each.steps, headline.factor * each.scores, look(index))
     left.set(ylabel=f"{where} {words.loss_axis}")
     for axes in others:
-        axes.set(ylabel=f"{where} {headline.axis()}")
+        axes.set_ylabel(f"{where} {headline.axis()}", parse_math=False)
     for axes in panels:
         axes.set_xlabel("step (optimizer updates)")
         axes.set_xlim(0, 1.03 * max(int(each.steps[-1]) for each in curves))
@@ -131,7 +131,7 @@ def _plot_basins(figure: Figure, tunings: Sequence[Tuning], headline: Headline, 
         drawn = [_basin(axes, each, values, look(index), at) for axes in others]
         lines.append([*drawn, _basin(right, each, each.losses, look(index), diverged_at[-1])][0])
     for axes in others:
-        axes.set(ylabel=f"validation {headline.axis()}")
+        axes.set_ylabel(f"validation {headline.axis()}", parse_math=False)
     right.set(ylabel=f"validation {words.loss_axis}")
     for axes in panels:
         axes.set_xscale("log", base=2)
@@ -175,7 +175,7 @@ def _plot_scores(
     axes.set_ylim(len(rows) - 0.5, -0.5)
     several = any(len(finals[row.label]) > 1 for row in rows)
     what = headline.axis(" after the last step")
-    axes.set_xlabel(f"{what}: each seed, their mean and its 95% interval" if several else what)
+    axes.set_xlabel(f"{what}: each seed, their mean and its 95% interval" if several else what, parse_math=False)
     axes.grid(axis="x", alpha=0.25)
 
 
@@ -213,5 +213,5 @@ def _plot_differences(figure: Figure, differences: Differences, headline: Headli
     axes.set_xticks(range(len(labels)), names, rotation=40, ha="right", parse_math=False)
     axes.set_yticks(range(len(labels)), names, parse_math=False)
     bar = figure.colorbar(image, ax=axes, shrink=0.85)
-    bar.set_label(f"row minus column ({headline.unit})")
+    bar.set_label(f"row minus column ({headline.unit})", parse_math=False)
     axes.set_title("mean over paired seeds; * better or worse by interval and test", fontsize="small", loc="left")

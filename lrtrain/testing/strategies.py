@@ -12,6 +12,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from hypothesis import strategies as st
 
 from lrtrain.plugins.duration import Duration
+from lrtrain.plugins.options import Begins
 from lrtrain.plugins.spec import Spec
 
 # Wide enough to find mistakes, and not so wide that all values overflow.
@@ -81,6 +82,8 @@ def durations() -> st.SearchStrategy[str | int]:
 
 
 def _bounded(hint: Any, extras: Sequence[Any], parts: Sequence[Spec]) -> st.SearchStrategy[Any]:
+    if prefixes := [each.prefix for each in extras if isinstance(each, Begins)]:
+        return value_of(hint, parts).map(lambda text: f"{prefixes[0]}{text}")
     if hint not in (int, float):
         return value_of(hint, parts)
     low, high = (_limit(extras, kinds, other) for kinds, other in (((Ge, Gt), -_WIDEST), ((Le, Lt), _WIDEST)))

@@ -107,7 +107,7 @@ def scores_chart(
         else "After the last step, one run each; best on top.",
         traces,
         {
-            "xaxis": {"title": {"text": headline.axis(" after the last step")}},
+            "xaxis": {"title": {"text": _escaped(headline.axis(" after the last step"))}},
             "yaxis": {"autorange": "reversed", "type": "category", "categoryarray": [_name(r.label) for r in shown]},
         },
         height=120 + 42 * len(shown),
@@ -186,7 +186,7 @@ def differences_chart(differences: Differences, headline: Headline) -> Chart:
         ]
         for i, each in enumerate(map(enumerate, differences.means))
     ]
-    in_points = f", in{headline.points}" if headline.points else f"{headline.remark}"
+    in_points = f", in{headline.points}" if headline.points else headline.remark
     # The better one of a pair is violet.
     low, high = ("#B35806", "#542788")[:: headline.sign]
     return Chart(
@@ -208,7 +208,7 @@ def differences_chart(differences: Differences, headline: Headline) -> Chart:
                 "hovertemplate": f"%{{y}} less %{{x}}: %{{text}}{headline.points}<extra></extra>",
                 "hoverongaps": False,
                 "colorbar": {
-                    "title": {"text": headline.points.strip() or headline.name, "side": "right"},
+                    "title": {"text": headline.points.strip() or _escaped(headline.name), "side": "right"},
                     "thickness": 12,
                 },
             }
@@ -231,9 +231,13 @@ def _line(index: int, label: str, x: NDArray[Any], y: NDArray[Any], hover: str) 
 
 
 def _name(label: str) -> str:
+    return _escaped(short_name(label))
+
+
+def _escaped(text: str) -> str:
     # Plotly replaces %{...} in what it shows when one points at a line.
-    return html.escape(short_name(label), quote=False).replace("%{", "%&#123;")
+    return html.escape(text, quote=False).replace("%{", "%&#123;")
 
 
 def _axes(x: str, y: str, **of_y: Any) -> dict[str, Any]:
-    return {"xaxis": {"title": {"text": x}, "rangemode": "tozero"}, "yaxis": {"title": {"text": y}, **of_y}}
+    return {"xaxis": {"title": {"text": x}, "rangemode": "tozero"}, "yaxis": {"title": {"text": _escaped(y)}, **of_y}}
