@@ -186,7 +186,9 @@ def test_evaluation(devices: int) -> None:
     logits = PlainCNN().apply({"params": jax.device_get(state.params)}, TEST.inputs.astype(np.float32) / 255)
     loss = optax.softmax_cross_entropy_with_integer_labels(logits, TEST.targets).mean()
     np.testing.assert_allclose(engine.evaluate(state)["loss"], loss, rtol=1e-5)
-    np.testing.assert_allclose(engine.evaluate(state)["accuracy"], (logits.argmax(-1) == TEST.targets).mean(), rtol=1e-6)
+    np.testing.assert_allclose(
+        engine.evaluate(state)["accuracy"], (logits.argmax(-1) == TEST.targets).mean(), rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize("devices", [1, 2])

@@ -82,13 +82,13 @@ def install(packages: tuple[str, ...], upgrade: bool, editable: bool) -> None:
     after = distributions()
     _refuse_names_that_are_taken(installer, before, after)
     asked = [each for package in packages if (each := asked_for(package, after.values())) is not None]
-    changed = [each for name, each in after.items() if each != before.get(name) and each.plugins]
+    changed = [each for name, each in after.items() if each != before.get(name) and each.entries]
     came = {str(each): each for each in [*asked, *changed]}
     with results_kept("the packages are installed, and 'lrtrain plugins list' shows them"):
         for each in came.values():
-            if each.plugins:
-                click.echo(f"{each} provides {_plugins(each.plugins)}")
-    _say_what_brings_nothing([each for each in came.values() if not each.plugins], came)
+            if each.entries:
+                click.echo(f"{each} provides {each.provided}")
+    _say_what_brings_nothing([each for each in came.values() if not each.entries], came)
 
 
 @click.command("uninstall", short_help="Uninstall the packages of plugins.")
@@ -107,7 +107,7 @@ def uninstall(names: tuple[str, ...], yes: bool) -> None:
     found = {each.name: each for each in map(distribution_of, names)}
     installer = find_installer()
     for each in found.values():
-        click.echo(f"{each} provides {_plugins(each.plugins) if each.plugins else 'no plugin'}")
+        click.echo(f"{each} provides {each.provided or 'no plugin'}")
     if not yes and not _confirmed(f"Uninstall {' and '.join(found)}?"):
         raise LrtrainError("nothing was uninstalled")
     installer.run(installer.uninstall, list(found))
@@ -137,12 +137,12 @@ def _refuse_names_that_are_taken(
     from lrtrain.plugins.installer import brought_twice
 
     known = brought_twice(before.values())
-    twice = {plugin: found for plugin, found in brought_twice(after.values()).items() if plugin not in known}
+    twice = {title: found for title, found in brought_twice(after.values()).items() if title not in known}
     if not twice:
         return
     came = [each for name, each in after.items() if name not in before]
-    plugin, found = next(iter(twice.items()))
-    taken = f"plugin '{plugin}' is provided by {' and '.join(map(str, found))}, so neither can be used"
+    title, found = next(iter(twice.items()))
+    taken = f"{title} is provided by {' and '.join(map(str, found))}, so neither can be used"
     # A version that an upgrade has replaced may not be available any more.
     if not all(set(came).intersection(each) for each in twice.values()):
         raise LrtrainError(f"{taken}: lrtrain plugins uninstall takes one of these packages away")
@@ -159,7 +159,3 @@ def _say_what_brings_nothing(empty: Sequence[Distribution], came: object) -> Non
         )
     if not came:
         raise LrtrainError("what was installed has no lrtrain plugin")
-
-
-def _plugins(names: Sequence[str]) -> str:
-    return f"{'plugin' if len(names) == 1 else 'plugins'} {', '.join(names)}"
