@@ -22,9 +22,22 @@ DIRECTORY = click.Path(file_okay=False, path_type=Path)
 
 def complete_plugin(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Returns the names of installed plugins that begin so."""
+    from lrtrain.plugins.discovery import GROUP
+
+    return _names_of(GROUP, incomplete)
+
+
+def complete_workload(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Returns the names of installed workloads that begin so."""
+    from lrtrain.plugins.discovery import WORKLOADS
+
+    return _names_of(WORKLOADS, incomplete)
+
+
+def _names_of(group: str, incomplete: str) -> list[CompletionItem]:
     from lrtrain.plugins.discovery import find_plugins
 
-    names = {entry.name: entry.summary for entry in find_plugins()}
+    names = {entry.name: entry.summary for entry in find_plugins(group)}
     return [CompletionItem(name, help=summary) for name, summary in names.items() if name.startswith(incomplete)]
 
 

@@ -1,7 +1,7 @@
 """What the authors of plugins test with: a class to inherit from, the checks that it runs, and `table`.
 
-`PluginSuite`, `SchedulePluginSuite` and `WorkloadSuite` need pytest and hypothesis (``pip install 'lrtrain[testing]'``);
-`table` and the checks themselves, which ``lrtrain plugins check`` and ``lrtrain workloads check`` run too, need neither.
+The suites need pytest and hypothesis (``pip install 'lrtrain[testing]'``). `table` and the checks, which ``lrtrain
+plugins check`` and ``lrtrain workloads check`` run too, need neither.
 """
 
 from __future__ import annotations
