@@ -1,4 +1,4 @@
-"""Runs docs/how-to/writing-plugins.md from its first line to its last, as a reader would."""
+"""Runs the guides for authors, of plugins and of workloads, from the first line to the last, as a reader would."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ from tests.markdown import Block
 
 ROOT = Path(__file__).parent.parent
 GUIDE = ROOT / "docs" / "how-to" / "writing-plugins.md"
+WORKLOADS = ROOT / "docs" / "how-to" / "writing-workloads.md"
+GUIDES = pytest.mark.parametrize("guide", [GUIDE, WORKLOADS], ids=["plugins", "workloads"])
 END = "--- end of the command:"
 
 
-def blocks() -> list[Block]:
-    return markdown.blocks(GUIDE.read_text(encoding="utf-8"))
+def blocks(guide: Path = GUIDE) -> list[Block]:
+    return markdown.blocks(guide.read_text(encoding="utf-8"))
 
 
 class Shell:
@@ -89,18 +91,20 @@ def check(command: str, expected: list[str], output: str, status: int) -> None:
         assert any(re.fullmatch(pattern, printed.strip()) for printed in lines), f"no line {line!r} in\n{transcript}"
 
 
-def test_every_block_is_a_file_or_commands() -> None:
-    fences = GUIDE.read_text(encoding="utf-8").count("```")
-    assert len(blocks()) * 2 == fences
-    for block in blocks():
+@GUIDES
+def test_every_block_is_a_file_or_commands(guide: Path) -> None:
+    fences = guide.read_text(encoding="utf-8").count("```")
+    assert len(blocks(guide)) * 2 == fences
+    for block in blocks(guide):
         assert block.title or block.language == "console"
         assert block.title or list(block.commands())
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_every_file_and_command(shell: Shell) -> None:
-    for block in blocks():
+@GUIDES
+def test_every_file_and_command(guide: Path, shell: Shell) -> None:
+    for block in blocks(guide):
         if block.title:
             (shell.directory / block.title).write_text(block.text, encoding="utf-8")
             continue

@@ -41,6 +41,7 @@ def check_fit(workload: Workload, data: Dataset | StreamedDataset, model: Any = 
       ModelError: the network cannot be made or fails on the data, or the loss is not one number an example.
     """
     network = made_network(workload, data, model)
+    check_augment(workload, data.test)
     outputs = check_network(network, workload, data.test)
     check_rules(workload, outputs, data.test, data.num_classes)
     if workload.has_classes:
@@ -176,6 +177,18 @@ def _few(tree: Any) -> Any:
 
     types = map_leaves(lambda leaf: jax.dtypes.canonicalize_dtype(leaf.dtype), tree)
     return jax.tree.map(lambda leaf, kind: jax.ShapeDtypeStruct((_FEW, *leaf.shape[1:]), kind), tree, types)
+
+
+def check_augment(workload: Workload, split: Split) -> None:
+    """Raises ModelError unless `augment` keeps the shapes and types of the inputs of an example."""
+    import jax
+
+    raw, title = _few(split.inputs), f"augment of the workload {type(workload).__name__}"
+    keys = jax.ShapeDtypeStruct((_FEW, 2), "uint32")
+    found = _called(title, lambda: jax.eval_shape(jax.vmap(workload.augment), raw, keys))
+    before, after = ([f"{leaf.dtype}{list(leaf.shape[1:])}" for leaf in jax.tree.leaves(tree)] for tree in (raw, found))
+    if before != after:
+        raise ModelError(f"{title} makes {', '.join(after)} of {', '.join(before)}: keep the shapes and types")
 
 
 def check_rules(workload: Workload, outputs: Any, split: Split, classes: int | None) -> None:

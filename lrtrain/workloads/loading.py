@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from lrtrain.errors import PluginError, UsageError
@@ -62,9 +63,20 @@ def load_workload(given: str | Spec | Workload) -> Chosen:
     if normal_name(spec.name) == DEFAULT_WORKLOAD and not spec.options:
         return Chosen(DEFAULT_WORKLOAD, FashionMnistCnn())
     entry = find_plugin(spec.name, WORKLOADS)
-    workload = make(load_workload_class(entry), entry.title, spec.options)
+    loaded = load_workload_class(entry)
+    check_declared(entry, loaded)
+    workload = make(loaded, entry.title, spec.options)
     options = {name: value for name, value in resolved(workload).items() if name in spec.options}
     return Chosen(str(Spec(entry.reference, options)), workload, entry)
+
+
+def check_declared(entry: Entry, workload: type[Workload]) -> None:
+    """Raises PluginError when a workload's learning rate or the direction of its headline is none."""
+    rate, mode = workload.defaults.learning_rate, workload.headline.mode
+    if not (isinstance(rate, int | float) and math.isfinite(rate) and rate > 0):
+        raise PluginError(f"the default learning rate of {entry.title} is {rate!r}: expected a number over 0")
+    if mode not in ("min", "max"):
+        raise PluginError(f"the headline of {entry.title} has mode={mode!r}: expected min or max")
 
 
 def load_workload_class(entry: Entry) -> type[Workload]:

@@ -10,6 +10,7 @@ FIRST: tuple[Check, ...] = (
     loading.discovered,
     loading.loads_alone,
     declared.is_a_workload,
+    declared.defaults_are_valid,
     examples.data_can_be_used,
     rules.network_can_be_used,
 )
@@ -24,7 +25,6 @@ CHECKS: tuple[Check, ...] = (
     documentation.examples_run,
     refusals.unknown_options_are_refused,
     refusals.wrong_types_are_refused,
-    declared.defaults_are_valid,
     examples.data_is_the_same_each_time,
     rules.labels_are_classes,
     rules.every_example_is_measured,
