@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 
 from lrtrain.cli import main
 from lrtrain.plugins.context import EpochInfo, StepInfo
+from lrtrain.plugins.discovery import GROUP
 from lrtrain.training.checkpoints import Checkpoints
 from lrtrain.training.position import Position
 from lrtrain.training.reporter import NullReporter
@@ -163,10 +164,12 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, list[str]]:
 # ---------------------------------------------------------------------------------------------------- what is installed
 
 
-def announce(site: Path, project: str, points: str, *, version: str = "1.0", summary: str = "a test") -> None:
+def announce(
+    site: Path, project: str, points: str, *, version: str = "1.0", summary: str = "a test", group: str = GROUP
+) -> None:
     """Writes the metadata by which a distribution is found, as pip does; ``points`` are the lines of its plugins."""
     info = site / f"{project.replace('-', '_')}-{version}.dist-info"
     info.mkdir()
     metadata = f"Metadata-Version: 2.1\nName: {project}\nVersion: {version}\nSummary: {summary}\n"
     (info / "METADATA").write_text(metadata, encoding="utf-8")
-    (info / "entry_points.txt").write_text(f"[lrtrain.plugins]\n{points}\n", encoding="utf-8")
+    (info / "entry_points.txt").write_text(f"[{group}]\n{points}\n", encoding="utf-8")
