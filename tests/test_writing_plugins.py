@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lrtrain import LrtrainError
+from lrtrain import LrtrainError, train
 from lrtrain.plugins.loading import activate
 from lrtrain.schedules.table import build_table, make_context
 from tests import markdown
@@ -136,9 +136,10 @@ MISTAKES = [
 ]
 
 
-def rows() -> list[str]:
+def rows(guide: Path = GUIDE) -> list[str]:
     """Returns the first column of the table."""
-    return re.findall(r"^\| `(.*?)` \|", GUIDE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    table = guide.read_text(encoding="utf-8").partition("| what lrtrain says |")[2]
+    return re.findall(r"^\| `(.*?)` \|", table, flags=re.MULTILINE)
 
 
 def test_the_table_has_no_other_rows() -> None:
@@ -170,4 +171,38 @@ def test_what_lrtrain_says(
     with pytest.raises(LrtrainError) as caught:
         build_table(activate(named), make_context(100, 10))
     (row,) = [row for row in rows() if fragment in row]
+    assert row in str(caught.value)
+
+
+# What is replaced in the module of the guide for workloads, by a fragment of the sentence that it leads to.
+OF_WORKLOADS = [
+    ("is not derived", "class Moons(Classification)", "class Moons"),
+    ("unequal lengths", "Split(points[:1000], classes[:1000])", "Split(points[:1000], classes[:999])"),
+    ("labels are from 1", "classes[:1000])", "classes[:1000] + 1)"),
+    ("no parameters", "nn.Sequential([nn.Dense(self.width), nn.relu, nn.Dense(2)])", "nn.Sequential([nn.relu])"),
+    ("draws random", "nn.relu, nn.Dense(2)", "nn.Dropout(0.5, deterministic=False), nn.Dense(2)"),
+    (
+        "is one number",
+        "    def network(",
+        "    def loss(self, *given):\n        return super().loss(*given).mean()\n\n    def network(",
+    ),
+    ("did you mean 'accuracy'", "    width:", "    headline: ClassVar = Headline('acuracy', 'max')\n    width:"),
+]
+
+
+def test_the_table_of_workloads_has_no_other_rows() -> None:
+    assert len(rows(WORKLOADS)) == len(OF_WORKLOADS)
+    for row, (fragment, _, _) in zip(rows(WORKLOADS), OF_WORKLOADS, strict=True):
+        assert fragment in row
+
+
+@pytest.mark.parametrize(("fragment", "old", "new"), OF_WORKLOADS, ids=[each[0] for each in OF_WORKLOADS])
+def test_what_lrtrain_says_of_workloads(tmp_path: Path, fragment: str, old: str, new: str) -> None:
+    (source,) = [block.text for block in blocks(WORKLOADS) if block.title == "lrtrain_moons.py"]
+    assert old in source
+    changed = source.replace(old, new).replace("import Classification, ", "import Classification, Headline, ")
+    (tmp_path / "moons.py").write_text(changed, encoding="utf-8")
+    with pytest.raises(LrtrainError) as caught:
+        train("constant", workload=f"{tmp_path}/moons.py:Moons", run_dir=tmp_path / "run")
+    (row,) = [row for row in rows(WORKLOADS) if fragment in row]
     assert row in str(caught.value)

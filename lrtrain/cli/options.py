@@ -147,6 +147,7 @@ def _option_of(field: OptionField) -> Callable[[F], F]:
         metavar=field.metavar,
         default=field.default,
         show_default=field.default is not None,
+        shell_complete=complete_workload if field.name == "workload" else None,
         help=field.help,
     )
 

@@ -80,3 +80,4 @@ def test_a_workload_that_is_not_there() -> None:
 
 def test_names_are_completed() -> None:
     assert "fashion-mnist-cnn" in completed("lrtrain workloads show fash", 3)
+    assert "fashion-mnist-cnn" in completed("lrtrain train --workload fash", 3)
