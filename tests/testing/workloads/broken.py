@@ -104,16 +104,6 @@ class Untyped(Right):
     depth: Annotated[Any, Doc("anything")] = 3
 
 
-@dataclass(frozen=True, kw_only=True)
-class Example(Right):
-    """Has an example that is wrong.
-
-    Example:
-      >>> 1 + 1
-      3
-    """
-
-
 # ------------------------------------------------------------------------------------------------------------- data
 
 
