@@ -184,7 +184,7 @@ def network_of(model: Any) -> Network:
 def _hashable(module: nn.Module) -> nn.Module:
     """Returns a module with tuples for lists, as of ``nn.Sequential([...])``: what is compiled is found by its hash."""
     fields = {each.name: getattr(module, each.name) for each in dataclasses.fields(module) if each.init}
-    lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
+    lists: Any = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
     found = module.clone(**lists) if lists else module
     try:
         hash(found)
