@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 
 from lrtrain.cli import main
 from lrtrain.plugins.context import EpochInfo, StepInfo
+from lrtrain.plugins.discovery import GROUP
 from lrtrain.training.checkpoints import Checkpoints
 from lrtrain.training.position import Position
 from lrtrain.training.reporter import NullReporter
@@ -164,13 +165,7 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, list[str]]:
 
 
 def announce(
-    site: Path,
-    project: str,
-    points: str,
-    *,
-    version: str = "1.0",
-    summary: str = "a test",
-    group: str = "lrtrain.plugins",
+    site: Path, project: str, points: str, *, version: str = "1.0", summary: str = "a test", group: str = GROUP
 ) -> None:
     """Writes the metadata by which a distribution is found, as pip does; ``points`` are the lines of its plugins."""
     info = site / f"{project.replace('-', '_')}-{version}.dist-info"

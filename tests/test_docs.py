@@ -19,8 +19,12 @@ from tests import markdown
 from tests.markdown import Block
 
 ROOT = Path(__file__).parent.parent
-# These two have tests of their own, which know what their commands print.
-ELSEWHERE = {"docs/how-to/writing-plugins.md": "test_writing_plugins.py", "docs/reference/runs.md": "runs/test_runs.py"}
+# These have tests of their own, which know what their commands print.
+ELSEWHERE = {
+    "docs/how-to/writing-plugins.md": "test_writing_plugins.py",
+    "docs/how-to/writing-workloads.md": "test_writing_plugins.py",
+    "docs/reference/runs.md": "runs/test_runs.py",
+}
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 LANGUAGES = ("console", "python", "toml")
 TRAINS = re.compile(r"lrtrain (train|compare|find-lr|--plugin|--resume|--model|--dataset)|lrtrain\.(train|compare)\(")

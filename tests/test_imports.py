@@ -31,6 +31,7 @@ ROOMS = """
     extras figures option_fields signals strict_json system_refusal
     plugins
     data nn
+    workloads
     engine schedules
     runs
     training
@@ -121,6 +122,10 @@ def test_a_command_that_trains_nothing_is_light(arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["--plugin", "nosuch"], ["--plugin", "sgdr("], ["--epochs", "0"]])
+def test_workloads_are_listed_without_jax() -> None:
+    assert loaded("from lrtrain.cli import main; main()", "workloads", "list") == ["numpy"]
+
+
 def test_an_error_of_usage_comes_before_the_libraries(arguments: list[str]) -> None:
     assert set(loaded("from lrtrain.cli import main; main()", *arguments)) <= {"numpy"}
 

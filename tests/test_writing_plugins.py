@@ -1,4 +1,4 @@
-"""Runs docs/how-to/writing-plugins.md from its first line to its last, as a reader would."""
+"""Runs the guides for authors, of plugins and of workloads, from the first line to the last, as a reader would."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lrtrain import LrtrainError
+from lrtrain import LrtrainError, train
 from lrtrain.plugins.loading import activate
 from lrtrain.schedules.table import build_table, make_context
 from tests import markdown
@@ -21,11 +21,13 @@ from tests.markdown import Block
 
 ROOT = Path(__file__).parent.parent
 GUIDE = ROOT / "docs" / "how-to" / "writing-plugins.md"
+WORKLOADS = ROOT / "docs" / "how-to" / "writing-workloads.md"
+GUIDES = pytest.mark.parametrize("guide", [GUIDE, WORKLOADS], ids=["plugins", "workloads"])
 END = "--- end of the command:"
 
 
-def blocks() -> list[Block]:
-    return markdown.blocks(GUIDE.read_text(encoding="utf-8"))
+def blocks(guide: Path = GUIDE) -> list[Block]:
+    return markdown.blocks(guide.read_text(encoding="utf-8"))
 
 
 class Shell:
@@ -89,18 +91,20 @@ def check(command: str, expected: list[str], output: str, status: int) -> None:
         assert any(re.fullmatch(pattern, printed.strip()) for printed in lines), f"no line {line!r} in\n{transcript}"
 
 
-def test_every_block_is_a_file_or_commands() -> None:
-    fences = GUIDE.read_text(encoding="utf-8").count("```")
-    assert len(blocks()) * 2 == fences
-    for block in blocks():
+@GUIDES
+def test_every_block_is_a_file_or_commands(guide: Path) -> None:
+    fences = guide.read_text(encoding="utf-8").count("```")
+    assert len(blocks(guide)) * 2 == fences
+    for block in blocks(guide):
         assert block.title or block.language == "console"
         assert block.title or list(block.commands())
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_every_file_and_command(shell: Shell) -> None:
-    for block in blocks():
+@GUIDES
+def test_every_file_and_command(guide: Path, shell: Shell) -> None:
+    for block in blocks(guide):
         if block.title:
             (shell.directory / block.title).write_text(block.text, encoding="utf-8")
             continue
@@ -132,9 +136,10 @@ MISTAKES = [
 ]
 
 
-def rows() -> list[str]:
+def rows(guide: Path = GUIDE) -> list[str]:
     """Returns the first column of the table."""
-    return re.findall(r"^\| `(.*?)` \|", GUIDE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    table = guide.read_text(encoding="utf-8").partition("| what lrtrain says |")[2]
+    return re.findall(r"^\| `(.*?)` \|", table, flags=re.MULTILINE)
 
 
 def test_the_table_has_no_other_rows() -> None:
@@ -166,4 +171,38 @@ def test_what_lrtrain_says(
     with pytest.raises(LrtrainError) as caught:
         build_table(activate(named), make_context(100, 10))
     (row,) = [row for row in rows() if fragment in row]
+    assert row in str(caught.value)
+
+
+# What is replaced in the module of the guide for workloads, by a fragment of the sentence that it leads to.
+OF_WORKLOADS = [
+    ("is not derived", "class Moons(Classification)", "class Moons"),
+    ("unequal lengths", "Split(points[:1000], classes[:1000])", "Split(points[:1000], classes[:999])"),
+    ("labels are from 1", "classes[:1000])", "classes[:1000] + 1)"),
+    ("no parameters", "nn.Sequential([nn.Dense(self.width), nn.relu, nn.Dense(2)])", "nn.Sequential([nn.relu])"),
+    ("draws random", "nn.relu, nn.Dense(2)", "nn.Dropout(0.5, deterministic=False), nn.Dense(2)"),
+    (
+        "is one number",
+        "    def network(",
+        "    def loss(self, *given):\n        return super().loss(*given).mean()\n\n    def network(",
+    ),
+    ("did you mean 'accuracy'", "    width:", "    headline: ClassVar = Headline('acuracy', 'max')\n    width:"),
+]
+
+
+def test_the_table_of_workloads_has_no_other_rows() -> None:
+    assert len(rows(WORKLOADS)) == len(OF_WORKLOADS)
+    for row, (fragment, _, _) in zip(rows(WORKLOADS), OF_WORKLOADS, strict=True):
+        assert fragment in row
+
+
+@pytest.mark.parametrize(("fragment", "old", "new"), OF_WORKLOADS, ids=[each[0] for each in OF_WORKLOADS])
+def test_what_lrtrain_says_of_workloads(tmp_path: Path, fragment: str, old: str, new: str) -> None:
+    (source,) = [block.text for block in blocks(WORKLOADS) if block.title == "lrtrain_moons.py"]
+    assert old in source
+    changed = source.replace(old, new).replace("import Classification, ", "import Classification, Headline, ")
+    (tmp_path / "moons.py").write_text(changed, encoding="utf-8")
+    with pytest.raises(LrtrainError) as caught:
+        train("constant", workload=f"{tmp_path}/moons.py:Moons", run_dir=tmp_path / "run")
+    (row,) = [row for row in rows(WORKLOADS) if fragment in row]
     assert row in str(caught.value)

@@ -1,4 +1,4 @@
-"""The documentation of the installed plugins, and their curves."""
+"""The documentation of the installed plugins, their curves, and the installed workloads."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from pathlib import Path
 from sphinx.ext.napoleon import Config, GoogleDocstring
 
 from lrtrain.errors import LrtrainError
-from lrtrain.plugins.discovery import Entry, find_plugins
+from lrtrain.plugins.discovery import WORKLOADS, Entry, find_plugins
 from lrtrain.plugins.loading import activate, hooks_of, load_class
 from lrtrain.plugins.options import Option, options_of
 from lrtrain.plugins.spec import Spec
 from lrtrain.schedules.table import build_table, make_context
+from lrtrain.workloads.loading import load_workload_class
 
 STEPS, STEPS_PER_EPOCH = 2350, 235
 
@@ -92,19 +93,36 @@ def _cards(cards: list[str]) -> str:
 
 def reference() -> str:
     """Returns a section for each plugin: what it does, its options, its curve."""
-    return "\n".join(map(_section, *zip(*plugins(), strict=True)))
+    return "\n".join(map(_plugin, *zip(*plugins(), strict=True)))
 
 
-def _section(entry: Entry, plugin: type) -> str:
+def workloads() -> str:
+    """Returns a section for each installed workload: what it trains, its headline, its defaults, its options."""
+    return "\n".join(_workload(entry) for entry in find_plugins(WORKLOADS))
+
+
+def _workload(entry: Entry) -> str:
+    workload = load_workload_class(entry)
+    better = {"min": "lower", "max": "higher"}[workload.headline.mode]
+    defaults = "".join(f"| {name.replace('_', ' ')} | `{value}` |\n" for name, value in vars(workload.defaults).items())
+    facts = f"headline: {workload.headline.name}, {better} is better"
+    return _section(entry, workload, facts, f"| default of training | value |\n|---|---|\n{defaults}")
+
+
+def _plugin(entry: Entry, plugin: type) -> str:
     picture = f"![Learning rate of {entry.name} over the steps](../_generated/{entry.name}.svg)\n"
+    hooks = ", ".join(f"`{hook}`" for hook in hooks_of(plugin))
+    return _section(entry, plugin, f"hooks: {hooks}", picture if builds(plugin) else "")
+
+
+def _section(entry: Entry, plugin: type, facts: str, shown: str) -> str:
     rows = [f"| `{each.name}` | {each.type} | {_default(each)} | {_cell(each.doc)} |" for each in options_of(plugin)]
     table = "\n".join(["| option | type | default | meaning |", "|---|---|---|---|", *rows]) if rows else "No options."
-    hooks = ", ".join(f"`{hook}`" for hook in hooks_of(plugin))
     summary, _, rest = (inspect.getdoc(plugin) or "").partition("\n")
     summary, rest = summary.replace("``", "`"), _refusals(str(GoogleDocstring(rest, Config(), what="class")))
     return (
-        f"## {entry.name}\n\n{summary}\n\n`pip install {entry.distribution}` · hooks: {hooks}\n\n"
-        f"{picture if builds(plugin) else ''}\n{table}\n\n`````{{eval-rst}}\n{rest}\n`````\n"
+        f"## {entry.name}\n\n{summary}\n\n`pip install {entry.distribution}` · {facts}\n\n"
+        f"{shown}\n{table}\n\n`````{{eval-rst}}\n{rest}\n`````\n"
     )
 
 

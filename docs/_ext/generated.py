@@ -27,6 +27,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "rooms": from_imports.rooms,
     "training-options": from_code.training_options,
     "tutorial": from_plugins.tutorial,
+    "workloads": from_plugins.workloads,
 }
 
 

@@ -36,6 +36,7 @@ _COMMANDS = {
     "export": "lrtrain.cli.export",
     "find-lr": "lrtrain.cli.find_lr",
     "plugins": "lrtrain.cli.plugins.group",
+    "workloads": "lrtrain.cli.workloads.group",
     "runs": "lrtrain.cli.runs.group",
     "doctor": "lrtrain.cli.doctor",
     "completion": "lrtrain.cli.completion",

@@ -23,9 +23,22 @@ DIRECTORY = click.Path(file_okay=False, path_type=Path)
 
 def complete_plugin(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Returns the names of installed plugins that begin so."""
+    from lrtrain.plugins.discovery import GROUP
+
+    return _names_of(GROUP, incomplete)
+
+
+def complete_workload(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Returns the names of installed workloads that begin so."""
+    from lrtrain.plugins.discovery import WORKLOADS
+
+    return _names_of(WORKLOADS, incomplete)
+
+
+def _names_of(group: str, incomplete: str) -> list[CompletionItem]:
     from lrtrain.plugins.discovery import find_plugins
 
-    names = {entry.name: entry.summary for entry in find_plugins()}
+    names = {entry.name: entry.summary for entry in find_plugins(group)}
     return [CompletionItem(name, help=summary) for name, summary in names.items() if name.startswith(incomplete)]
 
 
@@ -124,6 +137,12 @@ def train_options(*, compared: bool = False, **others: Any) -> Callable[[F], F]:
     return _together(*(others.get(field.name) or _option_of(field) for field in fields))
 
 
+def _completion(field: OptionField) -> Callable[..., list[CompletionItem]] | None:
+    if field.name == "workload":
+        return complete_workload
+    return functools.partial(_complete, field.known) if field.known else None
+
+
 def _option_of(field: OptionField) -> Callable[[F], F]:
     if field.kind is bool:
         # Not named as the field: click reads a flag that sets false in another way in each of its versions.
@@ -135,7 +154,7 @@ def _option_of(field: OptionField) -> Callable[[F], F]:
         metavar=field.metavar,
         default=field.default,
         show_default=field.default is not None,
-        shell_complete=functools.partial(_complete, field.known) if field.known else None,
+        shell_complete=_completion(field),
         help=field.help,
     )
 

@@ -137,17 +137,17 @@ class InMemory(DatasetSource):
     """Examples that are in memory already."""
 
     def __init__(self, dataset: Dataset) -> None:
-        super().__init__(dataset.name, "")
-        self._dataset = dataset
+        super().__init__(getattr(dataset, "name", ""), "")
+        self.dataset = dataset
 
     def named(self, name: str, version: str) -> InMemory:
         """Returns the same, called so where it has no name of its own."""
-        own = self._dataset
+        own = self.dataset
         return InMemory(dataclasses.replace(own, name=own.name or name, version=own.version or version))
 
     def load(self, train_size: int | None = None, seed: int = 0) -> Dataset:
         """Returns the examples, with their digests; see `load_dataset`."""
-        whole = self._dataset
+        whole = self.dataset
         digests = whole.digests or {"train": whole.train.digest(), "test": whole.test.digest()}
         dataset = dataclasses.replace(whole, digests=digests)
         return dataset if train_size is None else subset(dataset, train_size, seed)
@@ -158,7 +158,7 @@ class InMemory(DatasetSource):
 
     def train_bytes(self) -> int:
         """Returns the size of the training examples."""
-        train = self._dataset.train
+        train = self.dataset.train
         return sum(int(leaf.nbytes) for leaf in leaves_of((train.inputs, train.targets)))
 
 

@@ -6,6 +6,7 @@ averages of batch normalisation, which the network itself changes when it is tra
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 from collections.abc import Callable
@@ -176,7 +177,7 @@ def network_of(model: Any) -> Network:
     if isinstance(model, Linen | Nnx):
         return model
     if isinstance(model, nn.Module):
-        return Linen(model)
+        return Linen(_hashable(model))
     if isinstance(model, nnx.Module):
         return Nnx.of(lambda rngs: nnx.clone(model))  # noqa: ARG005  # its numbers have been drawn
     if isinstance(model, type) and issubclass(model, nnx.Module):
@@ -185,6 +186,20 @@ def network_of(model: Any) -> Network:
     if callable(model) and not isinstance(model, type):
         return Nnx.of(model)
     raise TypeError(f"{model!r} is no Flax module, and no function of flax.nnx.Rngs that returns one")
+
+
+def _hashable(module: nn.Module) -> nn.Module:
+    """Returns a module with tuples for lists, as of ``nn.Sequential([...])``: what is compiled is found by its hash."""
+    fields = {each.name: getattr(module, each.name) for each in dataclasses.fields(module) if each.init}
+    lists: Any = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
+    found = module.clone(**lists) if lists else module
+    try:
+        hash(found)
+    except TypeError as error:
+        raise TypeError(
+            f"a field of {type(module).__name__} cannot be hashed ({error}): give a tuple for it"
+        ) from error
+    return found
 
 
 def _split(module: nnx.Module) -> Any:

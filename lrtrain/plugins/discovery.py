@@ -23,7 +23,8 @@ OPTIMIZERS = "lrtrain.optimizers"
 DEFAULT_WORKLOAD = "fashion-mnist-cnn"
 # What stands before the name of a workload that was made in Python, and has no spec.
 IN_PYTHON = "python:"
-_WORDS = {GROUP: "plugin", WORKLOADS: "workload", OPTIMIZERS: "optimizer"}
+WORDS = {GROUP: "plugin", WORKLOADS: "workload", OPTIMIZERS: "optimizer"}
+"""What an entry of each group is called."""
 _folder: ContextVar[Path] = ContextVar("_folder", default=Path())
 _read: ContextVar[tuple[Entry, ...] | None] = ContextVar("_read", default=None)
 
@@ -53,7 +54,7 @@ class Entry:
     @property
     def title(self) -> str:
         """The entry as it is named in errors, such as ``plugin 'sgdr'``."""
-        return f"{_WORDS[self.group]} '{self.name}'"
+        return f"{WORDS[self.group]} '{self.name}'"
 
     @property
     def reference(self) -> str:
@@ -106,7 +107,7 @@ def find_plugin(name: str, group: str = GROUP) -> Entry:
     in_file = file_and_class(name)
     if in_file is not None:
         return entry_in_file(name, *in_file, group)
-    entries, word = find_plugins(group), _WORDS[group]
+    entries, word = find_plugins(group), WORDS[group]
     if is_in_module(name):
         raise PluginError(f"'{name}' is not the name of a {word}: one that is not installed is ./file.py:Class")
     found = [entry for entry in entries if entry.name == normal_name(name)]
@@ -130,12 +131,12 @@ def entry_in_file(name: str, path: str, member: str, group: str = GROUP) -> Entr
     """Returns a class or function in a file; its path is absolute, so that a run finds it again from anywhere."""
     file = Path(_folder.get(), Path(path).expanduser()).absolute()
     if not has_utf8_name(file):
-        raise PluginError(f"the {_WORDS[group]}'s file {file} is refused: its path is not UTF-8, so rename it")
+        raise PluginError(f"the {WORDS[group]}'s file {file} is refused: its path is not UTF-8, so rename it")
     try:
         content = file.read_bytes()
     except OSError as error:
         raise PluginError(
-            f"{_WORDS[group]} '{name}' cannot be read: {file}: {error.strerror}; put the file there, or name it where "
+            f"{WORDS[group]} '{name}' cannot be read: {file}: {error.strerror}; put the file there, or name it where "
             "it is"
         ) from error
     version = hashlib.sha256(content).hexdigest()[:12]

@@ -19,7 +19,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from lrtrain.errors import LrtrainError, UsageError
-from lrtrain.plugins.discovery import find_plugins
+from lrtrain.plugins.discovery import WORDS, Entry, find_plugins
 from lrtrain.plugins.spec import normal_name
 
 
@@ -56,12 +56,22 @@ def find_installer() -> Installer:
 
 @dataclass(frozen=True)
 class Distribution:
-    """An installed distribution: its name, its version, where it came from if that is a path, and its plugins."""
+    """An installed distribution: its name, its version, where it came from if that is a path, and what it provides."""
 
     name: str
     version: str
     path: Path | None
-    plugins: tuple[str, ...]
+    entries: tuple[Entry, ...]
+
+    @property
+    def provided(self) -> str:
+        """What it provides, in words: ``plugins a, b and workload c``; empty if that is nothing."""
+        names = {group: [entry.name for entry in self.entries if entry.group == group] for group in WORDS}
+        return " and ".join(
+            f"{WORDS[group]}{'s' if len(found) > 1 else ''} {', '.join(found)}"
+            for group, found in names.items()
+            if found
+        )
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}"
@@ -70,7 +80,7 @@ class Distribution:
 def distributions() -> dict[str, Distribution]:
     """Returns all that is installed now, by its normal name."""
     importlib.invalidate_caches()
-    plugins = find_plugins()
+    entries = [entry for group in WORDS for entry in find_plugins(group)]
     found: dict[str, Distribution] = {}
     for each in importlib.metadata.distributions():
         try:
@@ -79,18 +89,18 @@ def distributions() -> dict[str, Distribution]:
             continue
         key = canonicalize_name(name or "")
         if key and key not in found:
-            provided = tuple(entry.name for entry in plugins if canonicalize_name(entry.distribution) == key)
+            provided = tuple(entry for entry in entries if canonicalize_name(entry.distribution) == key)
             found[key] = Distribution(name, version, _path(url), provided)
     return found
 
 
 def brought_twice(installed: Iterable[Distribution]) -> dict[str, tuple[Distribution, ...]]:
-    """Returns the plugins that more than one distribution provides, each with those; none of them can be used."""
+    """Returns what more than one distribution provides, by its title, each with those; none of it can be used."""
     providing: dict[str, tuple[Distribution, ...]] = {}
     for each in installed:
-        for plugin in each.plugins:
-            providing[plugin] = (*providing.get(plugin, ()), each)
-    return {plugin: found for plugin, found in providing.items() if len(found) > 1}
+        for entry in each.entries:
+            providing[entry.title] = (*providing.get(entry.title, ()), each)
+    return {title: found for title, found in providing.items() if len(found) > 1}
 
 
 def asked_for(argument: str, installed: Iterable[Distribution]) -> Distribution | None:
@@ -104,9 +114,13 @@ def asked_for(argument: str, installed: Iterable[Distribution]) -> Distribution 
 
 
 def distribution_of(name: str) -> Distribution:
-    """Returns the distribution that provides a plugin, or has that name itself; UsageError for none, two or lrtrain."""
+    """Returns the distribution that provides a plugin or workload, or has that name itself.
+
+    Raises:
+      UsageError: there is none, there are two, or it is lrtrain.
+    """
     installed = distributions()
-    providing = [each for each in installed.values() if normal_name(name) in each.plugins]
+    providing = [each for each in installed.values() if normal_name(name) in {entry.name for entry in each.entries}]
     itself = installed.get(canonicalize_name(name))
     if itself is not None and itself not in providing:
         providing = [itself]

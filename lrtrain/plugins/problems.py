@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from lrtrain.errors import LrtrainError
 from lrtrain.plugins.discovery import Entry
+from lrtrain.plugins.loading import load_class
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,10 @@ class Problem:
     cure: str
 
 
-def problems_of(entry: Entry, installed: Sequence[Entry]) -> Iterator[Problem]:
+def problems_of(
+    entry: Entry, installed: Sequence[Entry], load: Callable[[Entry], Any] = load_class
+) -> Iterator[Problem]:
     """Imports one of the installed plugins and yields all its problems, each cause before what follows from it."""
-    from lrtrain.plugins.loading import load_class
-
     away = f"lrtrain plugins uninstall {entry.distribution}"
     needs = _refused_requirement(entry)
     if needs is not None:
@@ -39,12 +40,12 @@ def problems_of(entry: Entry, installed: Sequence[Entry]) -> Iterator[Problem]:
         upgrade = f"lrtrain plugins install --upgrade {entry.distribution}"
         yield Problem("incompatible", text, f"{upgrade}, or {away}")
     try:
-        load_class(entry)
+        load(entry)
     except LrtrainError as error:
         yield Problem("broken", str(error), f"fix it, or {away}")
     others = [each for each in installed if each.name == entry.name and each.distribution != entry.distribution]
     if others:
-        text = f"plugin '{entry.name}' is also provided by {' and '.join(each.origin() for each in others)}"
+        text = f"{entry.title} is also provided by {' and '.join(each.origin() for each in others)}"
         yield Problem("duplicate", text, f"keep one: {away} removes this one")
 
 

@@ -1,7 +1,7 @@
 """What the authors of plugins test with: a class to inherit from, the checks that it runs, and `table`.
 
-`PluginSuite` and `SchedulePluginSuite` need pytest and hypothesis (``pip install 'lrtrain[testing]'``); the checks
-themselves, which ``lrtrain plugins check NAME`` runs too, and `table` need neither.
+The suites need pytest and hypothesis (``pip install 'lrtrain[testing]'``). `table` and the checks, which ``lrtrain
+plugins check`` and ``lrtrain workloads check`` run too, need neither.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from lrtrain.testing.failure import CheckFailed
 from lrtrain.testing.rates import table
 
 if TYPE_CHECKING:
-    from lrtrain.testing.suite import PluginSuite, SchedulePluginSuite
+    from lrtrain.testing.suite import PluginSuite, SchedulePluginSuite, WorkloadSuite
 
-__all__ = ["CheckFailed", "PluginSuite", "SchedulePluginSuite", "table"]
+__all__ = ["CheckFailed", "PluginSuite", "SchedulePluginSuite", "WorkloadSuite", "table"]
 
 
 def __getattr__(name: str) -> Any:
     """Imports the suite when it is first used, so that the checks can be used without pytest."""
-    if name not in {"PluginSuite", "SchedulePluginSuite"}:
+    if name not in {"PluginSuite", "SchedulePluginSuite", "WorkloadSuite"}:
         raise AttributeError(f"module 'lrtrain.testing' has no attribute {name!r}")
     from lrtrain.extras import absent
 

@@ -1,10 +1,10 @@
-"""The list of all checks, which the suite and ``lrtrain plugins check`` run."""
+"""The list of all checks of plugins, which the suite and ``lrtrain plugins check`` run."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from lrtrain.errors import LrtrainError, cause
 from lrtrain.plugins.discovery import read_once
@@ -22,9 +22,10 @@ from lrtrain.testing import (
     values,
 )
 from lrtrain.testing.failure import CheckFailed, NotApplicable
-from lrtrain.testing.subject import Subject
+from lrtrain.testing.subject import Provided, Subject
 
-Check = Callable[[Subject], None]
+Check = Callable[[Any], None]
+"""A function of a `Subject`, or of another `Provided`, which raises what `run` does."""
 
 FIRST: tuple[Check, ...] = (loading.discovered, loading.loads_alone, hooks.hooks_are_right)
 """What must hold before anything else can be checked."""
@@ -65,7 +66,7 @@ class CheckResult:
     reason: str = ""
 
 
-def run(check: Check, subject: Subject) -> None:
+def run(check: Check, subject: Provided) -> None:
     """Runs one check.
 
     Raises:
@@ -74,30 +75,38 @@ def run(check: Check, subject: Subject) -> None:
     """
     try:
         with read_once():
-            if check in OF_SCHEDULES and not subject.builds_schedule:
-                raise NotApplicable("it builds no schedule")
-            if check in OF_SCHEDULES and not subject.specs:
-                raise NotApplicable(f"its defaults name plugins that are not installed: {subject.missing_parts}")
+            if check in OF_SCHEDULES and isinstance(subject, Subject):
+                _check_has_schedule(subject)
             check(subject)
     except (CheckFailed, NotApplicable):
         raise
     except LrtrainError as error:
         raise CheckFailed(str(error)) from error
     except Exception as error:
-        raise CheckFailed(f"plugin '{subject.name}' raises {cause(error)}") from error
+        raise CheckFailed(f"{subject.title} raises {cause(error)}") from error
 
 
-def outcomes(subject: Subject, checks: Sequence[Check] = CHECKS) -> Iterator[CheckResult]:
-    """Runs the checks in order and yields how each ended; if the plugin cannot be loaded, the rest is skipped."""
+def _check_has_schedule(subject: Subject) -> None:
+    """Raises NotApplicable where there is no schedule to check."""
+    if not subject.builds_schedule:
+        raise NotApplicable("it builds no schedule")
+    if not subject.specs:
+        raise NotApplicable(f"its defaults name plugins that are not installed: {subject.missing_parts}")
+
+
+def outcomes(
+    subject: Provided, checks: Sequence[Check] = CHECKS, first: Sequence[Check] = FIRST
+) -> Iterator[CheckResult]:
+    """Runs the checks in order and yields how each ended; if one of the ``first`` has failed, the rest is skipped."""
     broken = ""
     for check in checks:
         outcome = CheckResult(check.__name__, "skipped", broken) if broken else _outcome(check, subject)
-        if check in FIRST and outcome.state == "failed":
+        if check in first and outcome.state == "failed":
             broken = f"{check.__name__} has failed"
         yield outcome
 
 
-def _outcome(check: Check, subject: Subject) -> CheckResult:
+def _outcome(check: Check, subject: Provided) -> CheckResult:
     try:
         run(check, subject)
     except CheckFailed as failure:

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from lrtrain.plugins.options import Option, options_of
 from lrtrain.testing.failure import NotApplicable, require
-from lrtrain.testing.subject import Subject
+from lrtrain.testing.subject import Provided, Subject
 
 _SOURCE = re.compile(r"math::|References?: \S|arXiv|doi|https?://")
 
 
-def is_documented(subject: Subject) -> None:
+def is_documented(subject: Provided) -> None:
     """The class has a docstring that begins with a sentence, and every option says what it means."""
     text, name = inspect.getdoc(subject.plugin) or "", subject.plugin.__name__
     # A dataclass without a docstring has its signature in its place.
@@ -41,7 +41,7 @@ def has_a_formula_or_a_reference(subject: Subject) -> None:
     )
 
 
-def readme_has_the_options(subject: Subject) -> None:
+def readme_has_the_options(subject: Provided) -> None:
     """The README of its package, where it has one, lists every option with its type, default and meaning."""
     text = re.sub(" +", " ", _readme(subject))
     for option in options_of(subject.plugin):
@@ -49,7 +49,7 @@ def readme_has_the_options(subject: Subject) -> None:
         require(row in text, f"the README of {subject.entry.distribution} lacks the row {row}")
 
 
-def examples_run(subject: Subject) -> None:
+def examples_run(subject: Provided) -> None:
     """The examples in its docstrings give the output that they show."""
     module = importlib.import_module(subject.plugin.__module__)
     said: list[str] = []
@@ -59,7 +59,7 @@ def examples_run(subject: Subject) -> None:
     if not runner.tries:
         raise NotApplicable("its docstrings have no example")
     lines = [line.strip() for line in "".join(said).splitlines()[1:] if line.strip()]
-    require(not runner.failures, f"an example of plugin '{subject.name}' is wrong: {'; '.join(lines[:9])}")
+    require(not runner.failures, f"an example of {subject.title} is wrong: {'; '.join(lines[:9])}")
 
 
 def _row(option: Option) -> str:
@@ -67,8 +67,10 @@ def _row(option: Option) -> str:
     return f"| `{option.name}` | {option.type} | {default} | {option.doc} |"
 
 
-def _readme(subject: Subject) -> str:
+def _readme(subject: Provided) -> str:
     """Returns the README beside the module, or else the one in the metadata of the distribution."""
+    if subject.entry.in_file:
+        raise NotApplicable("it is a class in a file")
     source = Path(inspect.getfile(subject.plugin)).parent
     for folder in (source, source.parent, source.parent.parent):
         if (folder / "pyproject.toml").is_file() and (folder / "README.md").is_file():

@@ -9,7 +9,7 @@ from lrtrain.errors import PluginError
 from lrtrain.plugins.discovery import find_plugins
 from lrtrain.testing.failure import fail, require
 from lrtrain.testing.processes import ask
-from lrtrain.testing.subject import Subject
+from lrtrain.testing.subject import Provided
 
 _HEAVY = ("flax", "jax", "keras", "matplotlib", "optax", "orbax", "pandas", "scipy", "tensorflow", "torch")
 _INSIDE = "import it inside the function that needs it"
@@ -18,10 +18,12 @@ _EVENTS = ("socket.connect", "socket.bind", "socket.getaddrinfo", "socket.gethos
            "subprocess.Popen", "os.system", "os.exec", "os.fork", "os.posix_spawn")  # fmt: skip
 _TRIES = 3
 _PROBE = """
-import contextlib, importlib, io, time
+import contextlib, importlib, importlib.util, io, time
 begin = time.perf_counter()
 import lrtrain.plugins.context, lrtrain.plugins.options, lrtrain.plugins
 from lrtrain import hookimpl
+for needed in given["needs"]:
+    importlib.import_module(needed)
 between = time.perf_counter()
 before, events, printed = set(sys.modules), [], io.StringIO()
 listening = True
@@ -31,12 +33,21 @@ def listen(event, arguments):
         events.append(event)
 
 sys.addaudithook(listen)
-module, _, name = given["value"].partition(":")
+module, _, name = given["value"].rpartition(":")
+
+def imported():
+    if not given["in_file"]:
+        return importlib.import_module(module)
+    spec = importlib.util.spec_from_file_location("in_file", module)
+    sys.modules["in_file"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules["in_file"])
+    return sys.modules["in_file"]
+
 error = None
 with contextlib.redirect_stdout(printed):
     start = time.perf_counter()
     try:
-        getattr(importlib.import_module(module), name)
+        getattr(imported(), name)
     except (Exception, SystemExit) as caught:
         error = f"{type(caught).__name__}: {caught}".splitlines()[0].rstrip(": ")
     end = time.perf_counter()
@@ -54,20 +65,20 @@ print(json.dumps({
 """
 
 
-def discovered(subject: Subject) -> None:
+def discovered(subject: Provided) -> None:
     """One installed distribution provides it, by an entry point."""
     try:
         entry = subject.entry
     except PluginError as error:
         fail(str(error))
-    module, _, name = entry.value.partition(":")
-    require(module and name, f"the entry point of plugin '{entry.name}' is '{entry.value}': write module:Class")
+    module, _, name = entry.value.rpartition(":")
+    require(module and name, f"the entry point of {entry.title} is '{entry.value}': write module:Class")
 
 
-def loads_alone(subject: Subject) -> None:
+def loads_alone(subject: Provided) -> None:
     """It is imported in a fresh process, and no other plugin with it."""
     probed = _probe(subject)
-    require(probed["error"] is None, f"plugin '{subject.name}' fails to import: {probed['error']}")
+    require(probed["error"] is None, f"{subject.title} fails to import: {probed['error']}")
     others = {
         entry.value.partition(":")[0]: entry.name
         for entry in find_plugins()
@@ -75,17 +86,17 @@ def loads_alone(subject: Subject) -> None:
     }
     for module in probed["modules"]:
         if module in others:
-            fail(f"plugin '{subject.name}' imports plugin '{others[module]}': name it in a spec, for context.build")
+            fail(f"{subject.title} imports plugin '{others[module]}': name it in a spec, for context.build")
 
 
-def imports_nothing_heavy(subject: Subject) -> None:
+def imports_nothing_heavy(subject: Provided) -> None:
     """Importing it imports no slow library, for which lists and errors would have to wait."""
     loaded = {module.partition(".")[0] for module in _probe(subject)["modules"]}
     for name in _HEAVY:
-        require(name not in loaded, f"plugin '{subject.name}' imports {name} when it is imported: {_INSIDE}")
+        require(name not in loaded, f"{subject.title} imports {name} when it is imported: {_INSIDE}")
 
 
-def imports_fast(subject: Subject) -> None:
+def imports_fast(subject: Provided) -> None:
     """Importing it takes no longer than importing lrtrain; the best of three times, each in a fresh process."""
     own = lrtrain = 0.0
     for attempt in range(_TRIES):
@@ -94,24 +105,25 @@ def imports_fast(subject: Subject) -> None:
         if own <= lrtrain:
             return
     fail(
-        f"plugin '{subject.name}' takes {own:.1f} seconds to import, where lrtrain takes {lrtrain:.1f}: "
-        "do the work in build_schedule"
+        f"{subject.title} takes {own:.1f} seconds to import, where lrtrain takes {lrtrain:.1f}: "
+        f"do the work in {subject.inside}"
     )
 
 
-def touches_nothing_on_import(subject: Subject) -> None:
+def touches_nothing_on_import(subject: Provided) -> None:
     """Importing it opens no connection, starts no process, uses no device and prints nothing."""
-    probed, name = _probe(subject), subject.name
+    probed, title = _probe(subject), subject.title
     for event in probed["events"]:
-        fail(f"plugin '{name}' reaches outside when it is imported ({event}): do that in a hook")
-    require(not probed["device"], f"plugin '{name}' uses a device when it is imported: do that in a hook")
-    require(not probed["printed"], f"plugin '{name}' prints when it is imported: remove that")
+        fail(f"{title} reaches outside when it is imported ({event}): do that in {subject.inside}")
+    require(not probed["device"], f"{title} uses a device when it is imported: do that in {subject.inside}")
+    require(not probed["printed"], f"{title} prints when it is imported: remove that")
 
 
-def _probe(subject: Subject, attempt: int = 0) -> Mapping[str, Any]:
+def _probe(subject: Provided, attempt: int = 0) -> Mapping[str, Any]:
     """Returns what is seen when the plugin is imported in a fresh process."""
     probes: dict[int, Mapping[str, Any]] = subject.probes
     if attempt not in probes:
-        given = {"value": subject.entry.value, "events": _EVENTS}
-        probes[attempt] = ask(_PROBE, given, f"plugin '{subject.name}' is imported")
+        entry = subject.entry
+        given = {"value": entry.value, "events": _EVENTS, "needs": subject.needs, "in_file": entry.in_file}
+        probes[attempt] = ask(_PROBE, given, f"{subject.title} is imported")
     return probes[attempt]

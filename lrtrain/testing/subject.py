@@ -1,14 +1,14 @@
-"""The plugin that is checked, with the results that its checks share."""
+"""What is checked, with the results that its checks share."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lrtrain.errors import LrtrainError, cause
 from lrtrain.plugins.context import Schedule, Traits
-from lrtrain.plugins.discovery import Entry, find_plugin, find_plugins
+from lrtrain.plugins.discovery import GROUP, WORDS, Entry, find_plugin, find_plugins
 from lrtrain.plugins.loading import ActivePlugins, activate, hooks_of, load_class
 from lrtrain.plugins.options import make
 from lrtrain.plugins.spec import Spec, normal_name
@@ -24,7 +24,36 @@ _USUAL = (235, 2350, 1_000_000, 7, 3, 2, 1)
 _STEPS_PER_EPOCH = 47
 
 
-class Subject:
+class Provided:
+    """What an entry point provides, under check: a plugin, or a workload."""
+
+    group: ClassVar[str] = GROUP
+    inside: ClassVar[str] = "a hook"
+    """Where its work is to be done."""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """The modules of lrtrain that it imports in any case, beside those of every plugin."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.probes: dict[int, Mapping[str, Any]] = {}
+
+    @property
+    def title(self) -> str:
+        """How errors name it, such as ``plugin 'sgdr'``."""
+        return f"{WORDS[self.group]} '{self.name}'"
+
+    @cached_property
+    def entry(self) -> Entry:
+        """What its distribution declares."""
+        return find_plugin(self.name, self.group)
+
+    @cached_property
+    def plugin(self) -> type:
+        """Its class."""
+        return load_class(self.entry)
+
+
+class Subject(Provided):
     """A plugin under check.
 
     Args:
@@ -34,22 +63,11 @@ class Subject:
     """
 
     def __init__(self, name: str, specs: Sequence[str] = (), *, every_length: bool = False) -> None:
-        self.name = normal_name(name)
+        super().__init__(normal_name(name))
         self.every_length = every_length
         self._examples = tuple(map(Spec.of, specs))
         self._active: dict[str, ActivePlugins] = {}
-        self.probes: dict[int, Mapping[str, Any]] = {}
         self._tables: dict[tuple[str, int], NDArray[np.float32]] = {}
-
-    @cached_property
-    def entry(self) -> Entry:
-        """The plugin as its distribution declares it."""
-        return find_plugin(self.name)
-
-    @cached_property
-    def plugin(self) -> type:
-        """The plugin's class."""
-        return load_class(self.entry)
 
     @property
     def builds_schedule(self) -> bool:

@@ -24,12 +24,15 @@ from lrtrain.testing import (
 )
 from lrtrain.testing.checks import Check, run
 from lrtrain.testing.failure import NotApplicable
-from lrtrain.testing.subject import Subject
+from lrtrain.testing.subject import Provided, Subject
+from lrtrain.testing.workloads import declared, examples, rules, training
+from lrtrain.testing.workloads.subject import WorkloadSubject
 
 _subject = cache(Subject)
+_workload = cache(WorkloadSubject)
 
 
-def _overridden(cls: type[PluginSuite]) -> list[str]:
+def _overridden(cls: type[_Suite]) -> list[str]:
     """Returns what is wrong with the tests of the suite that a class replaces, itself or by another base."""
     tests = {name: test for base in _suites(cls) for name, test in vars(base).items() if name.startswith("test_")}
     replaced = [name for name, test in tests.items() if getattr(cls, name) is not test]
@@ -46,7 +49,7 @@ def _overridden(cls: type[PluginSuite]) -> list[str]:
     return silent + idle
 
 
-def _unknown(cls: type[PluginSuite]) -> list[str]:
+def _unknown(cls: type[_Suite]) -> list[str]:
     """Returns the attributes of a class that the suite does not know; methods and fixtures may be added."""
     known = [name for base in _suites(cls) for name in base.__annotations__]
     return [
@@ -57,12 +60,12 @@ def _unknown(cls: type[PluginSuite]) -> list[str]:
     ]
 
 
-def _suites(cls: type[PluginSuite]) -> list[type]:
+def _suites(cls: type[_Suite]) -> list[type]:
     return [base for base in reversed(cls.__mro__) if base.__module__ == __name__]
 
 
-def _test_of(check: Check) -> Callable[[PluginSuite], None]:
-    def test(self: PluginSuite) -> None:
+def _test_of(check: Check) -> Callable[[_Suite], None]:
+    def test(self: _Suite) -> None:
         __tracebackhide__ = True
         self._run(check)
 
@@ -70,7 +73,36 @@ def _test_of(check: Check) -> Callable[[PluginSuite], None]:
     return test
 
 
-class PluginSuite:
+class _Suite:
+    """What the suites share: a test of theirs cannot be replaced by accident."""
+
+    overrides: ClassVar[Mapping[str, str]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuses a test that is replaced without a reason, and an attribute that does nothing."""
+        super().__init_subclass__(**kwargs)
+        for problem in (*_overridden(cls), *_unknown(cls)):
+            raise TypeError(f"{cls.__name__} {problem}")
+
+    def _subject(self) -> Provided:
+        raise NotImplementedError
+
+    def _run(self, check: Check) -> None:
+        __tracebackhide__ = True
+        try:
+            run(check, self._subject())
+        except NotApplicable as reason:
+            pytest.skip(str(reason))
+
+    def _named(self, what: str) -> str:
+        """Returns the value of an attribute that must be given."""
+        __tracebackhide__ = True
+        name = getattr(self, what, None)
+        assert name, f"{type(self).__name__} tests no {what}: give it {what} = 'name'"
+        return str(name)
+
+
+class PluginSuite(_Suite):
     """Tests that every plugin passes, for your own class to inherit; schedules have `SchedulePluginSuite`.
 
     A check that fails says in one sentence what is wrong. A test of the suite cannot be replaced by accident: one that
@@ -87,25 +119,9 @@ class PluginSuite:
     """
 
     plugin: ClassVar[str]
-    overrides: ClassVar[Mapping[str, str]] = {}
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Refuses a test that is replaced without a reason, and an attribute that does nothing."""
-        super().__init_subclass__(**kwargs)
-        for problem in (*_overridden(cls), *_unknown(cls)):
-            raise TypeError(f"{cls.__name__} {problem}")
-
-    def _subject(self, name: str) -> Subject:
-        return _subject(name)
-
-    def _run(self, check: Check) -> None:
-        __tracebackhide__ = True
-        name = getattr(self, "plugin", None)
-        assert name, f"{type(self).__name__} tests no plugin: give it plugin = 'name'"
-        try:
-            run(check, self._subject(name))
-        except NotApplicable as reason:
-            pytest.skip(str(reason))
+    def _subject(self) -> Provided:
+        return _subject(self._named("plugin"))
 
     test_discovered = _test_of(loading.discovered)
     test_loads_alone = _test_of(loading.loads_alone)
@@ -140,9 +156,9 @@ class SchedulePluginSuite(PluginSuite):
     specs: ClassVar[Sequence[str]] = ()
     every_length: ClassVar[bool] = False
 
-    def _subject(self, name: str) -> Subject:
+    def _subject(self) -> Provided:
         assert not isinstance(self.specs, str), f"specs is the text {self.specs!r}: give a tuple of specs"
-        return _subject(name, tuple(map(str, self.specs)), every_length=self.every_length)
+        return _subject(self._named("plugin"), tuple(map(str, self.specs)), every_length=self.every_length)
 
     test_builds_one_schedule = _test_of(hooks.builds_one_schedule)
     test_has_a_formula_or_a_reference = _test_of(documentation.has_a_formula_or_a_reference)
@@ -157,3 +173,49 @@ class SchedulePluginSuite(PluginSuite):
     test_shares_are_exact = _test_of(durations.shares_are_exact)
     test_formula_agrees = _test_of(formulas.formula_agrees)
     test_drawn_options_are_safe = _test_of(drawn.drawn_options_are_safe)
+
+
+class WorkloadSuite(_Suite):
+    """Tests that every workload passes, for your own class to inherit.
+
+    A check that fails says in one sentence what is wrong. The checks train for a few steps on a few batches, so a small
+    workload is tested in seconds. A test cannot be replaced by accident, as in `PluginSuite`.
+
+    Attributes:
+      workload: the workload's name, or ``name(option=value)``.
+      overrides: why a test of the suite is replaced, by its name.
+
+    Example:
+      >>> from lrtrain.testing import WorkloadSuite
+      >>> class TestFashionMnistCnn(WorkloadSuite):
+      ...     workload = "fashion-mnist-cnn"
+    """
+
+    workload: ClassVar[str]
+
+    def _subject(self) -> Provided:
+        return _workload(self._named("workload"))
+
+    test_discovered = _test_of(loading.discovered)
+    test_loads_alone = _test_of(loading.loads_alone)
+    test_is_a_workload = _test_of(declared.is_a_workload)
+    test_defaults_are_valid = _test_of(declared.defaults_are_valid)
+    test_data_can_be_used = _test_of(examples.data_can_be_used)
+    test_network_can_be_used = _test_of(rules.network_can_be_used)
+    test_imports_nothing_heavy = _test_of(loading.imports_nothing_heavy)
+    test_imports_fast = _test_of(loading.imports_fast)
+    test_touches_nothing_on_import = _test_of(loading.touches_nothing_on_import)
+    test_is_documented = _test_of(documentation.is_documented)
+    test_readme_has_the_options = _test_of(documentation.readme_has_the_options)
+    test_examples_run = _test_of(documentation.examples_run)
+    test_unknown_options_are_refused = _test_of(refusals.unknown_options_are_refused)
+    test_wrong_types_are_refused = _test_of(refusals.wrong_types_are_refused)
+    test_data_is_the_same_each_time = _test_of(examples.data_is_the_same_each_time)
+    test_labels_are_classes = _test_of(rules.labels_are_classes)
+    test_every_example_is_measured = _test_of(rules.every_example_is_measured)
+    test_examples_are_independent = _test_of(rules.examples_are_independent)
+    test_inputs_are_pure = _test_of(rules.inputs_are_pure)
+    test_augment_is_pure = _test_of(rules.augment_is_pure)
+    test_loss_falls = _test_of(training.loss_falls)
+    test_training_is_resumed_exactly = _test_of(training.training_is_resumed_exactly)
+    test_devices_change_nothing = _test_of(training.devices_change_nothing)

@@ -13,6 +13,7 @@ from lrtrain.engine.processes import ALONE, Facts, Processes
 from lrtrain.plugins.discovery import DEFAULT_WORKLOAD
 from lrtrain.runs.train_config import DEFAULT_DATASET, TrainConfig
 from lrtrain.training.reporter import Reporter
+from lrtrain.workloads.check import check_fit, source_of
 from lrtrain.workloads.loading import Chosen
 from lrtrain.workloads.workload import DataContext, Workload
 
@@ -51,7 +52,7 @@ def join_processes(
 def find_data(chosen: Chosen, config: TrainConfig) -> DatasetSource:
     """Finds the examples of a workload, to be loaded or streamed; raises DataError when they are not there."""
     named = config.dataset if config.dataset != DEFAULT_DATASET else None
-    source = chosen.workload.source(DataContext(named, config.data_dir))
+    source = source_of(chosen.workload, DataContext(named, config.data_dir))
     return source if not isinstance(source, InMemory) else source.named(chosen.name, chosen.version)
 
 
@@ -104,7 +105,6 @@ def task_of(chosen: Chosen, data: Dataset | StreamedDataset, config: TrainConfig
     """Returns what is trained; raises ModelError when the network, the data and the loss do not fit together."""
     from lrtrain.nn.model import load_model
     from lrtrain.runs.conditions import program_of
-    from lrtrain.workloads.check import check_fit
 
     workload = chosen.workload.smoothed(config.label_smoothing) if config.label_smoothing else chosen.workload
     named = None if config.model is None else load_model(config.model, data.num_classes)

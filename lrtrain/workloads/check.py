@@ -1,15 +1,16 @@
-"""Whether the data, the network and the rules of a workload fit together; shapes are computed, and nothing else."""
+"""Whether the data, the network and the rules of a workload fit together; of the network, only shapes are computed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from lrtrain.data.load import DatasetSource, InMemory
 from lrtrain.data.types import Dataset, Split, leaves_of, map_leaves
-from lrtrain.errors import DataError, LrtrainError, ModelError, cause
-from lrtrain.workloads.workload import Workload
+from lrtrain.errors import DataError, LrtrainError, ModelError, UsageError, cause, nearest
+from lrtrain.workloads.workload import DataContext, Workload
 
 if TYPE_CHECKING:
     from lrtrain.data.stream import StreamedDataset
@@ -19,25 +20,32 @@ T = TypeVar("T")
 _FEW = 2
 
 
+def source_of(workload: Workload, context: DataContext) -> DatasetSource:
+    """Returns where the examples of a workload come from; those in memory have been checked.
+
+    Raises:
+      DataError: the method that loads them fails, or what it returns are no examples.
+    """
+    title = f"the data of the workload {type(workload).__name__}"
+    source = _called(title, lambda: workload.source(context), DataError)
+    if isinstance(source, InMemory):
+        check_examples(title, source.dataset)
+    return source
+
+
 def check_fit(workload: Workload, data: Dataset | StreamedDataset, model: Any = None) -> Network:
     """Returns the network of a workload, or of the ``model`` in its place, after it is found to fit the data.
 
     Raises:
-      DataError: examples have unequal numbers of inputs and targets, there are none, or a label is none of the classes.
+      DataError: a label is none of the classes.
       ModelError: the network cannot be made or fails on the data, or the loss is not one number an example.
     """
-    train = data.train if isinstance(data.train, Split) else None
-    splits = {"training": train, "validation": data.validation, "test": data.test}
-    for name, split in splits.items():
-        if split is not None:
-            _check_lengths(name, split)
-    network = _network(workload, data, model)
-    outputs = _check_network(network, workload, data.test)
-    _check_rules(workload, outputs, data.test, data.num_classes)
+    network = made_network(workload, data, model)
+    check_augment(workload, data.test)
+    outputs = check_network(network, workload, data.test)
+    check_rules(workload, outputs, data.test, data.num_classes)
     if workload.has_classes:
-        for name, split in splits.items():
-            if split is not None:
-                _check_labels(name, split.targets, outputs.shape[-1])
+        check_labels(data, outputs.shape[-1])
     return network
 
 
@@ -52,6 +60,36 @@ def shape_of(tree: Any, first: str = "batch") -> str:
     return str(map_leaves(text, tree)).replace("'", "")
 
 
+def splits_of(data: Dataset | StreamedDataset) -> dict[str, Split]:
+    """Returns the splits that are in memory, by their names in sentences."""
+    splits = {"training": data.train, "validation": data.validation, "test": data.test}
+    return {name: split for name, split in splits.items() if isinstance(split, Split)}
+
+
+def check_examples(title: str, data: Any) -> None:
+    """Raises DataError unless these are a training and a test set of arrays that are equally long."""
+    if not isinstance(data, Dataset):
+        raise DataError(f"{title} is {type(data).__name__}: expected lrtrain.Dataset(name, version, train, test)")
+    for name, split in {"train": data.train, "test": data.test, "validation": data.validation}.items():
+        if not isinstance(split, Split) and (split is not None or name != "validation"):
+            raise DataError(
+                f"{title} has {type(split).__name__} as its {name}: expected lrtrain.Split(inputs, targets)"
+            )
+    for name, split in splits_of(data).items():
+        for leaf in leaves_of((split.inputs, split.targets)):
+            _check_type(name, leaf)
+        _check_lengths(name, split)
+
+
+def _check_type(name: str, leaf: Any) -> None:
+    kind = getattr(leaf, "dtype", None)
+    if kind is None:
+        raise DataError(f"the {name} examples have {type(leaf).__name__} among them: expected arrays of NumPy")
+    # Booleans, whole numbers and floats, those of JAX's ml_dtypes among them.
+    if kind.kind not in "biufV" or kind.names is not None:
+        raise DataError(f"the {name} examples have an array of type {kind}: expected numbers")
+
+
 def _check_lengths(name: str, split: Split) -> None:
     lengths = [len(leaf) if getattr(leaf, "ndim", 0) else 0 for leaf in leaves_of((split.inputs, split.targets))]
     if not lengths or not all(lengths):
@@ -61,6 +99,12 @@ def _check_lengths(name: str, split: Split) -> None:
             f"the arrays of the {name} examples have unequal lengths, {' and '.join(map(str, sorted(set(lengths))))}: "
             "the first axis of each is the example"
         )
+
+
+def check_labels(data: Dataset | StreamedDataset, classes: int) -> None:
+    """Raises DataError unless all targets are whole numbers from 0 to one less than ``classes``."""
+    for name, split in splits_of(data).items():
+        _check_labels(name, split.targets, classes)
 
 
 def _check_labels(name: str, labels: Any, classes: int) -> None:
@@ -74,7 +118,8 @@ def _check_labels(name: str, labels: Any, classes: int) -> None:
         )
 
 
-def _network(workload: Workload, data: Any, model: Any) -> Network:
+def made_network(workload: Workload, data: Any, model: Any = None) -> Network:
+    """Returns the network of a workload, or of the ``model`` in its place; raises ModelError if that fails."""
     from lrtrain.nn.network import network_of
 
     title = f"the network of the workload {type(workload).__name__}"
@@ -85,19 +130,22 @@ def _network(workload: Workload, data: Any, model: Any) -> Network:
         raise ModelError(f"{title} cannot be used: {cause(error)}") from error
 
 
-def _called(title: str, function: Callable[[], T]) -> T:
-    """Returns the result of a user's function; raises ModelError when it raises."""
+def _called(title: str, function: Callable[[], T], error: type[UsageError] = ModelError) -> T:
+    """Returns the result of a user's function; raises the error with the cause in it when it raises."""
     try:
         return function()
     except LrtrainError:
         raise
-    except Exception as error:
-        first_line = next(iter(str(error).splitlines()), "")
-        raise ModelError(f"{title} fails: {type(error).__name__}: {first_line}") from error
+    except Exception as raised:
+        raise error(f"{title} fails: {cause(raised)}") from raised
 
 
-def _check_network(network: Network, workload: Workload, split: Split) -> Any:
-    """Returns the shapes of the outputs for two examples."""
+def check_network(network: Network, workload: Workload, split: Split) -> Any:
+    """Returns the shapes of the outputs for two examples.
+
+    Raises:
+      ModelError: the network fails, has no parameters, or draws random numbers when it is evaluated.
+    """
     import jax
 
     from lrtrain.nn.network import NeedsKeyError
@@ -131,7 +179,20 @@ def _few(tree: Any) -> Any:
     return jax.tree.map(lambda leaf, kind: jax.ShapeDtypeStruct((_FEW, *leaf.shape[1:]), kind), tree, types)
 
 
-def _check_rules(workload: Workload, outputs: Any, split: Split, classes: int | None) -> None:
+def check_augment(workload: Workload, split: Split) -> None:
+    """Raises ModelError unless `augment` keeps the shapes and types of the inputs of an example."""
+    import jax
+
+    raw, title = _few(split.inputs), f"augment of the workload {type(workload).__name__}"
+    keys = jax.ShapeDtypeStruct((_FEW, 2), "uint32")
+    found = _called(title, lambda: jax.eval_shape(jax.vmap(workload.augment), raw, keys))
+    before, after = ([f"{leaf.dtype}{list(leaf.shape[1:])}" for leaf in jax.tree.leaves(tree)] for tree in (raw, found))
+    if before != after:
+        raise ModelError(f"{title} makes {', '.join(after)} of {', '.join(before)}: keep the shapes and types")
+
+
+def check_rules(workload: Workload, outputs: Any, split: Split, classes: int | None) -> None:
+    """Raises ModelError unless loss and metrics are one number for each example, the headline among them."""
     import jax
 
     title, targets = f"of the workload {type(workload).__name__}", _few(split.targets)
@@ -144,11 +205,15 @@ def _check_rules(workload: Workload, outputs: Any, split: Split, classes: int | 
     for rule, name in ((workload.loss, "loss"), (workload.training_loss, "training_loss")):
         _check_each(f"the {name} {title}", measured(rule, name))
     metrics = measured(workload.metrics, "metrics")
+    if not isinstance(metrics, Mapping):
+        raise ModelError(f"the metrics {title} are {_text(metrics)}: expected {{name: float32[batch]}}")
     for name, found in metrics.items():
         _check_each(f"the metric {name} {title}", found)
-    known = ["loss", *metrics]
-    if workload.headline.name not in known:
-        raise ModelError(f"the headline {title} is '{workload.headline.name}', and it measures {', '.join(known)}")
+    named, known = workload.headline.name, ["loss", *metrics]
+    if named not in known:
+        raise ModelError(
+            f"the headline {title} is '{named}'{nearest(named, known)}, and it measures {', '.join(known)}"
+        )
 
 
 def _check_logits(outputs: Any, shape: tuple[int, ...]) -> None:
@@ -162,5 +227,13 @@ def _check_logits(outputs: Any, shape: tuple[int, ...]) -> None:
 
 def _check_each(title: str, found: Any) -> None:
     if getattr(found, "shape", None) != (_FEW,):
-        got = shape_of(found, "2") if hasattr(found, "dtype") and found.shape else str(getattr(found, "dtype", found))
-        raise ModelError(f"{title} is {got} for {_FEW} examples: expected one number for each, float32[{_FEW}]")
+        raise ModelError(
+            f"{title} is {_text(found)} for {_FEW} examples: expected one number for each, float32[{_FEW}]"
+        )
+
+
+def _text(found: Any) -> str:
+    """Returns what a function returned for two examples, in words."""
+    if not hasattr(found, "dtype"):
+        return type(found).__name__
+    return shape_of(found, str(found.shape[0])) if found.shape else f"one number, {found.dtype}[],"

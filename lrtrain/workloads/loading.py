@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from lrtrain.errors import PluginError, UsageError
 from lrtrain.plugins.discovery import DEFAULT_WORKLOAD, IN_PYTHON, WORKLOADS, Entry, find_plugin
 from lrtrain.plugins.loading import check_dataclass, load
 from lrtrain.plugins.options import make, resolved
-from lrtrain.plugins.spec import Spec
+from lrtrain.plugins.spec import Spec, normal_name
+from lrtrain.workloads.headline import Headline
 from lrtrain.workloads.images import FashionMnistCnn
-from lrtrain.workloads.workload import Workload
+from lrtrain.workloads.workload import Defaults, Workload
 
 
 @dataclass(frozen=True)
@@ -51,24 +53,40 @@ def load_workload(given: str | Spec | Workload) -> Chosen:
     """
     if isinstance(given, Workload):
         return Chosen(f"{IN_PYTHON}{type(given).__name__}", given)
-    if given == DEFAULT_WORKLOAD:
-        return Chosen(DEFAULT_WORKLOAD, FashionMnistCnn())
     if isinstance(given, str) and given.startswith(IN_PYTHON):
         name = given.removeprefix(IN_PYTHON)
         raise UsageError(f"the workload {name} was made in Python: give it again, as workload={name}(...)")
     spec = Spec.of(given)
+    if normal_name(spec.name) == DEFAULT_WORKLOAD and not spec.options:
+        return Chosen(DEFAULT_WORKLOAD, FashionMnistCnn())
     entry = find_plugin(spec.name, WORKLOADS)
-    workload = make(load_workload_class(entry), entry.title, spec.options)
+    loaded = load_workload_class(entry)
+    check_declared(entry, loaded)
+    workload = make(loaded, entry.title, spec.options)
     options = {name: value for name, value in resolved(workload).items() if name in spec.options}
     return Chosen(str(Spec(entry.reference, options)), workload, entry)
 
 
+def check_declared(entry: Entry, workload: type[Workload]) -> None:
+    """Raises PluginError when a workload's learning rate or the direction of its headline is none."""
+    rate, mode = workload.defaults.learning_rate, workload.headline.mode
+    if not (isinstance(rate, int | float) and math.isfinite(rate) and rate > 0):
+        raise PluginError(f"the default learning rate of {entry.title} is {rate!r}: expected a number over 0")
+    if mode not in ("min", "max"):
+        raise PluginError(f"the headline of {entry.title} has mode={mode!r}: expected min or max")
+
+
 def load_workload_class(entry: Entry) -> type[Workload]:
-    """Imports one workload; raises PluginError when it is no frozen dataclass that is derived from `Workload`."""
+    """Imports one workload; PluginError unless it is a frozen dataclass that is derived from `Workload`."""
     title = f"{entry.title} of {entry.origin()}"
     loaded = check_dataclass(load(entry), title)
     if not issubclass(loaded, Workload):
         raise PluginError(
             f"{title} is not derived from lrtrain.Workload: write class {loaded.__name__}(lrtrain.Workload)"
         )
+    for name, kind in (("defaults", Defaults), ("headline", Headline)):
+        if not isinstance(declared := getattr(loaded, name), kind):
+            raise PluginError(
+                f"{title} has {name} = {declared!r}: write {name}: ClassVar[{kind.__name__}] = {kind.__name__}(...)"
+            )
     return loaded

@@ -24,7 +24,7 @@ BROKEN = [
     ("entry", "discovered", "the entry point of plugin 'broken-entry' is 'broken_schedules': write module:Class"),
     ("import", "loads_alone", "plugin 'broken-import' fails to import: RuntimeError: the licence has expired"),
     ("heavy", "imports_nothing_heavy", "imports jax when it is imported: import it inside the function"),
-    ("heavy", "imports_fast", "takes .* seconds to import, where lrtrain takes .*: do the work in build_schedule"),
+    ("heavy", "imports_fast", "takes .* seconds to import, where lrtrain takes .*: do the work in a hook"),
     ("heavy", "touches_nothing_on_import", "uses a device when it is imported: do that in a hook"),
     ("noise", "loads_alone", "imports plugin 'constant': name it in a spec, for context.build"),
     ("noise", "touches_nothing_on_import", r"reaches outside when it is imported \(socket.getaddrinfo\)"),

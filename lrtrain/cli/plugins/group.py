@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import shlex
-import sys
-from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from lrtrain.cli.described import documentation, example_spec, identity, print_description, print_results
 from lrtrain.cli.options import ListGroup, complete_plugin, json_option
 from lrtrain.cli.plugins.packages import install, new, uninstall
 from lrtrain.cli.tables import print_json, print_lines
@@ -23,9 +21,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from lrtrain.testing.checks import CheckResult
-
-_COLORS = {"passed": "green", "failed": "red", "skipped": "yellow"}
 _STEPS, _STEPS_PER_EPOCH = 2350, 235
 
 
@@ -50,7 +45,7 @@ def list_plugins(load: bool, as_json: bool) -> None:
     entries = find_plugins()
     twice = duplicates(entries)
     rows = [
-        {**_identity(entry), "duplicate": entry.name in twice, **(_loaded(entry, entries) if load else {})}
+        {**identity(entry), "duplicate": entry.name in twice, **(_loaded(entry, entries) if load else {})}
         for entry in entries
     ]
     if as_json:
@@ -74,33 +69,21 @@ def show(name: str, as_json: bool) -> None:
     entry = find_plugin(name)
     plugin = load_class(entry)
     hooks, options = hooks_of(plugin), [vars(option) for option in options_of(plugin)]
-    documentation = _documentation(plugin)
+    text = documentation(plugin)
     example = _example(entry, options)
     curve, no_curve = _curve(entry) if "build_schedule" in hooks else (None, "it builds no schedule")
     if as_json:
         rates = None if curve is None else {"steps": _STEPS, "learning_rates": [float(str(x)) for x in curve]}
-        shown = {"hooks": hooks, "documentation": documentation, "options": options, "example": example}
-        print_json({**_identity(entry), **shown, "curve": rates, "no_curve": no_curve})
+        shown = {"hooks": hooks, "documentation": text, "options": options, "example": example}
+        print_json({**identity(entry), **shown, "curve": rates, "no_curve": no_curve})
         return
-    click.echo(
-        f"{click.style(printable(entry.name), bold=True)}  ({printable(entry.origin())}; hooks: {', '.join(hooks)})\n\n"
-        + "\n".join(map(printable, documentation.splitlines()))
-        + "\n"
-    )
-    if options:
-        rows = [[each["name"], each["type"], each["default"] or "(required)", each["doc"]] for each in options]
-        print_lines(["option", "type", "default", "meaning"], rows)
-        click.echo()
+    print_description(entry, f"hooks: {', '.join(hooks)}", text, options)
     click.echo(f"Example\n  {printable(example)}\n")
     if curve is not None:
         click.echo(f"Learning rate over 10 epochs of {_STEPS_PER_EPOCH} steps, with the defaults")
         click.echo(draw({printable(entry.name): curve}))
     elif "build_schedule" in hooks:
         click.echo(f"No curve with the defaults: {printable(str(no_curve))}")
-
-
-def _identity(entry: Entry) -> dict[str, Any]:
-    return {name: getattr(entry, name) for name in ("name", "distribution", "version", "summary")}
 
 
 def _loaded(entry: Entry, installed: Sequence[Entry]) -> dict[str, Any]:
@@ -124,18 +107,8 @@ def _cell(row: dict[str, Any], column: str) -> str:
     return ", ".join(row["hooks"]) if column == "hooks" else str(row[column]) + mark
 
 
-def _documentation(plugin: type) -> str:
-    """Returns the docstring; not the signature that a dataclass without one has in its place."""
-    text = inspect.getdoc(plugin) or ""
-    return "(no documentation)" if not text or text.startswith(f"{plugin.__name__}(") else text
-
-
 def _example(entry: Entry, options: Sequence[dict[str, Any]]) -> str:
-    """Returns a command: with the options that must be given, or else with the first that has a default."""
-    given = [f"{each['name']}=..." for each in options if each["default"] is None]
-    given = given or [f"{each['name']}={each['default']}" for each in options if each["default"] != "none"][:1]
-    name = format_name(entry.reference)
-    spec = f"{name}({', '.join(given)})" if given else name
+    spec = example_spec(format_name(entry.reference), options)
     return f"lrtrain --plugin {shlex.quote(spec)} --epochs 3"
 
 
@@ -168,24 +141,4 @@ def check(name: str, specs: Sequence[str], as_json: bool) -> None:
     from lrtrain.testing.checks import outcomes
     from lrtrain.testing.subject import Subject
 
-    entry = find_plugin(name)
-    found = []
-    if not as_json:
-        click.echo(f"{click.style(entry.name, bold=True)}  ({entry.origin()})")
-    for outcome in outcomes(Subject(name, specs)):
-        found.append(outcome)
-        if not as_json:
-            click.echo(_check_line(outcome))
-    counts = Counter[str](outcome.state for outcome in found)
-    if as_json:
-        print_json({"plugin": entry.name, "checks": [vars(each) for each in found]})
-    else:
-        click.echo(", ".join(f"{counts[state]} {state}" for state in _COLORS))
-    if counts["failed"]:
-        sys.exit(1)
-
-
-def _check_line(outcome: CheckResult) -> str:
-    title = outcome.check.replace("_", " ")
-    reason = f": {printable(outcome.reason)}" if outcome.reason else ""
-    return f"{click.style(outcome.state.ljust(7), fg=_COLORS[outcome.state])}  {title}{reason}"
+    print_results(find_plugin(name), outcomes(Subject(name, specs)), as_json=as_json)

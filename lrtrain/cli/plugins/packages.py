@@ -14,20 +14,25 @@ from lrtrain.cli.options import complete_plugin
 from lrtrain.cli.streams import results_kept
 from lrtrain.cli.terminal import shown_path
 from lrtrain.errors import LrtrainError, UsageError
+from lrtrain.plugins.discovery import GROUP, WORKLOADS
 
 if TYPE_CHECKING:
     from lrtrain.plugins.installer import Distribution, Installer
 
 
-@click.command("new", short_help="Make a package for a schedule of your own.")
-@click.argument("name")
-@click.option(
+directory_option = click.option(
     "--directory",
     type=click.Path(path_type=Path),
     metavar="DIR",
     help="Where to make it; must not be there yet. [default: lrtrain-NAME]",
 )
-@click.option("--author", metavar="TEXT", help="Who holds the copyright. [default: git's user.name]")
+author_option = click.option("--author", metavar="TEXT", help="Who holds the copyright. [default: git's user.name]")
+
+
+@click.command("new", short_help="Make a package for a schedule of your own.")
+@click.argument("name")
+@directory_option
+@author_option
 def new(name: str, directory: Path | None, author: str | None) -> None:
     """Make a package with a schedule called NAME: a module, its test, a README, a licence (Apache-2.0).
 
@@ -37,9 +42,14 @@ def new(name: str, directory: Path | None, author: str | None) -> None:
     Example:
       lrtrain plugins new sawtooth
     """
+    make_package(GROUP, name, directory, author)
+
+
+def make_package(group: str, name: str, directory: Path | None, author: str | None) -> None:
+    """Makes a package with a plugin or a workload, and says what to type next."""
     from lrtrain.plugins.scaffold.package import Package, author_from_git
 
-    package = Package.named(name, author if author is not None else author_from_git())
+    package = Package.named(name, author if author is not None else author_from_git(), group)
     folder = directory if directory is not None else Path(package.distribution)
     try:
         files = package.write(folder)
@@ -50,11 +60,17 @@ def new(name: str, directory: Path | None, author: str | None) -> None:
     with results_kept(f"the package is made, in {folder}"):
         for file in files:
             click.echo(shown_path(folder / file))
-        click.echo(f"\nThe formula is in {shown_path(folder / package.module)}.py. Now type\n")
+        what, commands = _NEXT[group]
+        click.echo(f"\n{what} in {shown_path(folder / package.module)}.py. Now type\n")
         click.echo(f"  lrtrain plugins install --editable {shlex.quote(path)}")
-        click.echo(f"  lrtrain plugins check {package.name}")
-        click.echo(f"  lrtrain plot --plugin {package.name}")
-        click.echo(f"  lrtrain --plugin {package.name}")
+        for command in commands:
+            click.echo(f"  lrtrain {command.format(package.name)}")
+
+
+_NEXT = {
+    GROUP: ("The formula is", ("plugins check {}", "plot --plugin {}", "--plugin {}")),
+    WORKLOADS: ("Data and network are", ("workloads check {}", "--workload {} --plugin linear")),
+}
 
 
 @click.command("install", short_help="Install packages with plugins.")
@@ -82,20 +98,20 @@ def install(packages: tuple[str, ...], upgrade: bool, editable: bool) -> None:
     after = distributions()
     _refuse_names_that_are_taken(installer, before, after)
     asked = [each for package in packages if (each := asked_for(package, after.values())) is not None]
-    changed = [each for name, each in after.items() if each != before.get(name) and each.plugins]
+    changed = [each for name, each in after.items() if each != before.get(name) and each.entries]
     came = {str(each): each for each in [*asked, *changed]}
     with results_kept("the packages are installed, and 'lrtrain plugins list' shows them"):
         for each in came.values():
-            if each.plugins:
-                click.echo(f"{each} provides {_plugins(each.plugins)}")
-    _say_what_brings_nothing([each for each in came.values() if not each.plugins], came)
+            if each.entries:
+                click.echo(f"{each} provides {each.provided}")
+    _say_what_brings_nothing([each for each in came.values() if not each.entries], came)
 
 
 @click.command("uninstall", short_help="Uninstall the packages of plugins.")
 @click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=complete_plugin)
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 def uninstall(names: tuple[str, ...], yes: bool) -> None:
-    """Uninstall the packages that provide plugins; NAME is a plugin or a package.
+    """Uninstall the packages that provide plugins; NAME is a plugin, a workload or a package.
 
     \b
     Example:
@@ -107,7 +123,7 @@ def uninstall(names: tuple[str, ...], yes: bool) -> None:
     found = {each.name: each for each in map(distribution_of, names)}
     installer = find_installer()
     for each in found.values():
-        click.echo(f"{each} provides {_plugins(each.plugins) if each.plugins else 'no plugin'}")
+        click.echo(f"{each} provides {each.provided or 'no plugin'}")
     if not yes and not _confirmed(f"Uninstall {' and '.join(found)}?"):
         raise LrtrainError("nothing was uninstalled")
     installer.run(installer.uninstall, list(found))
@@ -137,12 +153,12 @@ def _refuse_names_that_are_taken(
     from lrtrain.plugins.installer import brought_twice
 
     known = brought_twice(before.values())
-    twice = {plugin: found for plugin, found in brought_twice(after.values()).items() if plugin not in known}
+    twice = {title: found for title, found in brought_twice(after.values()).items() if title not in known}
     if not twice:
         return
     came = [each for name, each in after.items() if name not in before]
-    plugin, found = next(iter(twice.items()))
-    taken = f"plugin '{plugin}' is provided by {' and '.join(map(str, found))}, so neither can be used"
+    title, found = next(iter(twice.items()))
+    taken = f"{title} is provided by {' and '.join(map(str, found))}, so neither can be used"
     # A version that an upgrade has replaced may not be available any more.
     if not all(set(came).intersection(each) for each in twice.values()):
         raise LrtrainError(f"{taken}: lrtrain plugins uninstall takes one of these packages away")
@@ -159,7 +175,3 @@ def _say_what_brings_nothing(empty: Sequence[Distribution], came: object) -> Non
         )
     if not came:
         raise LrtrainError("what was installed has no lrtrain plugin")
-
-
-def _plugins(names: Sequence[str]) -> str:
-    return f"{'plugin' if len(names) == 1 else 'plugins'} {', '.join(names)}"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import flax.linen as nn  # noqa: TID253 -- this module is imported only when a network is made
-import jax  # noqa: TID253 -- likewise
+import flax.linen as nn
+import jax
 
 
 class MLP(nn.Module):

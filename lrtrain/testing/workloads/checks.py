@@ -1,0 +1,37 @@
+"""The list of all checks of workloads, which the suite and ``lrtrain workloads check`` run."""
+
+from __future__ import annotations
+
+from lrtrain.testing import documentation, loading, refusals
+from lrtrain.testing.checks import Check
+from lrtrain.testing.workloads import declared, examples, rules, training
+
+FIRST: tuple[Check, ...] = (
+    loading.discovered,
+    loading.loads_alone,
+    declared.is_a_workload,
+    declared.defaults_are_valid,
+    examples.data_can_be_used,
+    rules.network_can_be_used,
+)
+"""What must hold before anything else can be checked."""
+CHECKS: tuple[Check, ...] = (
+    *FIRST,
+    loading.imports_nothing_heavy,
+    loading.imports_fast,
+    loading.touches_nothing_on_import,
+    documentation.is_documented,
+    documentation.readme_has_the_options,
+    documentation.examples_run,
+    refusals.unknown_options_are_refused,
+    refusals.wrong_types_are_refused,
+    examples.data_is_the_same_each_time,
+    rules.labels_are_classes,
+    rules.every_example_is_measured,
+    rules.examples_are_independent,
+    rules.inputs_are_pure,
+    rules.augment_is_pure,
+    training.loss_falls,
+    training.training_is_resumed_exactly,
+    training.devices_change_nothing,
+)
