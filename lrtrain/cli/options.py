@@ -137,7 +137,7 @@ def train_options(*, compared: bool = False, **others: Any) -> Callable[[F], F]:
     return _together(*(others.get(field.name) or _option_of(field) for field in fields))
 
 
-def _completion(field: OptionField) -> Callable[..., list[CompletionItem]] | None:
+def _completion(field: OptionField) -> Callable[..., Any] | None:
     if field.name == "workload":
         return complete_workload
     return functools.partial(_complete, field.known) if field.known else None
