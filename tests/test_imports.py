@@ -31,6 +31,7 @@ ROOMS = """
     extras figures option_fields signals strict_json system_refusal
     plugins
     data nn
+    workloads
     engine schedules
     runs
     training

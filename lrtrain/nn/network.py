@@ -89,7 +89,7 @@ class Nnx:
     @classmethod
     def of(cls, make: Callable[[nnx.Rngs], nnx.Module]) -> Nnx:
         """Makes the module without its arrays, to learn its structure."""
-        module = nnx.eval_shape(lambda: make(nnx.Rngs(0)))
+        module = nnx.eval_shape(lambda: _made(make))
         graphs = []
         for train in (False, True):
             mode: Callable[[], None] = module.train if train else module.eval
@@ -175,9 +175,24 @@ def network_of(model: Any) -> Network:
     if isinstance(model, type) and issubclass(model, nnx.Module):
         make: Any = model
         return Nnx.of(lambda rngs: make(rngs=rngs))
-    if callable(model) and not isinstance(model, type):
+    if inspect.isroutine(model) or isinstance(model, functools.partial):
         return Nnx.of(model)
-    raise TypeError(f"{model!r} is no Flax module, and no function of flax.nnx.Rngs that returns one")
+    what = (
+        f"the class {model.__name__}"
+        if isinstance(model, type)
+        else f"a {type(model).__module__}.{type(model).__name__}"
+    )
+    raise TypeError(
+        f"{what} is no Flax module: expected one of flax.linen or flax.nnx, or a function of flax.nnx.Rngs that "
+        "returns one of flax.nnx"
+    )
+
+
+def _made(make: Callable[[nnx.Rngs], nnx.Module]) -> nnx.Module:
+    module: object = make(nnx.Rngs(0))
+    if not isinstance(module, nnx.Module):
+        raise TypeError(f"it returns a {type(module).__name__}, and no module of flax.nnx")
+    return module
 
 
 def _split(module: nnx.Module) -> Any:

@@ -14,13 +14,15 @@ from typing import Any
 
 from lrtrain.errors import PluginError, nearest
 from lrtrain.files import has_utf8_name
-from lrtrain.plugins.spec import file_and_class, normal_name
+from lrtrain.plugins.spec import file_and_class, is_in_module, normal_name
 
 GROUP = "lrtrain.plugins"
 WORKLOADS = "lrtrain.workloads"
+# No package provides models: they are classes and functions in files and modules.
+MODELS = "lrtrain.models"
 # What is trained where no workload is named.
 DEFAULT_WORKLOAD = "fashion-mnist-cnn"
-_WORDS = {GROUP: "plugin", WORKLOADS: "workload"}
+_WORDS = {GROUP: "plugin", WORKLOADS: "workload", MODELS: "model"}
 _folder: ContextVar[Path] = ContextVar("_folder", default=Path())
 _read: ContextVar[tuple[Entry, ...] | None] = ContextVar("_read", default=None)
 
@@ -102,7 +104,11 @@ def find_plugin(name: str, group: str = GROUP) -> Entry:
     """
     in_file = file_and_class(name)
     if in_file is not None:
-        return _in_file(name, *in_file, group)
+        return entry_in_file(name, *in_file, group)
+    if is_in_module(name):
+        raise PluginError(
+            f"'{name}' is not the name of a {_WORDS[group]}: one that is not installed is ./file.py:Class"
+        )
     entries, word = find_plugins(group), _WORDS[group]
     found = [entry for entry in entries if entry.name == normal_name(name)]
     if not entries:
@@ -121,8 +127,8 @@ def find_plugin(name: str, group: str = GROUP) -> Entry:
     return found[0]
 
 
-def _in_file(name: str, path: str, cls: str, group: str) -> Entry:
-    """Returns a class in a file; its path is absolute, so that a run finds it again from anywhere."""
+def entry_in_file(name: str, path: str, member: str, group: str) -> Entry:
+    """Returns a class or function in a file; its path is absolute, so that a run finds it again from anywhere."""
     file = Path(_folder.get(), Path(path).expanduser()).absolute()
     if not has_utf8_name(file):
         raise PluginError(f"the {_WORDS[group]}'s file {file} is refused: its path is not UTF-8, so rename it")
@@ -134,7 +140,7 @@ def _in_file(name: str, path: str, cls: str, group: str) -> Entry:
             "it is"
         ) from error
     version = hashlib.sha256(content).hexdigest()[:12]
-    return Entry(normal_name(name), f"{file}:{cls}", str(file), version, f"a class in {file.name}", True, group)
+    return Entry(normal_name(name), f"{file}:{member}", str(file), version, f"a class in {file.name}", True, group)
 
 
 def _entries(group: str) -> Iterator[Entry]:

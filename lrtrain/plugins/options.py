@@ -93,7 +93,7 @@ def make(plugin: type, title: str, given: Mapping[str, Any]) -> Any:
             has = f"it has {', '.join(known)}" if known else "it has none"
             raise OptionError(f"{title} has no option '{option}'{nearest(option, known)}; {has}")
     hints = _hints(plugin)
-    values = {option: _checked(title, option, hints[option], value) for option, value in given.items()}
+    values = {option: checked(title, option, hints[option], value) for option, value in given.items()}
     for field in _fields(plugin):
         if field.name not in given and _is_required(field):
             meaning = f" ({doc})" if (doc := _doc(hints[field.name])) else ""
@@ -217,8 +217,11 @@ def _adapter(hint: Any) -> TypeAdapter[Any]:
         raise PluginError(f"an option of type {type_text(hint)} cannot be checked: {cause(error)}") from error
 
 
-def _checked(title: str, option: str, hint: Any, value: object) -> Any:
-    """Checks one value as JSON, of which a list may become a tuple, while ``"4"`` is no number."""
+def checked(title: str, option: str, hint: Any, value: object) -> Any:
+    """Returns one value, checked as JSON: a list may become a tuple, while ``"4"`` is no number.
+
+    Raises OptionError, which begins with the ``title``, when it is not of the type.
+    """
     from pydantic import ValidationError
 
     try:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from lrtrain.errors import RunDirError
 from lrtrain.plugins.discovery import Entry
 from lrtrain.plugins.loading import Plugin, hooks_of
+from lrtrain.plugins.spec import Spec, file_and_class
+from lrtrain.workloads.models import FROM_PYTHON
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,9 +54,14 @@ def versions(*plugins: Entry) -> dict[str, str]:
 
 def model_version(model: str | None) -> dict[str, str]:
     """Returns the first digits of the SHA-256 of a model's file, by the model's name; empty where it is not found."""
+    if model is None or model.startswith(FROM_PYTHON):
+        return {}
+    name = Spec.of(model).name
     try:
-        found = importlib.util.find_spec(model.partition(":")[0]) if model else None
-        return {f"model {model}": _digest(Path(found.origin).read_bytes())} if found and found.origin else {}
+        if in_file := file_and_class(name):
+            return {f"model {name}": _digest(Path(in_file[0]).read_bytes())}
+        found = importlib.util.find_spec(name.partition(":")[0])
+        return {f"model {name}": _digest(Path(found.origin).read_bytes())} if found and found.origin else {}
     except (ImportError, ValueError, OSError):
         return {}
 
@@ -114,10 +121,20 @@ def other_code(stored: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
     for name, code in now["code"].items():
         if code != then.get(name, code):
             return f"the code of plugin '{name}' has changed (SHA-256 {then[name]} then and {code} now)"
+    for name in _files_of_models(now["versions"]):
+        before, after = stored["versions"].get(name), now["versions"][name]
+        if before not in (None, after):
+            return f"the file of {name} has changed (SHA-256 {before} then and {after} now)"
     # Another version of JAX may print the same operations differently; `other_versions` names it.
     same_words = all(stored["versions"].get(name) == now["versions"].get(name) for name in ("jax", "flax"))
     programs = {stored.get("program"), now["program"]} - {None}
     return "the model computes something else than it did" if len(programs) > 1 and same_words else None
+
+
+def _files_of_models(versions: Mapping[str, str]) -> list[str]:
+    """Returns the names, in `model_version`, of models in files: of those in modules the program alone is compared."""
+    models = (name for name in versions if name.startswith("model "))
+    return [name for name in models if file_and_class(name.removeprefix("model ")) is not None]
 
 
 def other_versions(stored: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:

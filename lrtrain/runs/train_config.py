@@ -62,7 +62,9 @@ class TrainConfig:
     micro_batch: int | None = option(
         None, "Most examples that a device takes at once.", metavar="N", least=1, changes_results=False
     )
-    model: str | None = option(None, "A Flax module in place of the workload's network.", metavar="MODULE:CLASS")
+    model: str | None = option(
+        None, "A Flax module in place of the workload's network: ./nets.py:Net, or 'nets:Net(width=3)'.", metavar="SPEC"
+    )
     label_smoothing: float = option(
         0.0, "Share of each label that is spread over all classes, in training.", metavar="SHARE", least=0, most=1
     )
@@ -130,7 +132,7 @@ class TrainOptions(TypedDict, total=False):
     shuffle: bool
     devices: int | None
     micro_batch: int | None
-    model: str | None
+    model: Any
     label_smoothing: float
     clip_norm: float | None
     accumulate: int

@@ -102,12 +102,11 @@ class Task:
 
 def task_of(chosen: Chosen, data: Dataset | StreamedDataset, config: TrainConfig) -> Task:
     """Returns what is trained; raises ModelError when the network, the data and the loss do not fit together."""
-    from lrtrain.nn.model import load_model
     from lrtrain.runs.conditions import program_of
     from lrtrain.workloads.check import check_fit
 
     workload = chosen.workload.smoothed(config.label_smoothing) if config.label_smoothing else chosen.workload
-    named = None if config.model is None else load_model(config.model, data.num_classes)
+    named = chosen.model.network(data.num_classes) if chosen.model else None
     network = check_fit(workload, data, named)
     is_default = chosen.spec == DEFAULT_WORKLOAD and named is None
     program = None if is_default else program_of(network, workload, data.test)

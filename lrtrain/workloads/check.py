@@ -77,12 +77,21 @@ def _check_labels(name: str, labels: Any, classes: int) -> None:
 def _network(workload: Workload, data: Any, model: Any) -> Network:
     from lrtrain.nn.network import network_of
 
-    title = f"the network of the workload {type(workload).__name__}"
+    title = "the model" if model is not None else f"the network of the workload {type(workload).__name__}"
     made = model if model is not None else _called(title, lambda: workload.network(data))
     try:
-        return network_of(made)
-    except TypeError as error:
-        raise ModelError(f"{title} cannot be used: {cause(error)}") from error
+        network = network_of(made)
+        # It is an argument of what is compiled.
+        hash(network)
+    except LrtrainError:
+        raise
+    except Exception as error:
+        raise ModelError(f"{title} cannot be used: {cause(error)}{_cure(error)}") from error
+    return network
+
+
+def _cure(error: Exception) -> str:
+    return " (a list in a field of a module: give a tuple)" if "unhashable" in str(error) else ""
 
 
 def _called(title: str, function: Callable[[], T]) -> T:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 from lrtrain.errors import PluginError, UsageError
 from lrtrain.plugins.discovery import DEFAULT_WORKLOAD, WORKLOADS, Entry, find_plugin
@@ -10,27 +12,27 @@ from lrtrain.plugins.loading import check_dataclass, load
 from lrtrain.plugins.options import make, resolved
 from lrtrain.plugins.spec import Spec
 from lrtrain.workloads.images import FashionMnistCnn
+from lrtrain.workloads.models import FROM_PYTHON, ChosenModel, load_model
 from lrtrain.workloads.workload import Workload
-
-# What stands in the place of a name for a workload that was made in Python.
-_IN_PYTHON = "python:"
 
 
 @dataclass(frozen=True)
 class Chosen:
     """A workload that has been loaded: its spec, as a configuration holds it, and where it comes from.
 
-    ``entry`` is None for the default, which is a part of lrtrain, and for one that was made in Python.
+    ``entry`` is None for the default, which is a part of lrtrain, and for one that was made in Python. ``model`` is in
+    the place of its network, if the user has given one.
     """
 
     spec: str
     workload: Workload
     entry: Entry | None = None
+    model: ChosenModel | None = None
 
     @property
     def name(self) -> str:
         """Its name without options."""
-        return self.spec.removeprefix(_IN_PYTHON) if self.entry is None else self.entry.name
+        return self.spec.removeprefix(FROM_PYTHON) if self.entry is None else self.entry.name
 
     @property
     def version(self) -> str:
@@ -43,6 +45,14 @@ class Chosen:
         return self.workload.defaults.learning_rate / Workload.defaults.learning_rate
 
 
+def choose(workload: str | Spec | Workload, model: Any) -> Chosen:
+    """Returns a workload and the model in the place of its network; errors are those of `load_workload`.
+
+    Raises ModelError besides, when the text of a model names none.
+    """
+    return dataclasses.replace(load_workload(workload), model=load_model(model))
+
+
 def load_workload(given: str | Spec | Workload) -> Chosen:
     """Returns a workload by its spec, as ``"char-lm(width=128)"`` or ``"./file.py:Class"``, or one made in Python.
 
@@ -53,11 +63,11 @@ def load_workload(given: str | Spec | Workload) -> Chosen:
       UsageError: the workload was made in Python, and only its name is given.
     """
     if isinstance(given, Workload):
-        return Chosen(f"{_IN_PYTHON}{type(given).__name__}", given)
+        return Chosen(f"{FROM_PYTHON}{type(given).__name__}", given)
     if given == DEFAULT_WORKLOAD:
         return Chosen(DEFAULT_WORKLOAD, FashionMnistCnn())
-    if isinstance(given, str) and given.startswith(_IN_PYTHON):
-        name = given.removeprefix(_IN_PYTHON)
+    if isinstance(given, str) and given.startswith(FROM_PYTHON):
+        name = given.removeprefix(FROM_PYTHON)
         raise UsageError(f"the workload {name} was made in Python: give it again, as workload={name}(...)")
     spec = Spec.of(given)
     entry = find_plugin(spec.name, WORKLOADS)
