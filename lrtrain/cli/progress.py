@@ -91,12 +91,14 @@ def print_summary(result: RunResult) -> None:
         ("checkpoints", "checkpoints", "the last three and the best"),
     )
     directory = shown_path(result.run_dir)
-    best = max((epoch.test_accuracy for epoch in result.history), default=result.test_accuracy)
+    last = result.history[-1] if result.history else None
+    best = max((epoch.accuracy for epoch in result.history), default=result.test_accuracy)
+    on = "validation " if last is not None and last.measured_on == "validation" else ""
     with results_kept(f"the run is complete, and its files are in {directory}"):
         if result.stopped:
             click.echo(f"stopped by {printable(result.stopped)}")
         click.echo(
-            f"test accuracy {result.test_accuracy:.4f} (best {best:.4f}), test loss {result.test_loss:.4f}, "
+            f"test accuracy {result.test_accuracy:.4f} (best {on}{best:.4f}), test loss {result.test_loss:.4f}, "
             f"after {result.steps} steps in {duration(result.seconds)}"
         )
         click.echo(f"{'run':12} {directory}")
@@ -121,8 +123,9 @@ class RunReporter(Screen, NullReporter):
 
     def epoch_ended(self, epoch: EpochInfo, examples_per_second: float) -> None:
         """Says how well the epoch went."""
+        on = epoch.measured_on
         self.say(
-            f"epoch {epoch.epoch + 1:3}  test accuracy {epoch.test_accuracy:.4f}  test loss {epoch.test_loss:.4f}  "
+            f"epoch {epoch.epoch + 1:3}  {on} accuracy {epoch.accuracy:.4f}  {on} loss {epoch.loss:.4f}  "
             f"train loss {epoch.train_loss:.4f}  lr {epoch.learning_rate:.3g}  {epoch.seconds:.1f} s  "
             f"{examples_per_second:,.0f} img/s"
         )
@@ -154,8 +157,10 @@ def _beginning(begin: Begin) -> str:
     train_examples, test_examples = begin.examples
     left = "nothing left" if begin.step == run.total_steps else f"from step {begin.step}"
     start = f" ({left})" if begin.step else ""
+    held_out = "" if begin.validation is None else f", {begin.validation} validation"
+    stands = " (which stand for validation images)" if begin.validation is None else ""
     return (
         f"{plugins}: {run.epochs} epochs of {run.steps_per_epoch} steps{start} on {begin.devices}, "
-        f"{train_examples} training and {test_examples} test images, in {shown_path(run.directory)}"
+        f"{train_examples} training{held_out} and {test_examples} test images{stands}, in {shown_path(run.directory)}"
         + (f"\n{printable(begin.note)}" if begin.note else "")
     )

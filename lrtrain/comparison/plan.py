@@ -116,6 +116,11 @@ class Plan:
     def check(self) -> None:
         """Raises UsageError for the first thing that no comparison can have."""
         self.train.check()
+        if self.train.init_from is not None:
+            raise UsageError(
+                f"init_from={self.train.init_from} is refused: the runs of a comparison begin with fresh parameters",
+                key="init_from",
+            )
         check_choice("protocol", self.protocol, PROTOCOLS)
         self._check_holdout()
         labels = [row.label for row in self.rows]

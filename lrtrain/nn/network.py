@@ -69,6 +69,10 @@ class Linen:
             raise NeedsKeyError from error
         return outputs, {**state, **changed}
 
+    def with_arrays(self, params: Tree, state: Tree) -> nn.Module:
+        """Returns the module, bound to its arrays."""
+        return self.module.bind({"params": params, **dict(state)})
+
 
 @dataclass(frozen=True)
 class Nnx:
@@ -108,14 +112,22 @@ class Nnx:
     ) -> tuple[Any, Tree]:
         """Returns the outputs for a batch and the state after it; see `Linen.apply`."""
         streams = self._streams(jnp.zeros(2, jnp.uint32) if key is None else key)
-        before = self.streams.tree.unflatten(streams)
-        module: Any = nnx.merge(self.graphs[train], self.params.unnamed(params), before, self.state.unnamed(state))
+        module = self._merged(params, state, streams, train=train)
         outputs = module(inputs, **_mode(module, train=train))
         nnx.pop(module, nnx.Intermediate)
         _, _, after, changed = _split(module)
         if key is None and any(a is not b for a, b in zip(jax.tree.leaves(after), streams, strict=True)):
             raise NeedsKeyError
         return outputs, self.state.named(changed) if train and state else state
+
+    def with_arrays(self, params: Tree, state: Tree) -> Any:
+        """Returns a module with these arrays, which evaluates."""
+        params, state = jax.tree.map(jnp.asarray, (params, state))
+        return self._merged(params, state, self._streams(jnp.zeros(2, jnp.uint32)), train=False)
+
+    def _merged(self, params: Tree, state: Tree, streams: list[jax.Array], *, train: bool) -> Any:
+        drawn = self.streams.tree.unflatten(streams)
+        return nnx.merge(self.graphs[train], self.params.unnamed(params), drawn, self.state.unnamed(state))
 
     def _streams(self, key: jax.Array) -> list[jax.Array]:
         """Returns the keys and counts of all random streams: a key of its own for each, and counts of 0."""

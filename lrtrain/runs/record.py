@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias
 from lrtrain.plugins.context import EpochInfo
 from lrtrain.plugins.spec import Spec
 from lrtrain.runs.train_config import TrainConfig
+from lrtrain.workloads.headline import ACCURACY, Headline
 
 State: TypeAlias = Literal["finished", "stopped", "diverged", "failed", "interrupted", "running", "damaged"]
 Epoch: TypeAlias = EpochInfo
@@ -33,6 +34,7 @@ class Head:
       comparison: the run's part in a comparison; None for a run outside of one.
       started: the time at which the run began; None if that is not known.
       values: all values in the file.
+      headline: the number that the run is judged by.
     """
 
     plugins: tuple[Spec, ...]
@@ -46,6 +48,7 @@ class Head:
     comparison: Mapping[str, Any] | None
     started: datetime.datetime | None
     values: Mapping[str, Any] = field(repr=False)
+    headline: Headline = ACCURACY
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ class Run:
       steps: the number of optimizer updates in ``steps.csv``.
       peak_learning_rate: the highest learning rate applied so far.
       size: the size of its files, in bytes.
+      test: ``step``, ``loss`` and metrics on the test set at the end, where the epochs are measured on validation
+        examples; None before.
     """
 
     path: Path
@@ -75,11 +80,19 @@ class Run:
     steps: int
     peak_learning_rate: float | None
     size: int
+    test: Mapping[str, Any] | None = None
 
     @property
     def last(self) -> Epoch | None:
         """The last epoch that is done."""
         return self.epochs[-1] if self.epochs else None
+
+    @property
+    def headline(self) -> Headline:
+        """The number that it is judged by; where its configuration cannot be read, its accuracy or else its loss."""
+        if self.head is not None:
+            return self.head.headline
+        return Headline() if self.last is not None and math.isnan(self.last.accuracy) else ACCURACY
 
     @property
     def seconds(self) -> float:
@@ -98,13 +111,14 @@ class Run:
             "plugins": [spec.table() for spec in head.plugins] if head else [],
             "epochs": len(self.epochs),
             "planned_epochs": head.train.epochs if head else None,
-            "accuracy": last.accuracy if last else None,
+            "accuracy": last.accuracy if last and not math.isnan(last.accuracy) else None,
             "loss": last.loss if last else None,
             "measured_on": last.measured_on if last else None,
             "peak_learning_rate": self.peak_learning_rate,
             "started": head.started.isoformat() if head and head.started else None,
             "seconds": round(self.seconds, 3),
             "bytes": self.size,
+            **({"test": dict(self.test)} if self.test else {}),
         }
 
 

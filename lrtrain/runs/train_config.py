@@ -84,6 +84,20 @@ class TrainConfig:
         least=0,
         most=1,
     )
+    holdout: int | None = option(
+        None,
+        "Hold N training examples out, drawn by the seed: epochs are measured on them, and the test set is used once, "
+        "at the end.",
+        metavar="N",
+        least=0,
+        in_comparisons=False,
+    )
+    init_from: str | None = option(
+        None,
+        "Begin with the parameters of a run's best checkpoint, or of the checkpoint in a directory.",
+        metavar="RUN",
+        in_comparisons=False,
+    )
     data_on_device: str = option(
         "auto",
         "Keep the training set on the devices, or stream its batches; auto keeps it where it fits.",
@@ -117,8 +131,8 @@ class TrainConfig:
         return {name: str(value) if isinstance(value, Path) else value for name, value in vars(self).items()}
 
 
-class TrainOptions(TypedDict, total=False):
-    """The fields of `TrainConfig`, where they are described, as options that may be left out."""
+class ComparedOptions(TypedDict, total=False):
+    """The fields of `TrainConfig`, where they are described, as options of a comparison that may be left out."""
 
     epochs: int
     batch_size: int
@@ -138,3 +152,10 @@ class TrainOptions(TypedDict, total=False):
     accumulate: int
     ema: float | None
     data_on_device: str
+
+
+class TrainOptions(ComparedOptions, total=False):
+    """The same with those that only a single run has."""
+
+    holdout: int | None
+    init_from: str | None

@@ -8,6 +8,7 @@ from typing import Any
 from lrtrain.errors import UsageError
 from lrtrain.plugins.discovery import DEFAULT_WORKLOAD
 from lrtrain.runs.train_config import WORKLOADS_OWN, TrainConfig
+from lrtrain.training.initial import initial_checkpoint
 from lrtrain.workloads.loading import Chosen, choose
 
 
@@ -20,7 +21,7 @@ def configured(options: Mapping[str, Any]) -> tuple[TrainConfig, Chosen]:
     chosen = choose(options.get("workload", DEFAULT_WORKLOAD), options.get("model"))
     defaults = vars(chosen.workload.defaults)
     own = {name: defaults[name] for name in WORKLOADS_OWN}
-    config = TrainConfig(**{**own, **options, "workload": chosen.spec})
+    config = TrainConfig(**{**own, **options, **specs(chosen), **initial_checkpoint(options)})
     config.check()
     check_workload_options(config, chosen, options)
     return config, chosen

@@ -15,6 +15,7 @@ from lrtrain.runs.run_config import RunConfig, read_config
 from lrtrain.runs.train_config import TrainConfig, TrainOptions
 from lrtrain.training.checkpoint_rule import EVERY_EPOCH, CheckpointRule
 from lrtrain.training.configure import check_workload_options, configured, specs
+from lrtrain.training.initial import initial_checkpoint
 from lrtrain.training.rates import OnScheduleChange, merge_config
 from lrtrain.training.same_in_processes import call_facts, code_fact, option_facts, workload_fact
 from lrtrain.workloads.loading import Chosen, choose
@@ -89,7 +90,7 @@ def job_of(  # noqa: PLR0913  # the arguments of `train`
     check_name(directory.path)
     stored = read_config(directory)
     chosen = choose(options.get("workload", stored.train.workload), options.get("model", stored.train.model))
-    config = merge_config(stored.train, {**options, **specs(chosen)})
+    config = merge_config(stored.train, {**options, **specs(chosen), **initial_checkpoint(options)})
     config.check()
     check_workload_options(config, chosen, options)
     active = activate(plugins or stored.specs, settings, override=not plugins, factor=chosen.factor)
