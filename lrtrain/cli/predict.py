@@ -70,8 +70,9 @@ def _read(file: Path) -> dict[str, Any]:
     import numpy as np
 
     try:
-        with np.load(file, allow_pickle=False) as opened:
-            arrays = dict(opened) if isinstance(opened, Mapping) else {}
+        # A file of another kind is an array, or an error.
+        opened: Any = np.load(file, allow_pickle=False)
+        arrays = dict(opened) if isinstance(opened, Mapping) else {}
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror or error}") from error
     except (ValueError, EOFError, zipfile.BadZipFile) as error:

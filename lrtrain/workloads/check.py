@@ -81,17 +81,19 @@ def _network(workload: Workload, data: Any, model: Any) -> Network:
     made = model if model is not None else _called(title, lambda: workload.network(data))
     try:
         network = network_of(made)
-        # It is an argument of what is compiled.
-        hash(network)
     except LrtrainError:
         raise
     except Exception as error:
-        raise ModelError(f"{title} cannot be used: {cause(error)}{_cure(error)}") from error
+        raise ModelError(f"{title} cannot be used: {cause(error)}") from error
+    try:
+        # It is an argument of what is compiled.
+        hash(network)
+    except TypeError as error:
+        raise ModelError(
+            f"{title} cannot be used: a field of it, or of a module in it, is a list, a dictionary or an array, which "
+            "cannot be hashed: give a tuple or numbers"
+        ) from error
     return network
-
-
-def _cure(error: Exception) -> str:
-    return " (a list in a field of a module: give a tuple)" if "unhashable" in str(error) else ""
 
 
 def _called(title: str, function: Callable[[], T]) -> T:

@@ -150,7 +150,8 @@ class _Maker:
 
         parameters = _signature(self.found)
         values = self._values(options, parameters)
-        if "num_classes" in parameters and "num_classes" not in values and num_classes is not None:
+        bound = self.found.keywords if isinstance(self.found, functools.partial) else {}
+        if "num_classes" in parameters and "num_classes" not in {**values, **bound} and num_classes is not None:
             values["num_classes"] = num_classes
         needed = [name for name, each in parameters.items() if each.default is each.empty and each.kind in _NAMED]
         missing = [name for name in needed if name not in values and name not in _OF_FLAX]
@@ -211,7 +212,9 @@ def _hint(parameter: inspect.Parameter, module: Mapping[str, Any]) -> Any:
             return None
     if hint is parameter.empty and isinstance(parameter.default, _PLAIN[:4]):
         return type(parameter.default)
-    return hint if _is_plain(hint) else None
+    if not _is_plain(hint):
+        return None
+    return list[typing.get_args(hint)] if typing.get_origin(hint) is Sequence else hint  # type: ignore[misc]
 
 
 def _is_plain(hint: Any) -> bool:
