@@ -18,6 +18,7 @@ from lrtrain.plugins.discovery import files_below
 from lrtrain.plugins.loading import activate
 from lrtrain.plugins.spec import Spec
 from lrtrain.runs.train_config import TrainConfig
+from lrtrain.workloads.models import load_model
 
 _PRESETS = resources.files("lrtrain.comparison") / "presets"
 _TOP = ("version", "protocol", "holdout", "baseline", "all_pairs", "train", "effort", "schedules")
@@ -75,6 +76,12 @@ class _Reader:
             raise self._wrong("version", f"version = {values['version']} is refused: this lrtrain reads 1")
         train = TrainConfig(**self._table(values, "train", _TRAIN))
         self._check(train, "train")
+        try:
+            # Its path is absolute, as the plan may be read anywhere.
+            model = load_model(train.model)
+        except UsageError as error:
+            raise self._wrong("model", str(error)) from error
+        train = dataclasses.replace(train, model=model.spec if model else None)
         protocol = values.get("protocol", "fair")
         effort = self._effort(self._table(values, "effort", _EFFORT), train.epochs)
         rows = self._rows(values.get("schedules", []))

@@ -14,6 +14,7 @@ from lrtrain.plugins.discovery import find_plugin
 from lrtrain.plugins.spec import Spec, file_and_class, format_value, parse_spec
 from lrtrain.runs.record import Head, Run
 from lrtrain.runs.train_config import TrainConfig
+from lrtrain.workloads.models import FROM_PYTHON
 
 Kind: TypeAlias = Literal["run", "comparison"]
 
@@ -33,6 +34,9 @@ def reproduce(run: Run) -> Recipe:
         return Recipe((), f"its configuration cannot be read: {run.reason}")
     if head.comparison is not None:
         return Recipe((), "it is a run of a comparison, which held out data or scaled the schedule for it")
+    for name in ("workload", "model"):
+        if str(getattr(head.train, name)).startswith(FROM_PYTHON):
+            return Recipe((), f"its {name} was made in Python")
     if not head.whole_schedule:
         return Recipe((), "it was resumed under another schedule or for another number of epochs than it began with")
     specs = [_brief(spec, head) for spec in head.plugins]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,12 +55,12 @@ class Trained:
     step: int
     epoch: EpochInfo | None
     workload: Workload
-    params: Any
-    state: Any
-    _network: Network
-    _chosen: Chosen
-    _config: RunConfig
-    _like: Any
+    params: Any = field(repr=False)
+    state: Any = field(repr=False)
+    _network: Network = field(repr=False)
+    _chosen: Chosen = field(repr=False)
+    _config: RunConfig = field(repr=False)
+    _like: Split = field(repr=False)
 
     @property
     def model(self) -> Any:

@@ -14,6 +14,7 @@ import pytest
 from flax import nnx
 
 import lrtrain
+from lrtrain.comparison.plan_file import parse_plan
 from lrtrain.errors import LrtrainError
 from lrtrain.workloads.check import check_fit
 from lrtrain.workloads.models import load_model
@@ -230,6 +231,35 @@ def test_a_run_in_python_needs_its_model_again(tiny: Path, tmp_path: Path) -> No
     more: Any = {"resume": True, "epochs": 2, "on_schedule_change": "keep"}
     again = lrtrain.train(run_dir=run, model=Own(num_classes=3), **more)
     assert again.steps == 2 * first.steps
+    assert "No single command trains it again: its model was made in Python" in done(cli("runs", "show", run))
+
+
+PLAN = """
+[train]
+model = "{}"
+
+[[schedules]]
+plugin = "constant"
+
+[[schedules]]
+plugin = "linear"
+"""
+
+
+def test_the_file_of_a_comparison_names_a_model_beside_it(nets: Path) -> None:
+    plan = parse_plan(PLAN.format(f"./{nets.name}:Net(width=3)"), "plan.toml", nets.parent)
+    assert plan.train.model == f"{nets}:Net(width=3)"
+    with pytest.raises(lrtrain.UsageError, match=r"^plan.toml, line 3: model 'nocolon' is not of the form"):
+        parse_plan(PLAN.format("nocolon"), "plan.toml")
+
+
+def test_a_comparison_trains_a_model_with_options(nets: Path, tiny: Path) -> None:
+    options: Any = {"dataset": "tiny", "data_dir": tiny, "batch_size": 18, "epochs": 1, "run_dir": "compared"}
+    effort: Any = {"lr_scales": (1,), "tuning_seeds": 1, "seeds": 2}
+    lrtrain.compare("constant", "linear", model=f"./{nets.name}:Net(width=3)", **effort, **options)
+    (config, *_) = sorted((nets.parent / "compared" / "runs").glob("*/config.json"))
+    assert f'"model": "{nets}:Net(width=3)"' in config.read_text()
+    assert f'"model {nets}:Net"' in config.read_text()
 
 
 def test_a_model_in_a_file_from_the_command_line(nets: Path, tiny: Path) -> None:

@@ -170,6 +170,7 @@ def _flag(name: str) -> str:
 def _plan(given: set[str], train: dict[str, Any], options: dict[str, Any]) -> Plan:
     """Returns the plan that the command line asks for."""
     from lrtrain.comparison.plan_file import read_plan, read_preset
+    from lrtrain.workloads.models import load_model
 
     sources = [name for name in ("preset", "config_file") if options[name] is not None]
     if len(sources) == 2:
@@ -180,6 +181,8 @@ def _plan(given: set[str], train: dict[str, Any], options: dict[str, Any]) -> Pl
     if clash:
         raise click.UsageError(f"{_flag(clash[0])} cannot be given with a preset or file, which says it")
     plan = read_preset(options["preset"]) if options["preset"] else read_plan(options["config_file"])
+    if "model" in train:
+        train = {**train, "model": (model := load_model(train["model"])) and model.spec}
     changed = dataclasses.replace(plan.train, **train)
     return dataclasses.replace(plan, train=changed, effort=dataclasses.replace(plan.effort, epochs=changed.epochs))
 
