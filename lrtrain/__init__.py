@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from lrtrain.schedules.table import schedule as schedule
     from lrtrain.training.train import RunResult as RunResult
     from lrtrain.training.train import train as train
+    from lrtrain.training.trained import Trained as Trained
+    from lrtrain.training.trained import load as load
     from lrtrain.workloads.headline import Headline as Headline
     from lrtrain.workloads.images import ImageClassification as ImageClassification
     from lrtrain.workloads.kinds import Classification as Classification
@@ -91,6 +93,7 @@ _NAMES = {
     "schedules.export.api": ("export",),
     "schedules.table": ("schedule",),
     "training.train": ("RunResult", "train"),
+    "training.trained": ("Trained", "load"),
     "data.types": ("Dataset", "Split"),
     "workloads.headline": ("Headline",),
     "workloads.images": ("ImageClassification",),

@@ -14,7 +14,7 @@ from lrtrain.comparison.result import Comparison
 from lrtrain.engine.connection import Distributed, is_main, refusals_told
 from lrtrain.extras import check_extra
 from lrtrain.plugins.spec import Spec
-from lrtrain.runs.train_config import TrainOptions
+from lrtrain.runs.train_config import ComparedOptions
 from lrtrain.training.configure import configured
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def compare(  # noqa: PLR0913
     run_dir: str | Path | None = None,
     reporter: CompareReporter | None = None,
     distributed: Distributed | None = None,
-    **options: Unpack[TrainOptions],
+    **options: Unpack[ComparedOptions],
 ) -> Comparison:
     """Trains several schedules under equal conditions, says which is better, and writes a report.
 

@@ -151,3 +151,14 @@ def test_the_cache_is_used(before: Path, tiny: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(reader, "read", lambda directory: pytest.fail("the records are read again"))
     assert cache_dir() == before / "cache"
     assert len(load_dataset("tiny").train) == 72
+
+
+def test_what_a_run_trained_is_loaded_and_evaluated(before: Path) -> None:
+    run = read_run(before / "finished")
+    last = lrtrain.load(before / "finished", best=False)
+    assert (last.step, last.epoch) == (144, run.last)
+    assert last.evaluate() == pytest.approx(run.epochs[-1].means, abs=1e-6)
+    best = max(run.epochs, key=lambda epoch: epoch.accuracy)
+    assert lrtrain.load(before / "finished").step == best.step
+    assert "Best checkpoint" in done(cli("runs", "show", "finished", "--dir", before))
+    assert f"{best.accuracy:.4f}" in done(cli("evaluate", "finished", "--dir", before))

@@ -35,6 +35,8 @@ _COMMANDS = {
     "plot": "lrtrain.cli.plot",
     "export": "lrtrain.cli.export",
     "find-lr": "lrtrain.cli.find_lr",
+    "evaluate": "lrtrain.cli.evaluate",
+    "predict": "lrtrain.cli.predict",
     "plugins": "lrtrain.cli.plugins.group",
     "workloads": "lrtrain.cli.workloads.group",
     "runs": "lrtrain.cli.runs.group",

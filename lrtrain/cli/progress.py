@@ -95,11 +95,13 @@ def print_summary(result: RunResult, headline: Headline = ACCURACY) -> None:
     directory = shown_path(result.run_dir)
     final = {"loss": result.test_loss, "accuracy": result.test_accuracy, **dict(result.test_metrics)}[headline.name]
     values = [epoch.value(headline.name) for epoch in result.history] or [final]
+    last = result.history[-1] if result.history else None
+    on = "validation " if last is not None and last.measured_on == "validation" else ""
     with results_kept(f"the run is complete, and its files are in {directory}"):
         if result.stopped:
             click.echo(f"stopped by {printable(result.stopped)}")
         click.echo(
-            f"test {headline.name} {headline.text(final)} (best {headline.text(headline.best(values))}), "
+            f"test {headline.name} {headline.text(final)} (best {on}{headline.text(headline.best(values))}), "
             f"{'' if headline.is_loss else f'test loss {result.test_loss:{headline.form}}, '}"
             f"after {result.steps} steps in {duration(result.seconds)}"
         )
@@ -132,7 +134,7 @@ class RunReporter(Screen, NullReporter):
     def epoch_ended(self, epoch: EpochInfo, examples_per_second: float) -> None:
         """Says how well the epoch went."""
         names, form = dict.fromkeys((self.headline.name, "loss")), self.headline.form
-        tested = "".join(f"test {name} {epoch.value(name):{form}}  " for name in names)
+        tested = "".join(f"{epoch.measured_on} {name} {epoch.value(name):{form}}  " for name in names)
         self.say(
             f"epoch {epoch.epoch + 1:3}  {tested}train loss {epoch.train_loss:{form}}  lr {epoch.learning_rate:.3g}  "
             f"{epoch.seconds:.1f} s  {examples_per_second:,.0f} {self._words.speed}"
@@ -165,8 +167,10 @@ def _beginning(begin: Begin, examples: str) -> str:
     train_examples, test_examples = begin.examples
     left = "nothing left" if begin.step == run.total_steps else f"from step {begin.step}"
     start = f" ({left})" if begin.step else ""
+    held_out = "" if begin.validation is None else f", {begin.validation} validation"
+    stands = " (which stand for validation images)" if begin.validation is None else ""
     return (
         f"{plugins}: {run.epochs} epochs of {run.steps_per_epoch} steps{start} on {begin.devices}, "
-        f"{train_examples} training and {test_examples} test {examples}, in {shown_path(run.directory)}"
-        + (f"\n{printable(begin.note)}" if begin.note else "")
+        f"{train_examples} training{held_out} and {test_examples} test {examples}{stands}, in "
+        f"{shown_path(run.directory)}" + (f"\n{printable(begin.note)}" if begin.note else "")
     )

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-import numpy as np
-
 from lrtrain.comparison.plan import Plan
-from lrtrain.data import Dataset, Split, subset
-from lrtrain.data.types import drawn
-from lrtrain.errors import UsageError
+from lrtrain.data import Dataset, subset
+from lrtrain.data.load import hold_out
 from lrtrain.training.prepare import find_data
 
 # Of the training examples one in so many is held out, where neither the user nor the workload says which.
@@ -37,20 +34,3 @@ def load_data(plan: Plan) -> Dataset:
         kept = subset(kept, config.train_size, config.seed)
     config.check_data(len(kept.train))
     return kept
-
-
-def hold_out(dataset: Dataset, examples: int, seed: int) -> tuple[Dataset, Split | None]:
-    """Returns a data set without some training examples (`lrtrain.data.types.drawn`), and these; None where none are.
-
-    Raises UsageError when no training examples would be left.
-    """
-    if examples == 0:
-        return dataset, None
-    total = len(dataset.train)
-    if examples >= total:
-        raise UsageError(
-            f"holdout={examples} leaves nothing of the {total} training examples of '{dataset.name}': give fewer"
-        )
-    held = drawn(total, examples, seed)
-    kept = np.delete(np.arange(total), held)
-    return dataclasses.replace(dataset, train=dataset.train.part(kept)), dataset.train.part(held)

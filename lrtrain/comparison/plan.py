@@ -16,7 +16,7 @@ from lrtrain.plugins.discovery import files_below
 from lrtrain.plugins.spec import Spec, file_and_class, normal_name, short
 from lrtrain.runs.train_config import MAX_SEED, TrainConfig
 from lrtrain.strict_json import InvalidFileError, Whole, decode, path_of
-from lrtrain.workloads.loading import Chosen, load_workload
+from lrtrain.workloads.loading import Chosen, choose
 
 Protocol: TypeAlias = Literal["fair", "as-is"]
 PROTOCOLS: tuple[Protocol, ...] = ("fair", "as-is")
@@ -111,11 +111,16 @@ class Plan:
     def workload(self) -> Chosen:
         """The workload, loaded."""
         with files_below(self.folder):
-            return self.chosen or load_workload(self.train.workload)
+            return self.chosen or choose(self.train.workload, self.train.model)
 
     def check(self) -> None:
         """Raises UsageError for the first thing that no comparison can have."""
         self.train.check()
+        if self.train.init_from is not None:
+            raise UsageError(
+                f"init_from={self.train.init_from} is refused: the runs of a comparison begin with fresh parameters",
+                key="init_from",
+            )
         check_choice("protocol", self.protocol, PROTOCOLS)
         self._check_holdout()
         labels = [row.label for row in self.rows]

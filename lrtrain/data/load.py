@@ -17,16 +17,17 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
+
 from lrtrain.cache import cache_dir
 from lrtrain.data import disk, provider
 from lrtrain.data.arrays import cached, cached_digests, cached_train_bytes, keep_digests
 from lrtrain.data.disk import Reference
-from lrtrain.data.types import Dataset, drawn, leaves_of
-from lrtrain.errors import DataError, nearest
+from lrtrain.data.types import Dataset, Split, drawn, leaves_of
+from lrtrain.errors import DataError, UsageError, nearest
 from lrtrain.files import has_utf8_name
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from lrtrain.data.stream import StreamedDataset
@@ -80,6 +81,23 @@ def subset(dataset: Dataset, train_size: int, seed: int = 0) -> Dataset:
     """Keeps ``train_size`` training examples, as `drawn`, and all test examples; raises DataError if it has fewer."""
     kept = _drawn(dataset.name, len(dataset.train), train_size, seed)
     return dataclasses.replace(dataset, train=dataset.train.part(kept))
+
+
+def hold_out(dataset: Dataset, examples: int, seed: int) -> tuple[Dataset, Split | None]:
+    """Returns a data set without some training examples (`drawn`), and these; None where none are.
+
+    Raises UsageError when no training examples would be left.
+    """
+    if examples == 0:
+        return dataset, None
+    total = len(dataset.train)
+    if examples >= total:
+        raise UsageError(
+            f"holdout={examples} leaves nothing of the {total} training examples of '{dataset.name}': give fewer"
+        )
+    held = drawn(total, examples, seed)
+    kept = np.delete(np.arange(total), held)
+    return dataclasses.replace(dataset, train=dataset.train.part(kept)), dataset.train.part(held)
 
 
 def _drawn(name: str, total: int, train_size: int, seed: int) -> NDArray[np.intp]:

@@ -141,15 +141,18 @@ class Engine:
         self._train: compiled.TrainSet = self._put(held, compiled.REPLICATED)
         self._test: compiled.TestSet = self._put_test(test, self._program)
 
-    def init(self, seed: int) -> TrainState:
-        """Returns fresh parameters, of ``jax.random.PRNGKey(seed)``, and optimizer state, on every device."""
-        return self.place(self.init_alone(seed))
+    def init(self, seed: int, given: tuple[Any, Any] | None = None) -> TrainState:
+        """Returns fresh parameters, of ``jax.random.PRNGKey(seed)``, and optimizer state, on every device.
 
-    def init_alone(self, seed: int) -> TrainState:
+        Parameters and the network's other state may be ``given`` instead.
+        """
+        return self.place(self.init_alone(seed, given))
+
+    def init_alone(self, seed: int, given: tuple[Any, Any] | None = None) -> TrainState:
         """Returns fresh parameters and optimizer state, as ``init`` does, on one device."""
         init = compiled.initializer(self._program.platform)
         rules = self._program.rules
-        state: TrainState = init(rules, self._maker, self._inputs, jax.random.PRNGKey(seed))
+        state: TrainState = init(rules, self._maker, self._inputs, jax.random.PRNGKey(seed), given)
         return state
 
     def place(self, state: TrainState) -> TrainState:

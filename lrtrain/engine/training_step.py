@@ -223,7 +223,7 @@ def _derived(keys: jax.Array, number: int) -> jax.Array:
 
 @functools.cache
 def initializer(platform: str) -> jax.stages.Wrapped:
-    """Returns the compiled ``(rules, maker, inputs, key) -> TrainState`` of a platform; inputs are of one example.
+    """Returns the compiled ``(rules, maker, inputs, key, given) -> TrainState`` of a platform; see `_init`.
 
     Networks of equal structure are equal and may have other first parameters: their makers distinguish them.
     """
@@ -250,9 +250,9 @@ class Leaves(NamedTuple):
         return self.tree.unflatten([function(*leaf) for leaf in self.leaves])
 
 
-def _init(rules: Rules, _: Any, inputs: Leaves, key: jax.Array) -> TrainState:
-    """Returns the state at step 0."""
-    params, network = rules.network.init(key, rules.workload.inputs(inputs.map(jnp.zeros)))
+def _init(rules: Rules, _: Any, inputs: Leaves, key: jax.Array, given: Pair | None = None) -> TrainState:
+    """Returns the state at step 0, fresh or with ``given`` parameters and state; the inputs are of one example."""
+    params, network = given or rules.network.init(key, rules.workload.inputs(inputs.map(jnp.zeros)))
     drawn = jax.random.fold_in(key, _OF_TRAINING) if rules.draws or rules.augments else ()
     # Not the same buffers, which a step uses up.
     average = () if rules.decay is None else jax.tree.map(jnp.copy, params)

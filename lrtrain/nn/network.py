@@ -72,6 +72,10 @@ class Linen:
             raise NeedsKeyError from error
         return outputs, {**state, **changed}
 
+    def with_arrays(self, params: Tree, state: Tree) -> nn.Module:
+        """Returns the module, bound to its arrays."""
+        return self.module.bind({"params": params, **dict(state)})
+
 
 @dataclass(frozen=True)
 class Nnx:
@@ -97,7 +101,7 @@ class Nnx:
     @classmethod
     def of(cls, make: Callable[[nnx.Rngs], nnx.Module]) -> Nnx:
         """Makes the module without its arrays, to learn its structure."""
-        module = nnx.eval_shape(lambda: make(nnx.Rngs(0)))
+        module = nnx.eval_shape(lambda: _made(make))
         graphs = []
         for train in (False, True):
             mode: Callable[[], None] = module.train if train else module.eval
@@ -116,14 +120,22 @@ class Nnx:
     ) -> tuple[Any, Tree]:
         """Returns the outputs for a batch and the state after it; see `Linen.apply`."""
         streams = self._streams(jnp.zeros(2, jnp.uint32) if key is None else key)
-        before = self.streams.tree.unflatten(streams)
-        module: Any = nnx.merge(self.graphs[train], self.params.unnamed(params), before, self.state.unnamed(state))
+        module = self._merged(params, state, streams, train=train)
         outputs = module(inputs, **_mode(module, train=train))
         nnx.pop(module, nnx.Intermediate)
         _, _, after, changed = _split(module)
         if key is None and any(a is not b for a, b in zip(jax.tree.leaves(after), streams, strict=True)):
             raise NeedsKeyError
         return outputs, self.state.named(changed) if train and state else state
+
+    def with_arrays(self, params: Tree, state: Tree) -> Any:
+        """Returns a module with these arrays, which evaluates."""
+        params, state = jax.tree.map(jnp.asarray, (params, state))
+        return self._merged(params, state, self._streams(jnp.zeros(2, jnp.uint32)), train=False)
+
+    def _merged(self, params: Tree, state: Tree, streams: list[jax.Array], *, train: bool) -> Any:
+        drawn = self.streams.tree.unflatten(streams)
+        return nnx.merge(self.graphs[train], self.params.unnamed(params), drawn, self.state.unnamed(state))
 
     def _streams(self, key: jax.Array) -> list[jax.Array]:
         """Returns the keys and counts of all random streams: a key of its own for each, and counts of 0."""
@@ -183,9 +195,24 @@ def network_of(model: Any) -> Network:
     if isinstance(model, type) and issubclass(model, nnx.Module):
         make: Any = model
         return Nnx.of(lambda rngs: make(rngs=rngs))
-    if callable(model) and not isinstance(model, type):
+    if inspect.isroutine(model) or isinstance(model, functools.partial):
         return Nnx.of(model)
-    raise TypeError(f"{model!r} is no Flax module, and no function of flax.nnx.Rngs that returns one")
+    what = (
+        f"the class {model.__name__}"
+        if isinstance(model, type)
+        else f"a {type(model).__module__}.{type(model).__name__}"
+    )
+    raise TypeError(
+        f"{what} is no Flax module: expected one of flax.linen or flax.nnx, or a function of flax.nnx.Rngs that "
+        "returns one of flax.nnx"
+    )
+
+
+def _made(make: Callable[[nnx.Rngs], nnx.Module]) -> nnx.Module:
+    module: object = make(nnx.Rngs(0))
+    if not isinstance(module, nnx.Module):
+        raise TypeError(f"it returns a {type(module).__name__}, and no module of flax.nnx")
+    return module
 
 
 def _hashable(module: nn.Module) -> nn.Module:

@@ -127,7 +127,7 @@ class EpochInfo:
       test_accuracy: share of them that is classified correctly, 0 to 1; NaN where the workload has no such metric.
       learning_rate: the learning rate of the epoch's last update.
       seconds: time for training and evaluating the epoch.
-      measured_on: ``"test"``: the test set; ``"validation"``: the examples that a comparison holds out.
+      measured_on: ``"test"``: the test set; ``"validation"``: the examples that are held out.
       examples_per_second: training examples in a second, without the evaluation; NaN after a resume, because a
         checkpoint does not hold it.
       metrics: the workload's other metrics over the same examples, by name; each is an attribute ``test_<name>`` too.

@@ -19,11 +19,13 @@ from lrtrain.plugins.spec import file_and_class, is_in_module, normal_name
 GROUP = "lrtrain.plugins"
 WORKLOADS = "lrtrain.workloads"
 OPTIMIZERS = "lrtrain.optimizers"
+# No package provides models: they are classes and functions in files and modules.
+MODELS = "lrtrain.models"
 # What is trained where no workload is named.
 DEFAULT_WORKLOAD = "fashion-mnist-cnn"
-# What stands before the name of a workload that was made in Python, and has no spec.
+# What stands in the place of a spec before the name of something that was made in Python.
 IN_PYTHON = "python:"
-WORDS = {GROUP: "plugin", WORKLOADS: "workload", OPTIMIZERS: "optimizer"}
+WORDS = {GROUP: "plugin", WORKLOADS: "workload", OPTIMIZERS: "optimizer", MODELS: "model"}
 """What an entry of each group is called."""
 _folder: ContextVar[Path] = ContextVar("_folder", default=Path())
 _read: ContextVar[tuple[Entry, ...] | None] = ContextVar("_read", default=None)

@@ -241,7 +241,7 @@ def _adapter(hint: Any) -> TypeAdapter[Any]:
 def checked(title: str, option: str, hint: Any, value: object) -> Any:
     """Returns one value, checked as JSON: a list may become a tuple, while ``"4"`` is no number.
 
-    Raises OptionError, which calls the plugin or optimizer ``title``, when it is not of the type.
+    Raises OptionError, which begins with the ``title``, when it is not of the type.
     """
     from pydantic import ValidationError
 

@@ -2,7 +2,7 @@
 
 A spec is a plugin's name with optional options. ``-`` and ``_`` are equal in names. In place of a name there may be a
 class in a file, ``./file.py:Class``, with quotes around all of it where the path has a space or a mark of this
-grammar: ``"./my files/file.py:Class"(cycles=4)``. Of an optimizer, it may be a function in a file or in a module,
+grammar: ``"./my files/file.py:Class"(cycles=4)``. Of an optimizer or a model, it may be in a file or in a module,
 ``package.module:function``. A value is a number, ``true``, ``false`` or ``none``, a word
 (``cosine``, ``25%``), a quoted text (its own quote doubled inside it), a list ``[a, b]``, a table ``{25%: 0.5}``, or
 another spec with its parentheses.

@@ -26,6 +26,7 @@ from lrtrain.runs.train_config import TrainConfig, TrainOptions
 from lrtrain.schedules.table import build_table, make_context
 from lrtrain.training.chunks import chunks
 from lrtrain.training.configure import configured
+from lrtrain.training.initial import initial_state
 from lrtrain.training.prepare import Loaded, find_data, load_data, loaded_on, task_of
 from lrtrain.training.reporter import NullReporter, Reporter
 
@@ -208,7 +209,7 @@ def _batches(
 
 def _sweep(loaded: Loaded, config: TrainConfig, rates: NDArray[np.float32], reporter: Reporter) -> Curve:
     """Trains new parameters at these learning rates, until the loss diverges."""
-    recorder, state, step = Recorder(len(rates)), loaded.engine.init(config.seed), 0
+    recorder, state, step = Recorder(len(rates)), initial_state(config, loaded.engine)[0], 0
     with contextlib.closing(_batches(loaded, config, len(rates))) as batches:
         for examples, weights in batches:
             began, applied = time.perf_counter(), rates[step : step + len(weights)]

@@ -33,10 +33,11 @@ def reproduce(run: Run) -> Recipe:
         return Recipe((), f"its configuration cannot be read: {run.reason}")
     if head.comparison is not None:
         return Recipe((), "it is a run of a comparison, which held out data or scaled the schedule for it")
+    for name in ("workload", "model"):
+        if str(getattr(head.train, name)).startswith(IN_PYTHON):
+            return Recipe((), f"its {name} was made in Python")
     if not head.whole_schedule:
         return Recipe((), "it was resumed under another schedule or for another number of epochs than it began with")
-    if head.train.workload.startswith(IN_PYTHON):
-        return Recipe((), "its workload was made in Python")
     specs = [_brief(spec, head) for spec in head.plugins]
     if any(parse_spec(str(spec)) != spec for spec in specs):
         return Recipe((), "an option of its plugin cannot be written on a command line")

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from lrtrain.engine.optimizers import source_of
 from lrtrain.errors import RunDirError
-from lrtrain.plugins.discovery import Entry
+from lrtrain.plugins.discovery import IN_PYTHON, Entry
 from lrtrain.plugins.loading import Plugin, hooks_of
+from lrtrain.plugins.spec import Spec, file_and_class
 from lrtrain.runs.train_config import TrainConfig
 
 if TYPE_CHECKING:
@@ -58,8 +59,16 @@ def file_versions(config: TrainConfig) -> dict[str, str]:
 
     One whose file is not found, and one of optax or of lrtrain, is left out.
     """
-    model = None if config.model is None else _version_of_module(config.model)
-    return {**({f"model {config.model}": model} if model else {}), **optimizer_code(config)}
+    return {**model_version(config.model), **optimizer_code(config)}
+
+
+def model_version(model: str | None) -> dict[str, str]:
+    """Returns the same of a model alone; empty for one that was made in Python."""
+    if model is None or model.startswith(IN_PYTHON):
+        return {}
+    name = Spec.of(model).name
+    version = _version_of_module(name)
+    return {f"model {name}": version} if version else {}
 
 
 def optimizer_code(config: TrainConfig) -> dict[str, str]:
@@ -72,8 +81,10 @@ def optimizer_code(config: TrainConfig) -> dict[str, str]:
 
 
 def _version_of_module(reference: str) -> str | None:
-    """Returns the first digits of the SHA-256 of the file of ``package.module:name``; None where it is not found."""
+    """Returns the first digits of the SHA-256 of a file, or of that of ``package.module:name``; None if not found."""
     try:
+        if in_file := file_and_class(reference):
+            return _digest(Path(in_file[0]).read_bytes())
         found = importlib.util.find_spec(reference.partition(":")[0])
         return _digest(Path(found.origin).read_bytes()) if found and found.origin else None
     except (ImportError, ValueError, OSError):
@@ -137,10 +148,20 @@ def other_code(stored: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
         if code != then.get(name, code):
             title = name if name.startswith(_OPTIMIZER) else f"plugin '{name}'"
             return f"the code of {title} has changed (SHA-256 {then[name]} then and {code} now)"
+    for name in _files_of_models(now["versions"]):
+        before, after = stored["versions"].get(name), now["versions"][name]
+        if before not in (None, after):
+            return f"the file of {name} has changed (SHA-256 {before} then and {after} now)"
     # Another version of JAX may print the same operations differently; `other_versions` names it.
     same_words = all(stored["versions"].get(name) == now["versions"].get(name) for name in ("jax", "flax"))
     programs = {stored.get("program"), now["program"]} - {None}
     return "the model computes something else than it did" if len(programs) > 1 and same_words else None
+
+
+def _files_of_models(versions: Mapping[str, str]) -> list[str]:
+    """Returns the names, in `model_version`, of models in files: of those in modules the program alone is compared."""
+    models = (name for name in versions if name.startswith("model "))
+    return [name for name in models if file_and_class(name.removeprefix("model ")) is not None]
 
 
 def other_versions(stored: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:

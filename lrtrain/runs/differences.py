@@ -7,6 +7,7 @@ from typing import Any
 
 from lrtrain.option_fields import option_fields
 from lrtrain.plugins.spec import format_value
+from lrtrain.runs.reading import best_epoch
 from lrtrain.runs.record import Run
 from lrtrain.runs.train_config import TrainConfig
 from lrtrain.workloads.headline import ACCURACY
@@ -86,4 +87,6 @@ def to_json(run: Run) -> dict[str, Any]:
         }
         for epoch in run.epochs
     ]
-    return {**run.to_json(), "settings": settings(run), "history": epochs}
+    best = best_epoch(run)
+    kept = None if best is None else {"step": best.step, run.headline.name: best.value(run.headline.name)}
+    return {**run.to_json(), "best_checkpoint": kept, "settings": settings(run), "history": epochs}

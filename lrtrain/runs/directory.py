@@ -34,6 +34,11 @@ class RunDir:
         return self.path / "metrics.jsonl"
 
     @property
+    def test(self) -> Path:
+        """What was measured on the test set at the end, where the epochs are measured on validation examples."""
+        return self.path / "test.json"
+
+    @property
     def steps(self) -> Path:
         """The log of steps: one line for each optimizer update."""
         return self.path / "steps.csv"

@@ -8,9 +8,10 @@ import difflib
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lrtrain.errors import RunDirError
 from lrtrain.plugins.spec import short
@@ -19,7 +20,7 @@ from lrtrain.runs.lock import being_written
 from lrtrain.runs.logs import parse_epochs, parse_steps
 from lrtrain.runs.record import Epoch, Head, Run, State
 from lrtrain.runs.run_config import RunConfig, is_config
-from lrtrain.strict_json import InvalidFileError, read_json, read_text
+from lrtrain.strict_json import InvalidFileError, decode, read_json, read_text
 from lrtrain.workloads.headline import ACCURACY
 
 # A comparison keeps its runs in <comparison>/runs/<run>.
@@ -96,11 +97,26 @@ def run_paths(directory: Path) -> dict[str, Path]:
     return {path.relative_to(directory).as_posix(): path for path in _below(directory, _DEPTH)}
 
 
-def newest_checkpoint(path: Path) -> int | None:
-    """Returns the step of the newest complete checkpoint; None if there is none."""
+def checkpoint_steps(path: Path) -> list[int]:
+    """Returns the steps of the complete checkpoints, in order."""
     # Orbax gives a checkpoint this name once it is complete; before, the name has a suffix.
     names = (re.fullmatch(r"step_(\d+)", name, re.ASCII) for name in _names(RunDir(path).checkpoints))
-    return max((int(match[1]) for match in names if match), default=None)
+    return sorted(int(match[1]) for match in names if match)
+
+
+def newest_checkpoint(path: Path) -> int | None:
+    """Returns the step of the newest complete checkpoint; None if there is none."""
+    return max(checkpoint_steps(path), default=None)
+
+
+def best_epoch(run: Run) -> Epoch | None:
+    """Returns the best epoch by the headline, the first of equals, of those that have a checkpoint; None if none has.
+
+    The best checkpoint of a run is never removed while it trains.
+    """
+    steps, headline = set(checkpoint_steps(run.path)), run.headline
+    kept = [epoch for epoch in run.epochs if epoch.step in steps and not math.isnan(epoch.value(headline.name))]
+    return max(kept, key=lambda epoch: headline.sign * epoch.value(headline.name), default=None)
 
 
 def _nearest(text: str, names: Iterable[str]) -> str:
@@ -158,8 +174,11 @@ def read_logged(path: Path, name: str) -> Logged:
     state, reason = _state(path, head, epochs, problems)
     if state == "interrupted" and rates and not math.isfinite(loss):
         state, reason = "diverged", f"the loss is {loss} at step {len(rates) - 1}"
-    run = Run(path, name, state, reason, head, tuple(epochs), len(rates), max(rates, default=None), _size(path))
-    return Logged(run, rates)
+    test: Mapping[str, Any] | None = None
+    with contextlib.suppress(InvalidFileError):
+        test = _test(path)
+    steps, peak = len(rates), max(rates, default=None)
+    return Logged(Run(path, name, state, reason, head, tuple(epochs), steps, peak, _size(path), test), rates)
 
 
 @contextlib.contextmanager
@@ -239,6 +258,13 @@ def _state(path: Path, head: Head | None, epochs: list[Epoch], problems: list[st
     if head.comparison is not None:
         how = "'lrtrain compare --resume' trains it again, with what else its comparison lacks"
     return ended or ("interrupted", how)
+
+
+def _test(path: Path) -> dict[str, float] | None:
+    """Returns what ``test.json`` says; None where there is none. A damaged one is written again at the end."""
+    file = RunDir(path).test
+    values = decode(read_json(file), dict[str, float | None], file.name) if file.exists() else {}
+    return {name: math.nan if value is None else value for name, value in values.items()} or None
 
 
 def _outcome(path: Path) -> tuple[State, str] | None:

@@ -67,6 +67,8 @@ class Run:
       steps: the number of optimizer updates in ``steps.csv``.
       peak_learning_rate: the highest learning rate applied so far.
       size: the size of its files, in bytes.
+      test: ``step``, ``loss`` and metrics on the test set at the end, where the epochs are measured on validation
+        examples; None before.
     """
 
     path: Path
@@ -78,6 +80,7 @@ class Run:
     steps: int
     peak_learning_rate: float | None
     size: int
+    test: Mapping[str, Any] | None = None
 
     @property
     def last(self) -> Epoch | None:
@@ -121,6 +124,7 @@ class Run:
             "seconds": round(self.seconds, 3),
             "bytes": self.size,
             **({"headline": {**vars(self.headline), "value": self.score}} if noted(self.headline) else {}),
+            **({"test": dict(self.test)} if self.test else {}),
         }
 
 

@@ -13,7 +13,7 @@ from lrtrain.runs.run_config import is_config
 from lrtrain.strict_json import InvalidFileError, read_json
 
 _CONFIG = "config.json"
-_FILES = (_CONFIG, "metrics.jsonl", "steps.csv", "learning_rate.png", "outcome.json")
+_FILES = (_CONFIG, "metrics.jsonl", "steps.csv", "learning_rate.png", "outcome.json", "test.json")
 # An incomplete checkpoint, or part of one, has a suffix.
 _WHOLE_OR_NOT = r"(\.orbax-checkpoint-tmp[^/]*)?"
 _CHECKPOINT = rf"checkpoints/(step_\d+{_WHOLE_OR_NOT}|damaged_step_\d+([-_]\d+)?)"

@@ -10,6 +10,7 @@ from typing import Any
 
 from lrtrain.errors import LrtrainError, RunDirError
 from lrtrain.files import write_whole
+from lrtrain.plugins.context import MeasuredOn
 from lrtrain.plugins.spec import Spec, short
 from lrtrain.runs.directory import RunDir
 from lrtrain.runs.train_config import TrainConfig
@@ -28,6 +29,9 @@ _OPTIONAL = (
     "past_stop",
     "comparison",
     "headline",
+    "measured_on",
+    "initial",
+    "shapes",
 )
 
 
@@ -108,6 +112,10 @@ class RunConfig:
       past_stop: the step at which a plugin stopped it, and past which the user had it trained.
       comparison: its part in a comparison.
       headline: the metric that it is judged by; None for the accuracy.
+      measured_on: the examples that its epochs are measured on; those of the test set stand for validation examples
+        where it has none.
+      initial: the digest of the parameters that it began with, if these were given.
+      shapes: the types and shapes of its examples.
     """
 
     plugins: tuple[Mapping[str, Any], ...]
@@ -127,6 +135,9 @@ class RunConfig:
     past_stop: Whole | None = None
     comparison: Part | None = None
     headline: Headline | None = None
+    measured_on: MeasuredOn | None = None
+    initial: str | None = None
+    shapes: Mapping[str, Any] | None = None
 
     @property
     def specs(self) -> tuple[Spec, ...]:
@@ -181,16 +192,17 @@ def is_config(values: object) -> bool:
     return isinstance(values, dict) and {"version", "train", "plugins"} <= values.keys()
 
 
-def read_config(run_dir: RunDir) -> RunConfig:
-    """Returns the configuration of a run that is resumed; raises RunDirError when it cannot be read."""
+def read_config(run_dir: RunDir, purpose: str = "resume") -> RunConfig:
+    """Returns the configuration of a run to ``resume`` or ``load``; raises RunDirError when it cannot be read."""
+    cannot = f"cannot be {purpose.removesuffix('e')}ed"
     try:
         if not run_dir.config.exists():
-            raise RunDirError(f"{run_dir.path} holds no run to resume: it has no {run_dir.config.name}")
+            raise RunDirError(f"{run_dir.path} holds no run to {purpose}: it has no {run_dir.config.name}")
         return RunConfig.from_json(read_json(run_dir.config))
     except InvalidFileError as error:
-        raise RunDirError(f"the run in {run_dir.path} cannot be resumed: {error}") from error
+        raise RunDirError(f"the run in {run_dir.path} {cannot}: {error}") from error
     except OSError as error:
-        raise RunDirError(f"{run_dir.path} cannot be read ({error.strerror}), so it cannot be resumed") from error
+        raise RunDirError(f"{run_dir.path} cannot be read ({error.strerror}), so it {cannot}") from error
 
 
 def write_config(run_dir: RunDir, config: RunConfig) -> None:

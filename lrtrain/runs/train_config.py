@@ -71,7 +71,9 @@ class TrainConfig:
     micro_batch: int | None = option(
         None, "Most examples that a device takes at once.", metavar="N", least=1, changes_results=False
     )
-    model: str | None = option(None, "A Flax module in place of the workload's network.", metavar="MODULE:CLASS")
+    model: str | None = option(
+        None, "A Flax module in place of the workload's network: ./nets.py:Net, or 'nets:Net(width=3)'.", metavar="SPEC"
+    )
     label_smoothing: float = option(
         0.0, "Share of each label that is spread over all classes, in training.", metavar="SHARE", least=0, most=1
     )
@@ -93,6 +95,20 @@ class TrainConfig:
         metavar="DECAY",
         least=0,
         most=1,
+    )
+    holdout: int | None = option(
+        None,
+        "Hold N training examples out, drawn by the seed: epochs are measured on them, and the test set is used once, "
+        "at the end.",
+        metavar="N",
+        least=0,
+        in_comparisons=False,
+    )
+    init_from: str | None = option(
+        None,
+        "Begin with the parameters of a run's best checkpoint, or of the checkpoint in a directory.",
+        metavar="RUN",
+        in_comparisons=False,
     )
     data_on_device: str = option(
         "auto",
@@ -145,8 +161,8 @@ def _as_optimizer() -> Iterator[None]:
         raise
 
 
-class TrainOptions(TypedDict, total=False):
-    """The fields of `TrainConfig`, where they are described, as options that may be left out."""
+class ComparedOptions(TypedDict, total=False):
+    """The fields of `TrainConfig`, where they are described, as options of a comparison that may be left out."""
 
     epochs: int
     batch_size: int
@@ -160,13 +176,20 @@ class TrainOptions(TypedDict, total=False):
     shuffle: bool
     devices: int | None
     micro_batch: int | None
-    model: str | None
+    model: Any
     label_smoothing: float
     weight_decay: float
     clip_norm: float | None
     accumulate: int
     ema: float | None
     data_on_device: str
+
+
+class TrainOptions(ComparedOptions, total=False):
+    """The same with those that only a single run has."""
+
+    holdout: int | None
+    init_from: str | None
 
 
 def resolved(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import importlib
 import json
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,8 @@ VERSION = 2
 KEEP_LATEST = 3
 # Higher is better: the accuracy, or another headline with the sign that makes it so.
 _SCORE = "test_accuracy"
+# As Orbax notes that a part of a path is a place in a sequence.
+_IN_SEQUENCE = 1
 
 
 def import_orbax() -> None:
@@ -54,6 +56,74 @@ class Restored:
     table: NDArray[np.float32]
     state: TrainState
     damaged: tuple[str, ...]
+
+
+def read_checkpoint(path: Path) -> tuple[Position, dict[str, Any]]:
+    """Returns the position and the arrays of a checkpoint, whatever was trained; nothing is changed on disk.
+
+    The arrays are on the host, in nested dictionaries and lists, by the fields of a `TrainState`.
+
+    Raises:
+      RunDirError: there is none, it is damaged, or it was written by a later version.
+      TrainingError: the system refuses to read it at the moment.
+    """
+    if not (path / "state").is_dir():
+        raise RunDirError(f"{path} is no checkpoint: it has no state")
+    _without_log()
+    with late_errors_dropped() as rest:
+        try:
+            with refusals_to_read_named(path):
+                return _read(path)
+        except LrtrainError:
+            raise
+        except Exception as error:  # noqa: BLE001  # what Orbax and its libraries raise for damage
+            damage = cause(error)[:200]
+        rest()
+    raise RunDirError(f"the checkpoint {path} is damaged ({damage}): give another one")
+
+
+def _read(path: Path) -> tuple[Position, dict[str, Any]]:
+    import jax
+    import orbax.checkpoint as ocp
+
+    stored = json.loads((path / "progress" / "metadata").read_bytes())
+    _check_version(path.name, stored)
+    on_host = ocp.RestoreArgs(restore_type=np.ndarray)
+    with ocp.Checkpointer(ocp.ArrayCheckpointHandler()) as checkpointer:
+        table = checkpointer.restore(path / "learning_rates", args=ocp.args.ArrayRestore(restore_args=on_host))
+    with ocp.PyTreeCheckpointer() as checkpointer:
+        layout = checkpointer.metadata(path / "state").item_metadata.tree
+        wanted = jax.tree.map(lambda _: on_host, layout)
+        tree = checkpointer.restore(path / "state", args=ocp.args.PyTreeRestore(restore_args=wanted))
+    arrays = dict(jax.tree_util.tree_flatten_with_path(tree)[0])
+    in_order = [np.asarray(arrays[where]) for where in _as_saved(path / "state")]
+    _check_sum(stored, [*in_order, np.asarray(table)])
+    return Position.from_json(stored), tree
+
+
+def _as_saved(path: Path) -> Iterator[tuple[Any, ...]]:
+    """Yields the paths of arrays in the order in which they were saved, which Orbax notes in a file of its own."""
+    from jax.tree_util import DictKey, SequenceKey
+
+    for noted in json.loads((path / "_METADATA").read_bytes())["tree_metadata"].values():
+        if not noted["value_metadata"].get("skip_deserialize"):
+            parts = [(part["key"], part["key_type"] == _IN_SEQUENCE) for part in noted["key_metadata"]]
+            yield tuple(SequenceKey(int(key)) if in_sequence else DictKey(key) for key, in_sequence in parts)
+
+
+def _check_sum(stored: Mapping[str, Any], arrays: Iterable[NDArray[Any]]) -> None:
+    """Raises ValueError when the checksum of a checkpoint does not fit; version 1 has none."""
+    values = {name: value for name, value in stored.items() if name != "sha256"}
+    if stored["version"] > 1 and digest(values, arrays) != stored["sha256"]:
+        raise ValueError("its checksum does not fit its contents")
+
+
+def _check_version(name: str, stored: Mapping[str, Any]) -> None:
+    if stored["version"] > VERSION:
+        raise RunDirError(
+            f"the checkpoint {name} is of version {stored['version']}, and this lrtrain reads up to {VERSION}: it was "
+            "written by a later lrtrain, so update this one"
+        )
 
 
 class Checkpoints:
@@ -161,11 +231,7 @@ class Checkpoints:
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         restored = self._open().restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract)))
         state: TrainState = restored["state"]
-        values = {name: value for name, value in stored.items() if name != "sha256"}
-        arrays = [*map(np.asarray, jax.tree.leaves(state)), table]
-        # Version 1 has no checksum.
-        if stored["version"] > 1 and digest(values, arrays) != stored["sha256"]:
-            raise ValueError("its checksum does not fit its contents")
+        _check_sum(stored, [*map(np.asarray, jax.tree.leaves(state)), table])
         return position, table, state
 
     def set_aside_after(self, step: int, processes: Processes) -> None:
@@ -185,11 +251,7 @@ class Checkpoints:
         )
         restored = self._open().restore(step, args=wanted)
         stored: dict[str, Any] = restored["progress"]
-        if stored["version"] > VERSION:
-            raise RunDirError(
-                f"the checkpoint of step {step} is of version {stored['version']}, and this lrtrain reads up to "
-                f"{VERSION}: it was written by a later lrtrain, so update this one"
-            )
+        _check_version(f"of step {step}", stored)
         return Position.from_json(stored), np.asarray(restored["learning_rates"]), stored
 
     def latest(self) -> int | None:
@@ -237,8 +299,7 @@ def _manager(directory: Path) -> CheckpointManager:
     import orbax.checkpoint as ocp
     from orbax.checkpoint.checkpoint_managers import preservation_policy as policy
 
-    # Orbax logs its progress through absl, on every save, and the traceback of what it then raises.
-    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    _without_log()
     best = policy.BestN(get_metric_fn=lambda metrics: float(metrics[_SCORE]), n=1)
     options = ocp.CheckpointManagerOptions(
         preservation_policy=policy.AnyPreservationPolicy([policy.LatestN(KEEP_LATEST), best]),
@@ -247,6 +308,11 @@ def _manager(directory: Path) -> CheckpointManager:
         best_fn=lambda metrics: float(metrics[_SCORE]),
     )
     return ocp.CheckpointManager(directory, options=options)
+
+
+def _without_log() -> None:
+    """Silences Orbax, which logs its progress through absl, on every save, and the traceback of what it then raises."""
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
 
 
 def _has_valid_metrics(path: Path) -> bool:
@@ -264,14 +330,20 @@ def _check_same_arrays(name: str, stored: Any, like: TrainState) -> None:
 
     Orbax keeps ``stored``, the shapes and types of its arrays, with checksums, so damage is no difference.
     """
-    there, now = _described(stored), _described(like)
-    for array in now | there:
-        if there.get(array) != now.get(array):
-            raise RunDirError(
-                f"checkpoint {name} is of another network or optimizer: {array} is {there.get(array, 'not there')} in "
-                f"it, and {now.get(array, 'not there')} now: resume with the data, the model and the optimizer that "
-                "the run began with"
-            )
+    if different := difference(stored, like):
+        raise RunDirError(
+            f"checkpoint {name} is of another network or optimizer: {different}: resume with the data, the model and "
+            "the optimizer that the run began with"
+        )
+
+
+def difference(stored: Any, now: Any) -> str | None:
+    """Returns the first array that a checkpoint has otherwise, or that is missing in one, in words; None if none is."""
+    then, wanted = _described(stored), _described(now)
+    for array in wanted | then:
+        if then.get(array) != wanted.get(array):
+            return f"{array} is {then.get(array, 'not there')} in it, and {wanted.get(array, 'not there')} now"
+    return None
 
 
 def _described(tree: Any) -> dict[str, str]:

@@ -8,7 +8,8 @@ from typing import Any
 from lrtrain.errors import UsageError
 from lrtrain.plugins.discovery import DEFAULT_WORKLOAD
 from lrtrain.runs.train_config import WORKLOADS_OWN, TrainConfig, resolved
-from lrtrain.workloads.loading import Chosen, load_workload
+from lrtrain.training.initial import initial_checkpoint
+from lrtrain.workloads.loading import Chosen, choose
 
 
 def configured(options: Mapping[str, Any]) -> tuple[TrainConfig, Chosen]:
@@ -17,13 +18,18 @@ def configured(options: Mapping[str, Any]) -> tuple[TrainConfig, Chosen]:
     Raises:
       UsageError: a value is one that no run can have.
     """
-    chosen = load_workload(options.get("workload", DEFAULT_WORKLOAD))
+    chosen = choose(options.get("workload", DEFAULT_WORKLOAD), options.get("model"))
     defaults = vars(chosen.workload.defaults)
     own = {name: defaults[name] for name in WORKLOADS_OWN}
-    config = TrainConfig(**{**resolved({**own, **options}), "workload": chosen.spec})
+    config = TrainConfig(**{**resolved({**own, **options}), **specs(chosen), **initial_checkpoint(options)})
     config.check()
     check_workload_options(config, chosen, options)
     return config, chosen
+
+
+def specs(chosen: Chosen) -> dict[str, str | None]:
+    """Returns the workload and the model as a configuration holds them."""
+    return {"workload": chosen.spec, "model": chosen.model.spec if chosen.model else None}
 
 
 def check_workload_options(config: TrainConfig, chosen: Chosen, given: Container[str]) -> None:

@@ -14,10 +14,11 @@ from lrtrain.runs.directory import RunDir, check_name, new_run_dir
 from lrtrain.runs.run_config import RunConfig, read_config
 from lrtrain.runs.train_config import TrainConfig, TrainOptions, resolved
 from lrtrain.training.checkpoint_rule import EVERY_EPOCH, CheckpointRule
-from lrtrain.training.configure import check_workload_options, configured
+from lrtrain.training.configure import check_workload_options, configured, specs
+from lrtrain.training.initial import initial_checkpoint
 from lrtrain.training.rates import OnScheduleChange, merge_config
 from lrtrain.training.same_in_processes import call_facts, code_fact, option_facts, workload_fact
-from lrtrain.workloads.loading import Chosen, load_workload
+from lrtrain.workloads.loading import Chosen, choose
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,8 +89,8 @@ def job_of(  # noqa: PLR0913  # the arguments of `train`
     directory = RunDir(Path(run_dir).expanduser().absolute())
     check_name(directory.path)
     stored = read_config(directory)
-    chosen = load_workload(options.get("workload", stored.train.workload))
-    config = merge_config(stored.train, {**resolved(options), "workload": chosen.spec})
+    chosen = choose(options.get("workload", stored.train.workload), options.get("model", stored.train.model))
+    config = merge_config(stored.train, {**resolved(options), **specs(chosen), **initial_checkpoint(options)})
     config.check()
     check_workload_options(config, chosen, options)
     active = activate(

@@ -63,7 +63,7 @@ class Loop:
     def __post_init__(self) -> None:
         self.step = self.start.position.step
         self._engine, self._state = self.loaded.engine, self.start.state
-        self._examples, self._tests = self.loaded.sizes
+        self._examples, self._measured = self.loaded.sizes[0], len(self.loaded.measured)
         self._run, self._rule = self.recorder.run, self.job.rule
         self._delivered_at = time.perf_counter()
         self._saved_at = time.monotonic()
@@ -91,11 +91,19 @@ class Loop:
         return self.recorder.stopped
 
     def evaluate(self) -> dict[str, float]:
-        """Returns the mean loss and metrics on the test set with the present parameters."""
+        """Returns the mean loss and metrics on what the epochs are measured on, with the present parameters."""
         history = self.recorder.history
         if history and history[-1].step == self.step:
             return history[-1].means
-        means = self._engine.exact(self._engine.evaluate(self._state), self._tests)
+        means = self._engine.exact(self._engine.evaluate(self._state), self._measured)
+        return {name: float(values) for name, values in means.items()}
+
+    def test(self) -> dict[str, float]:
+        """Returns the mean loss and metrics on the test set with the present parameters."""
+        if self.loaded.validation is None:
+            return self.evaluate()
+        test = self.loaded.test
+        means = self._engine.exact(self._engine.evaluate_on(self._state, test), len(test))
         return {name: float(values) for name, values in means.items()}
 
     def _is_over(self) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from lrtrain.plugins.context import EpochInfo
+from lrtrain.plugins.context import EpochInfo, MeasuredOn
 from lrtrain.runs.logs import from_saved, to_saved
 
 _OF_THE_FILE = ("version", "fingerprint", "sha256")
@@ -33,6 +34,11 @@ class Position:
     epoch_losses: tuple[float, ...] = ()
     stopped: str | None = None
     pending: tuple[tuple[int, float, str | None], ...] = ()
+
+    def measured_on(self, examples: MeasuredOn) -> Position:
+        """Returns the same with epochs that were measured on these examples, which a checkpoint does not say."""
+        history = tuple(dataclasses.replace(epoch, measured_on=examples) for epoch in self.history)
+        return dataclasses.replace(self, history=history)
 
     def to_json(self) -> dict[str, Any]:
         """Returns all fields as a checkpoint holds them, with its keys: ``scale`` (factor), ``asked`` (pending)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,8 @@ from lrtrain.data.load import DatasetSource, InMemory
 from lrtrain.engine.connection import Distributed, connect
 from lrtrain.engine.devices import fits, keep_compiled, present_devices, select_devices
 from lrtrain.engine.processes import ALONE, Facts, Processes
+from lrtrain.errors import UsageError
+from lrtrain.plugins.context import MeasuredOn
 from lrtrain.plugins.discovery import DEFAULT_WORKLOAD
 from lrtrain.runs.train_config import DEFAULT_DATASET, TrainConfig
 from lrtrain.training.reporter import Reporter
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     import jax
     import optax
 
-    from lrtrain.data import Dataset
+    from lrtrain.data import Dataset, Split
     from lrtrain.data.stream import Stream, StreamedDataset
     from lrtrain.engine.engine import Engine
     from lrtrain.nn.network import Network
@@ -65,7 +68,13 @@ def load_data(
     kept = config.data_on_device
     if kept == "always" or (kept == "auto" and fits(source.train_bytes(), devices)):
         reporter.phase(f"loading {source.name}")
-        data: Dataset | StreamedDataset = source.load(config.train_size, config.seed)
+        data: Dataset | StreamedDataset = held_out(source.load(), config)
+    elif config.holdout:
+        raise UsageError(
+            f"holdout={config.holdout} is refused: the training examples of {source.name} are streamed from the disk, "
+            "and only those in memory are held out; --data-on-device always loads them",
+            key="holdout",
+        )
     else:
         reporter.phase(f"opening {source.name}, to be streamed")
         grain()
@@ -74,16 +83,32 @@ def load_data(
     return data
 
 
+def held_out(data: Dataset, config: TrainConfig) -> Dataset:
+    """Returns data without the training examples that a configuration holds out, or leaves out.
+
+    Without ``holdout``, its own validation examples stay, if it has any; with 0, it has none.
+    """
+    from lrtrain.data.load import hold_out, subset
+
+    if config.holdout is not None:
+        data, validation = hold_out(data, config.holdout, config.seed)
+        data = dataclasses.replace(data, validation=validation)
+    return data if config.train_size is None else subset(data, config.train_size, config.seed)
+
+
 @dataclass(frozen=True)
 class Found:
     """The facts about the data and the model that a run stores besides its options.
 
-    ``program`` is None for the default model, which the version of lrtrain determines.
+    ``program`` is None for the default model, which the version of lrtrain determines; ``shapes`` are those of the
+    examples, None where they cannot be noted.
     """
 
     steps_per_epoch: int
     data: Mapping[str, Any]
     program: str | None
+    measured_on: MeasuredOn = "test"
+    shapes: Mapping[str, Any] | None = None
 
     def facts(self) -> dict[str, Any]:
         """Returns what must be the same in all processes of a run, by name."""
@@ -103,35 +128,46 @@ class Task:
 
 def task_of(chosen: Chosen, data: Dataset | StreamedDataset, config: TrainConfig) -> Task:
     """Returns what is trained; raises ModelError when the network, the data and the loss do not fit together."""
-    from lrtrain.nn.model import load_model
     from lrtrain.runs.conditions import program_of
+    from lrtrain.training.shapes import shapes_of
 
     workload = chosen.workload.smoothed(config.label_smoothing) if config.label_smoothing else chosen.workload
-    named = None if config.model is None else load_model(config.model, data.num_classes)
+    named = chosen.model.network(data.num_classes) if chosen.model else None
     network = check_fit(workload, data, named)
     is_default = chosen.spec == DEFAULT_WORKLOAD and named is None
     program = None if is_default else program_of(network, workload, data.test)
-    return Task(data, network, workload, Found(config.steps_per_epoch(len(data.train)), data.identity(), program))
+    measured_on: MeasuredOn = "test" if data.validation is None else "validation"
+    steps_per_epoch = config.steps_per_epoch(len(data.train))
+    found = Found(steps_per_epoch, data.identity(), program, measured_on, shapes_of(data))
+    return Task(data, network, workload, found)
 
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
     """Data and network on the devices: ``sizes`` are the numbers of training and test examples.
 
-    ``stream`` gives the training examples if the devices do not hold them.
+    ``stream`` gives the training examples if the devices do not hold them. The epochs are measured on the
+    ``validation`` examples; where there are none, on those of the ``test`` set.
     """
 
     engine: Engine
     devices: list[jax.Device]
     stream: Stream | None
     sizes: tuple[int, int]
+    test: Split
+    validation: Split | None
     guess: float | None
     """The mean test loss of the best answer that is the same for all examples; None where it is not known."""
+
+    @property
+    def measured(self) -> Split:
+        """The examples that the epochs are measured on."""
+        return self.test if self.validation is None else self.validation
 
 
 def loaded_on(devices: list[jax.Device], task: Task, config: TrainConfig) -> Loaded:
     """Puts the data on the devices, ready to train the network."""
-    from lrtrain.data import Split
+    from lrtrain.data.types import Split
     from lrtrain.engine.engine import Engine
 
     data = task.data
@@ -140,13 +176,13 @@ def loaded_on(devices: list[jax.Device], task: Task, config: TrainConfig) -> Loa
         task.network,
         optimizer_of(config),
         train,
-        data.test,
+        data.test if data.validation is None else data.validation,
         workload=task.workload,
         devices=devices,
         **engine_options(config),
     )
     guess = task.workload.guess(data.test.targets)
-    return Loaded(engine, devices, stream, (len(data.train), len(data.test)), guess)
+    return Loaded(engine, devices, stream, (len(data.train), len(data.test)), data.test, data.validation, guess)
 
 
 def engine_options(config: TrainConfig) -> dict[str, Any]:

@@ -18,6 +18,7 @@ class Begin:
       devices: the devices in words, such as ``2 x cpu``.
       examples: training examples and test examples.
       note: what a user should know about how it begins.
+      validation: validation examples that the epochs are measured on; None where the test set stands for them.
     """
 
     run: RunInfo
@@ -25,6 +26,7 @@ class Begin:
     devices: str
     examples: tuple[int, int]
     note: str | None = None
+    validation: int | None = None
 
 
 class Reporter(Protocol):

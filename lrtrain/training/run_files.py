@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,10 +13,12 @@ from typing import TYPE_CHECKING
 from lrtrain.engine.processes import Processes
 from lrtrain.errors import RunDirError, TrainingError
 from lrtrain.figures import draw_curves
+from lrtrain.files import write_whole
 from lrtrain.runs.conditions import codes_of, file_versions, optimizer_code, versions
 from lrtrain.runs.directory import RunDir, check_unused, make_new_directory, now, refusals_named
 from lrtrain.runs.lock import writing
 from lrtrain.runs.logs import Logs, RunLogs, cut_steps, restore_metrics
+from lrtrain.runs.record import finite
 from lrtrain.runs.run_config import Device, Resumed, RunConfig, StoredSchedule, read_config, write_config
 from lrtrain.schedules.table import fingerprint
 from lrtrain.training.checkpoint_errors import late_errors_dropped
@@ -28,6 +31,8 @@ from lrtrain.workloads.headline import ACCURACY, Headline, noted
 
 if TYPE_CHECKING:
     import jax
+
+    from lrtrain.training.start import Start
 
 
 def claim(job: Job, processes: Processes, held: contextlib.ExitStack) -> RunDir:
@@ -73,8 +78,9 @@ def current_versions(job: Job) -> dict[str, str]:
     return {**versions(*entries), **file_versions(job.config)}
 
 
-def describe(job: Job, rates: RunRates, position: Position, devices: list[jax.Device], found: Found) -> RunConfig:
-    """Returns the content of ``config.json`` when the run begins, or goes on, at ``position``."""
+def describe(job: Job, start: Start, devices: list[jax.Device], found: Found) -> RunConfig:
+    """Returns the content of ``config.json`` when the run begins, or goes on."""
+    rates, position = start.rates, start.position
     specs = [plugin.spec() for plugin in job.active.plugins]
     chosen = [spec.name for spec in specs].index(job.active.schedule_plugin().entry.reference)
     # After `--on-schedule-change keep` the run has its old schedule, and not the one that was asked for.
@@ -96,6 +102,9 @@ def describe(job: Job, rates: RunRates, position: Position, devices: list[jax.De
         started=now() if stored is None else stored.started,
         resumed=() if stored is None else (*stored.resumed, _resumed(stored, position.step)),
         headline=noted(job.chosen.workload.headline),
+        measured_on=found.measured_on,
+        initial=start.initial,
+        shapes=found.shapes,
         past_stop=position.step if stored is not None and job.goes_past(position.step) else None,
     )
 
@@ -103,6 +112,13 @@ def describe(job: Job, rates: RunRates, position: Position, devices: list[jax.De
 def _resumed(stored: RunConfig, step: int) -> Resumed:
     values = stored.to_json()
     return Resumed(step, {name: values[name] for name in ("versions", "device", "processes") if name in values})
+
+
+def write_test(run_dir: RunDir, step: int, means: Mapping[str, float], processes: Processes) -> None:
+    """Writes ``test.json``: what was measured on the test set, which is not what the epochs are measured on."""
+    if processes.is_main:
+        with refusals_named(run_dir.path):
+            write_whole(run_dir.test, json.dumps({"step": step, "loss": None, **finite(means)}) + "\n")
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from lrtrain.runs.logs import count_epochs, lost_steps
 from lrtrain.runs.run_config import RunConfig
 from lrtrain.schedules.table import fingerprint
 from lrtrain.training.checkpoints import Checkpoints
+from lrtrain.training.initial import initial_state
 from lrtrain.training.job import Job
 from lrtrain.training.position import Position
 from lrtrain.training.prepare import Found
@@ -19,29 +20,32 @@ from lrtrain.training.rates import RunRates, rates_before, rates_new, rates_resu
 from lrtrain.training.run_files import current_versions
 
 if TYPE_CHECKING:
-    from lrtrain.engine.engine import TrainState
+    from lrtrain.engine.engine import Engine, TrainState
 
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """The start of a run; ``damaged`` are newer checkpoints, which could not be read, each with the reason."""
+    """The start of a run; ``damaged`` are newer checkpoints, which could not be read, each with the reason.
+
+    ``initial`` is the digest of the parameters that the run began with, if these were given.
+    """
 
     rates: RunRates
     position: Position
     state: TrainState
+    initial: str | None = None
     from_checkpoint: bool = False
     damaged: tuple[str, ...] = ()
 
 
-def start_new(job: Job, steps_per_epoch: int, state: TrainState) -> Start:
-    """Returns the start of a run at its first step; ``state`` is initialized."""
-    rates = rates_new(job.active, steps_per_epoch, job.config.epochs)
-    return Start(rates, Position(0, 1.0, job.config.seed), state)
+def start_new(job: Job, found: Found, engine: Engine) -> Start:
+    """Returns the start of a run at its first step."""
+    rates = rates_new(job.active, found.steps_per_epoch, job.config.epochs)
+    state, initial = initial_state(job.config, engine)
+    return Start(rates, Position(0, 1.0, job.config.seed), state, initial)
 
 
-def start_resumed(
-    job: Job, stored: RunConfig, steps_per_epoch: int, state: TrainState, checkpoints: Checkpoints
-) -> Start:
+def start_resumed(job: Job, stored: RunConfig, found: Found, engine: Engine, checkpoints: Checkpoints) -> Start:
     """Returns the start of a run that is continued: at its newest valid checkpoint, or at step 0 if it has none yet.
 
     Raises:
@@ -49,7 +53,11 @@ def start_resumed(
     """
     # The second checkpoint waits until the first is written, so a run that is one epoch further has had a checkpoint.
     if checkpoints.latest() is None and count_epochs(job.run_dir) < job.rule.epochs + 2:
-        start = start_new(job, steps_per_epoch, state)
+        start = start_new(job, found, engine)
+        if start.initial != stored.initial:
+            raise RunDirError(
+                f"the parameters in {job.config.init_from} are no longer those that the run began with: start a new run"
+            )
         same = fingerprint(start.rates.values) == stored.schedule.fingerprint
         if not same and job.on_schedule_change != "restart":
             raise ScheduleError(
@@ -57,12 +65,13 @@ def start_resumed(
                 "new one by --on-schedule-change restart, or start a new run"
             )
         return start
-    restored = checkpoints.restore_newest(state)
-    position, before = restored.position, rates_before(restored.table, stored)
-    rates = rates_resumed(job.active, steps_per_epoch, job.config.epochs, position.step, before, job.on_schedule_change)
+    restored = checkpoints.restore_newest(engine.init(job.config.seed))
+    position, before = restored.position.measured_on(found.measured_on), rates_before(restored.table, stored)
+    change = job.on_schedule_change
+    rates = rates_resumed(job.active, found.steps_per_epoch, job.config.epochs, position.step, before, change)
     if job.goes_past(position.step):
         position = dataclasses.replace(position, stopped=None)
-    return Start(rates, position, restored.state, from_checkpoint=True, damaged=restored.damaged)
+    return Start(rates, position, restored.state, stored.initial, from_checkpoint=True, damaged=restored.damaged)
 
 
 def check_found(job: Job, found: Found) -> None:

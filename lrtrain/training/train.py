@@ -23,18 +23,20 @@ from lrtrain.plugins.observers import Observers
 from lrtrain.plugins.spec import Spec
 from lrtrain.runs.command import how_to_go_on
 from lrtrain.runs.directory import RunDir
+from lrtrain.runs.reading import best_epoch, read_run
 from lrtrain.runs.train_config import TrainOptions
 from lrtrain.signals import Ending, endings_noted
 from lrtrain.system_refusal import check_files
 from lrtrain.training.advice import after_training, before_training
 from lrtrain.training.checkpoint_rule import CheckpointRule
+from lrtrain.training.checkpoints import read_checkpoint
 from lrtrain.training.job import Job, job_of
 from lrtrain.training.loop import Loop, agreement
 from lrtrain.training.prepare import Found, Loaded, find_data, join_processes, load_data, loaded_on, task_of
 from lrtrain.training.rates import OnScheduleChange
 from lrtrain.training.recorder import Recorder
 from lrtrain.training.reporter import Begin, NullReporter, Reporter
-from lrtrain.training.run_files import claim, describe, hold, open_checkpoints, open_logs, write_run_config
+from lrtrain.training.run_files import claim, describe, hold, open_checkpoints, open_logs, write_run_config, write_test
 from lrtrain.training.start import check_found, note_of, start_new, start_resumed
 
 if TYPE_CHECKING:
@@ -70,6 +72,30 @@ class RunResult:
     seconds: float
     stopped: str | None
     note: str | None = None
+
+    @property
+    def params(self) -> Any:
+        """The parameters at the end: arrays of NumPy in nested dictionaries, read from the last checkpoint."""
+        return self._arrays["params"]
+
+    @property
+    def average(self) -> Any:
+        """The moving average of the parameters at the end, which is evaluated in their place; None without ``ema``."""
+        return self._arrays.get("average") or None
+
+    @property
+    def state(self) -> Any:
+        """The network's other arrays at the end, such as the averages of batch normalisation; None for none."""
+        return self._arrays.get("network") or None
+
+    @property
+    def best(self) -> EpochInfo | None:
+        """The epoch of the best checkpoint by the workload's headline; None before the first one."""
+        return best_epoch(read_run(self.run_dir))
+
+    @functools.cached_property
+    def _arrays(self) -> dict[str, Any]:
+        return read_checkpoint(RunDir(self.run_dir).checkpoints / f"step_{self.steps}")[1]
 
 
 def train(  # noqa: PLR0913
@@ -156,15 +182,14 @@ def _run(job: Job, processes: Processes, reporter: Reporter, began: float) -> Ru
     """Loads the data, starts or restores the run, trains it and evaluates it."""
     with contextlib.ExitStack() as held:
         loaded, found = _load(job, processes, reporter, held)
-        state = loaded.engine.init(job.config.seed)
         if job.stored is None:
-            start = start_new(job, found.steps_per_epoch, state)
+            start = start_new(job, found, loaded.engine)
             job = dataclasses.replace(job, run_dir=claim(job, processes, held))
         held.enter_context(named_process_loss(processes, lambda: _how_to_go_on(job.run_dir)))
         checkpoints = held.enter_context(open_checkpoints(job.run_dir, processes, job.chosen.workload.headline))
         if job.stored is not None:
-            start = start_resumed(job, job.stored, found.steps_per_epoch, state, checkpoints)
-        config = describe(job, start.rates, start.position, loaded.devices, found)
+            start = start_resumed(job, job.stored, found, loaded.engine, checkpoints)
+        config = describe(job, start, loaded.devices, found)
         lines = write_run_config(job, config, start.position, processes)
         if start.damaged:
             checkpoints.set_aside_after(start.position.step, processes)
@@ -172,21 +197,25 @@ def _run(job: Job, processes: Processes, reporter: Reporter, began: float) -> Ru
         run = RunInfo(job.run_dir.path, config.to_json(), len(table), config.steps_per_epoch, job.config.epochs, table)
         reporter.phase("compiling the training step")
         loaded.engine.compile()
+        held_out = None if loaded.validation is None else len(loaded.validation)
         said = [note_of(start, job, config, lines)]
         if job.stored is None:
             said += before_training(job.config, job.chosen, job.active.schedule_plugin(), float(table.max()))
         note = "; ".join(filter(None, said)) or None
         devices = str(config.device) if config.processes == 1 else f"{config.device} in {config.processes} processes"
-        reporter.begin(Begin(run, start.position.step, devices, loaded.sizes, note))
+        reporter.begin(Begin(run, start.position.step, devices, loaded.sizes, note, held_out))
         early = functools.partial(loaded.engine.compile_evaluation, start.state)
         logs, meanwhile = held.enter_context(open_logs(job.run_dir, start.rates, run.steps_per_epoch, processes, early))
         # Signals end a distributed run at once, as its processes would stop at different steps.
         ending = held.enter_context(endings_noted()) if processes.alone else Ending()
         agreed = agreement(processes, checkpoints, run)
-        recorder = Recorder(run, Observers(job.active), logs, loaded.engine.chunk_steps, start.position, agreed=agreed)
+        how: Any = {"measured_on": found.measured_on, "agreed": agreed}
+        recorder = Recorder(run, Observers(job.active), logs, loaded.engine.chunk_steps, start.position, **how)
         loop = Loop(job, loaded, start, recorder, checkpoints, reporter, processes, meanwhile, ending)
         stopped = loop.train()
-        means = loop.evaluate()
+        means = loop.test()
+        if found.measured_on == "validation":
+            write_test(job.run_dir, loop.step, means, processes)
     seconds = time.perf_counter() - began
     loss = means.pop("loss")
     accuracy = means.get("accuracy", math.nan)

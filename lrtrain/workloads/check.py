@@ -122,12 +122,23 @@ def made_network(workload: Workload, data: Any, model: Any = None) -> Network:
     """Returns the network of a workload, or of the ``model`` in its place; raises ModelError if that fails."""
     from lrtrain.nn.network import network_of
 
-    title = f"the network of the workload {type(workload).__name__}"
+    title = "the model" if model is not None else f"the network of the workload {type(workload).__name__}"
     made = model if model is not None else _called(title, lambda: workload.network(data))
     try:
-        return network_of(made)
-    except TypeError as error:
+        network = network_of(made)
+    except LrtrainError:
+        raise
+    except Exception as error:
         raise ModelError(f"{title} cannot be used: {cause(error)}") from error
+    try:
+        # It is an argument of what is compiled.
+        hash(network)
+    except TypeError as error:
+        raise ModelError(
+            f"{title} cannot be used: a field of it, or of a module in it, is a list, a dictionary or an array, which "
+            "cannot be hashed: give a tuple or numbers"
+        ) from error
+    return network
 
 
 def _called(title: str, function: Callable[[], T], error: type[UsageError] = ModelError) -> T:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from lrtrain.errors import PluginError, UsageError
 from lrtrain.plugins.discovery import DEFAULT_WORKLOAD, IN_PYTHON, WORKLOADS, Entry, find_plugin
@@ -12,6 +14,7 @@ from lrtrain.plugins.options import make, resolved
 from lrtrain.plugins.spec import Spec, normal_name
 from lrtrain.workloads.headline import Headline
 from lrtrain.workloads.images import FashionMnistCnn
+from lrtrain.workloads.models import ChosenModel, load_model
 from lrtrain.workloads.workload import Defaults, Workload
 
 
@@ -19,12 +22,14 @@ from lrtrain.workloads.workload import Defaults, Workload
 class Chosen:
     """A workload that has been loaded: its spec, as a configuration holds it, and where it comes from.
 
-    ``entry`` is None for the default, which is a part of lrtrain, and for one that was made in Python.
+    ``entry`` is None for the default, which is a part of lrtrain, and for one that was made in Python. ``model`` is in
+    the place of its network, if the user has given one.
     """
 
     spec: str
     workload: Workload
     entry: Entry | None = None
+    model: ChosenModel | None = None
 
     @property
     def name(self) -> str:
@@ -40,6 +45,14 @@ class Chosen:
     def factor(self) -> float:
         """What the default learning rates of schedules are multiplied by."""
         return self.workload.defaults.learning_rate / Workload.defaults.learning_rate
+
+
+def choose(workload: str | Spec | Workload, model: Any) -> Chosen:
+    """Returns a workload and the model in the place of its network; errors are those of `load_workload`.
+
+    Raises ModelError besides, when the text of a model names none.
+    """
+    return dataclasses.replace(load_workload(workload), model=load_model(model))
 
 
 def load_workload(given: str | Spec | Workload) -> Chosen:

@@ -55,7 +55,8 @@ SCHEDULES = [
 ]
 OBSERVERS = ["early-stopping", "greedy", "mlflow", "reduce-on-plateau", "tensorboard"]
 PLUGINS = sorted([*SCHEDULES, *OBSERVERS])
-COMMANDS = ["train", "compare", "report", "plot", "export", "find-lr", "plugins", "runs", "doctor", "completion"]
+COMMANDS = ["train", "compare", "report", "plot", "export", "find-lr", "evaluate", "predict"]
+COMMANDS += ["plugins", "runs", "doctor", "completion"]
 SCRIPTS = Path(sys.executable).parent
 
 

@@ -15,7 +15,6 @@ import pytest
 import lrtrain
 from lrtrain.comparison.conduct import compare_plan
 from lrtrain.comparison.evidence import verdict
-from lrtrain.comparison.holdout import hold_out
 from lrtrain.comparison.merging import merge
 from lrtrain.comparison.plan import Effort, Plan, Row, labelled
 from lrtrain.comparison.plan_file import parse_plan, preset_text, read_plan, read_preset
@@ -23,6 +22,7 @@ from lrtrain.comparison.reporter import NullReporter
 from lrtrain.comparison.store import Store
 from lrtrain.comparison.trial import Outcome
 from lrtrain.data import load_dataset
+from lrtrain.data.load import hold_out
 from lrtrain.errors import RunDirError, UsageError
 from lrtrain.plugins.spec import Spec
 from lrtrain.runs.train_config import TrainConfig

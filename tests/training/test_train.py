@@ -345,7 +345,7 @@ def test_nothing_is_written_when_something_is_refused(
         ("constant", {"batch_size": 73}, "batch_size=73 is more than the 72 training examples"),
         ("constant", {"train_size": 100}, "100"),
         ("constant", {"dataset": "tinny"}, "did you mean 'tiny'"),
-        ("constant", {"model": "os:path"}, "path is not a flax.linen.Module class"),
+        ("constant", {"model": "os:path"}, "is a builtins.module: expected a Flax module"),
         ("constant", {"optimizer": "adm"}, "did you mean 'adam'"),
         ("constant", {"loss_reduction": "max"}, "expected one of sum, mean"),
         ("constant", {"seed": -1}, "seed=-1 is refused"),

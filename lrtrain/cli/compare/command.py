@@ -194,6 +194,7 @@ def _plan(given: set[str], train: dict[str, Any], options: dict[str, Any]) -> Pl
     """Returns the plan that the command line asks for."""
     from lrtrain.comparison.plan_file import read_plan, read_preset
     from lrtrain.workloads.loading import load_workload
+    from lrtrain.workloads.models import load_model
 
     sources = [name for name in ("preset", "config_file") if options[name] is not None]
     if len(sources) == 2:
@@ -206,6 +207,8 @@ def _plan(given: set[str], train: dict[str, Any], options: dict[str, Any]) -> Pl
     plan = read_preset(options["preset"]) if options["preset"] else read_plan(options["config_file"])
     if "workload" in train:
         train["workload"] = load_workload(train["workload"]).spec
+    if "model" in train:
+        train["model"] = (model := load_model(train["model"])) and model.spec
     changed = dataclasses.replace(plan.train, **resolved(train))
     return dataclasses.replace(plan, train=changed, effort=dataclasses.replace(plan.effort, epochs=changed.epochs))
 

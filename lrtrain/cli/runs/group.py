@@ -56,7 +56,8 @@ directory_option = click.option(
 )
 
 
-def _complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Returns the names of runs that begin so."""
     from lrtrain.runs.reading import run_paths
 
     names = sorted(run_paths(Path(ctx.params.get("directory") or _DIRECTORY)))
@@ -103,7 +104,7 @@ def list_runs(directory: Path, plugin: str | None, sort: str, as_json: bool) -> 
 
 
 @command.command("show", short_help="Show one run: configuration, epochs, how to train it again.")
-@click.argument("run", shell_complete=_complete_run)
+@click.argument("run", shell_complete=complete_run)
 @directory_option
 @json_option
 def show(run: str, directory: Path, as_json: bool) -> None:
@@ -124,7 +125,7 @@ def show(run: str, directory: Path, as_json: bool) -> None:
 
 
 @command.command("compare", short_help="Compare runs: what differs, and the result of each.")
-@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...", shell_complete=_complete_run)
+@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...", shell_complete=complete_run)
 @directory_option
 @click.option("--epochs", is_flag=True, help="Accuracy and loss after every epoch, too.")
 @json_option
@@ -153,7 +154,7 @@ def compare(runs: tuple[str, ...], directory: Path, epochs: bool, as_json: bool)
 
 
 @command.command("remove", short_help="Remove runs with all their own files.")
-@click.argument("runs", nargs=-1, required=True, metavar="RUN...", shell_complete=_complete_run)
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", shell_complete=complete_run)
 @directory_option
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 def remove(runs: tuple[str, ...], directory: Path, yes: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import click
@@ -15,6 +15,7 @@ from lrtrain.cli.terminal import duration, printable
 from lrtrain.plugins.spec import format_value, short
 from lrtrain.runs.command import reproduce
 from lrtrain.runs.differences import differences, settings, unequal_conditions
+from lrtrain.runs.reading import best_epoch
 from lrtrain.runs.record import Epoch, Run
 from lrtrain.workloads.headline import ACCURACY, Headline
 from lrtrain.workloads.wording import wording
@@ -45,11 +46,23 @@ def show_run(run: Run) -> None:
         header = ["epoch", *_measures(run.headline), "train loss", "lr", "time", speed]
         print_table(header, [_epoch_row(epoch, run.headline) for epoch in run.epochs], header)
         click.echo()
+    for line in _checkpoint_and_test(run):
+        click.echo(f"{line}\n")
     recipe = reproduce(run)
     if recipe.obstacle is None:
         click.echo(f"Train it again\n  {printable(shlex.join(recipe.words))}")
     else:
         click.echo(f"No single command trains it again: {printable(recipe.obstacle)}")
+
+
+def _checkpoint_and_test(run: Run) -> Iterator[str]:
+    best, name = best_epoch(run), run.headline.name
+    if best is not None:
+        where = f"{name} {best.value(name):.4f} on the {best.measured_on} set"
+        yield f"Best checkpoint: that of step {best.step}, after epoch {best.epoch + 1} ({where})"
+    if run.test:
+        means = ", ".join(f"{name} {value:.4f}" for name, value in run.test.items() if name != "step")
+        yield f"Test set, used once, after step {run.test['step']:.0f}: {means}"
 
 
 def show_comparison(runs: Sequence[Run], names: Sequence[str], *, epochs: bool) -> None:
