@@ -108,7 +108,10 @@ def wheels(session: nox.Session) -> None:
         check_contents(Path(wheel(name)))
     session.install(*map(wheel, ["lrtrain", *NAMES]))
     session.chdir(session.create_tmp())
-    listed = str(session.run("lrtrain", "plugins", "list", "--load", silent=True))
+    listed = "".join(
+        str(session.run("lrtrain", kind, "list", *more, silent=True))
+        for kind, more in (("plugins", ["--load"]), ("workloads", []))
+    )
     assert "(broken)" not in listed, listed
     assert all(f" {name} " in listed for name in NAMES if name != "lrtrain-fashion-mnist"), listed
 
@@ -116,8 +119,14 @@ def wheels(session: nox.Session) -> None:
 def check_contents(path: Path) -> None:
     """Refuses a wheel that lacks a module, data or its licence, or that holds tests or anything else."""
     package, files = path.name.split("-")[0], set(ZipFile(path).namelist())
-    wanted = {"lrtrain": ["/py.typed"], "lrtrain_fashion_mnist": ["/idx.py", "/files/train-images-idx3-ubyte.gz"]}
-    assert {f"{package}{end}" for end in wanted.get(package, [".py"])} <= files, files
+    wanted = {
+        "lrtrain": ["/py.typed"],
+        "lrtrain_fashion_mnist": ["/idx.py", "/files/train-images-idx3-ubyte.gz"],
+        "lrtrain_char_lm": ["/files/text.xz"],
+        "lrtrain_digits": ["/digits.csv.gz"],
+    }
+    assert {f"{package}{end}" for end in wanted.get(package, [])} <= files, files
+    assert {f"{package}.py", f"{package}/__init__.py"} & files, files
     assert any(file.endswith(".dist-info/licenses/LICENSE") for file in files), files
     assert all(file.startswith((f"{package}/", f"{package}.py", f"{package}-")) for file in files), files
 
@@ -126,7 +135,7 @@ def check_contents(path: Path) -> None:
 @nox.parametrize("name", [nox.param(name, id=name.removeprefix("lrtrain-")) for name in NAMES])
 def plugin(session: nox.Session, name: str) -> None:
     """One plugin alone beside core, from wheels, with its own tests."""
-    session.install(wheel("lrtrain"), wheel(name), "--group=test")
+    session.install(wheel("lrtrain"), wheel(name), f"--find-links={DIST}", "--group=test")
     session.chdir(session.create_tmp())
     session.run("pytest", f"--config-file={ROOT / 'pyproject.toml'}", str(ROOT / "plugins" / name), *session.posargs)
 
@@ -157,6 +166,7 @@ def test_alone(name: str) -> tuple[str, bool, str]:
             f"--python={python}",
             wheel("lrtrain"),
             wheel(name),
+            f"--find-links={DIST}",
             f"--group={settings}:test",
         ],
         [python, "-m", "pytest", "-q", f"--config-file={settings}", ROOT / "plugins" / name],
