@@ -123,7 +123,7 @@ def check_contents(path: Path) -> None:
         "lrtrain": ["/py.typed"],
         "lrtrain_fashion_mnist": ["/idx.py", "/files/train-images-idx3-ubyte.gz"],
         "lrtrain_char_lm": ["/files/text.xz"],
-        "lrtrain_digits": ["/digits.csv.gz"],
+        "lrtrain_digits": ["/files/digits.csv.gz"],
     }
     assert {f"{package}{end}" for end in wanted.get(package, [])} <= files, files
     assert {f"{package}.py", f"{package}/__init__.py"} & files, files
