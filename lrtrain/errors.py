@@ -44,11 +44,11 @@ class ScheduleError(UsageError):
 
 
 class DataError(UsageError):
-    """A data set is unknown, not prepared, damaged or not made for image classification."""
+    """A data set is unknown, not prepared, damaged, or not what is asked of it."""
 
 
 class ModelError(UsageError):
-    """A model cannot be found or does not map images to logits."""
+    """A model cannot be found or does not fit the data."""
 
 
 class RunDirError(UsageError):

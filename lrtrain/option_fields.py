@@ -29,6 +29,7 @@ class OptionField:
       least: the lowest number that is allowed.
       most: the highest number that is allowed.
       choices: the texts that are allowed; empty if all are.
+      known: some of the texts that are allowed, which a shell completes.
       changes_results: whether it changes the result of a run. If not, a resumed run may have another value, and runs
         that differ only in it have equal conditions.
       in_comparisons: whether `lrtrain compare` has it.
@@ -42,6 +43,7 @@ class OptionField:
     least: int | None = None
     most: int | None = None
     choices: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
     changes_results: bool = True
     in_comparisons: bool = True
 

@@ -17,13 +17,12 @@ from click.testing import CliRunner, Result
 
 from lrtrain.cli import main
 from lrtrain.plugins.context import EpochInfo, StepInfo
-from lrtrain.plugins.discovery import GROUP
 from lrtrain.training.checkpoints import Checkpoints
 from lrtrain.training.position import Position
 from lrtrain.training.reporter import NullReporter
 
 ROOT = Path(__file__).parent.parent
-SPEC = "sgdr(cycles=2, init_value=0.002, peak_value=0.01, end_value=0.001)"
+SPEC = "sgdr(cycles=2, init_value=0.002, peak_value=0.01, end_value=0.001, warmup_steps=none)"
 # What a clock has measured differs from run to run.
 CLOCK = ("seconds", "examples_per_second")
 PATIENCE = 240
@@ -165,7 +164,13 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, list[str]]:
 
 
 def announce(
-    site: Path, project: str, points: str, *, version: str = "1.0", summary: str = "a test", group: str = GROUP
+    site: Path,
+    project: str,
+    points: str,
+    *,
+    version: str = "1.0",
+    summary: str = "a test",
+    group: str = "lrtrain.plugins",
 ) -> None:
     """Writes the metadata by which a distribution is found, as pip does; ``points`` are the lines of its plugins."""
     info = site / f"{project.replace('-', '_')}-{version}.dist-info"

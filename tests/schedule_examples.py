@@ -111,7 +111,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "sgdr",
         "sgdr(cycles=7, init_value=0, peak_value=[1, 0.5], end_value=0.01, warmup_steps=3)",
         "sgdr(cycles=2, decay_steps=30%, warmup_steps=0, peak_value=1, end_value=0)",
-        "sgdr(cycles=4, decay_steps=40%)",
+        "sgdr(cycles=4, decay_steps=40%, warmup_steps=none)",
         "sgdr(cycles=3, cycle_mult=2, peak_value=1, end_value=0.1)",
         "sgdr(cycles=4, decay_steps=20%, cycle_mult=3, warmup_steps=0, peak_value=1, peak_decay=0.5, end_value=0)",
     ),

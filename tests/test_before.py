@@ -1,4 +1,4 @@
-"""Runs, comparisons and caches of the version before the package had rooms (commit ed6c46b): all go on as they did.
+"""Runs, comparisons and caches of the version before the package had rooms (commit ed6c46b): they go on as they did.
 
 `fixtures/before.tar.xz` was made by that version, on one machine with jaxlib 0.10.1: a finished run and one that was
 killed in its fourth epoch, both with a plateau rule; a finished comparison without its report, and one that was killed
@@ -40,6 +40,14 @@ def before(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TFDS_DATA_DIR", str(tiny))
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def spell_out(plan: Path) -> None:
+    """Adds to a plan the options of sgdr that it has left out, at the defaults that they had in that version."""
+    values = json.loads(plan.read_text(encoding="utf-8"))
+    (sgdr,) = (row for row in values["schedules"] if row["plugin"] == "sgdr")
+    sgdr |= {"init_value": [3e-4, 2e-4, 1e-4], "end_value": [2e-4, 1e-4, 5e-5], "warmup_steps": None}
+    plan.write_text(json.dumps(values), encoding="utf-8")
 
 
 def rows(path: Path) -> list[list[str]]:
@@ -111,9 +119,16 @@ def test_a_run_that_lacks_a_field_gains_none(before: Path) -> None:
     assert RunConfig.from_json(values).to_json() == values
 
 
+def test_a_comparison_is_refused_whose_plan_has_left_out_what_is_another_default_now(before: Path) -> None:
+    result = cli("compare", "--resume", "--quiet", "--run-dir", "comparison-cut")
+    assert result.exit_code == 2
+    assert "the learning rates of 'sgdr' are no longer those of the comparison" in result.stderr
+
+
 def test_a_comparison_goes_on(before: Path) -> None:
     saved = before / "comparison-cut" / ".wave-0.npz"
     assert saved.is_file()
+    spell_out(before / "comparison-cut" / "comparison.json")
     assert cli("compare", "--resume", "--quiet", "--run-dir", "comparison-cut").exit_code == 0
     assert not saved.exists()
     expected = json.loads((before / "expected" / "results.json").read_text(encoding="utf-8"))

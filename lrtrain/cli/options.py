@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -147,9 +148,19 @@ def _option_of(field: OptionField) -> Callable[[F], F]:
         metavar=field.metavar,
         default=field.default,
         show_default=field.default is not None,
-        shell_complete=complete_workload if field.name == "workload" else None,
+        shell_complete=_completion(field),
         help=field.help,
     )
+
+
+def _complete(known: Sequence[str], ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    return [name for name in known if name.startswith(incomplete)]
+
+
+def _completion(field: OptionField) -> Callable[..., list[CompletionItem]] | None:
+    if field.name == "workload":
+        return complete_workload
+    return functools.partial(_complete, field.known) if field.known else None
 
 
 def options_given(ctx: click.Context) -> set[str]:

@@ -17,6 +17,8 @@ from lrtrain.plugins.context import EpochInfo, StepInfo
 from lrtrain.runs.command import Kind, how_to_go_on
 from lrtrain.signals import PROCESS
 from lrtrain.training.reporter import Begin, NullReporter
+from lrtrain.workloads.headline import ACCURACY, Headline, headline_in
+from lrtrain.workloads.wording import wording
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -82,8 +84,8 @@ def reporting(
         yield reporter
 
 
-def print_summary(result: RunResult) -> None:
-    """Prints the result of a run, and where its files are."""
+def print_summary(result: RunResult, headline: Headline = ACCURACY) -> None:
+    """Prints the result of a run, the number that its workload is judged by first, and where its files are."""
     files = (
         ("metrics", "metrics.jsonl", "one line an epoch"),
         ("steps", "steps.csv", "learning rate and loss of every step"),
@@ -91,40 +93,49 @@ def print_summary(result: RunResult) -> None:
         ("checkpoints", "checkpoints", "the last three and the best"),
     )
     directory = shown_path(result.run_dir)
-    best = max((epoch.test_accuracy for epoch in result.history), default=result.test_accuracy)
+    final = {"loss": result.test_loss, "accuracy": result.test_accuracy, **dict(result.test_metrics)}[headline.name]
+    values = [epoch.value(headline.name) for epoch in result.history] or [final]
     with results_kept(f"the run is complete, and its files are in {directory}"):
         if result.stopped:
             click.echo(f"stopped by {printable(result.stopped)}")
         click.echo(
-            f"test accuracy {result.test_accuracy:.4f} (best {best:.4f}), test loss {result.test_loss:.4f}, "
+            f"test {headline.name} {headline.text(final)} (best {headline.text(headline.best(values))}), "
+            f"{'' if headline.is_loss else f'test loss {result.test_loss:{headline.form}}, '}"
             f"after {result.steps} steps in {duration(result.seconds)}"
         )
+        if result.note:
+            click.echo(f"note: {result.note}")
         click.echo(f"{'run':12} {directory}")
         for title, name, meaning in files:
             click.echo(f"{title:12} {os.path.join(directory, name)}  ({meaning})")
 
 
 class RunReporter(Screen, NullReporter):
-    """The bar of a run has learning rate, loss, images per second and time left; each epoch is a line."""
+    """The bar of a run has learning rate, loss, examples per second and time left; each epoch is a line."""
+
+    headline = ACCURACY
+    _words = wording([])
 
     def begin(self, begin: Begin) -> None:
         """Says what is going to be trained."""
-        self.directory = begin.run.directory
+        self.directory, config = begin.run.directory, begin.run.config
+        self.headline, self._words = headline_in(config), wording([config["train"]["workload"]])
         self.start(begin.step, begin.run.total_steps)
-        self.say(_beginning(begin))
+        self.say(_beginning(begin, self._words.examples))
 
     def stepped(self, step: StepInfo, examples_per_second: float) -> None:
         """Moves the bar."""
         rate, loss = f"lr {step.learning_rate:.3g}", f"loss {step.loss:.4f}"
-        detail = f"epoch {step.epoch + 1}  {rate}  {loss}  {examples_per_second:,.0f} img/s"
+        detail = f"epoch {step.epoch + 1}  {rate}  {loss}  {examples_per_second:,.0f} {self._words.speed}"
         self.move(completed=step.step + 1, detail=detail)
 
     def epoch_ended(self, epoch: EpochInfo, examples_per_second: float) -> None:
         """Says how well the epoch went."""
+        names, form = dict.fromkeys((self.headline.name, "loss")), self.headline.form
+        tested = "".join(f"test {name} {epoch.value(name):{form}}  " for name in names)
         self.say(
-            f"epoch {epoch.epoch + 1:3}  test accuracy {epoch.test_accuracy:.4f}  test loss {epoch.test_loss:.4f}  "
-            f"train loss {epoch.train_loss:.4f}  lr {epoch.learning_rate:.3g}  {epoch.seconds:.1f} s  "
-            f"{examples_per_second:,.0f} img/s"
+            f"epoch {epoch.epoch + 1:3}  {tested}train loss {epoch.train_loss:{form}}  lr {epoch.learning_rate:.3g}  "
+            f"{epoch.seconds:.1f} s  {examples_per_second:,.0f} {self._words.speed}"
         )
 
 
@@ -148,7 +159,7 @@ def make_bar(console: Console | None = None, *, has_clock: bool = False) -> Prog
     )
 
 
-def _beginning(begin: Begin) -> str:
+def _beginning(begin: Begin, examples: str) -> str:
     run = begin.run
     plugins = ", ".join(table["plugin"] for table in run.config["plugins"])
     train_examples, test_examples = begin.examples
@@ -156,6 +167,6 @@ def _beginning(begin: Begin) -> str:
     start = f" ({left})" if begin.step else ""
     return (
         f"{plugins}: {run.epochs} epochs of {run.steps_per_epoch} steps{start} on {begin.devices}, "
-        f"{train_examples} training and {test_examples} test images, in {shown_path(run.directory)}"
+        f"{train_examples} training and {test_examples} test {examples}, in {shown_path(run.directory)}"
         + (f"\n{printable(begin.note)}" if begin.note else "")
     )

@@ -97,4 +97,4 @@ def command(
             **train_options_given(ctx),
         )
     if is_main():
-        print_summary(result)
+        print_summary(result, reporter.headline)

@@ -20,7 +20,7 @@ from lrtrain.data import Dataset
 from lrtrain.errors import TrainingError
 from lrtrain.plugins.context import MeasuredOn, RunInfo
 from lrtrain.plugins.observers import Observers
-from lrtrain.runs.conditions import model_version, versions
+from lrtrain.runs.conditions import file_versions, versions
 from lrtrain.runs.directory import RunDir, make_directory, now
 from lrtrain.runs.lock import writing
 from lrtrain.runs.logs import RunLogs, count_epochs, cut_steps, from_saved, lost_steps, restore_metrics, to_saved
@@ -55,7 +55,7 @@ class ActiveTrial:
             steps_per_epoch=length,
             total_steps=len(rates),
             data=data.identity(),
-            versions={**versions(*entries), **model_version(plan.train.model)},
+            versions={**versions(*entries), **file_versions(plan.train)},
             device=Device(device_kind, 1),
             started=now(),
             headline=noted(plan.workload.workload.headline),

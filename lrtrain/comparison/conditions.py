@@ -12,22 +12,24 @@ from lrtrain.comparison.plan import Plan, Row
 from lrtrain.errors import LrtrainError, PluginError, RunDirError
 from lrtrain.plugins.discovery import files_below, find_plugin
 from lrtrain.plugins.loading import ActivePlugins, activate
-from lrtrain.runs.conditions import check_data, codes_of, model_version, other_code, versions
+from lrtrain.runs.conditions import check_data, codes_of, file_versions, optimizer_code, other_code, versions
 from lrtrain.runs.run_config import Device
 from lrtrain.schedules.table import ScheduleTable, build_table, fingerprint, make_context
 from lrtrain.training.prepare import Found
 from lrtrain.training.same_in_processes import call_facts, code_fact, option_facts, workload_fact
+from lrtrain.workloads.headline import noted
 
 
 def build_row(plan: Plan, row: Row, steps_per_epoch: int) -> tuple[ActivePlugins, ScheduleTable]:
     """Loads the plugin of a row, and builds its schedule; raises UsageError when either is refused."""
     with files_below(plan.folder):
-        active = activate([row.spec], factor=plan.workload.factor)
+        active = activate([row.spec], factor=plan.workload.factor, headline=plan.workload.workload.headline)
         return active, build_table(active, make_context(steps_per_epoch * plan.train.epochs, steps_per_epoch))
 
 
 def conditions(plan: Plan, found: Found, device: Device) -> dict[str, Any]:
     """Returns the present conditions: data, model, versions, and a digest of each schedule's learning rates."""
+    headline = plan.workload.workload.headline
     prints: dict[str, str] = {}
     codes: dict[str, str | None] = {}
     for row in plan.rows:
@@ -37,12 +39,13 @@ def conditions(plan: Plan, found: Found, device: Device) -> dict[str, Any]:
             prints[row.label] = fingerprint(table.values)
             codes |= codes_of(active.plugins)
     return {
-        "versions": {**versions(*filter(None, [plan.workload.entry])), **model_version(plan.train.model)},
+        "versions": {**versions(*filter(None, [plan.workload.entry])), **file_versions(plan.train)},
         "device": vars(device),
         "data": dict(found.data),
         "program": found.program,
         "schedules": prints,
-        "code": codes,
+        "code": {**codes, **optimizer_code(plan.train)},
+        **({"headline": vars(headline)} if noted(headline) else {}),
     }
 
 

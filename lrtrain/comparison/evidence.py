@@ -22,6 +22,7 @@ from lrtrain.comparison.statistics import (
 )
 from lrtrain.comparison.trial import Outcome
 from lrtrain.runs.record import finite
+from lrtrain.workloads.headline import ACCURACY, Headline, noted
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class RowResult:
 
     Args:
       label: the label of the schedule.
-      accuracy: the accuracy on the test set over the seeds, 0 to 1.
+      score: the headline of the workload on the test set over the seeds.
       loss: the loss on the test set over the seeds.
       scale: the factor on its learning rates that the tuning chose.
       basin: the scales about as good as that one, lowest first; see `basin`.
@@ -42,7 +43,7 @@ class RowResult:
     """
 
     label: str
-    accuracy: Summary
+    score: Summary
     loss: Summary
     scale: float
     basin: tuple[float, ...]
@@ -60,9 +61,10 @@ class Evidence:
     Args:
       baseline: the schedule that the others are compared with; fixed before the measurement.
       rows: the results of each schedule, in the order of the plan.
-      differences: the difference in accuracy of each pair that was tested.
+      differences: the difference in the headline of each pair that was tested.
       leaders: the schedules than which no tested schedule is better, best mean first.
       enough: whether there were enough seeds for the test to find a difference.
+      headline: the number that the schedules are judged by.
     """
 
     baseline: str
@@ -70,6 +72,7 @@ class Evidence:
     differences: tuple[PairedDifference, ...]
     leaders: tuple[str, ...]
     enough: bool
+    headline: Headline = ACCURACY
 
     def row(self, label: str) -> RowResult:
         """Returns the results of a schedule."""
@@ -79,47 +82,43 @@ class Evidence:
         """Returns all fields as JSON holds them; a number that is not finite is null."""
         return {
             "reference": self.baseline,
-            "schedules": finite(
-                [{**vars(row), "accuracy": vars(row.accuracy), "loss": vars(row.loss)} for row in self.rows]
-            ),
+            **({"headline": vars(self.headline)} if noted(self.headline) else {}),
+            "schedules": finite(list(map(self._row_json, self.rows))),
             "differences": finite([vars(difference) for difference in self.differences]),
             "leaders": list(self.leaders),
             "enough_seeds": self.enough,
             "verdict": verdict(self),
         }
 
+    def _row_json(self, row: RowResult) -> dict[str, Any]:
+        # Where the headline is the loss, the two summaries are one.
+        named = {self.headline.name if name == "score" else name: value for name, value in vars(row).items()}
+        return {name: vars(value) if isinstance(value, Summary) else value for name, value in named.items()}
 
-def analyse(plan: Plan, tuned: Mapping[str, Tuned], measured: Mapping[str, Sequence[Outcome]]) -> Evidence:
+
+def analyse(
+    plan: Plan, headline: Headline, tuned: Mapping[str, Tuned], measured: Mapping[str, Sequence[Outcome]]
+) -> Evidence:
     """Returns the evidence of a complete comparison, given the results of `protocol.tuned` and `protocol.measured`."""
     labels = [row.label for row in plan.rows]
-    rows = tuple(_row_result(label, measured[label], tuned.get(label)) for label in labels)
+    rows = tuple(_row_result(label, headline, measured[label], tuned.get(label)) for label in labels)
     baseline = protocol.baseline(plan, tuned)
     pairs = list(itertools.combinations(labels, 2))
     if not plan.all_pairs:
         pairs = [(label, baseline) for label in labels if label != baseline]
-    results = {label: [final_accuracy(outcome) for outcome in measured[label]] for label in labels}
-    differences = compare_pairs(results, pairs) if plan.protocol == "fair" else []
+    results = {label: [outcome.value(headline.name) for outcome in measured[label]] for label in labels}
+    differences = compare_pairs(results, pairs, headline.sign) if plan.protocol == "fair" else []
     seeds = len(protocol.fresh_seeds(plan))
     enough = plan.protocol == "fair" and seeds >= seeds_needed(len(pairs))
-    return Evidence(baseline, rows, tuple(differences), _leaders(rows, differences), enough)
+    return Evidence(baseline, rows, tuple(differences), _leaders(headline, rows, differences), enough, headline)
 
 
-def final_accuracy(outcome: Outcome) -> float:
-    """Returns the accuracy of a trial that is reported: on the test set; NaN where there is none."""
-    return outcome.value("accuracy")
-
-
-def final_loss(outcome: Outcome) -> float:
-    """Returns the loss of a trial that is reported; see `final_accuracy`."""
-    return outcome.value("loss")
-
-
-def _row_result(label: str, chosen: Sequence[Outcome], tuned: Tuned | None) -> RowResult:
+def _row_result(label: str, headline: Headline, chosen: Sequence[Outcome], tuned: Tuned | None) -> RowResult:
     times = sorted(outcome.seconds for outcome in chosen)
     return RowResult(
         label=label,
-        accuracy=summarise([final_accuracy(outcome) for outcome in chosen]),
-        loss=summarise([final_loss(outcome) for outcome in chosen]),
+        score=summarise([outcome.value(headline.name) for outcome in chosen]),
+        loss=summarise([outcome.value("loss") for outcome in chosen]),
         scale=chosen[0].trial.scale,
         basin=basin(tuned.losses) if tuned and not tuned.hopeless else (),
         on_edge=bool(tuned and tuned.on_edge),
@@ -130,11 +129,11 @@ def _row_result(label: str, chosen: Sequence[Outcome], tuned: Tuned | None) -> R
     )
 
 
-def _leaders(rows: Sequence[RowResult], differences: Sequence[PairedDifference]) -> tuple[str, ...]:
+def _leaders(headline: Headline, rows: Sequence[RowResult], differences: Sequence[PairedDifference]) -> tuple[str, ...]:
     beaten = {pair.first for pair in differences if pair.verdict == "worse"}
     beaten |= {pair.second for pair in differences if pair.verdict == "better"}
-    left = [row for row in rows if row.label not in beaten and math.isfinite(row.accuracy.mean)]
-    return tuple(row.label for row in sorted(left, key=lambda row: -row.accuracy.mean))
+    left = [row for row in rows if row.label not in beaten and math.isfinite(row.score.mean)]
+    return tuple(row.label for row in sorted(left, key=lambda row: headline.rank(row.score.mean)))
 
 
 def verdict(evidence: Evidence) -> list[str]:
@@ -145,7 +144,7 @@ def verdict(evidence: Evidence) -> list[str]:
         ]
     sentences = []
     if not evidence.enough:
-        seeds, family = evidence.row(evidence.baseline).accuracy.n, len(evidence.differences)
+        seeds, family = evidence.row(evidence.baseline).score.n, len(evidence.differences)
         sentences.append(
             f"With {seeds} seeds the test cannot tell any of the {family} pairs apart (its smallest p is "
             f"{smallest_p(seeds, family):.2g}); {seeds_needed(family)} seeds could."
@@ -156,13 +155,15 @@ def verdict(evidence: Evidence) -> list[str]:
     elif leaders:
         names = f"{', '.join(leaders[:-1])} and {leaders[-1]}"
         sentences.append(f"No difference was found between {names}: this evidence does not tell them apart.")
-    return sentences + [_pair_words(pair) for pair in evidence.differences if pair.verdict != "tie"]
+    return sentences + [_pair_words(evidence.headline, pair) for pair in evidence.differences if pair.verdict != "tie"]
 
 
-def _pair_words(pair: PairedDifference) -> str:
-    better, worse, sign = (pair.first, pair.second, 1) if pair.verdict == "better" else (pair.second, pair.first, -1)
-    low, high = sorted((sign * pair.low, sign * pair.high))
+def _pair_words(headline: Headline, pair: PairedDifference) -> str:
+    better, worse, turn = (pair.first, pair.second, 1) if pair.verdict == "better" else (pair.second, pair.first, -1)
+    # By how much the better one is better, whichever way that is.
+    sign = turn * headline.sign
+    low, high = map(headline.difference, sorted((sign * pair.low, sign * pair.high)))
     return (
-        f"{better} is better than {worse} by {100 * sign * pair.mean:.2f} points of accuracy (95% interval "
-        f"{100 * low:.2f} to {100 * high:.2f}, corrected p {pair.p_adjusted:.2g}, {pair.n} seeds)."
+        f"{better} is better than {worse} by {headline.amount(sign * pair.mean)} (95% interval {low} to {high}, "
+        f"corrected p {pair.p_adjusted:.2g}, {pair.n} seeds)."
     )

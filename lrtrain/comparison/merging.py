@@ -16,6 +16,7 @@ from lrtrain.errors import UsageError
 from lrtrain.option_fields import option_fields
 from lrtrain.plugins.spec import short
 from lrtrain.runs.train_config import TrainConfig
+from lrtrain.workloads.headline import headline_in
 
 
 def merge(directories: Sequence[str | Path], into: str | Path | None = None) -> Store:
@@ -82,6 +83,9 @@ def _different_conditions(first: Mapping[str, Any], second: Mapping[str, Any]) -
     ours, theirs = first.get("program"), second.get("program")
     if ours and theirs and ours != theirs:
         yield "the digest of the model", short(str(ours)), short(str(theirs))
+    ours, theirs = headline_in(first), headline_in(second)
+    if ours != theirs:
+        yield "the metric that decides", f"{ours.name} ({ours.mode})", f"{theirs.name} ({theirs.mode})"
 
 
 def _different_plans(first: Plan, second: Plan) -> Iterator[tuple[str, object, object]]:

@@ -194,6 +194,7 @@ class Plan:
             found = short(values.get("version"))
             raise InvalidFileError(f"{title} is of version {found}, and this lrtrain reads version {VERSION}")
         stored = vars(decode(values, _Stored, title, path_of))
+        stored["train"].read_as_before()
         try:
             rows = tuple(_row(table, title) for table in stored.pop("schedules"))
             # A plan of an earlier lrtrain has no folder.

@@ -18,6 +18,7 @@ from lrtrain.plugins.discovery import files_below
 from lrtrain.plugins.loading import activate
 from lrtrain.plugins.spec import Spec
 from lrtrain.runs.train_config import TrainConfig
+from lrtrain.training.configure import configured
 
 _PRESETS = resources.files("lrtrain.comparison") / "presets"
 _TOP = ("version", "protocol", "holdout", "baseline", "all_pairs", "train", "effort", "schedules")
@@ -73,8 +74,7 @@ class _Reader:
         self._known(values, _TOP, "")
         if values.get("version", 1) != 1:
             raise self._wrong("version", f"version = {values['version']} is refused: this lrtrain reads 1")
-        train = TrainConfig(**self._table(values, "train", _TRAIN))
-        self._check(train, "train")
+        train = self._train(values)
         protocol = values.get("protocol", "fair")
         effort = self._effort(self._table(values, "effort", _EFFORT), train.epochs)
         rows = self._rows(values.get("schedules", []))
@@ -115,6 +115,14 @@ class _Reader:
         if label is not None and not isinstance(label, str):
             raise self._wrong("label", f"label = {label!r} is refused: expected text", index)
         return Row(label or label_of(spec), spec)
+
+    def _train(self, values: Mapping[str, Any]) -> TrainConfig:
+        given = dict(self._table(values, "train", _TRAIN))
+        self._check(TrainConfig(**given), "train")
+        try:
+            return configured(given)[0]
+        except UsageError as error:
+            raise self._wrong(error.key or "optimizer", str(error)) from error
 
     def _check(self, value: TrainConfig | Plan, key: str) -> None:
         try:

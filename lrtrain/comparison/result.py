@@ -15,6 +15,7 @@ from lrtrain.comparison.store import Store
 from lrtrain.comparison.trial import Outcome
 from lrtrain.errors import RunDirError
 from lrtrain.runs.command import resume_command
+from lrtrain.workloads.headline import Headline, headline_in
 
 if TYPE_CHECKING:
     from lrtrain.comparison.evidence import Evidence
@@ -41,7 +42,12 @@ class Comparison:
         """The evidence of its trials; see `lrtrain.comparison.evidence.Evidence`."""
         from lrtrain.comparison.evidence import analyse
 
-        return analyse(self.plan, self.tuned, self._measured)
+        return analyse(self.plan, self.headline, self.tuned, self._measured)
+
+    @property
+    def headline(self) -> Headline:
+        """The number that its schedules are judged by, as it was when the comparison began."""
+        return headline_in(self.about)
 
     @functools.cached_property
     def tuned(self) -> Mapping[str, Tuned]:

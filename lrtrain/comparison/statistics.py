@@ -119,13 +119,16 @@ def sign_flip(differences: NDArray[np.float64]) -> float:
     return float(result.pvalue)
 
 
-def compare_pairs(results: Mapping[str, Sequence[float]], pairs: Sequence[tuple[str, str]]) -> list[PairedDifference]:
+def compare_pairs(
+    results: Mapping[str, Sequence[float]], pairs: Sequence[tuple[str, str]], sign: int = 1
+) -> list[PairedDifference]:
     """Compares schedules pair by pair, with Holm's correction over the pairs.
 
     Seeds on which a trial of the pair diverged are left out. A schedule with more diverged trials than the other is
     never called better, whatever the remaining seeds show.
 
-    Every schedule has one result for each seed, in the same order; higher is better, NaN is a trial that diverged.
+    Every schedule has one result for each seed, in the same order; NaN is a trial that diverged. Higher is better, or
+    lower where ``sign`` is -1.
     """
     values = {label: np.asarray(each, float) for label, each in results.items()}
     diverged = {label: int(np.sum(~np.isfinite(each))) for label, each in values.items()}
@@ -137,9 +140,10 @@ def compare_pairs(results: Mapping[str, Sequence[float]], pairs: Sequence[tuple[
         mean = float(each.mean()) if len(each) else math.nan
         low, high = interval(each)
         verdict: Verdict = "tie"
-        if p_adjusted < ALPHA and low > 0 and diverged[first] <= diverged[second]:
+        least, most = sorted((sign * low, sign * high))
+        if p_adjusted < ALPHA and least > 0 and diverged[first] <= diverged[second]:
             verdict = "better"
-        if p_adjusted < ALPHA and high < 0 and diverged[second] <= diverged[first]:
+        if p_adjusted < ALPHA and most < 0 and diverged[second] <= diverged[first]:
             verdict = "worse"
         found.append(PairedDifference(first, second, len(each), mean, low, high, p, p_adjusted, verdict))
     return found

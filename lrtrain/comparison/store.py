@@ -19,6 +19,7 @@ from lrtrain.plugins.spec import short
 from lrtrain.runs.directory import make_directory, make_new_directory, new_directory
 from lrtrain.runs.run_config import Device
 from lrtrain.strict_json import InvalidFileError, Positive, decode, read_json
+from lrtrain.workloads.headline import Headline
 
 _OUTCOME = "outcome.json"
 # The files of a process that was killed before it wrote its plan; then `runs` is empty.
@@ -164,10 +165,12 @@ class About:
     code: dict[str, str | None] = field(default_factory=dict)
     processes: Positive = 1
     merged: tuple[str, ...] = ()
+    headline: Headline | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Returns all fields as JSON holds them, but for those that an earlier lrtrain did not note."""
-        values = {**vars(self), "device": None if self.device is None else vars(self.device)}
+        records = {"device": self.device, "headline": self.headline}
+        values = {**vars(self), **{name: None if each is None else vars(each) for name, each in records.items()}}
         return {name: value for name, value in values.items() if name == "program" or value not in (None, ())}
 
 

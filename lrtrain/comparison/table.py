@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from typing import TypeAlias
 
 from lrtrain.comparison.evidence import Evidence, RowResult
 from lrtrain.comparison.statistics import OPPOSITE
+from lrtrain.workloads.headline import ACCURACY, Headline
+from lrtrain.workloads.wording import Wording, wording
 
 
 @dataclass(frozen=True)
@@ -37,10 +40,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table whose first column holds names."""
+    """A table whose first column holds names; the best value of the ``headline`` may be the highest."""
 
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
+    headline: Headline = ACCURACY
 
     @property
     def titles(self) -> list[str]:
@@ -48,14 +52,14 @@ class Table:
         return [column.title for column in self.columns]
 
     def sorted_by(self, title: str) -> Table:
-        """Returns the table with the best value of a numeric column first: the highest accuracy, else the lowest."""
-        at, sign = self.titles.index(title), -1 if title == "accuracy" else 1
+        """Returns the table with the best value of a numeric column first: of any but the headline the lowest."""
+        at, by = self.titles.index(title), self.headline if title == self.headline.name else Headline(title, "min")
 
         def rank(row: tuple[Cell, ...]) -> float:
             value = row[at].value
-            return math.inf if value is None else sign * float(value)
+            return math.inf if value is None else by.rank(float(value))
 
-        return Table(self.columns, tuple(sorted(self.rows, key=rank)))
+        return dataclasses.replace(self, rows=tuple(sorted(self.rows, key=rank)))
 
 
 def number(value: float | None, form: str) -> Cell:
@@ -79,9 +83,9 @@ def _rate(at: int) -> _CellOf:
     return _figure(".3g", lambda row: row.rates and row.rates[at])
 
 
-def _interval(row: RowResult) -> Cell:
-    low, high = row.accuracy.low, row.accuracy.high
-    return Cell(f"{low:.4f} to {high:.4f}", low) if math.isfinite(low) else Cell("-")
+def _interval(headline: Headline, row: RowResult) -> Cell:
+    low, high = row.score.low, row.score.high
+    return Cell(f"{headline.text(low)} to {headline.text(high)}", low) if math.isfinite(low) else Cell("-")
 
 
 def _scale(row: RowResult) -> Cell:
@@ -101,51 +105,89 @@ def _against(evidence: Evidence, row: RowResult) -> Cell:
     for pair in evidence.differences:
         if {pair.first, pair.second} == {row.label, evidence.baseline} and math.isfinite(pair.mean):
             is_first = pair.first == row.label
-            points = 100 * pair.mean if is_first else -100 * pair.mean
+            mean, headline = pair.mean if is_first else -pair.mean, evidence.headline
             verdict = pair.verdict if is_first else OPPOSITE[pair.verdict]
-            return Cell(f"{verdict} ({points:+.2f} points, p {pair.p_adjusted:.2g})", points)
+            said = f"{headline.difference(mean, '+')}{headline.points}"
+            return Cell(f"{verdict} ({said}, p {pair.p_adjusted:.2g})", headline.factor * mean)
     return Cell("-")
 
 
-_ACCURACY = _figure(".4f", lambda row: row.accuracy.mean)
-_LOSS = _figure(".4f", lambda row: row.loss.mean)
+def _score(headline: Headline, words: Wording, over: str = "") -> tuple[Column, _CellOf]:
+    meaning = f"{headline.meaning(f' of the test {words.examples}')} at the end{over}{headline.remark}"
+    return Column(headline.name, meaning), _figure(headline.form, lambda row: row.score.mean)
+
+
+def _loss(headline: Headline, words: Wording, over: str = "") -> _Columns:
+    """Returns the column of the loss; none where it is the headline."""
+    meaning = f"mean {words.loss} on the test {words.examples}{over}; lower is better"
+    return () if headline.is_loss else ((Column("loss", meaning), _figure(headline.form, lambda row: row.loss.mean)),)
+
+
 _SECONDS = _figure(".1f", lambda row: row.seconds)
+_OVER_SEEDS = ", mean over the seeds"
 
-_FAIR: _Columns = (
-    (Column("schedule", "the plugin, or its label in the comparison", numeric=False), _label),
-    (Column("accuracy", "share of the test images classified right at the end, mean over the seeds"), _ACCURACY),
-    (Column("95% interval", "BCa bootstrap interval of that mean: how far other seeds could have moved it"), _interval),
-    (Column("median", "of the accuracy, over the seeds"), _figure(".4f", lambda row: row.accuracy.median)),
-    (
-        Column("sd", "standard deviation of the accuracy over the seeds: how much luck there is in one run"),
-        _figure(".4f", lambda row: row.accuracy.standard_deviation),
-    ),
-    (Column("loss", "mean cross-entropy on the test images, mean over the seeds; lower is better"), _LOSS),
-    (Column("scale", "the factor on its learning rates that the tuning chose; (edge): the last of its grid"), _scale),
-    (Column("good scales", "those next to it whose median loss is within a standard error of its own"), _good_scales),
-    (Column("peak lr", "the highest learning rate, with that factor"), _rate(1)),
-    (Column("n", "runs on fresh seeds that the row is about"), _figure("d", lambda row: row.accuracy.n)),
-    (Column("diverged", "those whose loss was not finite"), _figure("d", lambda row: row.accuracy.diverged)),
-    (Column("seconds", "median time of a run, beside the others that trained at once"), _SECONDS),
-)
-_AS_IS: _Columns = (
-    (Column("schedule", "its label in the comparison", numeric=False), _label),
-    (Column("accuracy", "share of the test images classified right at the end"), _ACCURACY),
-    (Column("loss", "mean cross-entropy on the test images; lower is better"), _LOSS),
-    (Column("first lr", "the learning rate of the first step"), _rate(0)),
-    (Column("peak lr", "the highest learning rate"), _rate(1)),
-    (Column("last lr", "the learning rate of the last step"), _rate(2)),
-    (Column("seconds", "time of the run, beside the others that trained at once"), _SECONDS),
-)
-_AGAINST = Column("against the reference", "the verdict, the mean difference in points of accuracy, the corrected p")
+
+def _fair(headline: Headline, words: Wording) -> _Columns:
+    name, form = headline.name, headline.form
+    return (
+        (Column("schedule", "the plugin, or its label in the comparison", numeric=False), _label),
+        _score(headline, words, _OVER_SEEDS),
+        (
+            Column("95% interval", "BCa bootstrap interval of that mean: how far other seeds could have moved it"),
+            partial(_interval, headline),
+        ),
+        (Column("median", f"of the {name}, over the seeds"), _figure(form, lambda row: row.score.median)),
+        (
+            Column("sd", f"standard deviation of the {name} over the seeds: how much luck there is in one run"),
+            _figure(form, lambda row: row.score.standard_deviation),
+        ),
+        *_loss(headline, words, _OVER_SEEDS),
+        (
+            Column("scale", "the factor on its learning rates that the tuning chose; (edge): the last of its grid"),
+            _scale,
+        ),
+        (
+            Column("good scales", "those next to it whose median loss is within a standard error of its own"),
+            _good_scales,
+        ),
+        (Column("peak lr", "the highest learning rate, with that factor"), _rate(1)),
+        (Column("n", "runs on fresh seeds that the row is about"), _figure("d", lambda row: row.score.n)),
+        (Column("diverged", "those whose loss was not finite"), _figure("d", lambda row: row.score.diverged)),
+        (Column("seconds", "median time of a run, beside the others that trained at once"), _SECONDS),
+    )
+
+
+def _as_is(headline: Headline, words: Wording) -> _Columns:
+    return (
+        (Column("schedule", "its label in the comparison", numeric=False), _label),
+        _score(headline, words),
+        *_loss(headline, words),
+        (Column("first lr", "the learning rate of the first step"), _rate(0)),
+        (Column("peak lr", "the highest learning rate"), _rate(1)),
+        (Column("last lr", "the learning rate of the last step"), _rate(2)),
+        (Column("seconds", "time of the run, beside the others that trained at once"), _SECONDS),
+    )
+
+
+def _reference(headline: Headline) -> Column:
+    meaning = f"the verdict, the mean difference in {headline.unit}, the corrected p"
+    return Column("against the reference", meaning)
+
+
 _PROBLEM = Column("problem", "why the schedule has no result", numeric=False)
-COLUMNS = (*(column for column, _ in _FAIR), _AGAINST)
+COLUMNS = (*(column for column, _ in _fair(ACCURACY, wording([]))), _reference(ACCURACY))
 
 
-def table_of(evidence: Evidence, *, fair: bool) -> Table:
-    """Returns the table of a comparison, in the order of its plan; ``fair`` is whether its protocol is ``"fair"``."""
-    columns: _Columns = (*_FAIR, (_AGAINST, partial(_against, evidence))) if fair else _AS_IS
+def table_of(evidence: Evidence, *, fair: bool, words: Wording | None = None) -> Table:
+    """Returns the table of a comparison, in the order of its plan; ``fair`` is whether its protocol is ``"fair"``.
+
+    The ``words`` are those of its workload, for the texts that say what a column is.
+    """
+    headline, words = evidence.headline, words or wording([])
+    columns = _as_is(headline, words)
+    if fair:
+        columns = (*_fair(headline, words), (_reference(headline), partial(_against, evidence)))
     if any(row.problem for row in evidence.rows):
         columns += ((_PROBLEM, lambda row: Cell(row.problem or "-", row.problem)),)
     rows = tuple(tuple(cell(row) for _, cell in columns) for row in evidence.rows)
-    return Table(tuple(column for column, _ in columns), rows)
+    return Table(tuple(column for column, _ in columns), rows, headline)

@@ -47,7 +47,7 @@ class Outcome:
       reason: why it ended, for all states but ``"finished"``.
       steps: the number of optimizer updates done.
       validation_loss: mean loss after the last step; None if it diverged or failed, as are the next three.
-      validation_accuracy: share that is classified right, 0 to 1.
+      validation_accuracy: share that is classified right, 0 to 1; None where the workload has no accuracy.
       test_loss: the loss on the test set; None where the test set was not used.
       test_accuracy: the accuracy on the test set; None where the test set was not used.
       rates: the first, highest and last learning rate of its table, scale included.
@@ -88,18 +88,17 @@ class Outcome:
 
     def value(self, name: str) -> float:
         """Returns a measure that is reported: on the test set where that was used; NaN where there is none."""
-        tested = self.test_loss is not None
-        named = {
-            "loss": self.test_loss if tested else self.validation_loss,
-            "accuracy": self.test_accuracy if tested else self.validation_accuracy,
-            **(self.test_metrics if tested else self.validation_metrics),
-        }
-        value = named.get(name)
-        return math.nan if value is None else value
+        if self.test_loss is None:
+            return self.validation(name)
+        return _named(name, self.test_loss, self.test_accuracy, self.test_metrics)
+
+    def validation(self, name: str) -> float:
+        """Returns a measure of the validation examples; NaN where there is none."""
+        return _named(name, self.validation_loss, self.validation_accuracy, self.validation_metrics)
 
     @property
     def measured(self) -> bool:
-        """Whether it has a loss and an accuracy."""
+        """Whether it has a loss and metrics."""
         return self.validation_loss is not None
 
     def to_json(self) -> dict[str, Any]:
@@ -114,6 +113,11 @@ class Outcome:
         if not 0 < outcome.trial.scale < math.inf:
             raise InvalidFileError(f"{title}: trial.scale is refused: expected a number above 0")
         return outcome
+
+
+def _named(name: str, loss: float | None, accuracy: float | None, metrics: Mapping[str, float]) -> float:
+    value = {"loss": loss, "accuracy": accuracy, **metrics}.get(name)
+    return math.nan if value is None else value
 
 
 def _parted(means: Mapping[str, float] | None) -> tuple[float | None, float | None, dict[str, float]]:

@@ -9,6 +9,7 @@ serves every schedule.
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import jax
@@ -17,7 +18,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lrtrain.engine import training_step as compiled
 from lrtrain.engine.training_step import Leaves, Means, TrainState
-from lrtrain.nn.conv import is_slow_in_loop
+from lrtrain.nn.conv import is_slow_in_loop, operations
 from lrtrain.nn.network import network_of
 from lrtrain.workloads.kinds import Classification
 
@@ -32,8 +33,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Engine", "Losses", "TrainState"]
 
-# Measured with the default network: the results between the stages of a convolution should stay in a core's caches.
-_CPU_MICRO_BATCH = 8
+# Bytes of a core's caches, for the largest result of an operation. Measured: the default network and a transformer (98
+# and 96 KiB an example) are fastest with 4 to 8 examples at once, networks of dense layers (3 KiB) with all of 128.
+_CPU_CACHE = 2**21
 _CPU_TEST_BATCH = 32
 _ACCELERATOR_TEST_BATCH = 4096
 
@@ -98,8 +100,9 @@ class Engine:
           accumulate: parts that a step takes one after another, for a network whose state is that of a part.
           ema: decay of a moving average of the parameters, which is evaluated in their place; None for none.
           devices: devices of one kind, of one process or several; None for all local ones.
-          micro_batch: largest number of examples that a device takes at once; None for 8 on CPU and all elsewhere.
-            It changes nothing but the last bits, and is ignored on CPU for a model that is slow in a loop.
+          micro_batch: largest number of examples that a device takes at once; None for as many as fit a core's cache on
+            CPU, and all elsewhere or where the network has a state. It changes nothing but the last bits, and is
+            ignored on CPU for a model that is slow in a loop.
           chunk_steps: largest number of steps in a call of ``run_steps``.
           runs_per_device: runs that each device trains by itself, for `lrtrain.engine.population`; 0 for one run that
             all devices share.
@@ -112,16 +115,18 @@ class Engine:
         self.chunk_steps = chunk_steps
         self._inputs, self._targets = Leaves.of(test.inputs, 1), Leaves.of(test.targets, 1)
         network, rules = network_of(model), (workload or Classification()).rules()
+        self._maker = network.maker
         facts = compiled.traced(network, rules, Leaves.of(test.inputs, 2))
         has_state = bool(jax.tree.leaves(facts.network))
         self._counted = compiled.counted(network, rules, Leaves.of(test.inputs, 2), Leaves.of(test.targets, 2))
         self.looped = not (on_cpu and is_slow_in_loop(facts.gradients))
         self._share = 1 if runs_per_device else len(devices)
+        part = -(-batch_size // (accumulate * self._share))
         if micro_batch is None:
-            whole = has_state or not on_cpu
-            micro_batch = -(-batch_size // (accumulate * self._share)) if whole else _CPU_MICRO_BATCH
+            fits = batch_size if has_state or not on_cpu else rules.micro_batch or _that_fit_a_cache(facts.outputs)
+            micro_batch = min(fits, part)
         if not self.looped:
-            micro_batch = batch_size
+            micro_batch = part
         test_batch = _CPU_TEST_BATCH if on_cpu else _ACCELERATOR_TEST_BATCH
         self._program = compiled.Program(
             compiled.Rules(network, rules, optimizer, loss_reduction, ema, facts.draws, has_state),
@@ -143,7 +148,8 @@ class Engine:
     def init_alone(self, seed: int) -> TrainState:
         """Returns fresh parameters and optimizer state, as ``init`` does, on one device."""
         init = compiled.initializer(self._program.platform)
-        state: TrainState = init(self._program.rules, self._inputs, jax.random.PRNGKey(seed))
+        rules = self._program.rules
+        state: TrainState = init(rules, self._maker, self._inputs, jax.random.PRNGKey(seed))
         return state
 
     def place(self, state: TrainState) -> TrainState:
@@ -263,6 +269,13 @@ class Engine:
         if sharding.is_fully_addressable:
             return jax.device_put(values, sharding)
         return jax.tree.map(lambda leaf: _put_own_shards(leaf, sharding), values)
+
+
+def _that_fit_a_cache(outputs: Any) -> int:
+    """Returns how many examples a core takes at once; ``outputs`` is the program of a network for two examples."""
+    results = (out.aval for operation in operations(outputs) for out in operation.outvars)
+    largest = max((math.prod(each.shape) * each.dtype.itemsize for each in results), default=1) / 2
+    return 1 << max(0, math.floor(math.log2(_CPU_CACHE / largest)))
 
 
 def _padded_steps(examples: tuple[Any, Any], shape: tuple[int, ...]) -> tuple[Any, Any]:

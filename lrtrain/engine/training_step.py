@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import operator
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec
@@ -223,10 +223,13 @@ def _derived(keys: jax.Array, number: int) -> jax.Array:
 
 @functools.cache
 def initializer(platform: str) -> jax.stages.Wrapped:
-    """Returns the compiled ``(rules, inputs, key) -> TrainState`` of a platform; the inputs are of one example."""
+    """Returns the compiled ``(rules, maker, inputs, key) -> TrainState`` of a platform; inputs are of one example.
+
+    Networks of equal structure are equal and may have other first parameters: their makers distinguish them.
+    """
     # Random numbers take LLVM four seconds to optimise, for a function that runs once.
     options = {"xla_backend_optimization_level": 1} if platform == "cpu" else None
-    return jax.jit(_init, static_argnums=(0, 1), compiler_options=options)
+    return jax.jit(_init, static_argnums=(0, 1, 2), compiler_options=options)
 
 
 class Leaves(NamedTuple):
@@ -239,14 +242,15 @@ class Leaves(NamedTuple):
     def of(cls, values: Tree, *lead: int) -> Leaves:
         """Returns those of examples, of which there are as many as the leading axes say."""
         leaves, tree = jax.tree.flatten(values)
-        return cls(tree, tuple(((*lead, *leaf.shape[1:]), np.dtype(leaf.dtype).name) for leaf in leaves))
+        types = (jax.dtypes.canonicalize_dtype(leaf.dtype).name for leaf in leaves)
+        return cls(tree, tuple(((*lead, *leaf.shape[1:]), kind) for leaf, kind in zip(leaves, types, strict=True)))
 
     def map(self, function: Callable[[tuple[int, ...], str], Any]) -> Tree:
         """Returns a tree with the result of the function for each shape and type."""
         return self.tree.unflatten([function(*leaf) for leaf in self.leaves])
 
 
-def _init(rules: Rules, inputs: Leaves, key: jax.Array) -> TrainState:
+def _init(rules: Rules, _: Any, inputs: Leaves, key: jax.Array) -> TrainState:
     """Returns the state at step 0."""
     params, network = rules.network.init(key, rules.workload.inputs(inputs.map(jnp.zeros)))
     drawn = jax.random.fold_in(key, _OF_TRAINING) if rules.draws or rules.augments else ()
@@ -345,7 +349,12 @@ def _accumulate(
         sums, network = micro(before[1], *part)
         return (jax.tree.map(jnp.add, before[0], sums), network), None
 
-    sums, network = lax.scan(added, (zeros, state.network), split)[0]
+    before = (zeros, state.network)
+    if program.looped:
+        sums, network = lax.scan(added, before, split)[0]
+    else:
+        parts = [jax.tree.map(operator.itemgetter(part), split) for part in range(program.train.parts)]
+        sums, network = functools.reduce(lambda carry, part: added(carry, part)[0], parts, before)
     return sums, _mean_over_devices(program, network)
 
 
@@ -430,6 +439,8 @@ class Traced(NamedTuple):
     """Whether it draws random numbers when it is trained."""
     gradients: Any
     """The program of its gradients, a ``jaxpr``."""
+    outputs: Any
+    """The program of its outputs, likewise."""
 
 
 def traced(network: Network, workload: Workload, inputs: Leaves) -> Traced:
@@ -437,13 +448,19 @@ def traced(network: Network, workload: Workload, inputs: Leaves) -> Traced:
     batch = inputs.map(jax.ShapeDtypeStruct)
     params, state = jax.eval_shape(lambda raw: network.init(jax.random.PRNGKey(0), workload.inputs(raw)), batch)
 
-    def total(params: Params, state: Tree, raw: Tree, key: jax.Array | None) -> jax.Array:
-        outputs = network.apply(params, state, workload.inputs(raw), train=True, key=key)[0]
-        return sum((jnp.sum(jnp.asarray(leaf, jnp.float32)) for leaf in jax.tree.leaves(outputs)), jnp.float32(0))
+    def outputs(params: Params, state: Tree, raw: Tree, key: jax.Array | None) -> Any:
+        return network.apply(params, state, workload.inputs(raw), train=True, key=key)[0]
 
-    # Inside of a step there is this axis, over which a network may average.
-    trace = jax.make_jaxpr(jax.grad(total), axis_env=[(AXIS, 1)])
+    def total(*arguments: Any) -> jax.Array:
+        leaves = jax.tree.leaves(outputs(*arguments))
+        return sum((jnp.sum(jnp.asarray(leaf, jnp.float32)) for leaf in leaves), jnp.float32(0))
+
+    def programs(key: jax.Array | None) -> list[Any]:
+        # Inside of a step there is this axis, over which a network may average.
+        traces = (jax.make_jaxpr(each, axis_env=[(AXIS, 1)]) for each in (jax.grad(total), outputs))
+        return [trace(params, state, batch, key) for trace in traces]
+
     try:
-        return Traced(params, state, draws=False, gradients=trace(params, state, batch, None))
+        return Traced(params, state, False, *programs(None))
     except NeedsKeyError:
-        return Traced(params, state, draws=True, gradients=trace(params, state, batch, jax.random.PRNGKey(0)))
+        return Traced(params, state, True, *programs(jax.random.PRNGKey(0)))

@@ -38,6 +38,8 @@ class Linen:
     """A network that is a Flax Linen module."""
 
     module: nn.Module
+    maker = None
+    """What distinguishes networks that are equal but for their first parameters: nothing."""
 
     @property
     def name(self) -> str:
@@ -86,6 +88,11 @@ class Nnx:
     params: _Layout
     streams: _Layout
     state: _Layout
+
+    @property
+    def maker(self) -> Callable[[nnx.Rngs], nnx.Module]:
+        """What distinguishes networks that are equal but for their first parameters."""
+        return self.make
 
     @classmethod
     def of(cls, make: Callable[[nnx.Rngs], nnx.Module]) -> Nnx:

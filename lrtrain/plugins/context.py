@@ -127,10 +127,10 @@ class EpochInfo:
       test_accuracy: share of them that is classified correctly, 0 to 1; NaN where the workload has no such metric.
       learning_rate: the learning rate of the epoch's last update.
       seconds: time for training and evaluating the epoch.
-      measured_on: ``"test"``: the test set; ``"validation"``: the images that a comparison holds out.
+      measured_on: ``"test"``: the test set; ``"validation"``: the examples that a comparison holds out.
       examples_per_second: training examples in a second, without the evaluation; NaN after a resume, because a
         checkpoint does not hold it.
-      metrics: the workload's other metrics over the same examples, by name.
+      metrics: the workload's other metrics over the same examples, by name; each is an attribute ``test_<name>`` too.
     """
 
     epoch: int
@@ -144,11 +144,20 @@ class EpochInfo:
     examples_per_second: float = math.nan
     metrics: Mapping[str, float] = field(default_factory=dict, hash=False)
 
+    def __post_init__(self) -> None:
+        """Makes the metrics attributes: a plugin has the name of what it watches as an option."""
+        for name, value in self.metrics.items():
+            object.__setattr__(self, f"test_{name}", value)
+
     @property
     def means(self) -> dict[str, float]:
         """The loss and all metrics after the epoch, by name."""
         accuracy = {} if math.isnan(self.test_accuracy) else {"accuracy": self.test_accuracy}
         return {"loss": self.test_loss, **accuracy, **self.metrics}
+
+    def value(self, name: str) -> float:
+        """Returns the loss or a metric after the epoch by its name; NaN where the workload has none of that name."""
+        return self.means.get(name, math.nan)
 
     @property
     def loss(self) -> float:

@@ -1,4 +1,4 @@
-"""Which plugins are installed: read from the metadata of distributions; nothing is imported."""
+"""Which plugins and optimizers are installed: read from the metadata of distributions; nothing is imported."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from typing import Any
 
 from lrtrain.errors import PluginError, nearest
 from lrtrain.files import has_utf8_name
-from lrtrain.plugins.spec import file_and_class, normal_name
+from lrtrain.plugins.spec import file_and_class, is_in_module, normal_name
 
 GROUP = "lrtrain.plugins"
 WORKLOADS = "lrtrain.workloads"
+OPTIMIZERS = "lrtrain.optimizers"
 # What is trained where no workload is named.
 DEFAULT_WORKLOAD = "fashion-mnist-cnn"
-WORDS = {GROUP: "plugin", WORKLOADS: "workload"}
+# What stands before the name of a workload that was made in Python, and has no spec.
+IN_PYTHON = "python:"
+WORDS = {GROUP: "plugin", WORKLOADS: "workload", OPTIMIZERS: "optimizer"}
 """What an entry of each group is called."""
 _folder: ContextVar[Path] = ContextVar("_folder", default=Path())
 _read: ContextVar[tuple[Entry, ...] | None] = ContextVar("_read", default=None)
@@ -28,11 +31,11 @@ _read: ContextVar[tuple[Entry, ...] | None] = ContextVar("_read", default=None)
 
 @dataclass(frozen=True)
 class Entry:
-    """One plugin as its distribution declares it.
+    """One plugin as its distribution declares it, or one optimizer.
 
     Args:
       name: the plugin's name, with ``-`` between words.
-      value: the entry point, ``module:Class``.
+      value: the entry point, ``module:Class``; of an optimizer, ``module:function``.
       distribution: the distribution that provides it; the path of a plugin that is a class in a file.
       version: that distribution's version; of a file, the beginning of the SHA-256 of its content.
       summary: that distribution's one-line description.
@@ -103,8 +106,10 @@ def find_plugin(name: str, group: str = GROUP) -> Entry:
     """
     in_file = file_and_class(name)
     if in_file is not None:
-        return _in_file(name, *in_file, group)
+        return entry_in_file(name, *in_file, group)
     entries, word = find_plugins(group), WORDS[group]
+    if is_in_module(name):
+        raise PluginError(f"'{name}' is not the name of a {word}: one that is not installed is ./file.py:Class")
     found = [entry for entry in entries if entry.name == normal_name(name)]
     if not entries:
         raise PluginError(
@@ -122,8 +127,8 @@ def find_plugin(name: str, group: str = GROUP) -> Entry:
     return found[0]
 
 
-def _in_file(name: str, path: str, cls: str, group: str) -> Entry:
-    """Returns a class in a file; its path is absolute, so that a run finds it again from anywhere."""
+def entry_in_file(name: str, path: str, member: str, group: str = GROUP) -> Entry:
+    """Returns a class or function in a file; its path is absolute, so that a run finds it again from anywhere."""
     file = Path(_folder.get(), Path(path).expanduser()).absolute()
     if not has_utf8_name(file):
         raise PluginError(f"the {WORDS[group]}'s file {file} is refused: its path is not UTF-8, so rename it")
@@ -135,7 +140,7 @@ def _in_file(name: str, path: str, cls: str, group: str) -> Entry:
             "it is"
         ) from error
     version = hashlib.sha256(content).hexdigest()[:12]
-    return Entry(normal_name(name), f"{file}:{cls}", str(file), version, f"a class in {file.name}", True, group)
+    return Entry(normal_name(name), f"{file}:{member}", str(file), version, f"a class in {file.name}", True, group)
 
 
 def _entries(group: str) -> Iterator[Entry]:

@@ -4,22 +4,62 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 from typing_extensions import Doc
 
+from lrtrain.plugins.options import Begins, options_of_type
+
+_HEADLINE = "headline"
 Metric = Annotated[
-    Literal["test_loss", "train_loss", "test_accuracy"], Doc("what is watched, at the end of every epoch")
+    Literal["test_loss", "train_loss", "test_accuracy", "headline"] | Annotated[str, Begins("test_")],
+    Doc("what is watched, at the end of every epoch"),
 ]
-"""The name of a metric of `lrtrain.EpochInfo`."""
+"""The name of a metric of `lrtrain.EpochInfo`, or ``"headline"`` for that which the workload is judged by."""
 Mode = Annotated[
-    Literal["auto", "min", "max"], Doc("whether lower or higher is better; auto: higher for test_accuracy alone")
+    Literal["auto", "min", "max"],
+    Doc("whether lower or higher is better; auto: higher for test_accuracy, and as the workload says for its headline"),
 ]
 """Which of two values is better."""
 ThresholdMode = Annotated[
     Literal["rel", "abs"], Doc("whether threshold is a share of the best value, or a difference from it")
 ]
 """What a threshold is measured in."""
+
+
+class Judging(Protocol):
+    """The number that a workload is judged by: its name without ``test_``, and whether lower or higher is better."""
+
+    @property
+    def name(self) -> str:
+        """The name of a metric, or ``"loss"``."""
+
+    @property
+    def mode(self) -> Literal["min", "max"]:
+        """Which value is better."""
+
+
+def auto_mode(metric: str) -> Literal["min", "max"]:
+    """Returns which value of a metric is better where nobody says it."""
+    return "max" if metric == "test_accuracy" else "min"
+
+
+def headline_named(plugin: Any, headline: Judging) -> dict[str, str]:
+    """Returns the options of a plugin that the headline decides: a metric called so, and then a mode left at auto."""
+    name = f"test_{headline.name}"
+    found: dict[str, str] = {}
+    for option, metric in options_of_type(plugin, Metric).items():
+        if metric == _HEADLINE:
+            found[option] = name
+        if metric in {_HEADLINE, name} and auto_mode(name) != headline.mode:
+            modes = options_of_type(plugin, Mode)
+            found |= {each: headline.mode for each, mode in modes.items() if mode == "auto"}
+    return found
+
+
+def metrics_watched(plugin: Any) -> list[str]:
+    """Returns the metrics that a plugin watches."""
+    return list(options_of_type(plugin, Metric).values())
 
 
 @dataclass(frozen=True)
@@ -55,7 +95,7 @@ class Improvement:
     @property
     def sign(self) -> int:
         """The sign of a change for the better: 1 where higher is better, or -1."""
-        return 1 if self.mode == "max" or (self.mode == "auto" and self.metric == "test_accuracy") else -1
+        return 1 if (auto_mode(self.metric) if self.mode == "auto" else self.mode) == "max" else -1
 
     @property
     def worst(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import sys
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 from lrtrain.errors import nearest
 from lrtrain.plugins.discovery import Entry
 from lrtrain.signals import handlers_put_back
+
+_KINDS = {"class": type, "function": types.FunctionType}
 
 
 @contextlib.contextmanager
@@ -24,15 +27,18 @@ def plugin_called() -> Iterator[None]:
         yield
 
 
-def load_from_file(entry: Entry) -> Any:
-    """Returns the class that `/path/of/file.py:Class` names, loaded from that path and from nowhere else."""
-    cls = entry.value.rpartition(":")[2]
+def load_from_file(entry: Entry, kind: str = "class") -> Any:
+    """Returns the class that `/path/of/file.py:Class` names, loaded from that path and from nowhere else.
+
+    With the ``kind`` ``"function"``, it is the function of an optimizer.
+    """
+    name = entry.value.rpartition(":")[2]
     # Named by path and content: in one process the same content gives the same class, and a changed file another.
     module = _module(f"_lrtrain_file_{abs(hash(entry.distribution))}_{entry.version}", entry.distribution)
-    if not hasattr(module, cls):
-        classes = [name for name, each in vars(module).items() if isinstance(each, type)]
-        raise AttributeError(f"it has no class '{cls}'{nearest(cls, classes)}")
-    return getattr(module, cls)
+    if not hasattr(module, name):
+        others = [each for each, value in vars(module).items() if isinstance(value, _KINDS[kind])]
+        raise AttributeError(f"it has no {kind} '{name}'{nearest(name, others)}")
+    return getattr(module, name)
 
 
 def _module(name: str, path: str) -> Any:

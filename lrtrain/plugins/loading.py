@@ -18,6 +18,7 @@ import pluggy
 from lrtrain.errors import OptionError, PluginError, cause, nearest
 from lrtrain.plugins import hookspecs
 from lrtrain.plugins.discovery import Entry, find_plugin
+from lrtrain.plugins.improvement import Judging, headline_named
 from lrtrain.plugins.isolation import load_from_file, plugin_called
 from lrtrain.plugins.options import make, resolved, scaled_defaults
 from lrtrain.plugins.spec import Spec, normal_name, short
@@ -72,6 +73,7 @@ def activate(
     *,
     override: bool = False,
     factor: float = 1.0,
+    headline: Judging | None = None,
 ) -> ActivePlugins:
     """Loads the plugins named, makes an instance of each, and registers them.
 
@@ -81,6 +83,7 @@ def activate(
         ``PLUGIN.NAME=VALUE`` for any.
       override: whether a setting may replace an option of a spec, as when a run is resumed.
       factor: what every learning rate is multiplied by that is the default of an option: it suits the workload then.
+      headline: the number that the workload is judged by, which an option of type `lrtrain.Metric` may name.
 
     Raises:
       SpecError: a spec or setting cannot be read.
@@ -99,10 +102,16 @@ def activate(
     builders = [spec.name for spec, each in zip(named, classes, strict=True) if "build_schedule" in hooks_of(each)]
     named = apply_settings(named, settings, builders, override=override)
     plugins = [
-        Plugin(entry, make(each, entry.title, {**scaled_defaults(each, factor), **spec.options}))
+        Plugin(entry, _made(entry, each, {**scaled_defaults(each, factor), **spec.options}, headline))
         for entry, each, spec in zip(entries, classes, named, strict=True)
     ]
     return ActivePlugins(tuple(plugins), _registered(plugins), factor)
+
+
+def _made(entry: Entry, plugin: type, options: Mapping[str, Any], headline: Judging | None) -> Any:
+    instance = make(plugin, entry.title, options)
+    named = headline_named(instance, headline) if headline else {}
+    return make(plugin, entry.title, {**options, **named}) if named else instance
 
 
 def load_class(entry: Entry) -> type:
@@ -110,17 +119,19 @@ def load_class(entry: Entry) -> type:
     return check_class(load(entry), f"{entry.title} of {entry.origin()}")
 
 
-def load(entry: Entry) -> Any:
-    """Imports what an entry names; raises PluginError where that fails."""
+def load(entry: Entry, title: str | None = None, kind: str = "class") -> Any:
+    """Imports a class or function that an entry names; raises PluginError, which calls it so, where that fails."""
     try:
         with plugin_called():
-            return load_from_file(entry) if entry.in_file else EntryPoint(entry.name, entry.value, entry.group).load()
+            if entry.in_file:
+                return load_from_file(entry, kind)
+            return EntryPoint(entry.name, entry.value, entry.group).load()
     except Terminated:
         raise
     except (Exception, SystemExit) as error:
         if os.environ.get("LRTRAIN_TRACEBACK") == "1":
             raise
-        title = f"{entry.title} of {entry.origin()}"
+        title = title or f"{entry.title} of {entry.origin()}"
         raise PluginError(f"{title} fails to import: {cause(error)} ({_TRACEBACK})") from error
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lrtrain.errors import LrtrainError, TrainingError, cause
 from lrtrain.plugins.context import EpochInfo, RunInfo, ScaleLearningRate, StepInfo, Stop
+from lrtrain.plugins.improvement import metrics_watched
 from lrtrain.plugins.isolation import plugin_called
 from lrtrain.plugins.loading import ActivePlugins, hooks_of
 from lrtrain.signals import Terminated
@@ -40,6 +41,9 @@ class Observers:
         self._on_epoch_end = _callers(active, "on_epoch_end")
         # If no plugin wants to see steps, steps cost nothing.
         self.watch_steps, self.watch_epochs = bool(self._on_step), bool(self._on_epoch_end)
+        self._watched = [
+            (each.entry.name, metric) for each in active.plugins for metric in metrics_watched(each.instance)
+        ]
         self._seen: tuple[RunInfo, RunInfo] | None = None
 
     def step(self, run: RunInfo, step: StepInfo) -> Requests:
@@ -48,6 +52,13 @@ class Observers:
 
     def epoch_end(self, run: RunInfo, epoch: EpochInfo, history: Sequence[EpochInfo]) -> Requests:
         """Calls ``on_epoch_end`` of every plugin that has it."""
+        measured = ["train_loss", *(f"test_{name}" for name in epoch.means)]
+        for name, metric in self._watched:
+            if metric not in measured:
+                raise TrainingError(
+                    f"plugin '{name}' watches {metric}, which the workload does not measure: it has "
+                    f"{', '.join(measured)}"
+                )
         title = f"on_epoch_end of epoch {epoch.epoch}"
         return _ask(self._on_epoch_end, title, run=self._shown(run), epoch=epoch, history=tuple(history))
 

@@ -35,6 +35,18 @@ class _PercentText:
         return core_schema.no_info_before_validator_function(_percent, handler(source))
 
 
+@dataclass(frozen=True)
+class Begins:
+    """Says of an option that its text begins with a ``prefix``, and goes on."""
+
+    prefix: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        from pydantic_core import core_schema
+
+        return core_schema.str_schema(pattern=f"^{self.prefix}.", strict=True)
+
+
 def _percent(value: object) -> object:
     if isinstance(value, str) and value.endswith("%"):
         return float(Duration(value).amount / 100)
@@ -93,7 +105,7 @@ def make(plugin: type, title: str, given: Mapping[str, Any]) -> Any:
             has = f"it has {', '.join(known)}" if known else "it has none"
             raise OptionError(f"{title} has no option '{option}'{nearest(option, known)}; {has}")
     hints = _hints(plugin)
-    values = {option: _checked(title, option, hints[option], value) for option, value in given.items()}
+    values = {option: checked(title, option, hints[option], value) for option, value in given.items()}
     for field in _fields(plugin):
         if field.name not in given and _is_required(field):
             meaning = f" ({doc})" if (doc := _doc(hints[field.name])) else ""
@@ -120,6 +132,13 @@ def resolved(instance: Any) -> dict[str, Any]:
         field.name: _adapter(hints[field.name]).dump_python((getattr(instance, field.name),), mode="json")[0]
         for field in _fields(type(instance))
     }
+
+
+def options_of_type(instance: Any, hint: Any) -> dict[str, Any]:
+    """Returns the options of a plugin instance that have exactly this type, with their values."""
+    hints = _hints(type(instance))
+    names = [field.name for field in _fields(type(instance)) if hints[field.name] == hint]
+    return {name: getattr(instance, name) for name in names}
 
 
 def scaled_defaults(plugin: type, factor: float) -> dict[str, Any]:
@@ -201,6 +220,8 @@ def _doc(hint: Any) -> str:
 
 
 def _bound_text(extra: object) -> str:
+    if isinstance(extra, Begins):
+        return f"that begins with {extra.prefix}"
     for bound, sign, limit in ((Ge, ">=", "ge"), (Gt, ">", "gt"), (Le, "<=", "le"), (Lt, "<", "lt")):
         if isinstance(extra, bound):
             return f"{sign} {getattr(extra, limit)}"
@@ -217,8 +238,11 @@ def _adapter(hint: Any) -> TypeAdapter[Any]:
         raise PluginError(f"an option of type {type_text(hint)} cannot be checked: {cause(error)}") from error
 
 
-def _checked(title: str, option: str, hint: Any, value: object) -> Any:
-    """Checks one value as JSON, of which a list may become a tuple, while ``"4"`` is no number."""
+def checked(title: str, option: str, hint: Any, value: object) -> Any:
+    """Returns one value, checked as JSON: a list may become a tuple, while ``"4"`` is no number.
+
+    Raises OptionError, which calls the plugin or optimizer ``title``, when it is not of the type.
+    """
     from pydantic import ValidationError
 
     try:

@@ -2,7 +2,8 @@
 
 A spec is a plugin's name with optional options. ``-`` and ``_`` are equal in names. In place of a name there may be a
 class in a file, ``./file.py:Class``, with quotes around all of it where the path has a space or a mark of this
-grammar: ``"./my files/file.py:Class"(cycles=4)``. A value is a number, ``true``, ``false`` or ``none``, a word
+grammar: ``"./my files/file.py:Class"(cycles=4)``. Of an optimizer, it may be a function in a file or in a module,
+``package.module:function``. A value is a number, ``true``, ``false`` or ``none``, a word
 (``cosine``, ``25%``), a quoted text (its own quote doubled inside it), a list ``[a, b]``, a table ``{25%: 0.5}``, or
 another spec with its parentheses.
 """
@@ -35,6 +36,7 @@ _TOKEN = re.compile(
 )
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[-_.][A-Za-z0-9]+)*", re.ASCII)
 _FILE = re.compile(r"(?P<path>[^\x00-\x1f\x7f]*[^\x00-\x1f\x7f/]\.py):(?P<cls>[A-Za-z_][A-Za-z0-9_]*)", re.ASCII)
+_IN_MODULE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 _WORD_BEGINS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|_+")
 _OPTION = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*", re.ASCII)
 _INT = re.compile(r"[+-]?\d+", re.ASCII)
@@ -60,6 +62,11 @@ def file_and_class(name: str) -> tuple[str, str] | None:
     """Returns path and class of ``./file.py:Class``; None for a name of any other form."""
     match = _FILE.fullmatch(name)
     return None if match is None else (match["path"], match["cls"])
+
+
+def is_in_module(name: str) -> bool:
+    """Returns whether a name is of the form ``package.module:function``."""
+    return _IN_MODULE.fullmatch(name) is not None and file_and_class(name) is None
 
 
 def format_name(name: str) -> str:
@@ -241,7 +248,7 @@ def _option_name(key: object) -> str:
 
 
 def _check_name(name: object) -> None:
-    if isinstance(name, str) and file_and_class(name) is not None:
+    if isinstance(name, str) and (file_and_class(name) is not None or is_in_module(name)):
         return
     if isinstance(name, str) and (".py" in name or name[:1] in (".", "/", "~")):
         raise SpecError(
@@ -302,18 +309,19 @@ class _Parser:
         )
 
     def spec(self, depth: int) -> Spec:
-        name = self.name()
+        name = self.name(depth)
         _check_name(name)
         if self.peek() != "(":
             return Spec(name)
         return Spec(name, self.pairs("(", ")", "=", depth))
 
-    def name(self) -> str:
+    def name(self, depth: int) -> str:
         token = self.peek()
         if not token or token in "()[]{},=:" or (token[0] in "'\"" and file_and_class(_unquoted(token)) is None):
             raise self.error("the name of a plugin")
         name = _unquoted(self.take())
-        if self.peek() == ":" and name.endswith(".py"):
+        # Inside a table, a colon stands after a key.
+        if self.peek() == ":" and (name.endswith(".py") or depth == 0):
             self.take()
             name = f"{name}:{self.take()}"
         return name

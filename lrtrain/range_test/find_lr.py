@@ -14,7 +14,7 @@ import numpy as np
 
 from lrtrain.engine.canary import check_jaxlib
 from lrtrain.engine.devices import keep_compiled, select_devices
-from lrtrain.engine.optimizers import PROPORTIONAL_TO_THE_GRADIENT
+from lrtrain.engine.optimizers import is_proportional_to_the_gradient, optimizer
 from lrtrain.engine.order import epoch_order
 from lrtrain.errors import TrainingError, UsageError
 from lrtrain.option_fields import check_number
@@ -146,7 +146,7 @@ def find_lr(
     low, high = default_range(config)
     start, end = low if start_lr is None else start_lr, high if end_lr is None else end_lr
     rates = _rates(start, end, steps)
-    active = activate(plugins, settings, factor=chosen.factor)
+    active = activate(plugins, settings, factor=chosen.factor, headline=chosen.workload.headline)
     active.schedule_plugin()
     reporter = reporter or NullReporter()
 
@@ -155,6 +155,8 @@ def find_lr(
     source = find_data(chosen, config)
     devices = select_devices(config.devices, config.batch_size)
     check_jaxlib(devices)
+    # What cannot be used is refused before the data is loaded.
+    optimizer(config.optimizer)
     task = task_of(chosen, load_data(source, config, devices, reporter), config)
     loaded = loaded_on(devices, task, config)
     steps_per_epoch = config.steps_per_epoch(loaded.sizes[0])
@@ -173,7 +175,7 @@ def default_range(config: TrainConfig) -> tuple[float, float]:
     by the batch size where it is that of the sum, and 1e-6 and 1 for an optimizer that divides its update by the size
     of the gradient.
     """
-    if config.optimizer not in PROPORTIONAL_TO_THE_GRADIENT:
+    if not is_proportional_to_the_gradient(config.optimizer):
         return 1e-6, 1.0
     divisor = config.batch_size if config.loss_reduction == "sum" else 1
     return 1e-4 / divisor, 10 / divisor

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lrtrain.figures import COLOURS, legend_of, save, sheet
+from lrtrain.workloads.wording import wording
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +27,7 @@ def draw_range_test(test: RangeTest, path: Path) -> None:
     """
     with sheet(8, 5.2) as figure:
         axes = figure.add_subplot()
-        _draw_losses(axes, test.curve)
+        _draw_losses(axes, test.curve, wording([test.config.workload]).training_axis)
         for index, suggestion in enumerate(test.suggestions):
             _draw_rate(
                 axes,
@@ -43,7 +44,7 @@ def draw_range_test(test: RangeTest, path: Path) -> None:
         save(figure, path)
 
 
-def _draw_losses(axes: Axes, curve: Curve) -> None:
+def _draw_losses(axes: Axes, curve: Curve, title: str) -> None:
     axes.set_xscale("log")
     marker = "o" if len(curve.losses) == 1 else None
     if marker:
@@ -55,7 +56,7 @@ def _draw_losses(axes: Axes, curve: Curve) -> None:
     axes.plot(
         curve.smoothed_learning_rates, curve.smoothed_losses, color=COLOURS[0], linewidth=2.4, label="smoothed loss"
     )
-    axes.set(xlabel="learning rate", ylabel="training loss (cross-entropy, mean per example)")
+    axes.set(xlabel="learning rate", ylabel=title)
     axes.set_ylim(0, _HEADROOM * (float(np.max(curve.smoothed_losses[: curve.lowest + 1])) or 1.0))
     axes.grid(alpha=0.25)
 

@@ -13,11 +13,12 @@ from lrtrain.comparison.plan import Plan, Row, labelled
 from lrtrain.comparison.store import Store
 from lrtrain.comparison.table import table_of
 from lrtrain.plugins.spec import Spec, parse_spec
-from lrtrain.report.numbers import by_accuracy, curves_of_runs, differences, final_accuracies, tunings
+from lrtrain.report.numbers import by_score, curves_of_runs, differences, final_scores, tunings
 from lrtrain.report.page import charts
 from lrtrain.report.page.render import Chart, Page, ScheduleSection, section
 from lrtrain.runs.command import train_options
 from lrtrain.runs.reading import Logged, read_run
+from lrtrain.workloads.wording import Wording, title_of, wording
 
 if TYPE_CHECKING:
     from lrtrain.comparison.result import Comparison
@@ -25,31 +26,31 @@ if TYPE_CHECKING:
 
 def page_of_comparison(comparison: Comparison, runs: Mapping[str, Sequence[Logged]]) -> Page:
     """Returns what stands on the page of a comparison; ``runs`` are from `lrtrain.report.numbers.measured_runs`."""
-    plan, evidence = comparison.plan, comparison.evidence
+    plan, evidence, words = comparison.plan, comparison.evidence, _words(comparison.plan)
     return Page(
-        title=f"{len(plan.rows)} learning-rate schedules on {plan.train.dataset}",
+        title=f"{len(plan.rows)} learning-rate schedules on {title_of(plan.train.workload, plan.train.dataset)}",
         verdict=tuple(verdict(evidence)),
         explanation=tuple(_explained(plan, evidence.baseline)),
-        table=table_of(evidence, fair=plan.protocol == "fair").sorted_by("accuracy"),
-        charts=tuple(_charts(comparison, runs)),
+        table=table_of(evidence, fair=plan.protocol == "fair", words=words).sorted_by(comparison.headline.name),
+        charts=tuple(_charts(comparison, runs, words)),
         schedules=tuple(_schedules(comparison, runs)),
         facts=_facts(comparison),
     )
 
 
-def _charts(comparison: Comparison, runs: Mapping[str, Sequence[Logged]]) -> Iterator[Chart]:
-    numbers = {row.label: index for index, row in enumerate(comparison.plan.rows)}
-    if any(math.isfinite(row.accuracy.mean) for row in comparison.evidence.rows):
-        yield charts.accuracies_chart(by_accuracy(comparison), final_accuracies(comparison), numbers)
+def _charts(comparison: Comparison, runs: Mapping[str, Sequence[Logged]], words: Wording) -> Iterator[Chart]:
+    numbers, headline = {row.label: index for index, row in enumerate(comparison.plan.rows)}, comparison.headline
+    if any(math.isfinite(row.score.mean) for row in comparison.evidence.rows):
+        yield charts.scores_chart(by_score(comparison), final_scores(comparison), numbers, headline)
     if runs:
-        ordered = [(numbers[label], curves_of_runs(label, each)) for label, each in runs.items()]
-        yield from charts.curve_charts(ordered)
+        ordered = [(numbers[label], curves_of_runs(label, each, headline)) for label, each in runs.items()]
+        yield from charts.curve_charts(ordered, headline, words)
     tuned = tunings(comparison)
     if tuned:
-        yield charts.basin_chart(tuned)
+        yield charts.basin_chart(tuned, headline)
     pairs = differences(comparison)
     if comparison.plan.protocol == "fair" and len(pairs.labels) > 1:
-        yield charts.differences_chart(pairs)
+        yield charts.differences_chart(pairs, headline)
 
 
 def _schedules(comparison: Comparison, runs: Mapping[str, Sequence[Logged]]) -> Iterator[ScheduleSection]:
@@ -77,7 +78,8 @@ def _commands(plan: Plan, row: Row, scale: float) -> Iterator[tuple[str, str]]:
     if alone is not None and plan.protocol == "as-is":
         yield "Reproduces this run:", alone
     elif alone is not None:
-        yield f"Trains it alone, on all training images, at a scale of 1 (the comparison chose {scale:g}):", alone
+        examples = f"all training {_words(plan).examples}"
+        yield f"Trains it alone, on {examples}, at a scale of 1 (the comparison chose {scale:g}):", alone
 
 
 def _facts(comparison: Comparison) -> dict[str, str]:
@@ -92,8 +94,9 @@ def _facts(comparison: Comparison) -> dict[str, str]:
 
 def _explained(plan: Plan, baseline: str) -> Iterator[str]:
     """Yields paragraphs that say how a comparison was made, for readers who have not read its documentation."""
+    trained_on, examples = title_of(plan.train.workload, plan.train.dataset), _words(plan).examples
     yield (
-        f"Only the schedule differs: network, data ({plan.train.dataset}), optimizer ({plan.train.optimizer}), batch "
+        f"Only the schedule differs: network, data ({trained_on}), optimizer ({plan.train.optimizer}), batch "
         f"({plan.train.batch_size}) and number of updates ({plan.effort.epochs} epochs) are the same for all."
     )
     if plan.protocol == "as-is":
@@ -106,13 +109,13 @@ def _explained(plan: Plan, baseline: str) -> Iterator[str]:
     yield (
         f"Tuning: {_held_out(plan)} Every schedule was trained with its learning rates "
         f"times {scales}, {plan.effort.tuning_seeds} seeds each, and the factor whose median loss on the held-out "
-        "images was lowest after the last step was kept. A best factor at the edge of these extends them, and every "
-        "other schedule gets as many more trials."
+        f"{examples} was lowest after the last step was kept. A best factor at the edge of these extends "
+        "them, and every other schedule gets as many more trials."
     )
     yield (
         f"Measuring: with that factor each schedule was trained on {plan.effort.seeds} seeds that the tuning has not "
-        "seen. One seed means the same initial weights and the same order of images for every schedule, so results "
-        "are compared seed by seed. The test set was used once, after the last step."
+        f"seen. One seed means the same initial weights and the same order of {examples} for every schedule, so "
+        "results are compared seed by seed. The test set was used once, after the last step."
     )
     against = "every other" if plan.all_pairs else f"{baseline}, which was fixed before measuring"
     yield (
@@ -120,6 +123,10 @@ def _explained(plan: Plan, baseline: str) -> Iterator[str]:
         "paired difference leaves out 0 and a sign-flip permutation test, corrected after Holm for the number of "
         "pairs, gives p below 0.05. All else is a tie: this evidence does not distinguish the two."
     )
+
+
+def _words(plan: Plan) -> Wording:
+    return wording([plan.train.workload])
 
 
 def _held_out(plan: Plan) -> str:
@@ -152,7 +159,7 @@ def _effort(plan: Plan) -> Iterator[str]:
 
 
 def _train_command(plan: Plan, spec: Spec) -> str | None:
-    """Returns the command that trains a schedule alone, on all training images; None when no command line says it."""
+    """Returns the command that trains a schedule alone, on all training examples; None when no command line says it."""
     if not _writable(spec):
         return None
     return shlex.join(["lrtrain", "--plugin", str(spec), *train_options(plan.train)])

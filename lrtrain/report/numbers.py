@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lrtrain.comparison import protocol
-from lrtrain.comparison.evidence import final_accuracy
 from lrtrain.comparison.store import Store
 from lrtrain.errors import RunDirError
 from lrtrain.runs.reading import Logged, read_logged
@@ -21,7 +20,10 @@ if TYPE_CHECKING:
 
     from lrtrain.comparison.evidence import RowResult
     from lrtrain.comparison.result import Comparison
+    from lrtrain.workloads.headline import Headline
 
+# The least span of the colours of differences, in the unit of the headline.
+FINE = 0.00005
 _ROOM = 34
 
 
@@ -31,10 +33,10 @@ class Curves:
 
     Args:
       label: the schedule.
-      measured_on: the examples that losses and accuracies come from, ``"test"`` or ``"validation"``.
+      measured_on: the examples that losses and scores come from, ``"test"`` or ``"validation"``.
       steps: int64[epochs], optimizer updates done at the end of each epoch.
-      losses: float64[runs, epochs], mean cross-entropy; NaN where a run had ended before.
-      accuracies: float64[runs, epochs], share classified right, 0 to 1; NaN as above.
+      losses: float64[runs, epochs], mean loss; NaN where a run had ended before.
+      scores: float64[runs, epochs], the headline; NaN as above.
       learning_rates: float64[steps], as applied in the first of the runs that went on to its end.
     """
 
@@ -42,7 +44,7 @@ class Curves:
     measured_on: str
     steps: NDArray[np.int64]
     losses: NDArray[np.float64]
-    accuracies: NDArray[np.float64]
+    scores: NDArray[np.float64]
     learning_rates: NDArray[np.float64]
 
 
@@ -69,16 +71,16 @@ def _measured(path: Path) -> Logged:
     return read
 
 
-def curves_of_runs(label: str, read: Sequence[Logged]) -> Curves:
+def curves_of_runs(label: str, read: Sequence[Logged], headline: Headline) -> Curves:
     """Returns the curves of runs that belong together, each with an epoch at least; some may have ended early."""
     longest = max(read, key=lambda each: len(each.run.epochs))
     epochs = longest.run.epochs
-    losses, accuracies = np.full((2, len(read), len(epochs)), np.nan)
+    losses, scores = np.full((2, len(read), len(epochs)), np.nan)
     for row, each in enumerate(read):
         losses[row, : len(each.run.epochs)] = [epoch.loss for epoch in each.run.epochs]
-        accuracies[row, : len(each.run.epochs)] = [epoch.accuracy for epoch in each.run.epochs]
+        scores[row, : len(each.run.epochs)] = [epoch.value(headline.name) for epoch in each.run.epochs]
     steps, rates = np.array([epoch.step for epoch in epochs]), np.array(longest.learning_rates)
-    return Curves(label, epochs[-1].measured_on, steps, losses, accuracies, rates)
+    return Curves(label, epochs[-1].measured_on, steps, losses, scores, rates)
 
 
 def quartiles(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
@@ -98,14 +100,14 @@ class Tuning:
       label: the schedule.
       scales: float64[scales], factors on its learning rates, ascending.
       losses: float64[scales, seeds], validation loss after the last step; NaN where a run diverged or failed.
-      accuracies: float64[scales, seeds], share classified right, 0 to 1; NaN as above.
+      scores: float64[scales, seeds], the headline on the same examples; NaN as above.
       chosen: the scale that was chosen.
     """
 
     label: str
     scales: NDArray[np.float64]
     losses: NDArray[np.float64]
-    accuracies: NDArray[np.float64]
+    scores: NDArray[np.float64]
     chosen: float
 
 
@@ -115,7 +117,7 @@ class Differences:
 
     Args:
       labels: the schedules, best mean first.
-      means: float64[schedules, schedules], accuracy of the row less that of the column, mean over the seeds on which
+      means: float64[schedules, schedules], headline of the row less that of the column, mean over the seeds on which
         both have a result; NaN where there is none, and on the diagonal.
       concluded: the pairs of which better or worse was concluded.
     """
@@ -129,10 +131,11 @@ class Differences:
         return " *" if {self.labels[row], self.labels[column]} in self.concluded else ""
 
 
-def final_accuracies(comparison: Comparison) -> dict[str, NDArray[np.float64]]:
-    """Returns the accuracy that counts, float64[seeds], for every schedule; NaN for a run without a result."""
+def final_scores(comparison: Comparison) -> dict[str, NDArray[np.float64]]:
+    """Returns the headline that counts, float64[seeds], for every schedule; NaN for a run without a result."""
+    name = comparison.headline.name
     return {
-        row.label: np.array([final_accuracy(outcome) for outcome in comparison.measured(row.label)])
+        row.label: np.array([outcome.value(name) for outcome in comparison.measured(row.label)])
         for row in comparison.plan.rows
     }
 
@@ -144,20 +147,20 @@ def tunings(comparison: Comparison) -> list[Tuning]:
     results = []
     for label, tuned in comparison.tuned.items():
         scales = sorted(tuned.losses)
-        losses, accuracies = np.full((2, len(scales), len(seeds)), np.nan)
+        losses, scores = np.full((2, len(scales), len(seeds)), np.nan)
         for outcome in found:
             trial = outcome.trial
             if trial.label == label and trial.scale in scales and trial.seed in seeds:
                 place = scales.index(trial.scale), seeds.index(trial.seed)
-                losses[place], accuracies[place] = outcome.validation_loss, outcome.validation_accuracy
-        results.append(Tuning(label, np.array(scales), losses, accuracies, tuned.best))
+                losses[place], scores[place] = outcome.validation("loss"), outcome.validation(comparison.headline.name)
+        results.append(Tuning(label, np.array(scales), losses, scores, tuned.best))
     return results
 
 
 def differences(comparison: Comparison) -> Differences:
     """Returns the paired differences of all schedules."""
-    finals = final_accuracies(comparison)
-    labels = tuple(row.label for row in by_accuracy(comparison) if np.isfinite(finals[row.label]).any())
+    finals = final_scores(comparison)
+    labels = tuple(row.label for row in by_score(comparison) if np.isfinite(finals[row.label]).any())
     means = np.full((len(labels), len(labels)), np.nan)
     for i, first in enumerate(labels):
         for j, second in enumerate(labels):
@@ -168,10 +171,9 @@ def differences(comparison: Comparison) -> Differences:
     return Differences(labels, means, frozenset({frozenset((p.first, p.second)) for p in pairs if p.verdict != "tie"}))
 
 
-def by_accuracy(comparison: Comparison) -> list[RowResult]:
-    """Returns the rows with the best mean accuracy first; those without a result come last, in their order."""
-    rows = comparison.evidence.rows
-    return sorted(rows, key=lambda row: -row.accuracy.mean if np.isfinite(row.accuracy.mean) else np.inf)
+def by_score(comparison: Comparison) -> list[RowResult]:
+    """Returns the rows with the best mean of the headline first; those without a result come last, in their order."""
+    return sorted(comparison.evidence.rows, key=lambda row: comparison.headline.rank(row.score.mean))
 
 
 def short_name(label: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import starmap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +17,8 @@ from lrtrain.report.comparison_page import page_of_comparison
 from lrtrain.report.numbers import quartiles, short_name
 from lrtrain.report.page.render import render
 from lrtrain.runs.directory import refusals_named
+from lrtrain.workloads.headline import Headline
+from lrtrain.workloads.wording import Wording, wording
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
     # A name, the width and height in inches, and what draws.
     Picture = tuple[str, float, float, Callable[[Figure], None]]
-
-_FINE = 0.005
 
 
 def write_results(comparison: Comparison) -> Store:
@@ -49,7 +48,7 @@ def write_results(comparison: Comparison) -> Store:
         write_whole(store.results, json.dumps({"about": dict(comparison.about), **results}, indent=2) + "\n")
         runs = numbers.measured_runs(comparison)
         store.pictures.mkdir(parents=True, exist_ok=True)
-        curves = list(starmap(numbers.curves_of_runs, runs.items()))
+        curves = [numbers.curves_of_runs(label, each, comparison.headline) for label, each in runs.items()]
         pictures = list(_pictures(comparison, curves))
         for suffix in (".png", ".svg"):
             if curves:
@@ -65,37 +64,45 @@ def write_results(comparison: Comparison) -> Store:
 
 def _pictures(comparison: Comparison, curves: Sequence[Curves]) -> Iterator[Picture]:
     """Yields the pictures, but that of learning rates, that there is something to draw for."""
-    count = len(comparison.plan.rows)
+    count, headline = len(comparison.plan.rows), comparison.headline
+    words = wording([comparison.plan.train.workload])
     # A line of the legend for each schedule.
     below = 0.19 * count
     if curves:
-        yield "validation", 10, 4.2 + below, lambda figure: _plot_training(figure, curves)
-    rows, finals = numbers.by_accuracy(comparison), numbers.final_accuracies(comparison)
+        yield "validation", 10, 4.2 + below, lambda figure: _plot_training(figure, curves, headline, words)
+    rows, finals = numbers.by_score(comparison), numbers.final_scores(comparison)
     fair = comparison.plan.protocol == "fair"
     baseline = comparison.evidence.baseline if fair else None
-    yield "accuracy", 8, 1.4 + 0.42 * count, lambda figure: _plot_accuracies(figure, rows, finals, baseline)
+    yield headline.figure, 8, 1.4 + 0.42 * count, lambda figure: _plot_scores(figure, rows, finals, baseline, headline)
     tuned = numbers.tunings(comparison)
     if any(np.isfinite(each.losses).any() for each in tuned):
-        yield "basin", 10, 4.4 + below, lambda figure: _plot_basins(figure, tuned)
+        yield "basin", 10, 4.4 + below, lambda figure: _plot_basins(figure, tuned, headline, words)
     pairs = numbers.differences(comparison)
     if fair and len(pairs.labels) > 1:
-        yield "differences", 4 + 0.6 * count, 3 + 0.5 * count, lambda figure: _plot_differences(figure, pairs)
+        yield "differences", 4 + 0.6 * count, 3 + 0.5 * count, lambda figure: _plot_differences(figure, pairs, headline)
 
 
-def _plot_training(figure: Figure, curves: Sequence[Curves]) -> None:
-    """Draws loss and accuracy over steps: the median of the runs, and a band over their middle half."""
+def _plot_training(figure: Figure, curves: Sequence[Curves], headline: Headline, words: Wording) -> None:
+    """Draws loss and headline over steps: the median of the runs, and a band over their middle half."""
     where = curves[0].measured_on
-    left, right = figure.subplots(1, 2)
+    left, *others = panels = _panels(figure, headline)
     for index, each in enumerate(curves):
         _band(left, each.steps, each.losses, look(index))
-        _band(right, each.steps, 100 * each.accuracies, look(index))
-    left.set(ylabel=f"{where} loss (mean cross-entropy)")
-    right.set(ylabel=f"{where} accuracy (percent)")
-    for axes in (left, right):
+        for axes in others:
+            _band(axes, each.steps, headline.factor * each.scores, look(index))
+    left.set(ylabel=f"{where} {words.loss_axis}")
+    for axes in others:
+        axes.set(ylabel=f"{where} {headline.axis()}")
+    for axes in panels:
         axes.set_xlabel("step (optimizer updates)")
         axes.set_xlim(0, 1.03 * max(int(each.steps[-1]) for each in curves))
         axes.grid(alpha=0.25)
     legend_of(figure, left.get_lines(), [each.label for each in curves])
+
+
+def _panels(figure: Figure, headline: Headline) -> list[Axes]:
+    """Returns axes side by side for the loss and the headline; one where these are the same."""
+    return [*figure.subplots(1, 1 if headline.is_loss else 2, squeeze=False).flat]
 
 
 def _band(axes: Axes, steps: NDArray[np.int64], values: NDArray[np.float64], line: Look) -> None:
@@ -111,18 +118,22 @@ def _line(axes: Axes, x: NDArray[np.int64] | NDArray[np.float64], y: NDArray[np.
     return drawn
 
 
-def _plot_basins(figure: Figure, tunings: Sequence[Tuning]) -> None:
+def _plot_basins(figure: Figure, tunings: Sequence[Tuning], headline: Headline, words: Wording) -> None:
     """Draws what the tuning has seen over learning-rate scales, with the chosen scale of each schedule ringed."""
     from matplotlib.ticker import NullLocator
 
-    left, right = figure.subplots(1, 2)
+    *others, right = panels = _panels(figure, headline)
     lines = []
+    # Where it is worst.
+    diverged_at = {1: 0.015, -1: 0.985}
     for index, each in enumerate(tunings):
-        lines.append(_basin(left, each, 100 * each.accuracies, look(index)))
-        _basin(right, each, each.losses, look(index), diverged_at=0.985)
-    left.set(ylabel="validation accuracy (percent)")
-    right.set(ylabel="validation loss (mean cross-entropy)")
-    for axes in (left, right):
+        values, at = headline.factor * each.scores, diverged_at[headline.sign]
+        drawn = [_basin(axes, each, values, look(index), at) for axes in others]
+        lines.append([*drawn, _basin(right, each, each.losses, look(index), diverged_at[-1])][0])
+    for axes in others:
+        axes.set(ylabel=f"validation {headline.axis()}")
+    right.set(ylabel=f"validation {words.loss_axis}")
+    for axes in panels:
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter(lambda scale, _: f"{scale:.3g}")
         axes.xaxis.set_minor_locator(NullLocator())
@@ -131,7 +142,7 @@ def _plot_basins(figure: Figure, tunings: Sequence[Tuning]) -> None:
     legend_of(figure, lines, [each.label for each in tunings], note="ringed: chosen.  x at the edge: a run diverged")
 
 
-def _basin(axes: Axes, tuning: Tuning, values: NDArray[np.float64], line: Look, diverged_at: float = 0.015) -> Line2D:
+def _basin(axes: Axes, tuning: Tuning, values: NDArray[np.float64], line: Look, diverged_at: float) -> Line2D:
     """Draws the median over seeds, every seed as a faint dot, and a cross at an edge where one has diverged."""
     bad = ~np.isfinite(values).all(axis=1)
     middle = np.where(bad, np.nan, np.median(values, axis=1))
@@ -144,14 +155,18 @@ def _basin(axes: Axes, tuning: Tuning, values: NDArray[np.float64], line: Look, 
     return drawn
 
 
-def _plot_accuracies(
-    figure: Figure, rows: Sequence[RowResult], finals: Mapping[str, NDArray[np.float64]], baseline: str | None
+def _plot_scores(
+    figure: Figure,
+    rows: Sequence[RowResult],
+    finals: Mapping[str, NDArray[np.float64]],
+    baseline: str | None,
+    headline: Headline,
 ) -> None:
     """Draws a row for each schedule, the first on top: every seed (float64[seeds] by label), mean and interval."""
     axes = figure.subplots()
     for place, row in enumerate(rows):
-        if math.isfinite(row.accuracy.mean):
-            _row(axes, place, row, 100 * finals[row.label])
+        if math.isfinite(row.score.mean):
+            _row(axes, place, row, finals[row.label], headline.factor)
         else:
             axes.text(0.02, place, row.problem or "no result", transform=axes.get_yaxis_transform(), va="center",
                       fontsize="small", parse_math=False)  # fmt: skip
@@ -159,40 +174,44 @@ def _plot_accuracies(
     axes.set_yticks(range(len(rows)), names, parse_math=False)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     several = any(len(finals[row.label]) > 1 for row in rows)
-    what = "accuracy after the last step (percent)"
+    what = headline.axis(" after the last step")
     axes.set_xlabel(f"{what}: each seed, their mean and its 95% interval" if several else what)
     axes.grid(axis="x", alpha=0.25)
 
 
-def _row(axes: Axes, place: int, row: RowResult, values: NDArray[np.float64]) -> None:
-    good = values[np.isfinite(values)]
-    summary = row.accuracy
+def _row(axes: Axes, place: int, row: RowResult, values: NDArray[np.float64], factor: int) -> None:
+    good = factor * values[np.isfinite(values)]
+    summary = row.score
     axes.plot(good, np.full(len(good), place + 0.18), "|", color="0.55", markersize=9, markeredgewidth=1.2)
     if math.isfinite(summary.low):
-        axes.hlines(place, 100 * summary.low, 100 * summary.high, color=COLOURS[0], linewidth=2.6)
-    axes.plot(100 * summary.mean, place, "o", color=COLOURS[0], markersize=8)
+        axes.hlines(place, factor * summary.low, factor * summary.high, color=COLOURS[0], linewidth=2.6)
+    mean = factor * summary.mean
+    axes.plot(mean, place, "o", color=COLOURS[0], markersize=8)
     if summary.diverged:
-        axes.annotate(f"{summary.diverged} diverged", (100 * summary.mean, place), (8, 7), textcoords="offset points",
+        axes.annotate(f"{summary.diverged} diverged", (mean, place), (8, 7), textcoords="offset points",
                       fontsize="x-small", color=COLOURS[1])  # fmt: skip
 
 
-def _plot_differences(figure: Figure, differences: Differences) -> None:
-    """Draws row less column in points of accuracy; a star marks a pair of which better or worse was concluded."""
-    points, labels = 100 * differences.means, differences.labels
+def _plot_differences(figure: Figure, differences: Differences, headline: Headline) -> None:
+    """Draws the headline of row less column; a star marks a pair of which better or worse was concluded."""
+    points, labels = headline.factor * differences.means, differences.labels
     axes = figure.subplots()
-    largest = max(_FINE, float(np.nanmax(np.abs(points), initial=0.0, where=np.isfinite(points))))
+    largest = max(
+        numbers.FINE * headline.factor, float(np.nanmax(np.abs(points), initial=0.0, where=np.isfinite(points)))
+    )
     # Colour-blind readers can distinguish orange and violet; in grey the sign of the number does.
-    image = axes.imshow(points, cmap="PuOr", vmin=-largest, vmax=largest)
+    image = axes.imshow(points, cmap={1: "PuOr", -1: "PuOr_r"}[headline.sign], vmin=-largest, vmax=largest)
     small = "small" if len(labels) <= 8 else "xx-small"
     for (i, j), value in np.ndenumerate(points):
         if math.isfinite(value):
             mark = differences.star(i, j)
             dark = abs(value) > 0.6 * largest
-            axes.text(j, i, f"{value:+.2f}{mark}", ha="center", va="center", fontsize=small,
+            said = headline.difference(float(differences.means[i, j]), "+")
+            axes.text(j, i, f"{said}{mark}", ha="center", va="center", fontsize=small,
                       fontweight="bold" if mark else None, color="white" if dark else "black")  # fmt: skip
     names = [short_name(label) for label in labels]
     axes.set_xticks(range(len(labels)), names, rotation=40, ha="right", parse_math=False)
     axes.set_yticks(range(len(labels)), names, parse_math=False)
     bar = figure.colorbar(image, ax=axes, shrink=0.85)
-    bar.set_label("row minus column (points of accuracy)")
+    bar.set_label(f"row minus column ({headline.unit})")
     axes.set_title("mean over paired seeds; * better or worse by interval and test", fontsize="small", loc="left")

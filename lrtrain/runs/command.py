@@ -10,10 +10,10 @@ from typing import Literal, TypeAlias
 
 from lrtrain.errors import LrtrainError
 from lrtrain.option_fields import option_fields
-from lrtrain.plugins.discovery import find_plugin
+from lrtrain.plugins.discovery import DEFAULT_WORKLOAD, IN_PYTHON, find_plugin
 from lrtrain.plugins.spec import Spec, file_and_class, format_value, parse_spec
 from lrtrain.runs.record import Head, Run
-from lrtrain.runs.train_config import TrainConfig
+from lrtrain.runs.train_config import WORKLOADS_OWN, TrainConfig
 
 Kind: TypeAlias = Literal["run", "comparison"]
 
@@ -35,6 +35,8 @@ def reproduce(run: Run) -> Recipe:
         return Recipe((), "it is a run of a comparison, which held out data or scaled the schedule for it")
     if not head.whole_schedule:
         return Recipe((), "it was resumed under another schedule or for another number of epochs than it began with")
+    if head.train.workload.startswith(IN_PYTHON):
+        return Recipe((), "its workload was made in Python")
     specs = [_brief(spec, head) for spec in head.plugins]
     if any(parse_spec(str(spec)) != spec for spec in specs):
         return Recipe((), "an option of its plugin cannot be written on a command line")
@@ -43,9 +45,14 @@ def reproduce(run: Run) -> Recipe:
 
 
 def train_options(config: TrainConfig) -> Iterator[str]:
-    """Yields the words of ``lrtrain train`` for all options that are not at their defaults."""
+    """Yields the words of ``lrtrain train`` for all options that are not at their defaults.
+
+    Another workload has defaults of its own, so the options that it may decide are all given.
+    """
+    own = WORKLOADS_OWN if config.workload != DEFAULT_WORKLOAD else ()
     for field in option_fields(TrainConfig):
-        yield from field.words(getattr(config, field.name))
+        value = getattr(config, field.name)
+        yield from (field.flag, str(value)) if field.name in own else field.words(value)
 
 
 def _brief(spec: Spec, head: Head) -> Spec:
@@ -55,6 +62,9 @@ def _brief(spec: Spec, head: Head) -> Spec:
 
     # A file is not imported only because a run names it.
     if file_and_class(spec.name) is not None:
+        return spec
+    # Of another workload the learning rates that are left out would be multiplied.
+    if head.train.workload != DEFAULT_WORKLOAD:
         return spec
     try:
         entry = find_plugin(spec.name)

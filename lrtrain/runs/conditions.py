@@ -12,9 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lrtrain.engine.optimizers import source_of
 from lrtrain.errors import RunDirError
 from lrtrain.plugins.discovery import Entry
 from lrtrain.plugins.loading import Plugin, hooks_of
+from lrtrain.runs.train_config import TrainConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 _LIBRARIES = ("lrtrain", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy")
 _SHORT = 12
+_OPTIMIZER = "optimizer "
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
@@ -50,13 +53,31 @@ def versions(*plugins: Entry) -> dict[str, str]:
     return {"python": platform.python_version(), **libraries, **{each.distribution: each.version for each in plugins}}
 
 
-def model_version(model: str | None) -> dict[str, str]:
-    """Returns the first digits of the SHA-256 of a model's file, by the model's name; empty where it is not found."""
-    try:
-        found = importlib.util.find_spec(model.partition(":")[0]) if model else None
-        return {f"model {model}": _digest(Path(found.origin).read_bytes())} if found and found.origin else {}
-    except (ImportError, ValueError, OSError):
+def file_versions(config: TrainConfig) -> dict[str, str]:
+    """Returns the first digits of the SHA-256 of the files of a model and an optimizer, by their names.
+
+    One whose file is not found, and one of optax or of lrtrain, is left out.
+    """
+    model = None if config.model is None else _version_of_module(config.model)
+    return {**({f"model {config.model}": model} if model else {}), **optimizer_code(config)}
+
+
+def optimizer_code(config: TrainConfig) -> dict[str, str]:
+    """Returns the same of the file of an optimizer alone, which is code that changes the result of a run."""
+    source = source_of(config.optimizer)
+    if source is None:
         return {}
+    version = source.version if source.in_file else _version_of_module(source.value)
+    return {f"{_OPTIMIZER}{source.reference}": version} if version else {}
+
+
+def _version_of_module(reference: str) -> str | None:
+    """Returns the first digits of the SHA-256 of the file of ``package.module:name``; None where it is not found."""
+    try:
+        found = importlib.util.find_spec(reference.partition(":")[0])
+        return _digest(Path(found.origin).read_bytes()) if found and found.origin else None
+    except (ImportError, ValueError, OSError):
+        return None
 
 
 def program_of(network: Network, workload: Workload, test: Split) -> str:
@@ -108,12 +129,14 @@ def check_data(stored: Mapping[str, Any] | None, now: Mapping[str, Any], what: s
 def other_code(stored: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
     """Returns which code differs from that which a run or comparison was begun with; None if none does.
 
-    Both hold ``code`` (from `codes_of`), ``program`` (from `program_of`) and ``versions``, as their file has them.
+    Both hold ``code`` (from `codes_of` and `optimizer_code`), ``program`` (from `program_of`) and ``versions``, as
+    their file has them.
     """
     then = stored.get("code", {})
     for name, code in now["code"].items():
         if code != then.get(name, code):
-            return f"the code of plugin '{name}' has changed (SHA-256 {then[name]} then and {code} now)"
+            title = name if name.startswith(_OPTIMIZER) else f"plugin '{name}'"
+            return f"the code of {title} has changed (SHA-256 {then[name]} then and {code} now)"
     # Another version of JAX may print the same operations differently; `other_versions` names it.
     same_words = all(stored["versions"].get(name) == now["versions"].get(name) for name in ("jax", "flax"))
     programs = {stored.get("program"), now["program"]} - {None}

@@ -9,6 +9,8 @@ from lrtrain.option_fields import option_fields
 from lrtrain.plugins.spec import format_value
 from lrtrain.runs.record import Run
 from lrtrain.runs.train_config import TrainConfig
+from lrtrain.workloads.headline import ACCURACY
+from lrtrain.workloads.wording import wording
 
 # Two runs that differ in one of these, or in an option that changes results, have not been trained under equal
 # conditions. The others say where data is found and how the work is spread over devices.
@@ -62,8 +64,10 @@ def _other_conditions(runs: Mapping[str, Run]) -> Iterator[str]:
 def _other_measure(runs: Mapping[str, Run]) -> Iterator[str]:
     measured = {name: run.last.measured_on for name, run in runs.items() if run.last}
     if len(set(measured.values())) > 1:
-        said = ", ".join(f"the {split} images in {name}" for name, split in measured.items())
-        yield f"not measured on the same images: accuracy and loss are of {said}"
+        examples = wording(run.head.train.workload for run in runs.values() if run.head).examples
+        said = ", ".join(f"the {split} {examples} in {name}" for name, split in measured.items())
+        results = "accuracy and loss" if {run.headline for run in runs.values()} == {ACCURACY} else "the results"
+        yield f"not measured on the same {examples}: {results} are of {said}"
 
 
 def _unfinished(runs: Mapping[str, Run]) -> Iterator[str]:
@@ -75,5 +79,11 @@ def _unfinished(runs: Mapping[str, Run]) -> Iterator[str]:
 
 def to_json(run: Run) -> dict[str, Any]:
     """Returns all that is known of a run."""
-    epochs = [{name: getattr(epoch, name) for name in _OF_AN_EPOCH} for epoch in run.epochs]
+    epochs = [
+        {
+            **{name: getattr(epoch, name) for name in _OF_AN_EPOCH},
+            **({"metrics": epoch.metrics} if epoch.metrics else {}),
+        }
+        for epoch in run.epochs
+    ]
     return {**run.to_json(), "settings": settings(run), "history": epochs}

@@ -20,6 +20,7 @@ from lrtrain.runs.logs import parse_epochs, parse_steps
 from lrtrain.runs.record import Epoch, Head, Run, State
 from lrtrain.runs.run_config import RunConfig, is_config
 from lrtrain.strict_json import InvalidFileError, read_json, read_text
+from lrtrain.workloads.headline import ACCURACY
 
 # A comparison keeps its runs in <comparison>/runs/<run>.
 _DEPTH = 3
@@ -190,6 +191,7 @@ def parse_head(path: Path) -> Head:
         comparison=values.get("comparison"),
         started=_written(file, config) if config.started is None else _noted_time(config.started),
         values=values,
+        headline=config.headline or ACCURACY,
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias
 from lrtrain.plugins.context import EpochInfo
 from lrtrain.plugins.spec import Spec
 from lrtrain.runs.train_config import TrainConfig
+from lrtrain.workloads.headline import ACCURACY, Headline, noted
 
 State: TypeAlias = Literal["finished", "stopped", "diverged", "failed", "interrupted", "running", "damaged"]
 Epoch: TypeAlias = EpochInfo
@@ -33,6 +34,7 @@ class Head:
       comparison: the run's part in a comparison; None for a run outside of one.
       started: the time at which the run began; None if that is not known.
       values: all values in the file.
+      headline: the number that the run is judged by.
     """
 
     plugins: tuple[Spec, ...]
@@ -46,6 +48,7 @@ class Head:
     comparison: Mapping[str, Any] | None
     started: datetime.datetime | None
     values: Mapping[str, Any] = field(repr=False)
+    headline: Headline = ACCURACY
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,18 @@ class Run:
         return self.epochs[-1] if self.epochs else None
 
     @property
+    def headline(self) -> Headline:
+        """The number that it is judged by; where its configuration cannot be read, its accuracy or else its loss."""
+        if self.head is not None:
+            return self.head.headline
+        return Headline() if self.last is not None and math.isnan(self.last.accuracy) else ACCURACY
+
+    @property
+    def score(self) -> float:
+        """The headline after the last epoch that is done; NaN where there is none."""
+        return self.last.value(self.headline.name) if self.last else math.nan
+
+    @property
     def seconds(self) -> float:
         """Time for training and evaluating all epochs, those before a resume included."""
         return sum(epoch.seconds for epoch in self.epochs)
@@ -98,13 +113,14 @@ class Run:
             "plugins": [spec.table() for spec in head.plugins] if head else [],
             "epochs": len(self.epochs),
             "planned_epochs": head.train.epochs if head else None,
-            "accuracy": last.accuracy if last else None,
+            "accuracy": last.accuracy if last and not math.isnan(last.accuracy) else None,
             "loss": last.loss if last else None,
             "measured_on": last.measured_on if last else None,
             "peak_learning_rate": self.peak_learning_rate,
             "started": head.started.isoformat() if head and head.started else None,
             "seconds": round(self.seconds, 3),
             "bytes": self.size,
+            **({"headline": {**vars(self.headline), "value": self.score}} if noted(self.headline) else {}),
         }
 
 

@@ -97,8 +97,8 @@ class RunConfig:
       steps_per_epoch: optimizer updates in an epoch.
       total_steps: optimizer updates in the whole run.
       data: what distinguishes its data from other data; see `lrtrain.data.Dataset.identity`.
-      versions: versions by the name of the distribution, and the digest of the model's file.
-      code: the digest of each plugin that observes.
+      versions: versions by the name of the distribution, and the digests of the files of the model and the optimizer.
+      code: the digest of each plugin that observes, and of an optimizer that is no part of optax.
       program: the digest of what the model computes.
       device: the devices that it is trained on.
       processes: the number of processes that train it.
@@ -164,6 +164,7 @@ class RunConfig:
             )
         try:
             config = decode(values, cls, title, path_of)
+            config.train.read_as_before()
             config.train.check()
             _ = config.specs
         except LrtrainError as error:

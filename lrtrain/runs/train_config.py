@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from lrtrain.engine.optimizers import OPTIMIZERS
+from lrtrain.engine.optimizers import OPTIMIZERS, as_before, canonical
 from lrtrain.errors import UsageError
 from lrtrain.option_fields import option, option_fields
 from lrtrain.plugins.discovery import DEFAULT_WORKLOAD
+from lrtrain.plugins.spec import parse_spec
 
 if TYPE_CHECKING:
     from lrtrain.workloads.workload import Workload
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 LOSS_REDUCTIONS = ("sum", "mean")
 DATA_ON_DEVICE = ("auto", "always", "never")
 # The options whose defaults are the workload's.
-WORKLOADS_OWN = ("epochs", "batch_size", "optimizer", "loss_reduction")
+WORKLOADS_OWN = ("epochs", "batch_size", "optimizer", "loss_reduction", "weight_decay")
 DEFAULT_DATASET = "fashion_mnist"
 MAX_EPOCHS = 1_000_000
 MAX_SEED = 2**32 - 1
@@ -37,7 +40,13 @@ class TrainConfig:
     batch_size: int = option(
         256, "Examples in a step; the last batch of an epoch may be smaller.", metavar="N", least=1
     )
-    optimizer: str = option("sgd", "The optimizer, with optax's defaults; momentum is 0.9.", choices=OPTIMIZERS)
+    optimizer: str = option(
+        "sgd",
+        "The optimizer: sgd, 'adamw(weight_decay=0.05)', any of optax's by name, with its options, or a function in a "
+        "file, ./file.py:make. Weight decay leaves out biases and scales; mask=none includes them.",
+        metavar="SPEC",
+        known=OPTIMIZERS,
+    )
     loss_reduction: str = option(
         "sum",
         "Gradient of the sum or the mean of a batch's losses. With sum, a learning rate acts as if it were "
@@ -65,6 +74,9 @@ class TrainConfig:
     model: str | None = option(None, "A Flax module in place of the workload's network.", metavar="MODULE:CLASS")
     label_smoothing: float = option(
         0.0, "Share of each label that is spread over all classes, in training.", metavar="SHARE", least=0, most=1
+    )
+    weight_decay: float = option(
+        0.0, "Add so much of each weight to its gradient; not of biases and scales.", metavar="FACTOR", least=0
     )
     clip_norm: float | None = option(
         None, "Scale a gradient down whose norm over all parameters is larger.", metavar="NORM", least=0
@@ -98,6 +110,8 @@ class TrainConfig:
         """Raises UsageError for the first value that no run can have."""
         for field in option_fields(TrainConfig):
             field.check(getattr(self, field.name))
+        with _as_optimizer():
+            parse_spec(self.optimizer)
 
     def check_data(self, num_examples: int) -> None:
         """Raises UsageError when a batch is larger than the training set."""
@@ -110,9 +124,25 @@ class TrainConfig:
         """Returns the optimizer updates in an epoch; a last, smaller batch is one too."""
         return math.ceil(num_examples / self.batch_size)
 
+    def read_as_before(self) -> None:
+        """Gives an optimizer that an earlier lrtrain stored its canonical text; for a value just read from a file."""
+        # Without another text nothing is set: what the file lacks is no attribute of what was read.
+        if (text := as_before(self.optimizer)) != self.optimizer:
+            object.__setattr__(self, "optimizer", text)
+
     def to_json(self) -> dict[str, Any]:
         """Returns all fields as JSON holds them."""
         return {name: str(value) if isinstance(value, Path) else value for name, value in vars(self).items()}
+
+
+@contextlib.contextmanager
+def _as_optimizer() -> Iterator[None]:
+    """Gives an error the key under which it can be found in a file."""
+    try:
+        yield
+    except UsageError as error:
+        error.key = "optimizer"
+        raise
 
 
 class TrainOptions(TypedDict, total=False):
@@ -132,7 +162,20 @@ class TrainOptions(TypedDict, total=False):
     micro_batch: int | None
     model: str | None
     label_smoothing: float
+    weight_decay: float
     clip_norm: float | None
     accumulate: int
     ema: float | None
     data_on_device: str
+
+
+def resolved(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a user's options with the canonical text of the optimizer; raises UsageError when it is refused.
+
+    Those that are given to `TrainConfig` without it have optax's meaning, such as weight decay without a mask.
+    """
+    if "optimizer" not in options:
+        return {**options}
+    TrainConfig(optimizer=options["optimizer"]).check()
+    with _as_optimizer():
+        return {**options, "optimizer": canonical(options["optimizer"])}

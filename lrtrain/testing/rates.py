@@ -34,7 +34,7 @@ def table(
 
     Example:
       >>> from lrtrain.testing import table
-      >>> table("linear(init_value=1, end_value=0, transition_begin=0)", total_steps=4).tolist()
+      >>> table("linear(init_value=1)", total_steps=4).tolist()
       [1.0, 0.75, 0.5, 0.25]
     """
     return build_table(activate([spec]), make_context(total_steps, steps_per_epoch)).values

@@ -7,7 +7,7 @@ from typing import Any
 
 from lrtrain.errors import UsageError
 from lrtrain.plugins.discovery import DEFAULT_WORKLOAD
-from lrtrain.runs.train_config import WORKLOADS_OWN, TrainConfig
+from lrtrain.runs.train_config import WORKLOADS_OWN, TrainConfig, resolved
 from lrtrain.workloads.loading import Chosen, load_workload
 
 
@@ -20,7 +20,7 @@ def configured(options: Mapping[str, Any]) -> tuple[TrainConfig, Chosen]:
     chosen = load_workload(options.get("workload", DEFAULT_WORKLOAD))
     defaults = vars(chosen.workload.defaults)
     own = {name: defaults[name] for name in WORKLOADS_OWN}
-    config = TrainConfig(**{**own, **options, "workload": chosen.spec})
+    config = TrainConfig(**{**resolved({**own, **options}), "workload": chosen.spec})
     config.check()
     check_workload_options(config, chosen, options)
     return config, chosen

@@ -12,7 +12,7 @@ from lrtrain.plugins.loading import ActivePlugins, activate
 from lrtrain.plugins.spec import Spec
 from lrtrain.runs.directory import RunDir, check_name, new_run_dir
 from lrtrain.runs.run_config import RunConfig, read_config
-from lrtrain.runs.train_config import TrainConfig, TrainOptions
+from lrtrain.runs.train_config import TrainConfig, TrainOptions, resolved
 from lrtrain.training.checkpoint_rule import EVERY_EPOCH, CheckpointRule
 from lrtrain.training.configure import check_workload_options, configured
 from lrtrain.training.rates import OnScheduleChange, merge_config
@@ -78,7 +78,7 @@ def job_of(  # noqa: PLR0913  # the arguments of `train`
     """Returns the task of a call of `train`; raises UsageError when it cannot be done."""
     if not resume:
         config, chosen = configured(options)
-        active = activate(plugins, settings, factor=chosen.factor)
+        active = activate(plugins, settings, factor=chosen.factor, headline=chosen.workload.headline)
         name = active.schedule_plugin().entry.name
         directory = new_run_dir(run_dir, name)
         stored, rule, named = None, rule or EVERY_EPOCH, run_dir is not None
@@ -89,10 +89,12 @@ def job_of(  # noqa: PLR0913  # the arguments of `train`
     check_name(directory.path)
     stored = read_config(directory)
     chosen = load_workload(options.get("workload", stored.train.workload))
-    config = merge_config(stored.train, {**options, "workload": chosen.spec})
+    config = merge_config(stored.train, {**resolved(options), "workload": chosen.spec})
     config.check()
     check_workload_options(config, chosen, options)
-    active = activate(plugins or stored.specs, settings, override=not plugins, factor=chosen.factor)
+    active = activate(
+        plugins or stored.specs, settings, override=not plugins, factor=chosen.factor, headline=chosen.workload.headline
+    )
     active.schedule_plugin()
     rule = rule or CheckpointRule.parse(stored.checkpoint_every or EVERY_EPOCH.text)
     return Job(active, config, chosen, directory, stored, rule, True, on_schedule_change, accept_code_change)

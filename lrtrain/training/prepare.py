@@ -125,6 +125,8 @@ class Loaded:
     devices: list[jax.Device]
     stream: Stream | None
     sizes: tuple[int, int]
+    guess: float | None
+    """The mean test loss of the best answer that is the same for all examples; None where it is not known."""
 
 
 def loaded_on(devices: list[jax.Device], task: Task, config: TrainConfig) -> Loaded:
@@ -143,7 +145,8 @@ def loaded_on(devices: list[jax.Device], task: Task, config: TrainConfig) -> Loa
         devices=devices,
         **engine_options(config),
     )
-    return Loaded(engine, devices, stream, (len(data.train), len(data.test)))
+    guess = task.workload.guess(data.test.targets)
+    return Loaded(engine, devices, stream, (len(data.train), len(data.test)), guess)
 
 
 def engine_options(config: TrainConfig) -> dict[str, Any]:
@@ -154,7 +157,6 @@ def engine_options(config: TrainConfig) -> dict[str, Any]:
 
 def optimizer_of(config: TrainConfig) -> optax.GradientTransformation:
     """Returns the optimizer of a configuration; the same object for equal ones."""
-    from lrtrain.engine.optimizers import clipped, optimizer
+    from lrtrain.engine.optimizers import changed_gradients, optimizer
 
-    found = optimizer(config.optimizer)
-    return found if config.clip_norm is None else clipped(found, config.clip_norm)
+    return changed_gradients(optimizer(config.optimizer), config.clip_norm, config.weight_decay)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from lrtrain.engine.processes import Processes
 from lrtrain.errors import RunDirError, TrainingError
 from lrtrain.figures import draw_curves
-from lrtrain.runs.conditions import codes_of, model_version, versions
+from lrtrain.runs.conditions import codes_of, file_versions, optimizer_code, versions
 from lrtrain.runs.directory import RunDir, check_unused, make_new_directory, now, refusals_named
 from lrtrain.runs.lock import writing
 from lrtrain.runs.logs import Logs, RunLogs, cut_steps, restore_metrics
@@ -70,7 +70,7 @@ def write_run_config(job: Job, config: RunConfig, position: Position, processes:
 def current_versions(job: Job) -> dict[str, str]:
     """Returns the present versions of the packages and files that a run depends on."""
     entries = [plugin.entry for plugin in job.active.plugins] + ([job.chosen.entry] if job.chosen.entry else [])
-    return {**versions(*entries), **model_version(job.config.model)}
+    return {**versions(*entries), **file_versions(job.config)}
 
 
 def describe(job: Job, rates: RunRates, position: Position, devices: list[jax.Device], found: Found) -> RunConfig:
@@ -88,7 +88,7 @@ def describe(job: Job, rates: RunRates, position: Position, devices: list[jax.De
         total_steps=len(rates.values),
         data=found.data,
         versions=current_versions(job),
-        code=codes_of(job.active.plugins),
+        code={**codes_of(job.active.plugins), **optimizer_code(job.config)},
         program=found.program,
         device=Device(devices[0].device_kind, len(devices)),
         processes=len({device.process_index for device in devices}),

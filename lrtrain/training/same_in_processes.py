@@ -11,7 +11,7 @@ from typing import Any
 
 from lrtrain.plugins.discovery import Entry
 from lrtrain.plugins.spec import Spec, format_value
-from lrtrain.runs.conditions import model_version, versions
+from lrtrain.runs.conditions import file_versions, versions
 from lrtrain.runs.train_config import TrainConfig
 from lrtrain.workloads.loading import Chosen
 
@@ -23,7 +23,7 @@ def call_facts(config: TrainConfig, resume: bool, run_dir: str | Path | None) ->
     """Returns the facts of the call of a process: its options, the file of its model, the versions of its libraries."""
     return {
         **{name: value for name, value in config.to_json().items() if name not in _OWN},
-        **{f"SHA-256 of {name}": digest for name, digest in model_version(config.model).items()},
+        **{f"SHA-256 of {name}": digest for name, digest in file_versions(config).items()},
         "resume": resume,
         # All processes use the path of process 0, so their working directories may differ.
         "run_dir": None if run_dir is None else str(run_dir),

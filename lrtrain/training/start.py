@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lrtrain.errors import RunDirError, ScheduleError
-from lrtrain.runs.conditions import check_data, codes_of, other_code, other_versions
+from lrtrain.runs.conditions import check_data, codes_of, optimizer_code, other_code, other_versions
 from lrtrain.runs.logs import count_epochs, lost_steps
 from lrtrain.runs.run_config import RunConfig
 from lrtrain.schedules.table import fingerprint
@@ -75,7 +75,7 @@ def check_found(job: Job, found: Found) -> None:
             f"the run has {job.stored.steps_per_epoch} steps in an epoch, and its data gives "
             f"{found.steps_per_epoch} now: put the data of the run back, or start a new run"
         )
-    code = codes_of(job.active.plugins)
+    code = {**codes_of(job.active.plugins), **optimizer_code(job.config)}
     now = {"code": code, "program": found.program, "versions": current_versions(job)}
     if (changed := other_code(job.stored.to_json(), now)) and not job.accept_code_change:
         raise RunDirError(f"{changed}: put it back, start a new run, or go on with it by --accept-code-change")

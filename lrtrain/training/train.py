@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from lrtrain.engine.canary import check_jaxlib
 from lrtrain.engine.connection import Distributed, named_process_loss, refusals_told
 from lrtrain.engine.devices import keep_compiled, select_devices
+from lrtrain.engine.optimizers import optimizer
 from lrtrain.engine.processes import Processes
 from lrtrain.errors import UsageError
 from lrtrain.plugins.context import EpochInfo, RunInfo
@@ -25,6 +26,7 @@ from lrtrain.runs.directory import RunDir
 from lrtrain.runs.train_config import TrainOptions
 from lrtrain.signals import Ending, endings_noted
 from lrtrain.system_refusal import check_files
+from lrtrain.training.advice import after_training, before_training
 from lrtrain.training.checkpoint_rule import CheckpointRule
 from lrtrain.training.job import Job, job_of
 from lrtrain.training.loop import Loop, agreement
@@ -55,6 +57,7 @@ class RunResult:
       steps: optimizer updates done.
       seconds: the time that this call took.
       stopped: the reason that a hook gave to end the run early, if one did.
+      note: what the user should know about the loss; None if there is nothing.
     """
 
     run_dir: Path
@@ -66,6 +69,7 @@ class RunResult:
     steps: int
     seconds: float
     stopped: str | None
+    note: str | None = None
 
 
 def train(  # noqa: PLR0913
@@ -168,7 +172,10 @@ def _run(job: Job, processes: Processes, reporter: Reporter, began: float) -> Ru
         run = RunInfo(job.run_dir.path, config.to_json(), len(table), config.steps_per_epoch, job.config.epochs, table)
         reporter.phase("compiling the training step")
         loaded.engine.compile()
-        note = note_of(start, job, config, lines)
+        said = [note_of(start, job, config, lines)]
+        if job.stored is None:
+            said += before_training(job.config, job.chosen, job.active.schedule_plugin(), float(table.max()))
+        note = "; ".join(filter(None, said)) or None
         devices = str(config.device) if config.processes == 1 else f"{config.device} in {config.processes} processes"
         reporter.begin(Begin(run, start.position.step, devices, loaded.sizes, note))
         early = functools.partial(loaded.engine.compile_evaluation, start.state)
@@ -184,7 +191,8 @@ def _run(job: Job, processes: Processes, reporter: Reporter, began: float) -> Ru
     loss = means.pop("loss")
     accuracy = means.get("accuracy", math.nan)
     path, history = job.run_dir.path, recorder.history
-    return RunResult(path, history, accuracy, loss, means, table, loop.step, seconds, stopped)
+    note = after_training(loss, loaded.guess)
+    return RunResult(path, history, accuracy, loss, means, table, loop.step, seconds, stopped, note)
 
 
 def _load(job: Job, processes: Processes, reporter: Reporter, held: contextlib.ExitStack) -> tuple[Loaded, Found]:
@@ -199,6 +207,8 @@ def _load(job: Job, processes: Processes, reporter: Reporter, held: contextlib.E
     devices = select_devices(job.config.devices, job.config.batch_size, distributed=not processes.alone)
     with processes.together():
         check_jaxlib(devices)
+        # What cannot be used is refused before the data is loaded.
+        optimizer(job.config.optimizer)
         data = load_data(source, job.config, devices, reporter)
         task = task_of(job.chosen, data, job.config)
         check_found(job, task.found)

@@ -6,16 +6,13 @@ import math
 from dataclasses import dataclass
 
 from lrtrain.errors import PluginError, UsageError
-from lrtrain.plugins.discovery import DEFAULT_WORKLOAD, WORKLOADS, Entry, find_plugin
+from lrtrain.plugins.discovery import DEFAULT_WORKLOAD, IN_PYTHON, WORKLOADS, Entry, find_plugin
 from lrtrain.plugins.loading import check_dataclass, load
 from lrtrain.plugins.options import make, resolved
 from lrtrain.plugins.spec import Spec, normal_name
 from lrtrain.workloads.headline import Headline
 from lrtrain.workloads.images import FashionMnistCnn
 from lrtrain.workloads.workload import Defaults, Workload
-
-# What stands in the place of a name for a workload that was made in Python.
-_IN_PYTHON = "python:"
 
 
 @dataclass(frozen=True)
@@ -32,7 +29,7 @@ class Chosen:
     @property
     def name(self) -> str:
         """Its name without options."""
-        return self.spec.removeprefix(_IN_PYTHON) if self.entry is None else self.entry.name
+        return self.spec.removeprefix(IN_PYTHON) if self.entry is None else self.entry.name
 
     @property
     def version(self) -> str:
@@ -55,9 +52,9 @@ def load_workload(given: str | Spec | Workload) -> Chosen:
       UsageError: the workload was made in Python, and only its name is given.
     """
     if isinstance(given, Workload):
-        return Chosen(f"{_IN_PYTHON}{type(given).__name__}", given)
-    if isinstance(given, str) and given.startswith(_IN_PYTHON):
-        name = given.removeprefix(_IN_PYTHON)
+        return Chosen(f"{IN_PYTHON}{type(given).__name__}", given)
+    if isinstance(given, str) and given.startswith(IN_PYTHON):
+        name = given.removeprefix(IN_PYTHON)
         raise UsageError(f"the workload {name} was made in Python: give it again, as workload={name}(...)")
     spec = Spec.of(given)
     if normal_name(spec.name) == DEFAULT_WORKLOAD and not spec.options:

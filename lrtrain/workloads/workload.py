@@ -34,6 +34,7 @@ class Defaults:
       epochs: passes over the training set.
       batch_size: examples in a step.
       optimizer: the optimizer, as ``--optimizer`` takes it.
+      weight_decay: how much of each weight is added to its gradient, as ``--weight-decay`` says.
       loss_reduction: ``"sum"`` or ``"mean"``: which of a batch's losses the gradient is taken of.
       learning_rate: the peak that suits it. The schedules' own defaults are made for a peak of about 1e-4 with a summed
         loss, and are multiplied by ``learning_rate / 1e-4``.
@@ -44,6 +45,7 @@ class Defaults:
     optimizer: str = "sgd"
     loss_reduction: Literal["sum", "mean"] = "sum"
     learning_rate: float = 1e-4
+    weight_decay: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,8 @@ class Workload:
     headline: ClassVar[Headline] = Headline()
     takes_dataset: ClassVar[bool] = False
     """Whether ``--dataset`` may name other data for it."""
+    micro_batch: ClassVar[int | None] = None
+    """The examples that a core takes at once on CPU; None for as many as fit its cache."""
     has_classes: ClassVar[bool] = False
     """Whether the targets are labels, and the last axis of the network's outputs is that of the classes."""
 

@@ -39,18 +39,18 @@ class CosineDecay:
 
     Example:
       >>> import lrtrain
-      >>> rate = lrtrain.schedule("cosine-decay(init_value=1, alpha=0)", total_steps=100)
+      >>> rate = lrtrain.schedule("cosine-decay(init_value=1)", total_steps=100)
       >>> [round(float(rate(step)), 4) for step in (0, 25, 50, 99, 100)]
       [1.0, 0.8536, 0.5, 0.0002, 0.0]
 
     References: Loshchilov and Hutter, arXiv 1608.03983; `optax.cosine_decay_schedule`.
     """
 
-    traits: ClassVar[Traits] = Traits()
+    traits: ClassVar[Traits] = Traits(reaches_zero=True)
 
     init_value: Annotated[LearningRate, Doc("learning rate at step 0")] = 1e-4
     decay_steps: Annotated[Duration, Doc("length of the decay")] = Duration("100%")
-    alpha: Annotated[Share, Doc("share of init_value that is left at the end")] = 0.95
+    alpha: Annotated[Share, Doc("share of init_value that is left at the end")] = 0.0
     exponent: Annotated[PositiveFloat, Doc("power that the half cosine, 1 to 0, is raised to")] = 1.0
 
     @hookimpl

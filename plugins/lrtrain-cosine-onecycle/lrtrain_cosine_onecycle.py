@@ -55,11 +55,11 @@ class CosineOnecycle:
 
     transition_steps: Annotated[Duration, Doc("length of the cycle")] = Duration("100%")
     peak_value: Annotated[LearningRate, Doc("learning rate between the two phases, the highest")] = 1e-4
-    pct_start: Annotated[Share, Doc("share of the cycle that is spent going up")] = 0.2
-    div_factor: Annotated[PositiveFloat, Doc("peak_value divided by this is the learning rate at step 0")] = 30.0
+    pct_start: Annotated[Share, Doc("share of the cycle that is spent going up")] = 0.3
+    div_factor: Annotated[PositiveFloat, Doc("peak_value divided by this is the learning rate at step 0")] = 25.0
     final_div_factor: Annotated[
         PositiveFloat, Doc("the learning rate at step 0 divided by this is the one at the end")
-    ] = 100.0
+    ] = 1e4
 
     @hookimpl
     def build_schedule(self, context: ScheduleContext) -> Schedule:

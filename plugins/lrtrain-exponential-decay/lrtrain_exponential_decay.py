@@ -27,10 +27,10 @@ class ExponentialDecay:
     .. math:: \eta_t = \text{init} \cdot \text{rate}^{\max(t - B, 0) / S}
 
     B is ``transition_begin``. S is ``transition_steps``: the steps that one factor takes, not the length of the decay,
-    which never ends. With the defaults the run is over before the first factor is complete. With ``staircase`` the
-    exponent is rounded down, by integer division of the count: `optax.exponential_decay` divides in floats and, once
-    compiled, drops one step late for some S, 235 among them. ``end_value`` is where the learning rate stops: a floor
-    while it falls, a ceiling while it rises (``decay_rate`` over 1).
+    which never ends. With the defaults one factor takes the whole run, which ends at a hundredth of ``init_value``.
+    With ``staircase`` the exponent is rounded down, by integer division of the count: `optax.exponential_decay` divides
+    in floats and, once compiled, drops one step late for some S, 235 among them. ``end_value`` is where the learning
+    rate stops: a floor while it falls, a ceiling while it rises (``decay_rate`` over 1).
 
     Raises:
       ScheduleError: ``transition_steps`` is less than one step, or ``end_value`` lies on the wrong side of
@@ -50,8 +50,8 @@ class ExponentialDecay:
 
     init_value: Annotated[LearningRate, Doc("learning rate until transition_begin")] = 1e-4
     transition_steps: Annotated[Duration, Doc("steps that one factor of decay_rate takes")] = Duration("100%")
-    decay_rate: Annotated[PositiveFloat, Doc("factor for every transition_steps steps")] = 0.98
-    transition_begin: Annotated[Duration, Doc("step at which the decay begins")] = Duration("25%")
+    decay_rate: Annotated[PositiveFloat, Doc("factor for every transition_steps steps")] = 0.01
+    transition_begin: Annotated[Duration, Doc("step at which the decay begins")] = Duration("0")
     staircase: Annotated[bool, Doc("whether the learning rate changes only once in transition_steps steps")] = False
     end_value: Annotated[LearningRate | None, Doc("learning rate at which the decay stops; none: never")] = None
 

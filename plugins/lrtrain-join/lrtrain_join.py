@@ -42,7 +42,7 @@ class Join:
 
     schedules: Annotated[tuple[Spec, ...], Doc("the schedules, in order, each a spec")] = (
         Spec("cosine-decay", {"init_value": 3e-4, "alpha": 0.7}),
-        Spec("linear", {"init_value": 2e-4, "end_value": 1e-4, "transition_begin": 0, "transition_steps": "100%"}),
+        Spec("linear", {"init_value": 2e-4, "end_value": 1e-4}),
         Spec("cosine-onecycle", {"peak_value": 1e-4, "div_factor": 30.0, "final_div_factor": 1000.0}),
     )
     boundaries: Annotated[

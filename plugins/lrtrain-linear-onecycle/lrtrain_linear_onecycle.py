@@ -55,12 +55,12 @@ class LinearOnecycle:
 
     transition_steps: Annotated[Duration, Doc("length of the cycle")] = Duration("100%")
     peak_value: Annotated[LearningRate, Doc("learning rate after the first phase, the highest")] = 1e-4
-    pct_start: Annotated[Share, Doc("share of the cycle at which the first phase, up, ends")] = 0.25
-    pct_final: Annotated[Share, Doc("share of the cycle at which the second phase, down again, ends")] = 0.7
-    div_factor: Annotated[PositiveFloat, Doc("peak_value divided by this is the learning rate at step 0")] = 10.0
+    pct_start: Annotated[Share, Doc("share of the cycle at which the first phase, up, ends")] = 0.3
+    pct_final: Annotated[Share, Doc("share of the cycle at which the second phase, down again, ends")] = 0.85
+    div_factor: Annotated[PositiveFloat, Doc("peak_value divided by this is the learning rate at step 0")] = 25.0
     final_div_factor: Annotated[
         PositiveFloat, Doc("the learning rate at step 0 divided by this is the one at the end")
-    ] = 100.0
+    ] = 1e4
 
     @hookimpl
     def build_schedule(self, context: ScheduleContext) -> Schedule:

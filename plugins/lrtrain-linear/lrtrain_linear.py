@@ -19,19 +19,18 @@ class Linear:
           \text{init} + (\text{end} - \text{init}) \, \min(\max(t - W - B, 0), S) / S & t \ge W
         \end{cases}
 
-    W is ``warmup_steps``, B is ``transition_begin``, S is ``transition_steps``. The end is reached at step W + B + S,
-    so with the defaults, where B is a quarter of the run and S is all of it, the run ends three quarters of the way
-    down. For a line that ends with the run give ``transition_steps=none``; even then the last step of the run is one
-    short of ``end_value``. The warmup goes up from 0, so step 0 is then an update that changes nothing.
+    W is ``warmup_steps``, B is ``transition_begin``, S is ``transition_steps``. The end is reached at step W + B + S:
+    with the default, where S is the rest of the run, the last step of the run is one short of ``end_value``. The warmup
+    goes up from 0, so step 0 is then an update that changes nothing.
 
-    Linear decay to zero, D2Z, is ``linear(end_value=0, warmup_steps=10%, transition_begin=0, transition_steps=none)``.
+    Linear decay to zero, D2Z, is ``linear(warmup_steps=10%)``.
 
     Raises:
       ScheduleError: ``transition_steps`` is less than one step, or with none, warmup and constant leave no step.
 
     Example:
       >>> import lrtrain
-      >>> spec = "linear(init_value=1, end_value=0, transition_steps=50, transition_begin=20)"
+      >>> spec = "linear(init_value=1, transition_steps=50, transition_begin=20)"
       >>> rate = lrtrain.schedule(spec, total_steps=100)
       >>> [float(rate(step)) for step in (0, 20, 45, 70, 99)]
       [1.0, 1.0, 0.5, 0.0, 0.0]
@@ -39,15 +38,13 @@ class Linear:
     References: Bergsma et al., arXiv 2502.15938 (linear to zero); `optax.linear_schedule`.
     """
 
-    traits: ClassVar[Traits] = Traits()
+    traits: ClassVar[Traits] = Traits(reaches_zero=True)
 
     init_value: Annotated[LearningRate, Doc("learning rate before the line")] = 1e-4
-    end_value: Annotated[LearningRate, Doc("learning rate after the line")] = 1e-5
-    transition_steps: Annotated[Duration | None, Doc("length of the line; none: the rest of the run")] = Duration(
-        "100%"
-    )
+    end_value: Annotated[LearningRate, Doc("learning rate after the line")] = 0.0
+    transition_steps: Annotated[Duration | None, Doc("length of the line; none: the rest of the run")] = None
     transition_begin: Annotated[Duration, Doc("step at which the line begins, from the end of the warmup")] = Duration(
-        "25%"
+        "0"
     )
     warmup_steps: Annotated[Duration, Doc("length of the warmup from 0 to init_value; 0: none")] = Duration("0")
 

@@ -26,9 +26,9 @@ class MLflow:
     """Logs the run's configuration, loss and learning rate of steps, and the metrics of epochs, to MLflow.
 
     Everything in ``config.json`` becomes a parameter: ``constant.value`` for an option of a plugin, ``train.epochs``
-    for the rest. The metrics are ``loss`` and ``learning_rate`` of steps, ``train_loss``, ``test_loss`` and
-    ``test_accuracy`` of epochs; their step is the optimizer update, counted from 0, for an epoch its last one. They are
-    sent after every epoch, and earlier when many are waiting.
+    for the rest. The metrics are ``loss`` and ``learning_rate`` of steps, ``train_loss``, ``test_loss`` and, for each
+    metric of the workload, ``test_accuracy`` or the like of epochs; their step is the optimizer update, counted from 0,
+    for an epoch its last one. They are sent after every epoch, and earlier when many are waiting.
 
     The id of MLflow's run is kept in the run directory, and a resumed run goes on with it: what it has already is not
     sent twice, and its parameters stay those it began with. The run is FINISHED after its last epoch; it is KILLED
@@ -61,8 +61,8 @@ class MLflow:
         """Sends the metrics of the epoch and all that is waiting."""
         link, last = self._link(run), epoch.step - 1
         if last > link.last_epoch:
-            names = ("train_loss", "test_loss", "test_accuracy")
-            link.add(last, {name: getattr(epoch, name) for name in names})
+            tested = {f"test_{name}": value for name, value in epoch.means.items()}
+            link.add(last, {"train_loss": epoch.train_loss, **tested})
         link.send()
         if epoch.step >= run.total_steps:
             link.end("FINISHED")

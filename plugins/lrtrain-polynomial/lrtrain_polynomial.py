@@ -29,32 +29,30 @@ class Polynomial:
         \left( 1 - \frac{\min(\max(t - B, 0), S)}{S} \right)^{\text{power}}
 
     B is ``transition_begin``, S is ``transition_steps``. With ``power`` 1 it is a straight line; under 1 it falls
-    late, over 1 early. The end is reached at step B + S, so with the defaults, where B is a fifth of the run and S is
-    all of it, the run ends before it is reached. For a decay that ends with the run give ``transition_begin=0`` or
-    ``transition_steps=80%``; even then the last step of the run is one short of ``end_value``. At the end and after it
-    the value is ``end_value`` itself: `optax.polynomial_schedule`, compiled, gives NaN there for most S and a power
-    under 1.
+    late, over 1 early. The end is reached at step B + S: with the defaults, the last step of the run is one short of
+    ``end_value``. The default power is that of "poly" in DeepLab. At the end and after it the value is ``end_value``
+    itself: `optax.polynomial_schedule`, compiled, gives NaN there for most S and a power under 1.
 
     Raises:
       ScheduleError: ``transition_steps`` is less than one step.
 
     Example:
       >>> import lrtrain
-      >>> spec = "polynomial(init_value=1, end_value=0, power=2, transition_steps=50, transition_begin=20)"
+      >>> spec = "polynomial(init_value=1, power=2, transition_steps=50, transition_begin=20)"
       >>> rate = lrtrain.schedule(spec, total_steps=100)
       >>> [float(rate(step)) for step in (0, 20, 45, 70, 99)]
       [1.0, 1.0, 0.25, 0.0, 0.0]
 
-    Reference: `optax.polynomial_schedule`.
+    References: Chen et al., arXiv 1606.00915 ("poly"); `optax.polynomial_schedule`.
     """
 
-    traits: ClassVar[Traits] = Traits()
+    traits: ClassVar[Traits] = Traits(reaches_zero=True)
 
     init_value: Annotated[LearningRate, Doc("learning rate until transition_begin")] = 1e-4
-    end_value: Annotated[LearningRate, Doc("learning rate from transition_begin + transition_steps on")] = 1e-5
-    power: Annotated[PositiveFloat, Doc("power of the share of steps that remain")] = 0.5
+    end_value: Annotated[LearningRate, Doc("learning rate from transition_begin + transition_steps on")] = 0.0
+    power: Annotated[PositiveFloat, Doc("power of the share of steps that remain")] = 0.9
     transition_steps: Annotated[Duration, Doc("length of the transition")] = Duration("100%")
-    transition_begin: Annotated[Duration, Doc("step at which the transition begins")] = Duration("20%")
+    transition_begin: Annotated[Duration, Doc("step at which the transition begins")] = Duration("0")
 
     @hookimpl
     def build_schedule(self, context: ScheduleContext) -> Schedule:

@@ -21,10 +21,9 @@ from lrtrain import (
     hookimpl,
 )
 
-_INIT = (3e-4, 2e-4, 1e-4)
-_PEAK = (4e-4, 3e-4, 2e-4)
-_END = (2e-4, 1e-4, 5e-5)
 _MOST_STEPS = 2**31 - 1
+# The defaults before the cycles were equal: the configurations of runs have them, for fewer than three cycles too.
+_EARLIER = ((3e-4, 2e-4, 1e-4), (4e-4, 3e-4, 2e-4), (2e-4, 1e-4, 5e-5))
 
 
 class _Cycle(TypedDict):
@@ -39,7 +38,7 @@ class _Cycle(TypedDict):
 
 @dataclass(frozen=True)
 class SGDR:
-    r"""Cosine decay that starts again: each cycle warms up, falls along half a cosine, and is followed by the next.
+    r"""Cosine decay that starts again: each cycle falls along half a cosine, and is followed by the next.
 
     .. math::
         \eta_t = \begin{cases}
@@ -48,11 +47,12 @@ class SGDR:
           \tfrac{1}{2} (1 + \cos(\pi (\tau - W) / (C_i - W))) & \tau \ge W
         \end{cases}
 
-    where cycle i began :math:`\tau` steps ago, is :math:`C_i` steps long and warms up for W of them. A learning
-    rate may be one number for all cycles or a list with one for each; where a list is shorter than ``cycles``, its last
-    number stays. A cycle ends one step short of its ``end_value``: that step is the first of the next cycle. With
-    ``decay_steps`` given, cycles that do not fit in the run are cut off, and what is left after the last one holds its
-    ``end_value``. With ``init_value=0`` and a warmup, the first step of a cycle is an update that changes nothing.
+    where cycle i began :math:`\tau` steps ago, is :math:`C_i` steps long and warms up for W of them. By default W is 0:
+    a cycle begins at its peak, as in the paper, and ``init_value`` is not used. A learning rate may be one number for
+    all cycles or a list with one for each; where a list is shorter than ``cycles``, its last number stays. A cycle ends
+    one step short of its ``end_value``: that step is the first of the next cycle. With ``decay_steps`` given, cycles
+    that do not fit in the run are cut off, and what is left after the last one holds its ``end_value``. With
+    ``init_value=0`` and a warmup, the first step of a cycle is an update that changes nothing.
 
     In the paper's words :math:`T_0` is ``decay_steps`` and :math:`T_\text{mult}` is ``cycle_mult``: cycle i is
     :math:`C_i = T_0 \, T_\text{mult}^i` steps long. Without ``decay_steps`` the cycles share the run in these
@@ -65,30 +65,32 @@ class SGDR:
 
     Example:
       >>> import lrtrain
-      >>> spec = "sgdr(cycles=2, init_value=0, peak_value=1, end_value=0, warmup_steps=10)"
-      >>> rate = lrtrain.schedule(spec, total_steps=100)
+      >>> rate = lrtrain.schedule("sgdr(cycles=2, peak_value=1, warmup_steps=10)", total_steps=100)
       >>> [round(float(rate(step)), 3) for step in (0, 5, 10, 30, 50, 60)]
       [0.0, 0.5, 1.0, 0.5, 0.0, 1.0]
 
     References: Loshchilov and Hutter, arXiv 1608.03983; `optax.sgdr_schedule`.
     """
 
-    traits: ClassVar[Traits] = Traits(may_rise=True, min_steps=3)
+    traits: ClassVar[Traits] = Traits(reaches_zero=True, may_rise=True, min_steps=3)
 
     cycles: Annotated[PositiveInt, Doc("number of cycles")] = 3
     init_value: Annotated[
-        LearningRate | tuple[LearningRate, ...], Doc("learning rate at the beginning of a cycle, for all or for each")
-    ] = _INIT
+        LearningRate | tuple[LearningRate, ...], Doc("learning rate at the beginning of a warmup, for all or for each")
+    ] = 0.0
     peak_value: Annotated[
-        LearningRate | tuple[LearningRate, ...], Doc("learning rate after the warmup of a cycle, for all or for each")
-    ] = _PEAK
+        LearningRate | tuple[LearningRate, ...], Doc("highest learning rate of a cycle, for all or for each")
+    ] = 3e-4
     end_value: Annotated[
         LearningRate | tuple[LearningRate, ...], Doc("learning rate that a cycle falls to, for all or for each")
-    ] = _END
+    ] = 0.0
     decay_steps: Annotated[
         Duration | None, Doc("length of the first cycle, its warmup included; none: the cycles fill the run")
     ] = None
-    warmup_steps: Annotated[Duration | None, Doc("length of each warmup; none: a tenth of the shortest cycle")] = None
+    warmup_steps: Annotated[
+        Duration | None,
+        Doc("length of each warmup; 0: cycles begin at their peaks; none: a tenth of the shortest cycle"),
+    ] = Duration("0")
     cycle_mult: Annotated[PositiveInt, Doc("factor from the length of a cycle to that of the next")] = 1
     peak_decay: Annotated[PositiveFloat, Doc("factor from the peak of a cycle to that of the next")] = 1.0
 
@@ -110,6 +112,13 @@ class SGDR:
             )
         import optax
 
+        if warmup == 0:
+            # optax.sgdr_schedule gives the same, and logs for each cycle that it is constant, which it is not.
+            falls = [
+                optax.cosine_decay_schedule(p, length, e / p if p else 0.0)
+                for p, e, length in zip(peak, end, lengths, strict=True)
+            ]
+            return optax.join_schedules(falls, list(accumulate(lengths[:-1])))
         return optax.sgdr_schedule(
             [
                 _Cycle(init_value=i, peak_value=p, warmup_steps=warmup, decay_steps=length, end_value=e)
@@ -184,9 +193,7 @@ class SGDR:
     def _each(self, name: str) -> list[float]:
         value = getattr(self, name)
         values = value if isinstance(value, tuple) else (value,)
-        # The default has a number for each of three cycles, and fits fewer too; it also comes back from a run's config.
-        given = value != type(self).__dataclass_fields__[name].default
-        if not values or (given and len(values) > self.cycles):
+        if not values or (len(values) > self.cycles and values not in _EARLIER):
             raise ScheduleError(
                 f"{name}={list(values)} has {len(values)} numbers: {self.cycles} cycles take 1 to {self.cycles}"
             )

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 class TensorBoard:
     """Writes loss and learning rate of steps, and the metrics of epochs, for TensorBoard.
 
-    The tags are ``step/loss``, ``step/learning_rate``, ``epoch/train_loss``, ``epoch/test_loss`` and
-    ``epoch/test_accuracy``. The horizontal axis is the optimizer update, counted from 0; an epoch stands at its last
-    update. What is written is on disk after every epoch, and at the end of the process or run.
+    The tags are ``step/loss``, ``step/learning_rate``, ``epoch/train_loss``, ``epoch/test_loss`` and, for each metric
+    of the workload, ``epoch/test_accuracy`` or the like. The horizontal axis is the optimizer update, counted from 0;
+    an epoch stands at its last update. What is written is on disk after every epoch, and at the end of the process or
+    run.
 
     A resumed run writes a second file, whose first record tells TensorBoard to drop what it has from that update on, so
     no update shows twice.
@@ -55,8 +56,8 @@ class TensorBoard:
         """Writes the metrics, and brings all to the disk."""
         last = epoch.step - 1
         writer = self._writer(run, last)
-        names = ("train_loss", "test_loss", "test_accuracy")
-        _add(writer, last, {f"epoch/{name}": getattr(epoch, name) for name in names})
+        tested = {f"epoch/test_{name}": value for name, value in epoch.means.items()}
+        _add(writer, last, {"epoch/train_loss": epoch.train_loss, **tested})
         writer.flush()
 
     def _writer(self, run: RunInfo, step: int) -> EventFileWriter:

@@ -22,18 +22,18 @@ class WarmupConstant:
 
     Example:
       >>> import lrtrain
-      >>> rate = lrtrain.schedule("warmup-constant(init_value=0, peak_value=1, warmup_steps=10)", total_steps=100)
+      >>> rate = lrtrain.schedule("warmup-constant(peak_value=1, warmup_steps=10)", total_steps=100)
       >>> [float(rate(step)) for step in (0, 5, 10, 99)]
       [0.0, 0.5, 1.0, 1.0]
 
     Reference: `optax.warmup_constant_schedule`.
     """
 
-    traits: ClassVar[Traits] = Traits(may_rise=True)
+    traits: ClassVar[Traits] = Traits(reaches_zero=True, may_rise=True)
 
-    init_value: Annotated[LearningRate, Doc("learning rate at step 0")] = 1e-4
+    init_value: Annotated[LearningRate, Doc("learning rate at step 0")] = 0.0
     peak_value: Annotated[LearningRate, Doc("learning rate after the warmup")] = 3e-4
-    warmup_steps: Annotated[Duration, Doc("length of the warmup; 0: none")] = Duration("20%")
+    warmup_steps: Annotated[Duration, Doc("length of the warmup; 0: none")] = Duration("10%")
 
     @hookimpl
     def build_schedule(self, context: ScheduleContext) -> Schedule:

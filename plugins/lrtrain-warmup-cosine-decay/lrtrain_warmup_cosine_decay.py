@@ -42,21 +42,20 @@ class WarmupCosineDecay:
 
     Example:
       >>> import lrtrain
-      >>> spec = "warmup-cosine-decay(init_value=0, peak_value=1, warmup_steps=20, end_value=0)"
-      >>> rate = lrtrain.schedule(spec, total_steps=100)
+      >>> rate = lrtrain.schedule("warmup-cosine-decay(peak_value=1, warmup_steps=20)", total_steps=100)
       >>> [round(float(rate(step)), 4) for step in (0, 10, 20, 60, 100)]
       [0.0, 0.5, 1.0, 0.5, 0.0]
 
     References: Loshchilov and Hutter, arXiv 1608.03983; `optax.warmup_cosine_decay_schedule`.
     """
 
-    traits: ClassVar[Traits] = Traits(may_rise=True)
+    traits: ClassVar[Traits] = Traits(reaches_zero=True, may_rise=True)
 
-    init_value: Annotated[LearningRate, Doc("learning rate at step 0")] = 1e-4
+    init_value: Annotated[LearningRate, Doc("learning rate at step 0")] = 0.0
     peak_value: Annotated[LearningRate, Doc("learning rate after the warmup")] = 3e-4
-    warmup_steps: Annotated[Duration, Doc("length of the warmup; 0: none")] = Duration("20%")
+    warmup_steps: Annotated[Duration, Doc("length of the warmup; 0: none")] = Duration("10%")
     decay_steps: Annotated[Duration, Doc("length of warmup and decay together")] = Duration("100%")
-    end_value: Annotated[LearningRate, Doc("learning rate from decay_steps on")] = 1e-5
+    end_value: Annotated[LearningRate, Doc("learning rate from decay_steps on")] = 0.0
     exponent: Annotated[PositiveFloat, Doc("power that the half cosine, 1 to 0, is raised to")] = 1.0
 
     @hookimpl

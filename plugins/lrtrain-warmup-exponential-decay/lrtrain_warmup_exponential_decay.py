@@ -32,11 +32,12 @@ class WarmupExponentialDecay:
 
     W is ``warmup_steps``. B is ``transition_begin``, which counts from the end of the warmup. S is
     ``transition_steps``: the steps that one factor of ``decay_rate`` takes, the warmup not included; it is not the
-    length of the decay, which never ends. With the defaults the run is over before the first factor is complete. With
-    ``staircase`` the exponent is rounded down, by integer division of the count: optax divides in floats and, once
-    compiled, drops one step late for some S, 235 among them. ``end_value`` is where the learning rate stops: a floor
-    while it falls, a ceiling while it rises (``decay_rate`` over 1). A warmup of 0 steps is no warmup: step 0 has
-    ``peak_value``. With ``init_value=0`` and a warmup, step 0 is an update that changes nothing.
+    length of the decay, which never ends. With the defaults the warmup takes a tenth of the run and one factor the
+    rest, so the run ends at a hundredth of the peak. With ``staircase`` the exponent is rounded down, by integer
+    division of the count: optax divides in floats and, once compiled, drops one step late for some S, 235 among them.
+    ``end_value`` is where the learning rate stops: a floor while it falls, a ceiling while it rises (``decay_rate``
+    over 1). A warmup of 0 steps is no warmup: step 0 has ``peak_value``. With ``init_value=0`` and a warmup, step 0 is
+    an update that changes nothing.
 
     Raises:
       ScheduleError: ``transition_steps`` is less than one step, or ``end_value`` lies on the wrong side of
@@ -45,7 +46,7 @@ class WarmupExponentialDecay:
     Example:
       >>> import lrtrain
       >>> times = "warmup_steps=10, transition_begin=5, transition_steps=20"
-      >>> spec = f"warmup-exponential-decay(init_value=0, peak_value=1, decay_rate=0.5, {times})"
+      >>> spec = f"warmup-exponential-decay(peak_value=1, decay_rate=0.5, {times})"
       >>> rate = lrtrain.schedule(spec, total_steps=100)
       >>> [round(float(rate(step)), 4) for step in (0, 5, 10, 15, 35, 55)]
       [0.0, 0.5, 1.0, 1.0, 0.5, 0.25]
@@ -53,16 +54,16 @@ class WarmupExponentialDecay:
     Reference: `optax.warmup_exponential_decay_schedule`.
     """
 
-    traits: ClassVar[Traits] = Traits(may_rise=True)
+    traits: ClassVar[Traits] = Traits(reaches_zero=True, may_rise=True, min_steps=2)
 
-    init_value: Annotated[LearningRate, Doc("learning rate at step 0")] = 1e-4
+    init_value: Annotated[LearningRate, Doc("learning rate at step 0")] = 0.0
     peak_value: Annotated[LearningRate, Doc("learning rate after the warmup")] = 3e-4
-    warmup_steps: Annotated[Duration, Doc("length of the warmup; 0: none")] = Duration("20%")
-    transition_steps: Annotated[Duration, Doc("steps that one factor of decay_rate takes")] = Duration("100%")
-    decay_rate: Annotated[PositiveFloat, Doc("factor for every transition_steps steps")] = 0.8
-    transition_begin: Annotated[Duration, Doc("steps between the end of the warmup and the decay")] = Duration("10%")
+    warmup_steps: Annotated[Duration, Doc("length of the warmup; 0: none")] = Duration("10%")
+    transition_steps: Annotated[Duration, Doc("steps that one factor of decay_rate takes")] = Duration("90%")
+    decay_rate: Annotated[PositiveFloat, Doc("factor for every transition_steps steps")] = 0.01
+    transition_begin: Annotated[Duration, Doc("steps between the end of the warmup and the decay")] = Duration("0")
     staircase: Annotated[bool, Doc("whether the learning rate decays only once in transition_steps steps")] = False
-    end_value: Annotated[LearningRate | None, Doc("learning rate at which the decay stops; none: never")] = 1e-5
+    end_value: Annotated[LearningRate | None, Doc("learning rate at which the decay stops; none: never")] = None
 
     @hookimpl
     def build_schedule(self, context: ScheduleContext) -> Schedule:

@@ -27,7 +27,7 @@ from lrtrain.engine.processes import ALONE, Processes
 from lrtrain.engine.rendezvous import Place, _reached, meet
 from lrtrain.errors import TrainingError, UsageError
 
-SPEC = "sgdr(cycles=2, init_value=0.002, peak_value=0.01, end_value=0.001)"
+SPEC = "sgdr(cycles=2, init_value=0.002, peak_value=0.01, end_value=0.001, warmup_steps=none)"
 OPTIONS: dict[str, Any] = {
     "dataset": "tiny",
     "batch_size": 8,

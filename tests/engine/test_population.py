@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -21,6 +20,7 @@ from lrtrain.nn.model import CNN
 from lrtrain.nn.network import network_of
 from lrtrain.workloads.kinds import Classification
 
+DECAYING = "adamw(weight_decay=0.5, mask=matrices)"
 BATCH, STEPS, CHUNK = 48, 7, 4
 
 
@@ -102,7 +102,7 @@ def assert_same_as_alone(population: Population, members: list[Member], model: n
         )
 
 
-@pytest.mark.parametrize(("name", "count"), [("sgd", 2), ("sgd", 1), ("adam", 2)])
+@pytest.mark.parametrize(("name", "count"), [("sgd", 2), ("sgd", 1), ("adam", 2), (DECAYING, 2)])
 def test_a_run_on_each_core_is_as_alone(name: str, count: int) -> None:
     population = make(name=name)
     assert population.width == 2

@@ -45,7 +45,7 @@ def numbers(total_steps: int) -> dict[str, int]:
     return {"T": total_steps, "W": total_steps // 10}
 
 
-UP = "linear(init_value=0, end_value=1, transition_begin=0)"
+UP = "linear(init_value=0, end_value=1)"
 ONE_STEP = "PyTorch's phases end a step earlier: the peak is at step pct_start T - 1, the end at T - 1."
 FROM_0 = "The warmup begins at 0, so the first update changes nothing; `init_value` is where ours begins."
 NO_WARMUP_IN_T = f"{FROM_0} t_initial excludes the warmup."
@@ -61,18 +61,18 @@ TORCH = (
     Pair(
         "torch",
         "LinearLR(optimizer, start_factor=1, end_factor=0.1, total_iters=T)",
-        "linear(init_value=1, end_value=0.1, transition_begin=0)",
+        "linear(init_value=1, end_value=0.1)",
         "By default PyTorch goes up, from a third, in 5 steps.",
     ),
     Pair(
         "torch",
         "ExponentialLR(optimizer, gamma=0.999)",
-        "exponential-decay(init_value=1, decay_rate=0.999, transition_steps=1, transition_begin=0)",
+        "exponential-decay(init_value=1, decay_rate=0.999, transition_steps=1)",
     ),
     Pair(
         "torch",
         "StepLR(optimizer, step_size=W, gamma=0.5)",
-        "exponential-decay(init_value=1, decay_rate=0.5, transition_steps=10%, transition_begin=0, staircase=true)",
+        "exponential-decay(init_value=1, decay_rate=0.5, transition_steps=10%, staircase=true)",
     ),
     Pair(
         "torch",
@@ -82,7 +82,7 @@ TORCH = (
     Pair(
         "torch",
         "PolynomialLR(optimizer, total_iters=T, power=2)",
-        "polynomial(init_value=1, end_value=0, power=2, transition_begin=0)",
+        "polynomial(init_value=1, power=2)",
     ),
     Pair(
         "torch",
@@ -93,12 +93,12 @@ TORCH = (
     Pair(
         "torch",
         "CosineAnnealingWarmRestarts(optimizer, T_0=2 * W, eta_min=0.1)",
-        "sgdr(cycles=5, init_value=1, peak_value=1, end_value=0.1, warmup_steps=0)",
+        "sgdr(cycles=5, peak_value=1, end_value=0.1)",
     ),
     Pair(
         "torch",
         "CosineAnnealingWarmRestarts(optimizer, T_0=W, T_mult=2)",
-        "sgdr(cycles=4, decay_steps=10%, cycle_mult=2, peak_value=1, end_value=0, warmup_steps=0)",
+        "sgdr(cycles=4, decay_steps=10%, cycle_mult=2, peak_value=1)",
         "Theirs starts again for ever, ours `cycles` times; a cycle that does not fit in the run is cut off.",
     ),
     Pair(
@@ -124,7 +124,7 @@ TORCH = (
     Pair(
         "torch",
         "SequentialLR(optimizer, [LinearLR(optimizer, 0.01, 1, W), CosineAnnealingLR(optimizer, T - W)], [W])",
-        "warmup-cosine-decay(init_value=0.01, peak_value=1, warmup_steps=10%, end_value=0)",
+        "warmup-cosine-decay(init_value=0.01, peak_value=1, warmup_steps=10%)",
         "Any sequence: `join`. A start_factor of 0 is refused by PyTorch.",
     ),
     Pair(
@@ -155,39 +155,37 @@ TRANSFORMERS = (
     Pair(
         "transformers",
         "get_constant_schedule_with_warmup(optimizer, W)",
-        "warmup-constant(init_value=0, peak_value=1, warmup_steps=10%)",
+        "warmup-constant(peak_value=1, warmup_steps=10%)",
         FROM_0,
     ),
     Pair(
         "transformers",
         "get_linear_schedule_with_warmup(optimizer, W, T)",
-        "linear(init_value=1, end_value=0, warmup_steps=10%, transition_begin=0, transition_steps=none)",
+        "linear(init_value=1, warmup_steps=10%)",
         "The warmup begins at 0, so the first update changes nothing.",
     ),
     Pair(
         "transformers",
         "get_cosine_schedule_with_warmup(optimizer, W, T)",
-        "warmup-cosine-decay(init_value=0, peak_value=1, warmup_steps=10%, end_value=0)",
+        "warmup-cosine-decay(peak_value=1, warmup_steps=10%)",
         FROM_0,
     ),
     Pair(
         "transformers",
         "get_cosine_with_hard_restarts_schedule_with_warmup(optimizer, W, T, num_cycles=3)",
-        f"join(schedules=[{UP}, sgdr(cycles=3, init_value=1, peak_value=1, end_value=0, warmup_steps=0)], "
-        "boundaries=[10%])",
+        f"join(schedules=[{UP}, sgdr(cycles=3, peak_value=1)], boundaries=[10%])",
         f"{FROM_0} Where the cycles do not divide what the warmup leaves, theirs begin between two steps.",
     ),
     Pair(
         "transformers",
         "get_polynomial_decay_schedule_with_warmup(optimizer, W, T, lr_end=0.01, power=2)",
-        f"join(schedules=[{UP}, polynomial(init_value=1, end_value=0.01, power=2, transition_begin=0)], "
-        "boundaries=[10%])",
+        f"join(schedules=[{UP}, polynomial(init_value=1, end_value=0.01, power=2)], boundaries=[10%])",
         FROM_0,
     ),
     Pair(
         "transformers",
         "get_cosine_with_min_lr_schedule_with_warmup(optimizer, W, T, min_lr_rate=0.1)",
-        "warmup-cosine-decay(init_value=0, peak_value=1, warmup_steps=10%, end_value=0.1)",
+        "warmup-cosine-decay(peak_value=1, warmup_steps=10%, end_value=0.1)",
         FROM_0,
     ),
     Pair(
@@ -227,27 +225,27 @@ TIMM = (
     Pair(
         "timm",
         "CosineLRScheduler(optimizer, T - W, lr_min=0.1, warmup_t=W, warmup_prefix=True, t_in_epochs=False)",
-        "warmup-cosine-decay(init_value=0, peak_value=1, warmup_steps=10%, end_value=0.1)",
+        "warmup-cosine-decay(peak_value=1, warmup_steps=10%, end_value=0.1)",
         f"{FROM_0} t_initial excludes the warmup where warmup_prefix is set; where it is not, the default, the warmup "
         "takes the place of the beginning of the cosine.",
     ),
     Pair(
         "timm",
         "CosineLRScheduler(optimizer, 2 * W, cycle_limit=5, t_in_epochs=False)",
-        "sgdr(cycles=5, init_value=1, peak_value=1, end_value=0, warmup_steps=0)",
+        "sgdr(cycles=5, peak_value=1)",
         "t_initial is the length of a cycle, and there is one cycle by default.",
     ),
     Pair(
         "timm",
         "CosineLRScheduler(optimizer, W, lr_min=0.01, cycle_mul=2, cycle_decay=0.5, cycle_limit=4, t_in_epochs=False)",
-        "sgdr(cycles=4, decay_steps=10%, cycle_mult=2, peak_value=1, peak_decay=0.5, end_value=0.01, warmup_steps=0)",
+        "sgdr(cycles=4, decay_steps=10%, cycle_mult=2, peak_value=1, peak_decay=0.5, end_value=0.01)",
         "A cycle that does not fit in the run is cut off.",
     ),
     Pair("timm", "CosineLRScheduler(optimizer, T, k_decay=2, t_in_epochs=False)", "k-decay(init_value=1, k=2)"),
     Pair(
         "timm",
         "StepLRScheduler(optimizer, decay_t=W, decay_rate=0.5, t_in_epochs=False)",
-        "exponential-decay(init_value=1, decay_rate=0.5, transition_steps=10%, transition_begin=0, staircase=true)",
+        "exponential-decay(init_value=1, decay_rate=0.5, transition_steps=10%, staircase=true)",
     ),
     Pair(
         "timm",
@@ -258,8 +256,7 @@ TIMM = (
     Pair(
         "timm",
         "PolyLRScheduler(optimizer, T - W, power=0.5, lr_min=0.1, warmup_t=W, warmup_prefix=True, t_in_epochs=False)",
-        f"join(schedules=[{UP}, polynomial(init_value=1, end_value=0.1, power=0.5, transition_begin=0)], "
-        "boundaries=[10%])",
+        f"join(schedules=[{UP}, polynomial(init_value=1, end_value=0.1, power=0.5)], boundaries=[10%])",
         f"{FROM_0} t_initial excludes the warmup where warmup_prefix is set.",
     ),
     Pair(

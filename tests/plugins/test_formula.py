@@ -238,7 +238,7 @@ class Plugin:
 
 
 def test_the_formula_of_another_plugin_is_for_the_length_that_is_asked_for():
-    (rising, stays) = make_context(100).formula("warmup-constant(init_value=0, peak_value=1)", total_steps=10)
+    (rising, stays) = make_context(100).formula("warmup-constant(peak_value=1, warmup_steps=20%)", total_steps=10)
     assert (rising.until, stays.shifted(0)) == (2, Piece(None, "1.0"))
     with pytest.raises(lrtrain.ScheduleError, match="a schedule of 0 steps was asked for"):
         make_context(100).formula("linear", total_steps=0)

@@ -83,11 +83,16 @@ def test_a_file_among_the_values_of_a_spec() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["./mine.py", "./mine.py:", "./mine.py:2", "./mine.py:a-b", "./my file.py:Mine", "mine.txt:Mine", "'mine'"]
+    "text", ["./mine.py", "./mine.py:", "./mine.py:2", "./mine.py:a-b", "./my file.py:Mine", "'mine'"]
 )
 def test_what_names_no_class_in_a_file(text: str) -> None:
     with pytest.raises(SpecError):
         parse_spec(text)
+
+
+def test_a_class_in_a_module_is_no_plugin() -> None:
+    with pytest.raises(PluginError, match=r"'mine.txt:Mine' is not the name of a plugin: .* is \./file\.py:Class"):
+        activate(["mine.txt:Mine"])
 
 
 def test_the_sentence_says_how_a_file_is_named() -> None:

@@ -27,7 +27,7 @@ from lrtrain.comparison.table import COLUMNS, Cell, Column, Table, number
 from lrtrain.figures import look
 from lrtrain.plugins.spec import Spec
 from lrtrain.report.comparison_page import compare_command, page_of_comparison
-from lrtrain.report.numbers import differences, final_accuracies, measured_runs, tunings
+from lrtrain.report.numbers import differences, final_scores, measured_runs, tunings
 from lrtrain.report.write import write_results
 from lrtrain.runs.train_config import TrainConfig
 from tests.lab import ROOT
@@ -62,7 +62,7 @@ def test_results_are_those_of_the_runs(compared: Comparison) -> None:
 
 
 def test_tables_behind_the_pictures(compared: Comparison) -> None:
-    finals = final_accuracies(compared)
+    finals = final_scores(compared)
     assert list(finals) == list(ROWS)
     assert np.isnan(finals["hot"]).all()
     table = differences(compared)
@@ -80,7 +80,7 @@ def test_table_of_the_page_says_each_number_as_the_terminal_does(compared: Compa
     heads = [column.title for column in table.columns]
     for cells in table.rows:
         row = dict(zip(heads, cells, strict=True))
-        values = final_accuracies(compared)[row["schedule"].text]
+        values = final_scores(compared)[row["schedule"].text]
         assert row["n"].text == "3"
         if row["schedule"].text != "hot":
             assert row["accuracy"].text == f"{np.mean(values):.4f}"

@@ -24,9 +24,10 @@ from click.testing import CliRunner, Result
 
 import lrtrain
 from lrtrain.cli import main
-from lrtrain.engine.optimizers import OPTIMIZERS
+from lrtrain.engine.optimizers import OPTIMIZERS, canonical
 from lrtrain.errors import RunDirError, TrainingError
 from lrtrain.plugins.context import EpochInfo
+from lrtrain.plugins.discovery import DEFAULT_WORKLOAD
 from lrtrain.plugins.loading import activate
 from lrtrain.runs.command import reproduce
 from lrtrain.runs.lock import being_written, writing
@@ -724,9 +725,10 @@ CONFIGS = st.builds(
     TrainConfig,
     epochs=st.integers(1, 1_000_000),
     batch_size=st.integers(1),
-    optimizer=st.sampled_from(OPTIMIZERS),
+    optimizer=st.sampled_from([*map(canonical, OPTIMIZERS), "adamw(b2=0.95, mask=none)", "/a b/c.py:make(x=[1, a])"]),
     loss_reduction=st.sampled_from(LOSS_REDUCTIONS),
     seed=st.integers(0, 2**32 - 1),
+    workload=st.sampled_from([DEFAULT_WORKLOAD, "char-lm(width=128)", "./my file.py:Class"]),
     dataset=st.text(),
     data_dir=st.none()
     | st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=50).map(Path),
@@ -735,6 +737,11 @@ CONFIGS = st.builds(
     devices=st.none() | st.integers(1),
     micro_batch=st.none() | st.integers(1),
     model=st.none() | st.text(),
+    label_smoothing=st.floats(0, 1),
+    weight_decay=st.floats(0, allow_infinity=False),
+    clip_norm=st.none() | st.floats(0, allow_infinity=False),
+    accumulate=st.integers(1),
+    ema=st.none() | st.floats(0, 1),
     data_on_device=st.sampled_from(DATA_ON_DEVICE),
 )
 

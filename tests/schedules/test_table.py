@@ -109,8 +109,8 @@ def test_long_tables_are_made_in_parts(kind: str, part: int, monkeypatch: pytest
 
 
 def test_spec_of_a_table_has_all_options() -> None:
-    table = build_table(activate(["linear(end_value=0)"]), make_context(10))
-    expected = {"init_value": 1e-4, "end_value": 0.0, "transition_steps": "100%", "transition_begin": "25%"}
+    table = build_table(activate(["linear(end_value=1e-5)"]), make_context(10))
+    expected = {"init_value": 1e-4, "end_value": 1e-5, "transition_steps": None, "transition_begin": 0}
     expected |= {"warmup_steps": 0}
     assert table.spec == Spec("linear", expected)
 
@@ -396,7 +396,7 @@ def test_durations() -> None:
 def test_durations_in_epochs_need_the_length_of_an_epoch() -> None:
     spec = "linear(transition_begin=1ep)"
     rate = lrtrain.schedule(spec, total_steps=100, steps_per_epoch=10)
-    np.testing.assert_allclose(rate(np.array([10, 55, 110])), [1e-4, 5.95e-5, 1e-5], rtol=1e-6)
+    np.testing.assert_allclose(rate(np.array([10, 55, 110])), [1e-4, 5e-5, 0], rtol=1e-6)
     with pytest.raises(ScheduleError) as caught:
         lrtrain.schedule(spec, total_steps=100)
     cure = "give the number of epochs with its steps"

@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 
+from lrtrain.comparison.plan_file import read_preset
 from tests.schedule_examples import values_of
 
 T = 2350
@@ -124,10 +125,10 @@ def test_all_values_are_those_of_optax(run):
     np.testing.assert_allclose(values, wide, rtol=2e-7, atol=0)
 
 
-@pytest.mark.parametrize("run", [1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12])
-def test_the_default_is_the_run_of_the_tutorial(run):
+@pytest.mark.parametrize("run", RUNS)
+def test_the_preset_is_the_run_of_the_tutorial(run):
     spec, _ = RUNS[run]
-    np.testing.assert_array_equal(values_of(spec.partition("(")[0], T), values_of(spec, T))
+    np.testing.assert_array_equal(values_of(str(read_preset("tutorial").rows[run - 1].spec), T), values_of(spec, T))
 
 
 def test_the_runs_differ():

@@ -22,7 +22,7 @@ from lrtrain.cli.options import (
 )
 from lrtrain.errors import LrtrainError
 from lrtrain.extras import check_extra
-from lrtrain.runs.train_config import TrainConfig
+from lrtrain.runs.train_config import TrainConfig, resolved
 
 if TYPE_CHECKING:
     from lrtrain.comparison.plan import Plan
@@ -43,6 +43,13 @@ _OF_THE_PLAN = (
 )
 # Nor do these change what is compared.
 _OF_THE_OUTPUT = {"sort", "quiet", "as_json", "distributed", "coordinator", "num_processes", "process_id"}
+
+
+class _Sort(click.Choice[str]):
+    """One of `_SORTS`, or any other text: the name of the number that a workload is judged by, which is known later."""
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return value
 
 
 def _numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[float, ...] | None:
@@ -93,7 +100,7 @@ def _numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> t
 @click.option("--resume", is_flag=True, help="Continue the comparison in --run-dir; runs that are done stay.")
 @click.option("--merge", type=DIRECTORY, metavar="DIR", multiple=True, help="Put comparisons together. Repeatable.")
 @distributed_options
-@click.option("--sort", type=click.Choice(_SORTS), default="given", show_default=True, help="Order of the table.")
+@click.option("--sort", type=_Sort(_SORTS), default="given", show_default=True, help="Order of the table.")
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but the table.")
 @json_option
 @click.pass_context
@@ -144,6 +151,8 @@ def command(
             raise click.UsageError(
                 "--merge cannot be given with --distributed: merge first, then --resume what was made"
             )
+        if sort not in _SORTS:
+            _check_sort(ctx, sort, plan, run_dir)
     if merge:
         run_dir, resume = merge_comparisons(merge, run_dir).path, True
     directory = run_dir if resume else None
@@ -153,6 +162,20 @@ def command(
         from lrtrain.report.write import write_results
 
         show(comparison, write_results(comparison), sort=sort, as_json=as_json)
+
+
+def _check_sort(ctx: click.Context, sort: str, plan: Plan | None, directory: Path | None) -> None:
+    """Refuses what is not the name of the number that the comparison is judged by; see `_SORTS` for the others."""
+    from lrtrain.comparison.store import Store
+    from lrtrain.workloads.headline import ACCURACY, headline_in
+
+    headline = ACCURACY
+    if plan is not None:
+        headline = plan.workload.workload.headline
+    elif directory is not None and Store(directory).plan.is_file():
+        headline = headline_in(Store(directory).read()[1])
+    option = next(each for each in ctx.command.params if each.name == "sort")
+    click.Choice([*dict.fromkeys((*_SORTS, headline.name))]).convert(sort, option, ctx)
 
 
 def _refuse(given: set[str], where: str, resume: bool, merge: Sequence[Path]) -> None:
@@ -170,6 +193,7 @@ def _flag(name: str) -> str:
 def _plan(given: set[str], train: dict[str, Any], options: dict[str, Any]) -> Plan:
     """Returns the plan that the command line asks for."""
     from lrtrain.comparison.plan_file import read_plan, read_preset
+    from lrtrain.workloads.loading import load_workload
 
     sources = [name for name in ("preset", "config_file") if options[name] is not None]
     if len(sources) == 2:
@@ -180,7 +204,9 @@ def _plan(given: set[str], train: dict[str, Any], options: dict[str, Any]) -> Pl
     if clash:
         raise click.UsageError(f"{_flag(clash[0])} cannot be given with a preset or file, which says it")
     plan = read_preset(options["preset"]) if options["preset"] else read_plan(options["config_file"])
-    changed = dataclasses.replace(plan.train, **train)
+    if "workload" in train:
+        train["workload"] = load_workload(train["workload"]).spec
+    changed = dataclasses.replace(plan.train, **resolved(train))
     return dataclasses.replace(plan, train=changed, effort=dataclasses.replace(plan.effort, epochs=changed.epochs))
 
 

@@ -12,6 +12,8 @@ from lrtrain.cli.streams import results_kept
 from lrtrain.cli.tables import print_json, print_table
 from lrtrain.cli.terminal import duration, shown_path
 from lrtrain.comparison.reporter import NullReporter
+from lrtrain.plugins.discovery import DEFAULT_WORKLOAD
+from lrtrain.workloads.headline import ACCURACY
 
 if TYPE_CHECKING:
     from lrtrain.comparison.plan import Plan
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from lrtrain.comparison.result import Comparison
     from lrtrain.comparison.store import Store
     from lrtrain.comparison.trial import Outcome
+    from lrtrain.workloads.headline import Headline
 
 # What a terminal too narrow for all of it does without, the first one first; the page has all of it.
 _DISPENSABLE = (
@@ -31,17 +34,18 @@ class ComparisonReporter(Screen, NullReporter):
     """The bar of a comparison is over all runs; each run is a line."""
 
     noted = Screen.say
+    _headline = ACCURACY
 
     def planned(self, plan: Plan, forecast: Forecast) -> None:
         """Says what is going to be trained."""
-        self.directory = forecast.directory
+        self.directory, self._headline = forecast.directory, plan.workload.workload.headline
         for line in _forecast_lines(plan, forecast):
             self.say(line)
         self.start(forecast.done, forecast.tuning + forecast.measuring, "runs")
 
     def finished(self, outcome: Outcome, done: int, total: int) -> None:
         """Says how a run went."""
-        self.say(f"[{done}/{total}] {_outcome_line(outcome)}")
+        self.say(f"[{done}/{total}] {_outcome_line(outcome, self._headline)}")
         self.move(completed=done, total=total, detail="runs")
 
     def tuned(self, tuned: Mapping[str, Tuned], baseline: str) -> None:
@@ -82,6 +86,10 @@ def _power_lines(plan: Plan) -> Iterator[str]:
             f"{seeds} seeds cannot distinguish any of {family} pairs (the smallest p they can give is "
             f"{smallest_p(seeds, family):.2g}): --seeds {seeds_needed(family)} could"
         )
+    if plan.train.workload != DEFAULT_WORKLOAD:
+        times = detectable_difference(1, seeds)
+        yield f"{seeds} seeds find a difference of about {times:.2g} times the standard deviation between seeds"
+        return
     points = 100 * detectable_difference(_SPREAD, seeds)
     yield (
         f"for a spread of {100 * _SPREAD:g} points between seeds, {seeds} seeds find a difference of about "
@@ -89,17 +97,16 @@ def _power_lines(plan: Plan) -> Iterator[str]:
     )
 
 
-def _outcome_line(outcome: Outcome) -> str:
+def _outcome_line(outcome: Outcome, headline: Headline) -> str:
     """Returns the result of a run in words."""
     trial = outcome.trial
     where = f"{trial.label}  scale {trial.scale:g}  seed {trial.seed}"
-    if outcome.validation_accuracy is None:
+    if not outcome.measured:
         return f"{where}  {outcome.state}: {outcome.reason}"
     ended = f"  ({outcome.state}: {outcome.reason})" if outcome.state != "finished" else ""
-    return (
-        f"{where}  accuracy {outcome.validation_accuracy:.4f}  loss {outcome.validation_loss:.4f}  "
-        f"{outcome.seconds:.1f} s{ended}"
-    )
+    names = dict.fromkeys((headline.name, "loss"))
+    measures = "".join(f"{name} {headline.text(outcome.validation(name))}  " for name in names)
+    return f"{where}  {measures}{outcome.seconds:.1f} s{ended}"
 
 
 def _tuned_words(tuned: Tuned) -> str:
@@ -122,9 +129,12 @@ def show(comparison: Comparison, store: Store, *, sort: str, as_json: bool) -> N
             print_json(shown)
             return
         table = table_of(evidence, fair=comparison.plan.protocol == "fair")
-        rows = [[cell.text for cell in row] for row in (table if sort == "given" else table.sorted_by(sort)).rows]
+        # That is what the order by accuracy is for, where there is none.
+        by = evidence.headline.name if sort == "accuracy" else sort
+        rows = [[cell.text for cell in row] for row in (table if sort == "given" else table.sorted_by(by)).rows]
         numbers = [column.title for column in table.columns if column.numeric]
-        print_table(table.titles, rows, numbers, [title for title in _DISPENSABLE if title in table.titles])
+        dispensable = [title for title in _DISPENSABLE if title in table.titles and title != evidence.headline.name]
+        print_table(table.titles, rows, numbers, dispensable)
         for sentence in verdict(evidence):
             click.echo(sentence)
         click.echo(f"report: {shown_path(store.report)}")

@@ -23,6 +23,15 @@ if TYPE_CHECKING:
     from lrtrain.runs.record import Run
 
 _DIRECTORY = Path("runs")
+
+
+def _by_headline(run: Run) -> tuple[bool, bool, str, float]:
+    """Returns what runs are sorted by: accuracies first, then each other number on its own, the best of it first."""
+    by, value = run.headline, run.score
+    known = not math.isnan(value)
+    return not known, known and by.name != "accuracy", by.name if known else "", by.rank(value) if known else 0.0
+
+
 # The best, the longest and the largest first; names and beginnings in their own order.
 _SORTS: dict[str, Callable[[Run], Any]] = {
     "started": lambda run: run.head.started.timestamp() if run.head and run.head.started else math.inf,
@@ -30,7 +39,7 @@ _SORTS: dict[str, Callable[[Run], Any]] = {
     "plugin": lambda run: str(run.head.schedule) if run.head else "~",
     "state": lambda run: run.state,
     "epochs": lambda run: -len(run.epochs),
-    "accuracy": lambda run: -run.last.accuracy if run.last else math.inf,
+    "accuracy": _by_headline,
     "loss": lambda run: run.last.loss if run.last and not math.isnan(run.last.loss) else math.inf,
     "peak-lr": lambda run: -(run.peak_learning_rate or 0),
     "time": lambda run: -run.seconds,
@@ -73,8 +82,9 @@ def command() -> None:
 def list_runs(directory: Path, plugin: str | None, sort: str, as_json: bool) -> None:
     """List the runs in --dir, those of comparisons included, with their results.
 
-    Accuracy and loss are those after the last epoch, on the test set, or (val) on the images that a comparison holds
-    out; peak lr is the highest learning rate applied; time is that of training and evaluation.
+    Accuracy and loss are those after the last epoch, on the test set, or (val) on the examples that a comparison holds
+    out; a run that is judged by another number has its name beside it. Peak lr is the highest learning rate applied;
+    time is that of training and evaluation.
     """
     from lrtrain.cli.runs.views import show_list
     from lrtrain.runs.reading import find_runs

@@ -16,9 +16,11 @@ from lrtrain.plugins.spec import format_value, short
 from lrtrain.runs.command import reproduce
 from lrtrain.runs.differences import differences, settings, unequal_conditions
 from lrtrain.runs.record import Epoch, Run
+from lrtrain.workloads.headline import ACCURACY, Headline
+from lrtrain.workloads.wording import wording
 
 _DISPENSABLE = ("size", "peak lr", "plugin", "started", "time")
-_NUMBERS = ("epoch", "epochs", "accuracy", "loss", "train loss", "lr", "peak lr", "time", "size", "img/s")
+_NUMBERS = ("epochs", "accuracy", "loss", "peak lr", "time", "size")
 
 
 def show_list(runs: Sequence[Run]) -> None:
@@ -39,8 +41,9 @@ def show_run(run: Run) -> None:
         print_table(["setting", "value"], rows)
         click.echo()
     if run.epochs:
-        header = ["epoch", "accuracy", "loss", "train loss", "lr", "time", "img/s"]
-        print_table(header, [_epoch_row(epoch) for epoch in run.epochs], _NUMBERS)
+        speed = wording([run.head.train.workload] if run.head else []).speed
+        header = ["epoch", *_measures(run.headline), "train loss", "lr", "time", speed]
+        print_table(header, [_epoch_row(epoch, run.headline) for epoch in run.epochs], header)
         click.echo()
     recipe = reproduce(run)
     if recipe.obstacle is None:
@@ -60,7 +63,7 @@ def show_comparison(runs: Sequence[Run], names: Sequence[str], *, epochs: bool) 
     else:
         click.echo("their configurations are equal")
     click.echo()
-    print_table(["result", *names], [[title, *map(cell, runs)] for title, cell in _CELLS.items()], names)
+    print_table(["result", *names], [[title, *map(cell, runs)] for title, cell in _cells(runs).items()], names)
     if epochs:
         click.echo()
         _show_epochs(runs, names)
@@ -82,30 +85,43 @@ def size(count: int) -> str:
 
 
 def _show_epochs(runs: Sequence[Run], names: Sequence[str]) -> None:
-    header = ["epoch", *(f"{what}, {name}" for name in names for what in ("accuracy", "loss"))]
-    done = enumerate(itertools.zip_longest(*(run.epochs for run in runs)), start=1)
-    rows = [[str(number), *(cell for epoch in epochs for cell in _measured(epoch))] for number, epochs in done]
+    named = list(zip(names, runs, strict=True))
+    header = ["epoch", *(f"{what}, {name}" for name, run in named for what in _measures(run.headline))]
+    rows = [
+        [
+            str(number),
+            *(cell for run, epoch in zip(runs, epochs, strict=True) for cell in _measured(epoch, run.headline)),
+        ]
+        for number, epochs in enumerate(itertools.zip_longest(*(run.epochs for run in runs)), start=1)
+    ]
     print_table(header, rows, header)
 
 
-def _epoch_row(epoch: Epoch) -> list[str]:
+def _measures(headline: Headline) -> list[str]:
+    """Returns what is shown of an epoch: the headline and, where that is another one, the loss."""
+    return [*dict.fromkeys((headline.name, "loss"))]
+
+
+def _epoch_row(epoch: Epoch, headline: Headline) -> list[str]:
     return [
         str(epoch.epoch + 1),
-        *_measured(epoch),
-        _number(epoch.train_loss),
+        *_measured(epoch, headline),
+        _number(epoch.train_loss, headline.form),
         _number(epoch.learning_rate, ".3g"),
         duration(epoch.seconds),
         "-" if math.isnan(epoch.examples_per_second) else f"{epoch.examples_per_second:,.0f}",
     ]
 
 
-def _measured(epoch: Epoch | None) -> list[str]:
-    return [_accuracy(epoch), _number(epoch.loss if epoch else None)]
+def _measured(epoch: Epoch | None, headline: Headline) -> list[str]:
+    others = _measures(headline)[1:]
+    return [_score(epoch, headline), *(_number(epoch.value(name) if epoch else None, headline.form) for name in others)]
 
 
-def _accuracy(epoch: Epoch | None) -> str:
-    mark = " (val)" if epoch and epoch.measured_on == "validation" else ""
-    return _number(epoch.accuracy if epoch else None) + mark
+def _score(epoch: Epoch | None, headline: Headline, unit: str = "") -> str:
+    if epoch is None or math.isnan(value := epoch.value(headline.name)):
+        return "-"
+    return headline.text(value) + unit + (" (val)" if epoch.measured_on == "validation" else "")
 
 
 def _number(value: float | None, form: str = ".4f") -> str:
@@ -121,13 +137,38 @@ def _started(run: Run) -> str:
     return f"{started.astimezone():%Y-%m-%d %H:%M}" if started else "-"
 
 
+def _best(run: Run) -> Epoch | None:
+    by = run.headline
+    return min(run.epochs, key=lambda epoch: by.rank(epoch.value(by.name)), default=None)
+
+
+def _named(run: Run) -> str:
+    """Returns the name of the number that a run is judged by, to follow its value in a column of accuracies."""
+    return "" if run.headline == ACCURACY else f" {run.headline.name}"
+
+
+def _cells(runs: Sequence[Run]) -> dict[str, Callable[[Run], str]]:
+    """Returns what is shown of the results of runs; their headline has its name where they have the same."""
+    headlines = {run.headline for run in runs}
+    if len(headlines) > 1:
+        return _CELLS
+    (headline,) = headlines
+    return {
+        "state": _CELLS["state"],
+        "epochs": _CELLS["epochs"],
+        headline.name: lambda run: _score(run.last, headline),
+        f"best {headline.name}": lambda run: _score(_best(run), headline),
+        **{title: cell for title, cell in _CELLS.items() if title not in {"accuracy", "best accuracy", headline.name}},
+    }
+
+
 _CELLS: dict[str, Callable[[Run], str]] = {
     "state": lambda run: run.state,
     "epochs": lambda run: f"{len(run.epochs)}/{run.head.train.epochs}" if run.head else str(len(run.epochs)),
-    "accuracy": lambda run: _accuracy(run.last),
-    "best accuracy": lambda run: _accuracy(max(run.epochs, key=lambda epoch: epoch.accuracy, default=None)),
-    "loss": lambda run: _number(run.last.loss if run.last else None),
-    "train loss": lambda run: _number(run.last.train_loss if run.last else None),
+    "accuracy": lambda run: _score(run.last, run.headline, _named(run)),
+    "best accuracy": lambda run: _score(_best(run), run.headline, _named(run)),
+    "loss": lambda run: _number(run.last.loss if run.last else None, run.headline.form),
+    "train loss": lambda run: _number(run.last.train_loss if run.last else None, run.headline.form),
     "peak lr": lambda run: _number(run.peak_learning_rate, ".3g"),
     "time": lambda run: duration(run.seconds),
     "size": lambda run: size(run.size),

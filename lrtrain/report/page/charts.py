@@ -9,21 +9,23 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from lrtrain.report.numbers import Curves, Differences, Tuning, quartiles, short_name
+from lrtrain.report.numbers import FINE, Curves, Differences, Tuning, quartiles, short_name
 from lrtrain.report.page.render import Chart, colour, dash
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lrtrain.comparison.evidence import RowResult
+    from lrtrain.workloads.headline import Headline
+    from lrtrain.workloads.wording import Wording
 
 Trace: TypeAlias = dict[str, Any]
 Numbered: TypeAlias = tuple[int, Curves]
 _MOST_POINTS = 1500
 
 
-def curve_charts(curves: Sequence[Numbered]) -> Iterator[Chart]:
-    """Shows the learning rates over steps, and loss and accuracy after every epoch."""
+def curve_charts(curves: Sequence[Numbered], headline: Headline, words: Wording) -> Iterator[Chart]:
+    """Shows the learning rates over steps, and loss and headline after every epoch."""
     thinned = [(index, each, _thinned(len(each.learning_rates))) for index, each in curves]
     yield Chart(
         "learning-rates",
@@ -38,17 +40,23 @@ def curve_charts(curves: Sequence[Numbered]) -> Iterator[Chart]:
     yield Chart(
         "loss",
         f"{where.capitalize()} loss",
-        f"Mean cross-entropy after each epoch; lower is better. {band}",
+        f"Mean {words.loss} after each epoch; lower is better. {band}",
         [trace for n, each in curves for trace in _band(n, each, each.losses, ".4f")],
-        _axes("step (optimizer updates)", f"{where} loss (mean cross-entropy)"),
+        _axes("step (optimizer updates)", f"{where} {words.loss_axis}"),
     )
-    yield Chart(
-        "accuracy",
-        f"{where.capitalize()} accuracy",
-        f"Share classified right after each epoch; higher is better. {band}",
-        [trace for n, each in curves for trace in _band(n, each, 100 * each.accuracies, ".2f")],
-        _axes("step (optimizer updates)", f"{where} accuracy (percent)"),
-    )
+    if not headline.is_loss:
+        values = [(n, each, headline.factor * each.scores) for n, each in curves]
+        yield Chart(
+            headline.figure,
+            f"{where.capitalize()} {headline.name}",
+            f"{_capital(headline.meaning())} after each epoch; {headline.better} is better. {band}",
+            [trace for n, each, scores in values for trace in _band(n, each, scores, headline.drawn)],
+            _axes("step (optimizer updates)", f"{where} {headline.axis()}"),
+        )
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _thinned(points: int) -> NDArray[np.int64]:
@@ -75,27 +83,31 @@ def _band(index: int, curves: Curves, values: NDArray[np.float64], form: str) ->
     return [band, line]
 
 
-def accuracies_chart(
-    rows: Sequence[RowResult], finals: Mapping[str, NDArray[np.float64]], numbers: Mapping[str, int]
+def scores_chart(
+    rows: Sequence[RowResult],
+    finals: Mapping[str, NDArray[np.float64]],
+    numbers: Mapping[str, int],
+    headline: Headline,
 ) -> Chart:
-    """Shows the final accuracy of every seed (float64[seeds] by label), the mean and its interval; the first on top."""
+    """Shows the final headline of every seed (float64[seeds] by label), the mean and its interval; the first on top."""
     traces: list[Trace] = []
-    shown = [row for row in rows if math.isfinite(row.accuracy.mean)]
+    shown = [row for row in rows if math.isfinite(row.score.mean)]
     for row in shown:
-        values = 100 * finals[row.label][np.isfinite(finals[row.label])]
+        values = headline.factor * finals[row.label][np.isfinite(finals[row.label])]
         shade = colour(numbers[row.label])
         stroke = {"color": shade, "symbol": "line-ns-open", "size": 12, "opacity": 0.7}
-        traces += [_points(row.label, values.tolist(), stroke, "one seed: %{x:.2f}"), _mean(row, shade)]
+        traces += [_points(row.label, values.tolist(), stroke, f"one seed: %{{x:{headline.drawn}}}")]
+        traces.append(_mean(row, shade, headline))
     several = any(len(values) > 1 for values in finals.values())
     return Chart(
         "final",
-        "Final accuracy",
+        f"Final {headline.name}",
         "The dot is the mean over the seeds, the bar its 95% interval, each stroke one seed; best mean on top."
         if several
         else "After the last step, one run each; best on top.",
         traces,
         {
-            "xaxis": {"title": {"text": "accuracy after the last step (percent)"}},
+            "xaxis": {"title": {"text": headline.axis(" after the last step")}},
             "yaxis": {"autorange": "reversed", "type": "category", "categoryarray": [_name(r.label) for r in shown]},
         },
         height=120 + 42 * len(shown),
@@ -113,17 +125,17 @@ def _points(label: str, x: list[float], marker: dict[str, Any], hover: str) -> T
     }
 
 
-def _mean(row: RowResult, shade: str) -> Trace:
-    summary = row.accuracy
-    interval = f", 95% interval {100 * summary.low:.2f} to {100 * summary.high:.2f}"
-    hover = f"mean %{{x:.2f}}{interval if math.isfinite(summary.low) else ''}"
-    trace = _points(row.label, [100 * summary.mean], {"color": shade, "size": 12}, hover)
+def _mean(row: RowResult, shade: str, headline: Headline) -> Trace:
+    summary, factor, form = row.score, headline.factor, headline.drawn
+    interval = f", 95% interval {factor * summary.low:{form}} to {factor * summary.high:{form}}"
+    hover = f"mean %{{x:{form}}}{interval if math.isfinite(summary.low) else ''}"
+    trace = _points(row.label, [factor * summary.mean], {"color": shade, "size": 12}, hover)
     if math.isfinite(summary.low):
         trace["error_x"] = {
             "type": "data",
             "symmetric": False,
-            "array": [100 * (summary.high - summary.mean)],
-            "arrayminus": [100 * (summary.mean - summary.low)],
+            "array": [factor * (summary.high - summary.mean)],
+            "arrayminus": [factor * (summary.mean - summary.low)],
             "color": shade,
             "thickness": 3,
             "width": 6,
@@ -131,25 +143,26 @@ def _mean(row: RowResult, shade: str) -> Trace:
     return trace
 
 
-def basin_chart(tunings: Sequence[Tuning]) -> Chart:
+def basin_chart(tunings: Sequence[Tuning], headline: Headline) -> Chart:
     """Shows what the tuning has seen."""
     traces = []
     for index, each in enumerate(tunings):
-        middle = np.median(100 * each.accuracies, axis=1)
-        trace = _line(index, each.label, each.scales, middle, "scale %{x:.3g}: %{y:.2f}")
+        middle = np.median(headline.factor * each.scores, axis=1)
+        trace = _line(index, each.label, each.scales, middle, f"scale %{{x:.3g}}: %{{y:{headline.drawn}}}")
         marker = {
             "color": colour(index),
             "size": [13 if scale == each.chosen else 7 for scale in each.scales],
             "symbol": ["star" if scale == each.chosen else "circle" for scale in each.scales],
         }
         traces.append(trace | {"mode": "lines+markers", "marker": marker})
-    axes = _axes("factor on the learning rate", "validation accuracy (percent)")
+    axes = _axes("factor on the learning rate", f"validation {headline.axis()}")
     axes["xaxis"] |= {"type": "log", "tickvals": _powers(tunings)}
     return Chart(
         "basin",
         "How sensitive to the learning rate",
-        "Median validation accuracy of the tuning at each factor on the learning rate; a star marks the factor that "
-        "was chosen by its loss. A broad top forgives a wrong learning rate. A gap is where a run diverged.",
+        f"Median validation {headline.name} of the tuning at each factor on the learning rate; a star marks the factor "
+        f"that was chosen by its loss. A broad {'top' if headline.sign > 0 else 'bottom'} forgives a wrong learning "
+        "rate. A gap is where a run diverged.",
         traces,
         axes,
     )
@@ -161,20 +174,26 @@ def _powers(tunings: Sequence[Tuning]) -> list[float]:
     return [2.0**power for power in range(low, high + 1)]
 
 
-def differences_chart(differences: Differences) -> Chart:
+def differences_chart(differences: Differences, headline: Headline) -> Chart:
     """Shows every schedule against every other."""
-    points = 100 * differences.means
+    points = headline.factor * differences.means
     names = [_name(label) for label in differences.labels]
-    largest = max(0.005, float(np.nanmax(np.abs(points))))
+    largest = max(FINE * headline.factor, float(np.nanmax(np.abs(points))))
     words = [
-        ["" if not math.isfinite(value) else f"{value:+.2f}{differences.star(i, j)}" for j, value in enumerate(row)]
-        for i, row in enumerate(points)
+        [
+            f"{headline.difference(value, '+')}{differences.star(i, j)}" if math.isfinite(value) else ""
+            for j, value in each
+        ]
+        for i, each in enumerate(map(enumerate, differences.means))
     ]
+    in_points = f", in{headline.points}" if headline.points else f"{headline.remark}"
+    # The better one of a pair is violet.
+    low, high = ("#B35806", "#542788")[:: headline.sign]
     return Chart(
         "differences",
         "Each against each",
-        "Accuracy of the row less that of the column, in points, mean over the same seeds. A star marks a pair of "
-        "which interval and test both say better or worse; without one, a difference may be chance.",
+        f"{_capital(headline.name)} of the row less that of the column{in_points}, mean over the same seeds. A star "
+        "marks a pair of which interval and test both say better or worse; without one, a difference may be chance.",
         [
             {
                 "type": "heatmap",
@@ -185,10 +204,13 @@ def differences_chart(differences: Differences) -> Chart:
                 "texttemplate": "%{text}",
                 "zmin": -largest,
                 "zmax": largest,
-                "colorscale": [[0, "#B35806"], [0.5, "#f7f7f7"], [1, "#542788"]],
-                "hovertemplate": "%{y} less %{x}: %{text} points<extra></extra>",
+                "colorscale": [[0, low], [0.5, "#f7f7f7"], [1, high]],
+                "hovertemplate": f"%{{y}} less %{{x}}: %{{text}}{headline.points}<extra></extra>",
                 "hoverongaps": False,
-                "colorbar": {"title": {"text": "points", "side": "right"}, "thickness": 12},
+                "colorbar": {
+                    "title": {"text": headline.points.strip() or headline.name, "side": "right"},
+                    "thickness": 12,
+                },
             }
         ],
         {"yaxis": {"autorange": "reversed", "type": "category"}, "xaxis": {"type": "category"}},

@@ -48,13 +48,14 @@ def test_the_line_begins_and_ends_later_by_the_warmup():
     np.testing.assert_array_equal(table(f"linear({options}, warmup_steps=10)")[10:], table(f"linear({options})")[:90])
 
 
-def test_default_is_the_run_of_the_tutorial():
-    raw = optax.linear_schedule(1e-4, 1e-5, transition_steps=2350, transition_begin=587)
-    np.testing.assert_allclose(table("linear", 2350), jax.vmap(raw)(np.arange(2350)), rtol=1e-5)
+def test_default_falls_to_zero_over_the_run():
+    raw = optax.linear_schedule(1e-4, 0, transition_steps=2350)
+    np.testing.assert_allclose(table("linear", 2350), jax.vmap(raw)(np.arange(2350)), rtol=1e-5, atol=1e-11)
 
 
-def test_a_line_of_75_percent_ends_with_the_run():
-    rate = lrtrain.schedule("linear(init_value=1, end_value=0, transition_steps=75%)", total_steps=100)
+@pytest.mark.parametrize("options", ["", ", transition_begin=25%, transition_steps=75%", ", transition_begin=25%"])
+def test_a_line_ends_with_the_run(options):
+    rate = lrtrain.schedule(f"linear(init_value=1{options})", total_steps=100)
     assert float(rate(99)) > 0
     assert float(rate(100)) == 0
 

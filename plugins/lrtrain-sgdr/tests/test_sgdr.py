@@ -61,7 +61,7 @@ def test_closed_form_of_growing_cycles(total, first, mult, decay):
 def test_growing_cycles_share_the_run():
     np.testing.assert_array_equal(
         table("sgdr(cycles=3, cycle_mult=2)", 70),
-        table("sgdr(cycles=3, cycle_mult=2, decay_steps=10, warmup_steps=1)", 70),
+        table("sgdr(cycles=3, cycle_mult=2, decay_steps=10)", 70),
     )
 
 
@@ -90,8 +90,33 @@ def test_the_tutorial():
             for init, peak, end in cycles
         ]
     )
-    got = table("sgdr(decay_steps=1000, warmup_steps=100)", 2350)
+    lists = "init_value=[3e-4, 2e-4, 1e-4], peak_value=[4e-4, 3e-4, 2e-4], end_value=[2e-4, 1e-4, 5e-5]"
+    got = table(f"sgdr({lists}, decay_steps=1000, warmup_steps=100)", 2350)
     np.testing.assert_allclose(got, jax.vmap(raw)(np.arange(2350)), rtol=1e-5)
+
+
+def test_default_is_three_equal_cycles_that_fall_to_zero_as_in_the_paper():
+    raw = optax.sgdr_schedule([{"init_value": 0, "peak_value": 3e-4, "warmup_steps": 0, "decay_steps": 100}] * 3)
+    np.testing.assert_allclose(table("sgdr", 300), jax.vmap(raw)(np.arange(300)), rtol=1e-5, atol=1e-10)
+
+
+def test_without_a_number_of_steps_a_warmup_is_a_tenth_of_the_shortest_cycle():
+    raw = optax.sgdr_schedule([{"init_value": 0, "peak_value": 1, "warmup_steps": 10, "decay_steps": 100}] * 3)
+    got = table("sgdr(peak_value=1, warmup_steps=none)", 300)
+    np.testing.assert_allclose(got, jax.vmap(raw)(np.arange(300)), rtol=1e-5, atol=1e-7)
+
+
+def test_a_run_of_two_cycles_with_the_earlier_defaults_goes_on():
+    cycles = [(3e-4, 4e-4, 2e-4), (2e-4, 3e-4, 1e-4)]
+    raw = optax.sgdr_schedule(
+        [
+            {"init_value": init, "peak_value": peak, "warmup_steps": 5, "decay_steps": 50, "end_value": end}
+            for init, peak, end in cycles
+        ]
+    )
+    lists = "init_value=[3e-4, 2e-4, 1e-4], peak_value=[4e-4, 3e-4, 2e-4], end_value=[2e-4, 1e-4, 5e-5]"
+    got = table(f"sgdr({lists}, cycles=2, warmup_steps=none)")
+    np.testing.assert_allclose(got, jax.vmap(raw)(np.arange(100)), rtol=1e-5)
 
 
 def test_cycles_that_do_not_fit_are_cut_off():
@@ -126,7 +151,6 @@ def test_its_own_resolved_options_are_taken_back():
     ("cycles=99999, cycle_mult=2", "cycles=99999 with cycle_mult=2 do not fit in 100 steps"),
     ("cycles=31, cycle_mult=2, decay_steps=2", "cycles=31 .* of 2 steps end after step 2147483647: give fewer cycles"),
     ("cycle_mult=0", "cycle_mult=0 is refused: expected whole number >= 1"),
-    ("peak_decay=0.5", r"peak_decay=0.5 with peak_value=\[0.0004, .*\] is refused: give one number as peak_value"),
     ("peak_decay=0.5, peak_value=[1, 2]", "peak_decay=0.5 with peak_value=.* is refused: give one number"),
     ("peak_decay=1.5, peak_value=1", "peak_decay=1.5 is refused: give at most 1"),
     ("peak_decay=0, peak_value=1", "peak_decay=0 is refused: expected number > 0"),

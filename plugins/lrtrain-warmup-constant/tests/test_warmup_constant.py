@@ -20,10 +20,10 @@ def test_straight_line_then_constant(warmup, init):
     np.testing.assert_allclose(got, np.interp(np.arange(100), [0, warmup], [init, 0.5]), rtol=2e-7, atol=1e-12)
 
 
-def test_default_is_a_fifth_of_the_run():
+def test_default_is_a_tenth_of_the_run():
     np.testing.assert_array_equal(
         table("warmup-constant", 2350),
-        table("warmup-constant(init_value=1e-4, peak_value=3e-4, warmup_steps=470)", 2350),
+        table("warmup-constant(init_value=0, peak_value=3e-4, warmup_steps=235)", 2350),
     )
 
 

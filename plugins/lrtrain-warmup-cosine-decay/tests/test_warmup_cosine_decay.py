@@ -31,9 +31,11 @@ def test_closed_form(warmup, steps, init, end, exponent):
     np.testing.assert_allclose(got, closed_form(init, warmup, steps, end, exponent), rtol=2e-7, atol=1e-8)
 
 
-def test_default_is_the_run_of_the_tutorial():
-    raw = optax.warmup_cosine_decay_schedule(1e-4, 3e-4, warmup_steps=470, decay_steps=2350, end_value=1e-5)
-    np.testing.assert_allclose(table("warmup-cosine-decay", 2350), jax.vmap(raw)(np.arange(2350)), rtol=1e-5)
+def test_default_goes_up_from_zero_and_down_to_it():
+    raw = optax.warmup_cosine_decay_schedule(0, 3e-4, warmup_steps=235, decay_steps=2350)
+    np.testing.assert_allclose(
+        table("warmup-cosine-decay", 2350), jax.vmap(raw)(np.arange(2350)), rtol=1e-5, atol=1e-11
+    )
 
 
 def test_decay_steps_includes_the_warmup():
@@ -59,7 +61,7 @@ def test_a_peak_of_zero():
     ("warmup_steps=60, decay_steps=40", "decay_steps=40 is 40 steps, .* warmup_steps=60 takes 60: .* more than 60"),
     ("warmup_steps=100%", "decay_steps=100% is 100 steps, of which warmup_steps=100% takes 100"),
     ("warmup_steps=0, decay_steps=0", "decay_steps=0 is 0 steps, .*give more than 0"),
-    ("peak_value=0", "peak_value=0.* is 0 and end_value=1e-05 is not: give a peak_value over 0"),
+    ("peak_value=0, end_value=1e-5", "peak_value=0.* is 0 and end_value=1e-05 is not: give a peak_value over 0"),
     ("exponent=0", "exponent=0 is refused: expected number > 0"),
     ("alpha=0.1", "no option 'alpha'"),
 ])  # fmt: skip

@@ -29,11 +29,10 @@ def test_closed_form(warmup, steps, begin, rate):
     np.testing.assert_allclose(got, np.where(count < warmup, 0.1 + 0.9 * count / max(warmup, 1), decay), rtol=2e-7)
 
 
-def test_default_is_the_run_of_the_tutorial():
-    raw = optax.warmup_exponential_decay_schedule(
-        1e-4, 3e-4, warmup_steps=470, transition_steps=2350, decay_rate=0.8, transition_begin=235, end_value=1e-5
-    )
-    np.testing.assert_allclose(table("warmup-exponential-decay", 2350), jax.vmap(raw)(np.arange(2350)), rtol=1e-5)
+def test_default_goes_up_from_zero_and_falls_to_a_hundredth():
+    raw = optax.warmup_exponential_decay_schedule(0, 3e-4, warmup_steps=235, transition_steps=2115, decay_rate=0.01)
+    values = jax.vmap(raw)(np.arange(2350))
+    np.testing.assert_allclose(table("warmup-exponential-decay", 2350), values, rtol=1e-5, atol=1e-10)
 
 
 @pytest.mark.parametrize("warmup", [0, 13])
@@ -73,7 +72,7 @@ def test_a_warmup_of_no_step_begins_at_the_peak():
     ("transition_steps=0", "transition_steps=0 is 0 steps in a run of 100: give at least 1 step"),
     ("decay_rate=0", "decay_rate=0 is refused: expected number > 0"),
     ("end_value=1", "end_value=1.* is over peak_value=0.0003.*: give at most 0.0003, or none"),
-    ("decay_rate=1.5", "end_value=1e-05 is under peak_value=0.0003.*: give at least 0.0003, or none"),
+    ("decay_rate=1.5, end_value=1e-5", "end_value=1e-05 is under peak_value=0.0003.*: give at least 0.0003, or none"),
     ("warmup_steps=-1", "-1.* is not a duration"),
     ("decay_steps=10", "no option 'decay_steps'"),
 ])  # fmt: skip

@@ -162,11 +162,11 @@ def test_an_option_that_is_edited_changes_all_that_depends_on_it() -> None:
     edited = {
         "wsd": ("PEAK_VALUE = 0.0003", "PEAK_VALUE = 0.01", "wsd(peak_value=0.01)"),
         "warmup-exponential-decay": (
-            "DECAY_RATE = 0.8",
+            "DECAY_RATE = 0.01",
             "DECAY_RATE = 0.5",
             "warmup-exponential-decay(decay_rate=0.5)",
         ),
-        "cosine-onecycle": ("DIV_FACTOR = 30.0\n", "DIV_FACTOR = 2.0\n", "cosine-onecycle(div_factor=2)"),
+        "cosine-onecycle": ("DIV_FACTOR = 25.0\n", "DIV_FACTOR = 2.0\n", "cosine-onecycle(div_factor=2)"),
     }
     for spec, (before, after, other) in edited.items():
         text = lrtrain.export(spec, to="optax", total_steps=STEPS)
@@ -266,7 +266,7 @@ def test_code_says_where_it_comes_from() -> None:
     text = lrtrain.export("linear(init_value=1)", to="optax", total_steps=100)
     assert text.splitlines()[:4] == [
         "# Learning rate over 100 steps, written by lrtrain 0.1.0:",
-        "# linear(init_value=1.0, end_value=1e-05, transition_steps=100%, transition_begin=25%,",
+        "# linear(init_value=1.0, end_value=0.0, transition_steps=none, transition_begin=0,",
         "# warmup_steps=0)",
         "",
     ]
