@@ -157,7 +157,7 @@ def _complete(known: Sequence[str], ctx: click.Context, param: click.Parameter, 
     return [name for name in known if name.startswith(incomplete)]
 
 
-def _completion(field: OptionField) -> Callable[..., list[CompletionItem]] | None:
+def _completion(field: OptionField) -> Callable[..., Any] | None:
     if field.name == "workload":
         return complete_workload
     return functools.partial(_complete, field.known) if field.known else None
