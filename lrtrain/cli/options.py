@@ -163,6 +163,12 @@ def _complete(known: Sequence[str], ctx: click.Context, param: click.Parameter, 
     return [name for name in known if name.startswith(incomplete)]
 
 
+def _completion(field: OptionField) -> Callable[..., Any] | None:
+    if field.name == "workload":
+        return complete_workload
+    return functools.partial(_complete, field.known) if field.known else None
+
+
 def options_given(ctx: click.Context) -> set[str]:
     """Returns the names of the options that stand on the command line."""
     default = click.core.ParameterSource.DEFAULT

@@ -40,7 +40,7 @@ REFUSED = [
     ("NoDefaults", "write defaults: ClassVar[Defaults] = Defaults(...)"),
     ("Rates", "the default learning rate of workload 'rates' is -1.0: expected a number over 0"),
     ("Direction", "the headline of workload 'direction' has mode='higher': expected min or max"),
-    ("Optimizer", "optimizer=sdg is refused"),
+    ("Optimizer", "unknown optimizer 'sdg' (did you mean 'sgd'?)"),
     ("Rigth", "fails to import: AttributeError: it has no class 'Rigth' (did you mean 'Right'?)"),
     ("Right(widht=3)", "workload 'right' has no option 'widht' (did you mean 'width'?); it has width"),
     ("Right(width=0)", "workload 'right': width=0 is refused: expected whole number >= 1"),

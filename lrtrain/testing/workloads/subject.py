@@ -10,8 +10,8 @@ import numpy as np
 
 from lrtrain.plugins.discovery import WORKLOADS
 from lrtrain.plugins.spec import Spec, file_and_class, normal_name
-from lrtrain.runs.train_config import WORKLOADS_OWN, TrainConfig
 from lrtrain.testing.subject import Provided
+from lrtrain.training.configure import configured
 from lrtrain.workloads.loading import Chosen, load_workload, load_workload_class
 from lrtrain.workloads.workload import Workload
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lrtrain.data.types import Dataset, Split
     from lrtrain.engine.engine import Engine
     from lrtrain.nn.network import Network
+    from lrtrain.runs.train_config import TrainConfig
 
 EXAMPLES = 8
 """The examples that rules are looked at with."""
@@ -63,8 +64,7 @@ class WorkloadSubject(Provided):
     @cached_property
     def config(self) -> TrainConfig:
         """The options of training that suit it."""
-        defaults = vars(self.workload.defaults)
-        return TrainConfig(workload=self.chosen.spec, **{name: defaults[name] for name in WORKLOADS_OWN})
+        return configured({"workload": self.chosen.spec})[0]
 
     def load(self) -> Dataset:
         """Loads the data, as a run does."""

@@ -22,7 +22,7 @@ FAULTS = [
     ("NoDefaults", "is_a_workload", r"has defaults = .*: write defaults: ClassVar\[Defaults\] = Defaults\(...\)"),
     ("Direction", "defaults_are_valid", "headline of .* has mode='higher': expected min or max"),
     ("Rates", "defaults_are_valid", "the default learning rate of .* is -1.0: expected a number over 0"),
-    ("Optimizer", "defaults_are_valid", "defaults of .* are no options of training: optimizer=sdg"),
+    ("Optimizer", "defaults_are_valid", "defaults of .* are no options of training: unknown optimizer 'sdg'"),
     ("Undocumented", "is_documented", "has no docstring: say in one line what it does"),
     ("Untyped", "wrong_types_are_refused", "option 'depth' of .* takes anything: give it a type"),
     ("Example", "examples_run", "an example of workload .* is wrong: .*3.*2"),
