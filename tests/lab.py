@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 
 from lrtrain.cli import main
 from lrtrain.plugins.context import EpochInfo, StepInfo
+from lrtrain.plugins.discovery import GROUP
 from lrtrain.training.checkpoints import Checkpoints
 from lrtrain.training.position import Position
 from lrtrain.training.reporter import NullReporter

@@ -21,8 +21,8 @@ SOURCES = sorted(
 PLAIN = [path for path in SOURCES if not (ROOT / "plugins" in path.parents and "def on_" in path.read_text("utf-8"))]
 KINDS = {"tutorial", "how-to", "reference", "explanation", "decisions"}
 WORDS = """
-    run comparison trial outcome plan row stage scale factor wave baseline held-out split verdict workload headline plugin hook observer
-    option setting spec schedule table step epoch chunk portion checkpoint position
+    run comparison trial outcome plan row stage scale factor wave baseline held-out split verdict workload headline
+    plugin hook observer option setting spec schedule table step epoch chunk portion checkpoint position
 """
 # Each stands for a plainer word: fixed, apply, again, estimated, distinguished, provides, valid, durability.
 QUAINT = re.compile(

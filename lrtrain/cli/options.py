@@ -137,12 +137,6 @@ def train_options(*, compared: bool = False, **others: Any) -> Callable[[F], F]:
     return _together(*(others.get(field.name) or _option_of(field) for field in fields))
 
 
-def _completion(field: OptionField) -> Callable[..., Any] | None:
-    if field.name == "workload":
-        return complete_workload
-    return functools.partial(_complete, field.known) if field.known else None
-
-
 def _option_of(field: OptionField) -> Callable[[F], F]:
     if field.kind is bool:
         # Not named as the field: click reads a flag that sets false in another way in each of its versions.
