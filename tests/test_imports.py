@@ -124,11 +124,11 @@ def test_a_command_that_trains_nothing_is_light(arguments: list[str]) -> None:
     assert loaded("from lrtrain.cli import main; main()", *arguments) == []
 
 
-@pytest.mark.parametrize("arguments", [["--plugin", "nosuch"], ["--plugin", "sgdr("], ["--epochs", "0"]])
 def test_workloads_are_listed_without_jax() -> None:
     assert loaded("from lrtrain.cli import main; main()", "workloads", "list") == ["numpy"]
 
 
+@pytest.mark.parametrize("arguments", [["--plugin", "nosuch"], ["--plugin", "sgdr("], ["--epochs", "0"]])
 def test_an_error_of_usage_comes_before_the_libraries(arguments: list[str]) -> None:
     assert set(loaded("from lrtrain.cli import main; main()", *arguments)) <= {"numpy"}
 
