@@ -9,10 +9,7 @@ import numpy as np
 from annotated_types import Ge
 from numpy.typing import ArrayLike, NDArray
 
-from lrtrain import Doc, PositiveInt, UsageError
-from lrtrain.data.types import Dataset, Split
-from lrtrain.workloads.kinds import Regression
-from lrtrain.workloads.workload import DataContext, Defaults
+from lrtrain import DataContext, Dataset, Defaults, Doc, PositiveInt, Regression, Split, UsageError
 
 if TYPE_CHECKING:
     import flax.linen as nn

@@ -7,10 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 
-from lrtrain import Doc, PositiveInt
-from lrtrain.data.types import Dataset, Split
-from lrtrain.workloads.kinds import Regression
-from lrtrain.workloads.workload import DataContext, Defaults
+from lrtrain import DataContext, Dataset, Defaults, Doc, PositiveInt, Regression, Split
 
 if TYPE_CHECKING:
     import jax
