@@ -7,16 +7,13 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict
 
 from lrtrain.engine.optimizers import OPTIMIZERS, as_before, canonical
 from lrtrain.errors import UsageError
 from lrtrain.option_fields import option, option_fields
 from lrtrain.plugins.discovery import DEFAULT_WORKLOAD
 from lrtrain.plugins.spec import parse_spec
-
-if TYPE_CHECKING:
-    from lrtrain.workloads.workload import Workload
 
 LOSS_REDUCTIONS = ("sum", "mean")
 DATA_ON_DEVICE = ("auto", "always", "never")
@@ -169,7 +166,7 @@ class ComparedOptions(TypedDict, total=False):
     optimizer: str
     loss_reduction: str
     seed: int
-    workload: str | Workload
+    workload: Any
     dataset: str
     data_dir: Path | None
     train_size: int | None

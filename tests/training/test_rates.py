@@ -61,7 +61,7 @@ def refusal(before: Before, spec: str, epochs: int) -> str:
 def test_a_new_run() -> None:
     rates = new(LINE, 4)
     np.testing.assert_array_equal(rates.values, line(20))
-    assert rates.spec.options["transition_steps"] == "100%"
+    assert rates.spec.options["transition_steps"] is None
     assert stored(rates) == (0, 20, fingerprint(line(20)))
 
 
@@ -93,7 +93,7 @@ def test_the_same_learning_rates_are_the_same_schedule() -> None:
 def test_a_changed_option() -> None:
     message = refusal(stopped(new(LINE, 4), 5), LINE[:-1] + ", transition_steps=50%)", 4)
     assert message == (
-        "the schedule is not that of the checkpoint at step 5 (transition_steps=100% in the run and "
+        "the schedule is not that of the checkpoint at step 5 (transition_steps=none in the run and "
         f"transition_steps=50% now; learning rate at step 1 0.95 in the run and 0.9 now): {OFFER}"
     )
 
@@ -202,7 +202,7 @@ def test_after_restart_another_schedule_is_still_noticed() -> None:
     restarted = resumed(stopped(new("constant(value=0.5)", 4), 5), LINE, 6, "restart")
     message = refusal(stopped(restarted, 10), LINE[:-1] + ", transition_steps=50%)", 6)
     assert (
-        "(transition_steps=100% in the run and transition_steps=50% now; learning rate at step 6 0.96 in the" in message
+        "(transition_steps=none in the run and transition_steps=50% now; learning rate at step 6 0.96 in the" in message
     )
 
 
