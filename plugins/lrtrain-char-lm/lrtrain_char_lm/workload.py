@@ -32,7 +32,7 @@ class CharLM(NextToken):
     """
 
     defaults: ClassVar[Defaults] = Defaults(
-        epochs=6,
+        epochs=5,
         batch_size=32,
         optimizer="adamw(b2=0.99, weight_decay=0.1)",
         loss_reduction="mean",

@@ -24,15 +24,15 @@ class FashionMnistResnet(Classification):
 
     defaults: ClassVar[Defaults] = Defaults(
         epochs=10,
-        batch_size=256,
+        batch_size=128,
         optimizer="sgd(momentum=0.9, nesterov=true)",
         loss_reduction="mean",
-        learning_rate=0.05,
+        learning_rate=0.1,
     )
 
-    width: Annotated[PositiveInt, Doc("channels of the first of three stages; each later one has twice as many")] = 24
+    width: Annotated[PositiveInt, Doc("channels of the first of three stages; each later one has twice as many")] = 32
     blocks: Annotated[PositiveInt, Doc("residual blocks in each of the three stages")] = 1
-    shift: Annotated[int, Ge(0), Doc("pixels by which an image is moved at most, in training")] = 2
+    shift: Annotated[int, Ge(0), Doc("pixels by which an image is moved at most, in training")] = 1
     flip: Annotated[bool, Doc("whether images are mirrored, in training")] = True
 
     def data(self, context: DataContext) -> Dataset:
