@@ -115,7 +115,7 @@ class Headline:
 
 
 ACCURACY = Headline("accuracy", "max")
-"""The headline of a classification."""
+"""The headline where examples are classified."""
 
 
 def noted(headline: Headline) -> Headline | None:
