@@ -239,7 +239,7 @@ def _hashable(module: nn.Module) -> nn.Module:
         hash(found)
     except TypeError as error:
         raise TypeError(
-            f"a field of {type(module).__name__} cannot be hashed ({error}): give a tuple for it"
+            f"a field of {type(module).__name__} cannot be hashed: give a tuple for a list in it"
         ) from error
     return found
 

@@ -50,13 +50,14 @@ def devices_change_nothing(subject: WorkloadSubject) -> None:
     """On two devices, in micro-batches, the losses of the first steps are those of one device, up to rounding."""
     import jax
 
-    state = jax.eval_shape(lambda: subject.engine().init_alone(0))
+    one = subject.engine(micro_batch=subject.batch_size)
+    state = one.init(0)
     if jax.tree.leaves(state.network):
         raise NotApplicable("its network has batch statistics, which are those of a device's share of a batch")
     if len(subject.devices) < 2:
         raise NotApplicable("there is one device: JAX_NUM_CPU_DEVICES=2 gives two on CPU")
-    one, two = subject.engine(micro_batch=subject.batch_size), subject.engine(2)
-    expected = subject.steps(one, one.init(0), 0, _COMPARED)[1]
+    two = subject.engine(2)
+    expected = subject.steps(one, state, 0, _COMPARED)[1]
     found = subject.steps(two, two.init(0), 0, _COMPARED)[1]
     near = np.isclose(found, expected, rtol=_ROUNDING, atol=_ROUNDING)
     at = int(np.argmin(near))

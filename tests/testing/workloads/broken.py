@@ -262,6 +262,8 @@ class MeanLoss(Right):
 
 @dataclass(frozen=True, kw_only=True)
 class NoLoss(Workload):
+    defaults: ClassVar[Defaults] = RATES
+
     def data(self, context: Any) -> Any:
         return data_of(points())
 

@@ -41,7 +41,7 @@ FAULTS = [
     ("Dropping", "network_can_be_used", "draws random numbers when it is evaluated: give its __call__ an argument"),
     ("Raising", "network_can_be_used", "the network of the workload Raising fails: RuntimeError: out of neurons"),
     ("Failing", "network_can_be_used", r"on inputs float32\[batch, 3\] fails: TypeError: dot_general"),
-    ("Nothing", "network_can_be_used", "cannot be used: TypeError: None is no Flax module"),
+    ("Nothing", "network_can_be_used", "cannot be used: TypeError: a builtins.NoneType is no Flax module"),
     ("Fewer", "every_example_is_measured", r"maps 2 examples to float32\[2, 2\], not to logits float32\[2, 3\]"),
     ("MeanLoss", "every_example_is_measured", r"the loss .* is one number, float32\[\], for 2 examples: expected one"),
     ("NoLoss", "every_example_is_measured", "the loss of the workload NoLoss fails: NotImplementedError"),
@@ -120,7 +120,10 @@ def test_the_command_says_what_failed_and_why() -> None:
     result = cli("workloads", "check", f"{BROKEN}:Unequal")
     assert result.exit_code == 1
     assert f"unequal  ({BROKEN})" in result.stdout
-    assert "failed   data can be used: the training examples have unequal lengths, 95 and 96" in result.stdout
+    assert (
+        "failed   data can be used: the arrays of the training examples have unequal lengths, 95 and 96"
+        in result.stdout
+    )
     assert f"4 passed, 1 failed, {len(CHECKS) - 5} skipped" in result.stdout
 
 
