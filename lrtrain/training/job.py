@@ -10,6 +10,7 @@ from typing import Any
 from lrtrain.errors import UsageError
 from lrtrain.plugins.loading import ActivePlugins, activate
 from lrtrain.plugins.spec import Spec
+from lrtrain.runs.conditions import file_versions, versions
 from lrtrain.runs.directory import RunDir, check_name, new_run_dir
 from lrtrain.runs.run_config import RunConfig, read_config
 from lrtrain.runs.train_config import TrainConfig, TrainOptions, resolved
@@ -48,6 +49,11 @@ class Job:
             return True
         specs = tuple(plugin.spec() for plugin in self.active.plugins)
         return specs != self.stored.specs or self.config.epochs > self.stored.train.epochs
+
+    def versions(self) -> dict[str, str]:
+        """Returns the present versions of the packages and files that the run depends on."""
+        entries = [plugin.entry for plugin in self.active.plugins] + ([self.chosen.entry] if self.chosen.entry else [])
+        return {**versions(*entries), **file_versions(self.config)}
 
     def facts(self, run_dir: str | Path | None) -> dict[str, Any]:
         """Returns what all processes of a call of `train` are given alike, with ``run_dir`` as it was given."""

@@ -14,7 +14,7 @@ from lrtrain.engine.processes import Processes
 from lrtrain.errors import RunDirError, TrainingError
 from lrtrain.figures import draw_curves
 from lrtrain.files import write_whole
-from lrtrain.runs.conditions import codes_of, file_versions, optimizer_code, versions
+from lrtrain.runs.conditions import codes_of, optimizer_code
 from lrtrain.runs.directory import RunDir, check_unused, make_new_directory, now, refusals_named
 from lrtrain.runs.lock import writing
 from lrtrain.runs.logs import Logs, RunLogs, cut_steps, restore_metrics
@@ -72,12 +72,6 @@ def write_run_config(job: Job, config: RunConfig, position: Position, processes:
     return restored
 
 
-def current_versions(job: Job) -> dict[str, str]:
-    """Returns the present versions of the packages and files that a run depends on."""
-    entries = [plugin.entry for plugin in job.active.plugins] + ([job.chosen.entry] if job.chosen.entry else [])
-    return {**versions(*entries), **file_versions(job.config)}
-
-
 def describe(job: Job, start: Start, devices: list[jax.Device], found: Found) -> RunConfig:
     """Returns the content of ``config.json`` when the run begins, or goes on."""
     rates, position = start.rates, start.position
@@ -93,7 +87,7 @@ def describe(job: Job, start: Start, devices: list[jax.Device], found: Found) ->
         steps_per_epoch=found.steps_per_epoch,
         total_steps=len(rates.values),
         data=found.data,
-        versions=current_versions(job),
+        versions=job.versions(),
         code={**codes_of(job.active.plugins), **optimizer_code(job.config)},
         program=found.program,
         device=Device(devices[0].device_kind, len(devices)),

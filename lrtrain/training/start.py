@@ -17,7 +17,6 @@ from lrtrain.training.job import Job
 from lrtrain.training.position import Position
 from lrtrain.training.prepare import Found
 from lrtrain.training.rates import RunRates, rates_before, rates_new, rates_resumed
-from lrtrain.training.run_files import current_versions
 
 if TYPE_CHECKING:
     from lrtrain.engine.engine import Engine, TrainState
@@ -85,7 +84,7 @@ def check_found(job: Job, found: Found) -> None:
             f"{found.steps_per_epoch} now: put the data of the run back, or start a new run"
         )
     code = {**codes_of(job.active.plugins), **optimizer_code(job.config)}
-    now = {"code": code, "program": found.program, "versions": current_versions(job)}
+    now = {"code": code, "program": found.program, "versions": job.versions()}
     if (changed := other_code(job.stored.to_json(), now)) and not job.accept_code_change:
         raise RunDirError(f"{changed}: put it back, start a new run, or go on with it by --accept-code-change")
 
