@@ -9,7 +9,7 @@ from lrtrain.data import Dataset, subset
 from lrtrain.data.load import hold_out
 from lrtrain.training.prepare import find_data
 
-# Of the training examples one in so many is held out, where neither the user nor the workload says which.
+# A twelfth of the training examples is held out, where neither the user nor the workload says which.
 _ONE_IN = 12
 
 

@@ -11,13 +11,15 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from flax import nnx
 from flax.errors import InvalidRngError
+
+if TYPE_CHECKING:
+    from flax import nnx
 
 Tree: TypeAlias = Any
 """A tree of arrays: nested dictionaries, by the names that the network gives."""
@@ -101,6 +103,8 @@ class Nnx:
     @classmethod
     def of(cls, make: Callable[[nnx.Rngs], nnx.Module]) -> Nnx:
         """Makes the module without its arrays, to learn its structure."""
+        from flax import nnx
+
         module = nnx.eval_shape(lambda: _made(make))
         graphs = []
         for train in (False, True):
@@ -112,6 +116,8 @@ class Nnx:
 
     def init(self, key: jax.Array, inputs: Tree) -> tuple[Tree, Tree]:  # noqa: ARG002  # as `Linen.init`
         """Returns fresh parameters and state; an nnx module knows the shapes of its inputs."""
+        from flax import nnx
+
         _, params, _, state = _split(self.make(nnx.Rngs(jax.random.wrap_key_data(key))))
         return self.params.named(params), self.state.named(state) or ()
 
@@ -119,6 +125,8 @@ class Nnx:
         self, params: Tree, state: Tree, inputs: Tree, *, train: bool = False, key: jax.Array | None = None
     ) -> tuple[Any, Tree]:
         """Returns the outputs for a batch and the state after it; see `Linen.apply`."""
+        from flax import nnx
+
         streams = self._streams(jnp.zeros(2, jnp.uint32) if key is None else key)
         module = self._merged(params, state, streams, train=train)
         outputs = module(inputs, **_mode(module, train=train))
@@ -135,6 +143,8 @@ class Nnx:
 
     def _merged(self, params: Tree, state: Tree, streams: list[jax.Array], *, train: bool) -> Any:
         drawn = self.streams.tree.unflatten(streams)
+        from flax import nnx
+
         return nnx.merge(self.graphs[train], self.params.unnamed(params), drawn, self.state.unnamed(state))
 
     def _streams(self, key: jax.Array) -> list[jax.Array]:
@@ -190,6 +200,9 @@ def network_of(model: Any) -> Network:
         return model
     if isinstance(model, nn.Module):
         return Linen(_hashable(model))
+    # It takes a while to import.
+    from flax import nnx
+
     if isinstance(model, nnx.Module):
         return Nnx.of(lambda rngs: nnx.clone(model))  # noqa: ARG005  # its numbers have been drawn
     if isinstance(model, type) and issubclass(model, nnx.Module):
@@ -209,6 +222,8 @@ def network_of(model: Any) -> Network:
 
 
 def _made(make: Callable[[nnx.Rngs], nnx.Module]) -> nnx.Module:
+    from flax import nnx
+
     module: object = make(nnx.Rngs(0))
     if not isinstance(module, nnx.Module):
         raise TypeError(f"it returns a {type(module).__name__}, and no module of flax.nnx")
@@ -230,6 +245,8 @@ def _hashable(module: nn.Module) -> nn.Module:
 
 
 def _split(module: nnx.Module) -> Any:
+    from flax import nnx
+
     return nnx.split(module, nnx.Param, nnx.RngState, ...)
 
 

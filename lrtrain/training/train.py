@@ -54,24 +54,24 @@ class RunResult:
       history: its epochs, those before a resume included.
       test_accuracy: share of the test set that is classified right at the end, 0 to 1; NaN where there are no classes.
       test_loss: loss on the test set at the end, mean per example.
-      test_metrics: the workload's metrics on the test set at the end, by name.
       learning_rates: the schedule's table, float32[total_steps]; ``steps.csv`` has those that were applied.
       steps: optimizer updates done.
       seconds: the time that this call took.
       stopped: the reason that a hook gave to end the run early, if one did.
       note: what the user should know about the loss; None if there is nothing.
+      test_metrics: the workload's metrics on the test set at the end, by name.
     """
 
     run_dir: Path
     history: tuple[EpochInfo, ...]
     test_accuracy: float
     test_loss: float
-    test_metrics: Mapping[str, float]
     learning_rates: NDArray[np.float32]
     steps: int
     seconds: float
     stopped: str | None
     note: str | None = None
+    test_metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def params(self) -> Any:
@@ -221,7 +221,7 @@ def _run(job: Job, processes: Processes, reporter: Reporter, began: float) -> Ru
     accuracy = means.get("accuracy", math.nan)
     path, history = job.run_dir.path, recorder.history
     note = after_training(loss, loaded.guess)
-    return RunResult(path, history, accuracy, loss, means, table, loop.step, seconds, stopped, note)
+    return RunResult(path, history, accuracy, loss, table, loop.step, seconds, stopped, note, means)
 
 
 def _load(job: Job, processes: Processes, reporter: Reporter, held: contextlib.ExitStack) -> tuple[Loaded, Found]:

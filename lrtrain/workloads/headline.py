@@ -115,7 +115,7 @@ class Headline:
 
 
 ACCURACY = Headline("accuracy", "max")
-"""The headline where classes are told apart."""
+"""The headline of a classification."""
 
 
 def noted(headline: Headline) -> Headline | None:

@@ -9,18 +9,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from lrtrain.data.load import DatasetSource, InMemory
 from lrtrain.data.types import Dataset, Split
 from lrtrain.errors import UsageError
 from lrtrain.workloads.headline import Headline
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import Self
 
     import jax
+
+    from lrtrain.data.load import DatasetSource
 
 # The fields of every workload that hold its data and its network: they are given in Python, and are no options.
 IN_PYTHON = {"option": False}
@@ -102,6 +103,8 @@ class Workload:
 
     def source(self, context: DataContext) -> DatasetSource:
         """Returns where the examples come from: what `data` returns, which is in memory."""
+        from lrtrain.data.load import InMemory
+
         return InMemory(self.data(context))
 
     def network(self, data: Dataset) -> Any:

@@ -9,10 +9,7 @@ import numpy as np
 from annotated_types import Ge
 from numpy.typing import ArrayLike, NDArray
 
-from lrtrain import Doc, PositiveInt, UsageError
-from lrtrain.data.types import Dataset, Split
-from lrtrain.workloads.kinds import Regression
-from lrtrain.workloads.workload import DataContext, Defaults
+from lrtrain import DataContext, Dataset, Defaults, Doc, PositiveInt, Regression, Split, UsageError
 
 if TYPE_CHECKING:
     import flax.linen as nn
@@ -42,7 +39,7 @@ class LinearRegression(Regression):
       >>> from lrtrain_linear_regression import LinearRegression, expected_losses
       >>> workload = LinearRegression(dim=2, exponent=1.0, noise=0.0)
       >>> [round(float(loss), 4) for loss in expected_losses(workload, [0.5, 0.5], batch_size=1)]
-      [0.75, 0.6406, 0.5503]
+      [0.75, 0.6406, 0.5459]
 
     Reference: J. Wu et al., Last Iterate Risk Bounds of SGD with Decaying Stepsize, arXiv 2110.06198.
     """

@@ -231,11 +231,11 @@ def test_held_out_examples_are_no_others(tiny: Path) -> None:
     kept, held = hold_out(whole, 20, 3)
     assert held is not None
     assert (len(kept.train), len(held)) == (52, 20)
-    both = np.concatenate([kept.train.images, held.images]).reshape(72, -1)
-    assert sorted(map(bytes, both)) == sorted(map(bytes, whole.train.images.reshape(72, -1)))
+    both = np.concatenate([kept.train.inputs, held.inputs]).reshape(72, -1)
+    assert sorted(map(bytes, both)) == sorted(map(bytes, whole.train.inputs.reshape(72, -1)))
     again = hold_out(whole, 20, 3)[1]
     assert again is not None
-    np.testing.assert_array_equal(again.images, held.images)
+    np.testing.assert_array_equal(again.inputs, held.inputs)
     with pytest.raises(UsageError, match="holdout=72 leaves nothing of the 72 training examples"):
         hold_out(whole, 72, 3)
 

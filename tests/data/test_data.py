@@ -131,7 +131,7 @@ def refusal(name: str, **options: Any) -> str:
 
 def same(one: Dataset, other: Dataset) -> bool:
     about = [(it.name, it.version, it.num_classes, it.class_names) for it in (one, other)]
-    arrays = [(it.train.images, it.train.labels, it.test.images, it.test.labels) for it in (one, other)]
+    arrays = [(it.train.inputs, it.train.targets, it.test.inputs, it.test.targets) for it in (one, other)]
     return about[0] == about[1] and all(
         np.array_equal(a, b) and a.dtype == b.dtype for a, b in zip(*arrays, strict=True)
     )
@@ -161,15 +161,15 @@ def test_fashion_mnist_is_the_official_data(fashion: Path) -> None:
     assert (dataset.name, dataset.version, dataset.num_classes) == ("fashion_mnist", "1.0.0", 10)
     assert dataset.class_names[:2] == ("T-shirt/top", "Trouser")
     assert dataset.class_names[-1] == "Ankle boot"
-    assert dataset.train.images.shape == (60_000, 28, 28, 1)
-    assert dataset.test.images.shape == (10_000, 28, 28, 1)
-    assert dataset.train.images.dtype == dataset.test.images.dtype == np.uint8
-    assert dataset.train.labels.dtype == dataset.test.labels.dtype == np.int32
-    assert dataset.train.labels[:10].tolist() == [9, 0, 0, 3, 0, 2, 7, 2, 5, 5]
-    assert np.array_equal(dataset.train.images.ravel(), idx("train-images-idx3", 16))
-    assert np.array_equal(dataset.train.labels, idx("train-labels-idx1", 8))
-    assert np.array_equal(dataset.test.images.ravel(), idx("t10k-images-idx3", 16))
-    assert np.array_equal(dataset.test.labels, idx("t10k-labels-idx1", 8))
+    assert dataset.train.inputs.shape == (60_000, 28, 28, 1)
+    assert dataset.test.inputs.shape == (10_000, 28, 28, 1)
+    assert dataset.train.inputs.dtype == dataset.test.inputs.dtype == np.uint8
+    assert dataset.train.targets.dtype == dataset.test.targets.dtype == np.int32
+    assert dataset.train.targets[:10].tolist() == [9, 0, 0, 3, 0, 2, 7, 2, 5, 5]
+    assert np.array_equal(dataset.train.inputs.ravel(), idx("train-images-idx3", 16))
+    assert np.array_equal(dataset.train.targets, idx("train-labels-idx1", 8))
+    assert np.array_equal(dataset.test.inputs.ravel(), idx("t10k-images-idx3", 16))
+    assert np.array_equal(dataset.test.targets, idx("t10k-labels-idx1", 8))
 
 
 def test_second_load_does_not_read_the_records(fashion: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,10 +198,10 @@ def test_other_data_set_of_another_size_colour_and_number_of_classes(tmp_path: P
     dataset = load_dataset("colours", data_dir=tmp_path / "mine")
     assert (dataset.name, dataset.version, dataset.num_classes) == ("colours", "1.2.0", 4)
     assert dataset.class_names == ("colour 0", "colour 1", "colour 2", "colour 3")
-    assert np.array_equal(dataset.train.images, np.stack([example["image"] for example in train]))
-    assert dataset.train.labels.tolist() == [example["label"] for example in train]
-    assert dataset.test.images.shape == (20, 5, 7, 3)
-    assert dataset.test.labels.dtype == np.int32
+    assert np.array_equal(dataset.train.inputs, np.stack([example["image"] for example in train]))
+    assert dataset.train.targets.tolist() == [example["label"] for example in train]
+    assert dataset.test.inputs.shape == (20, 5, 7, 3)
+    assert dataset.test.targets.dtype == np.int32
     assert same(dataset, load_dataset("colours", data_dir=tmp_path / "mine"))
 
 
@@ -221,8 +221,8 @@ def test_images_that_are_stored_as_png(tmp_path: Path) -> None:
     stored = [{**example, "file": "a.png"} for example in stored]
     prepare(tmp_path / "tfds", {"train": stored[:4], "validation": stored[4:]}, kinds)
     dataset = load_dataset("colours")
-    assert np.array_equal(dataset.train.images, np.stack(pixels[:4]))
-    assert np.array_equal(dataset.test.images, np.stack(pixels[4:]))
+    assert np.array_equal(dataset.train.inputs, np.stack(pixels[:4]))
+    assert np.array_equal(dataset.test.inputs, np.stack(pixels[4:]))
     assert dataset.class_names == ("0", "1", "2")
 
 
@@ -231,7 +231,7 @@ def test_several_images_and_labels_the_supervised_ones_are_taken(tmp_path: Path)
     both = [{**example, "fine": 8} for example in examples(5)]
     splits = {"train": both, "test": both}
     prepare(tmp_path / "tfds", splits, kinds, supervised=("image", "fine"))
-    assert load_dataset("colours").train.labels.tolist() == [8] * 5
+    assert load_dataset("colours").train.targets.tolist() == [8] * 5
     prepare(tmp_path / "unclear", splits, kinds)
     assert "has several: fine, label" in refusal("colours", data_dir=tmp_path / "unclear")
 
@@ -462,7 +462,7 @@ def test_arrays_are_not_used_for_data_that_has_changed(tmp_path: Path) -> None:
     load_dataset("colours")
     shutil.rmtree(directory)
     prepare(tmp_path / "tfds", {**splits, "train": examples(5, seed=7)}, features())
-    assert np.array_equal(load_dataset("colours").train.images[0], examples(1, seed=7)[0]["image"])
+    assert np.array_equal(load_dataset("colours").train.inputs[0], examples(1, seed=7)[0]["image"])
 
 
 def test_full_disk_does_not_stop_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -493,11 +493,11 @@ def test_left_overs_of_a_killed_process_are_cleared_away(tmp_path: Path) -> None
 def test_train_size_is_fixed_by_the_seed(fashion: Path) -> None:
     whole = load_dataset()
     part = load_dataset(train_size=1000, seed=3)
-    assert part.train.images.shape == (1000, 28, 28, 1)
+    assert part.train.inputs.shape == (1000, 28, 28, 1)
     assert same(part, load_dataset(train_size=1000, seed=3))
     assert not same(part, load_dataset(train_size=1000, seed=4))
-    assert np.array_equal(part.test.images, whole.test.images)
-    assert 60 < np.bincount(part.train.labels).min() <= np.bincount(part.train.labels).max() < 140
+    assert np.array_equal(part.test.inputs, whole.test.inputs)
+    assert 60 < np.bincount(part.train.targets).min() <= np.bincount(part.train.targets).max() < 140
 
 
 def numbered(count: int) -> Dataset:
@@ -506,17 +506,17 @@ def numbered(count: int) -> Dataset:
 
 
 def test_subset_is_in_file_order_without_repetition_and_the_same_for_ever() -> None:
-    kept = subset(numbered(100), 10, seed=1).train.labels.tolist()
+    kept = subset(numbered(100), 10, seed=1).train.targets.tolist()
     assert kept == sorted(set(kept))
     assert kept == [9, 31, 36, 39, 55, 61, 75, 85, 93, 96]
-    assert set(kept) < set(subset(numbered(100), 30, seed=1).train.labels.tolist())
-    assert subset(numbered(100), 100).train.labels.tolist() == list(range(100))
+    assert set(kept) < set(subset(numbered(100), 30, seed=1).train.targets.tolist())
+    assert subset(numbered(100), 100).train.targets.tolist() == list(range(100))
 
 
 def test_subset_is_uniform() -> None:
     counts = np.zeros(20)
     for seed in range(2000):
-        counts[subset(numbered(20), 5, seed).train.labels] += 1
+        counts[subset(numbered(20), 5, seed).train.targets] += 1
     assert np.abs(counts - 500).max() < 100
 
 
@@ -564,7 +564,7 @@ LOAD = """
     import sys
     from lrtrain.data import load_dataset
     dataset = load_dataset("provided")
-    print(len(dataset.train), sorted(dataset.train.images[:, 0, 0, 0]) == list(range(40)), "jax" in sys.modules)
+    print(len(dataset.train), sorted(dataset.train.inputs[:, 0, 0, 0]) == list(range(40)), "jax" in sys.modules)
 """
 
 

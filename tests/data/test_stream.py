@@ -215,7 +215,7 @@ def test_the_chunks_are_those_of_the_arrays(tiny: Path) -> None:
     chunks = list(streamed.train.chunks(order, weights, 3))
     assert [len(labels) for _, labels in chunks] == [3, 3, 1]
     real = weights > 0
-    for position, expected in enumerate((whole.train.images, whole.train.labels)):
+    for position, expected in enumerate((whole.train.inputs, whole.train.targets)):
         read = np.concatenate([chunk[position] for chunk in chunks])
         assert read.dtype == expected.dtype
         np.testing.assert_array_equal(read[real], expected[order][real])
@@ -323,7 +323,7 @@ def test_the_engine_takes_batches_that_do_not_divide_evenly(tiny: Path, model: n
     losses = []
     for kept, examples in (
         (data.train, order),
-        (None, (data.train.images[order], data.train.labels[order])),
+        (None, (data.train.inputs[order], data.train.targets[order])),
     ):
         engine = Engine(
             model,
@@ -357,7 +357,7 @@ def test_streaming_compiles_once(tiny: Path) -> None:
     jax.monitoring.register_event_duration_secs_listener(note)
     try:
         for part in (slice(0, 5), slice(5, 9)):
-            batch = data.train.images[order[part]], data.train.labels[order[part]]
+            batch = data.train.inputs[order[part]], data.train.targets[order[part]]
             state, losses = engine.run_steps(state, batch, weights[part], np.full(len(order[part]), 1e-3))
             losses.block_until_ready()
     finally:

@@ -70,7 +70,7 @@ EXPECTED = [
 
 
 def made(**given: Any) -> Any:
-    return make(Everything, "every", {"required": 1, **Spec("every", given).options})
+    return make(Everything, "plugin 'every'", {"required": 1, **Spec("every", given).options})
 
 
 def refusal(**given: Any) -> str:
@@ -253,12 +253,12 @@ def test_unknown_option_of_a_plugin_without_any() -> None:
 
     assert options_of(Bare) == ()
     with pytest.raises(OptionError, match=r"^plugin 'bare' has no option 'value'; it has none$"):
-        make(Bare, "bare", {"value": 1})
+        make(Bare, "plugin 'bare'", {"value": 1})
 
 
 def test_required_option() -> None:
     with pytest.raises(OptionError) as caught:
-        make(Everything, "every", {"count": 4})
+        make(Everything, "plugin 'every'", {"count": 4})
     assert str(caught.value) == "plugin 'every' needs its option 'required' (must be given): give required=..."
 
 
@@ -274,7 +274,7 @@ class Ordered:
 
 def test_an_error_of_post_init_is_a_sentence() -> None:
     with pytest.raises(OptionError) as caught:
-        make(Ordered, "ordered", {"low": 2})
+        make(Ordered, "plugin 'ordered'", {"low": 2})
     assert str(caught.value) == "plugin 'ordered': low=2.0 is over high=1.0: give low <= high"
     assert isinstance(caught.value.__cause__, ValueError)
 
@@ -291,7 +291,7 @@ def test_a_type_that_is_not_imported_at_run_time() -> None:
     with pytest.raises(PluginError, match=message):
         options_of(Hidden)
     with pytest.raises(PluginError, match=message):
-        make(Hidden, "hidden", {})
+        make(Hidden, "plugin 'hidden'", {})
 
 
 @dataclass(frozen=True)
@@ -301,7 +301,7 @@ class Foreign:
 
 def test_a_type_that_cannot_be_checked() -> None:
     with pytest.raises(PluginError, match=r"^an option of type memoryview cannot be checked: PydanticSchemaGeneration"):
-        make(Foreign, "foreign", {"value": "x"})
+        make(Foreign, "plugin 'foreign'", {"value": "x"})
 
 
 # --------------------------------------------------------------------------------------------------- written out
@@ -320,8 +320,8 @@ def test_resolved_is_plain_and_makes_the_same(options: str) -> None:
     values = resolved(instance)
     assert list(values) == [name for name, *_ in EXPECTED]
     assert json.loads(json.dumps(values, allow_nan=False)) == values
-    assert make(Everything, "every", values) == instance
-    assert make(Everything, "every", parse_spec(str(Spec("every", values))).options) == instance
+    assert make(Everything, "plugin 'every'", values) == instance
+    assert make(Everything, "plugin 'every'", parse_spec(str(Spec("every", values))).options) == instance
 
 
 def test_resolved_values() -> None:

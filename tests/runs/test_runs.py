@@ -483,7 +483,7 @@ def test_list(runs: Path) -> None:
     run = read_run(runs / "sgdr-1")
     assert run.last is not None
     assert rows[0][1:7] == [
-        "sgdr(cycles=2, init_value=[0.0003, 0....",
+        "sgdr(cycles=2, init_value=0.0, peak_v...",
         "3/3",
         f"{run.last.accuracy:.4f}",
         f"{run.last.loss:.4f}",

@@ -116,9 +116,9 @@ def reference_losses(tiny: Path, rates: list[float], batch: int) -> list[float]:
     losses = []
     for step, rate in enumerate(rates):
         part = slice(step * batch, (step + 1) * batch)
-        value, gradient = jax.value_and_grad(loss)(params, data.images[part], data.labels[part])
+        value, gradient = jax.value_and_grad(loss)(params, data.inputs[part], data.targets[part])
         params = jax.tree.map(lambda p, g, rate=rate: p - rate * g, params, gradient)
-        losses.append(float(value) / len(data.labels[part]))
+        losses.append(float(value) / len(data.targets[part]))
     return losses
 
 

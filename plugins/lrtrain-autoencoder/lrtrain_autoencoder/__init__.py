@@ -7,10 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 
-from lrtrain import Doc, PositiveInt
-from lrtrain.data.types import Dataset, Split
-from lrtrain.workloads.kinds import Regression
-from lrtrain.workloads.workload import DataContext, Defaults
+from lrtrain import DataContext, Dataset, Defaults, Doc, PositiveInt, Regression, Split
 
 if TYPE_CHECKING:
     import jax
@@ -20,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Autoencoder(Regression):
-    r"""Images of clothes through a narrow layer and back: how well are they drawn again from 32 numbers?
+    r"""Images of clothes through a narrow layer and back, drawn again from 32 numbers.
 
     .. math::
         \hat x = d(c(x)), \qquad \ell = \frac{1}{784} \sum_{i=1}^{784} (\hat x_i - x_i)^2

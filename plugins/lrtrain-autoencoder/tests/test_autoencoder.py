@@ -8,9 +8,7 @@ import pytest
 from lrtrain_autoencoder import Autoencoder
 from lrtrain_fashion_mnist import idx
 
-from lrtrain.data.types import Dataset, Split
-from lrtrain.workloads.kinds import Regression
-from lrtrain.workloads.workload import DataContext
+from lrtrain import DataContext, Dataset, Regression, Split
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lrtrain.errors import DataError
+from lrtrain import DataError
 
 FILE = Path(__file__).with_name("files") / "text.xz"
 SHA256 = "79b4c76a4da6be80b95ae3e2195c6b7c7b59eee9a9034ebfb75b586e3b9991e3"

@@ -8,10 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from annotated_types import Ge, Lt
 
-from lrtrain import Doc, PositiveInt, UsageError
-from lrtrain.data.types import Dataset, Split
-from lrtrain.workloads.kinds import NextToken
-from lrtrain.workloads.workload import DataContext, Defaults, Headline
+from lrtrain import DataContext, Dataset, Defaults, Doc, Headline, NextToken, PositiveInt, Split, UsageError
 from lrtrain_char_lm import text
 
 if TYPE_CHECKING:

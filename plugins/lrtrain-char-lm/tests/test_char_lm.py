@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 from lrtrain_char_lm import CharLM, ngram_bits, read_text, text
 
-from lrtrain import DataError, UsageError
-from lrtrain.workloads.workload import DataContext
+from lrtrain import DataContext, DataError, UsageError
 
 SMALL = CharLM(length=16, width=16, layers=2, heads=2, dropout=0.5)
 

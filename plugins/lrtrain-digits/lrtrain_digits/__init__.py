@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from lrtrain import Doc, PositiveInt
-from lrtrain.data.types import Dataset
-from lrtrain.workloads.kinds import Classification
-from lrtrain.workloads.workload import DataContext, Defaults
+from lrtrain import Classification, DataContext, Dataset, Defaults, Doc, PositiveInt
 
 if TYPE_CHECKING:
     from lrtrain_digits.network import MLP
@@ -25,7 +22,7 @@ class Digits(Classification):
     cross-entropy. It is the smallest workload with real data: a run takes a few seconds.
 
     Example:
-      >>> from lrtrain.workloads.workload import DataContext
+      >>> from lrtrain import DataContext
       >>> from lrtrain_digits import Digits
       >>> data = Digits().data(DataContext())
       >>> data.train.inputs.shape, data.test.inputs.shape

@@ -8,8 +8,7 @@ from importlib import resources
 
 import numpy as np
 
-from lrtrain import DataError
-from lrtrain.data.types import Dataset, Split
+from lrtrain import DataError, Dataset, Split
 
 FILE = resources.files("lrtrain_digits") / "files" / "digits.csv.gz"
 SHA256 = "09f66e6debdee2cd2b5ae59e0d6abbb73fc2b0e0185d2e1957e9ebb51e23aa22"

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from lrtrain_digits import Digits, reader
 
-from lrtrain import DataError
-from lrtrain.workloads.workload import DataContext
+from lrtrain import DataContext, DataError
 
 # The number of examples of each class in the test set, from UCI's description.
 COUNTS = [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]

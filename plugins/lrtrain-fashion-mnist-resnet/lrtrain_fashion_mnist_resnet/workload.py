@@ -7,11 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from annotated_types import Ge
 
-from lrtrain import Doc, PositiveInt
+from lrtrain import Classification, DataContext, Dataset, Defaults, Doc, PositiveInt
 from lrtrain.data import load_dataset
-from lrtrain.data.types import Dataset
-from lrtrain.workloads.kinds import Classification
-from lrtrain.workloads.workload import DataContext, Defaults
 
 if TYPE_CHECKING:
     import jax

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from lrtrain_fashion_mnist_resnet import FashionMnistResnet
 
-from lrtrain.workloads.workload import DataContext
+from lrtrain import DataContext
 
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.integers(1, 256, (8, 28, 28, 1), np.uint8)

@@ -13,8 +13,7 @@ from lrtrain_linear_regression import (
     spectrum,
 )
 
-from lrtrain import UsageError
-from lrtrain.workloads.workload import DataContext
+from lrtrain import DataContext, UsageError
 
 SMALL = LinearRegression(dim=6, exponent=1.2, noise=0.7)
 STEPS = 120

@@ -8,7 +8,7 @@ import pytest
 from mlflow import MlflowClient
 
 import lrtrain
-from lrtrain.errors import TrainingError
+from lrtrain import TrainingError
 from lrtrain.plugins.loading import activate
 from lrtrain.plugins.observers import Observers
 from lrtrain.testing import PluginSuite

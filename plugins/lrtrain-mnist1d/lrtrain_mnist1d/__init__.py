@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from lrtrain import Doc, PositiveInt
-from lrtrain.data.types import Dataset
-from lrtrain.workloads.kinds import Classification
-from lrtrain.workloads.workload import DataContext, Defaults
+from lrtrain import Classification, DataContext, Dataset, Defaults, Doc, PositiveInt
 
 if TYPE_CHECKING:
     from lrtrain_mnist1d.network import CNN, MLP
@@ -28,7 +25,7 @@ class MNIST1D(Classification):
     decides what they know of the test set.
 
     Example:
-      >>> from lrtrain.workloads.workload import DataContext
+      >>> from lrtrain import DataContext
       >>> from lrtrain_mnist1d import MNIST1D
       >>> data = MNIST1D().data(DataContext())
       >>> data.train.inputs.shape, data.test.inputs.shape

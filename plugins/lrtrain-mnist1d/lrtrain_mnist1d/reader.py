@@ -8,8 +8,7 @@ from importlib import resources
 
 import numpy as np
 
-from lrtrain import DataError
-from lrtrain.data.types import Dataset, Split
+from lrtrain import DataError, Dataset, Split
 
 FILE = resources.files("lrtrain_mnist1d") / "files" / "mnist1d.npz"
 SHA256 = "936a83169fae4c385786f2154758226071918c0920a9fe3c89e325dd796bd408"

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from lrtrain_mnist1d import MNIST1D, reader
 
-from lrtrain import DataError
-from lrtrain.workloads.workload import DataContext
+from lrtrain import DataContext, DataError
 
 
 @pytest.fixture(scope="module")
