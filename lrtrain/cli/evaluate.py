@@ -66,9 +66,11 @@ def command(
     """
     from lrtrain.runs.reading import pick_run
     from lrtrain.runs.record import finite
+
+    path = pick_run(run, directory).path
     from lrtrain.training.trained import load
 
-    trained = load(pick_run(run, directory).path, accept_code_change=accept_code_change, **checkpoint)
+    trained = load(path, accept_code_change=accept_code_change, **checkpoint)
     means = trained.evaluate(split, dataset=dataset, data_dir=data_dir)
     if as_json:
         print_json(finite({"run": str(trained.run_dir), "step": trained.step, "split": split, **means}))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,9 +53,11 @@ def command(
     check_output(output, force=force, suffixes=(".npz",))
     arrays = _read(file)
     from lrtrain.runs.reading import pick_run
+
+    path = pick_run(run, directory).path
     from lrtrain.training.trained import load
 
-    trained = load(pick_run(run, directory).path, accept_code_change=accept_code_change, **checkpoint)
+    trained = load(path, accept_code_change=accept_code_change, **checkpoint)
     found = _named(trained, trained.predict(_inputs(trained, arrays, file)))
     with whole_file(output, force=force) as path, path.open("wb") as opened:
         np.savez(opened, **found)
@@ -71,8 +72,10 @@ def _read(file: Path) -> dict[str, Any]:
 
     try:
         # A file of another kind is an array, or an error.
-        opened: Any = np.load(file, allow_pickle=False)
-        arrays = dict(opened) if isinstance(opened, Mapping) else {}
+        opened, arrays = np.load(file, allow_pickle=False), {}
+        if isinstance(opened, np.lib.npyio.NpzFile):
+            with opened:
+                arrays = dict(opened)
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror or error}") from error
     except (ValueError, EOFError, zipfile.BadZipFile) as error:

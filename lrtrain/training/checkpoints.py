@@ -227,10 +227,13 @@ class Checkpoints:
 
         position, table, stored = self._restore_position(step)
         with ocp.StandardCheckpointer() as checkpointer:
-            _check_same_arrays(path.name, checkpointer.metadata(path / "state").item_metadata.tree, like)
-        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+            layout = checkpointer.metadata(path / "state").item_metadata.tree
+        _check_same_arrays(path.name, layout, like)
+        # An earlier lrtrain had fewer fields, and those that it lacks are empty in what has the same arrays.
+        fields = {name: value for name, value in like._asdict().items() if name in layout}
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, fields)
         restored = self._open().restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract)))
-        state: TrainState = restored["state"]
+        state = like._replace(**restored["state"])
         _check_sum(stored, [*map(np.asarray, jax.tree.leaves(state)), table])
         return position, table, state
 

@@ -742,6 +742,8 @@ CONFIGS = st.builds(
     clip_norm=st.none() | st.floats(0, allow_infinity=False),
     accumulate=st.integers(1),
     ema=st.none() | st.floats(0, 1),
+    holdout=st.none() | st.integers(0),
+    init_from=st.none() | st.text(),
     data_on_device=st.sampled_from(DATA_ON_DEVICE),
 )
 
