@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,11 +25,15 @@ _FILE = "problem.npz"
 _LAYERS = ("CONV1", "CONV2", "DENSE")
 
 
-class Split(NamedTuple):
-    """Images uint8[examples, 28, 28, 1] and labels int32[examples]."""
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Images uint8[examples, 28, 28, 1] and labels int32[examples], as lrtrain has them; it is not imported here."""
 
-    images: np.ndarray
-    labels: np.ndarray
+    inputs: np.ndarray
+    targets: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.targets)
 
 
 class Problem(NamedTuple):
@@ -45,13 +50,13 @@ class Problem(NamedTuple):
 
     def batch(self, step: int) -> slice:
         """Returns which examples a step takes, if all batches are full: in file order, again from the beginning."""
-        begin = step % (len(self.train.labels) // BATCH) * BATCH
+        begin = step % (len(self.train.targets) // BATCH) * BATCH
         return slice(begin, begin + BATCH)
 
 
 def steps_per_epoch(problem: Problem) -> int:
     """Returns the batches of an epoch, the last one not full."""
-    return -(-len(problem.train.labels) // BATCH)
+    return -(-len(problem.train.targets) // BATCH)
 
 
 class Round(NamedTuple):
@@ -81,14 +86,16 @@ def write(directory: Path, examples: int) -> None:
     data = load_dataset("fashion_mnist", train_size=None if examples == ALL_EXAMPLES else examples)
     params = CNN().init(jax.random.PRNGKey(0), np.zeros((1, 28, 28, 1), np.float32))["params"]
     weights = {f"{layer}.{name}": value for layer in params for name, value in params[layer].items()}
-    parts = {f"{name}.{field}": getattr(split, field) for name, split in _splits(data) for field in Split._fields}
+    parts = {
+        f"{name}.{field}": getattr(split, field) for name, split in _splits(data) for field in ("inputs", "targets")
+    }
     np.savez(directory / _FILE, **weights, **parts)
 
 
 def read(directory: Path, rounds: int) -> Problem:
     """Reads what `write` has written."""
     with np.load(directory / _FILE) as file:
-        train, test = (Split(file[f"{name}.images"], file[f"{name}.labels"].astype(np.int32)) for name in _SPLITS)
+        train, test = (Split(file[f"{name}.inputs"], file[f"{name}.targets"].astype(np.int32)) for name in _SPLITS)
         params = {layer: {name: file[f"{layer}.{name}"] for name in ("kernel", "bias")} for layer in _LAYERS}
     return Problem(directory, train, test, params, rounds)
 

@@ -28,13 +28,13 @@ def make_one_device(problem: Problem) -> Train:
 
 def make_on(problem: Problem, devices: Sequence[jax.Device]) -> Train:
     engine = engine_on(problem, devices)
-    return around(engine, _begin(engine, problem), len(problem.train.labels))
+    return around(engine, _begin(engine, problem), len(problem.train.targets))
 
 
 def make_between(problem: Problem) -> Train:
     """A bare loop that is compared with itself, half an epoch before and half an epoch after."""
     engine = engine_on(problem, select_devices(None, BATCH))
-    examples, half = len(problem.train.labels), max(1, steps_per_epoch(problem) // 2)
+    examples, half = len(problem.train.targets), max(1, steps_per_epoch(problem) // 2)
     train, beside = (around(engine, _begin(engine, problem), examples) for _ in range(2))
 
     def between(steps: int) -> Round:

@@ -75,7 +75,7 @@ class Saving:
         self._state = self._engine.init(0)
         chunk = self._engine.chunk_steps
         self.steps = _CHUNKS * chunk
-        order, weights = epoch_order(0, 0, len(problem.train.labels), BATCH, shuffle=True)
+        order, weights = epoch_order(0, 0, len(problem.train.targets), BATCH, shuffle=True)
         self._chunk = order[:chunk], weights[:chunk], np.full(chunk, LEARNING_RATE, np.float32)
         self._table = np.full(10 * _STEPS_PER_EPOCH, LEARNING_RATE, np.float32)
         self.checkpoints = Checkpoints(Path(tempfile.mkdtemp(dir=problem.directory)))

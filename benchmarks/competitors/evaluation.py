@@ -18,7 +18,7 @@ def make(problem: Problem) -> Train:
     """lrtrain's: one compiled call for the whole test set."""
     engine = bare_loop.engine_on(problem, select_devices(None, BATCH))
     state = engine.place(engine.init(0)._replace(params=problem.params))
-    return _timed(lambda: engine.evaluate(state)[0])
+    return _timed(lambda: engine.evaluate(state)["loss"])
 
 
 def make_jitted(problem: Problem) -> Train:
@@ -30,7 +30,7 @@ def make_jitted(problem: Problem) -> Train:
 
 
 def _mean(problem: Problem, sums: list[jax.Array]) -> jax.Array:
-    return jnp.sum(jnp.stack(sums)) / len(problem.test.labels)
+    return jnp.sum(jnp.stack(sums)) / len(problem.test.targets)
 
 
 def _timed(evaluate: Callable[[], Any]) -> Train:

@@ -18,7 +18,7 @@ import keras
 
 def make(problem: Problem) -> Train:
     model = network(problem)
-    images, labels = problem.train.images.astype(np.float32) / 255, problem.train.labels
+    images, labels = problem.train.inputs.astype(np.float32) / 255, problem.train.targets
     done = 0
 
     def train(steps: int) -> Round:

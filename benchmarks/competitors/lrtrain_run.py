@@ -85,7 +85,7 @@ class Halting:
         self._thread.join(timeout=60)
 
     def _train(self) -> None:
-        examples = len(self._problem.train.labels)
+        examples = len(self._problem.train.targets)
         try:
             with (
                 contextlib.suppress(_BrokenOffError),

@@ -37,7 +37,7 @@ def step(params: Any, opt_state: Any, images: jax.Array, labels: jax.Array) -> A
 
 def arrays(split: Split) -> tuple[jax.Array, jax.Array]:
     """Puts the data on JAX's device, the images in [0, 1]."""
-    return jnp.asarray(split.images / np.float32(255)), jnp.asarray(split.labels)
+    return jnp.asarray(split.inputs / np.float32(255)), jnp.asarray(split.targets)
 
 
 def mean_losses(sums: Any) -> list[float]:

@@ -30,7 +30,7 @@ def make(problem: Problem, runs: int, model: nn.Module | None = None, runs_per_d
     )
     sizes = [min(population.width, runs - begin) for begin in range(0, runs, population.width)]
     states = [population.init([0] * size) for size in sizes]
-    order, weights = epoch_order(0, 0, len(problem.train.labels), BATCH, shuffle=False)
+    order, weights = epoch_order(0, 0, len(problem.train.targets), BATCH, shuffle=False)
 
     def train(steps: int) -> Round:
         start, every = time.perf_counter(), []

@@ -19,7 +19,7 @@ from lrtrain.nn.model import CNN
 
 
 def make(problem: Problem) -> Train:
-    examples = len(problem.train.labels)
+    examples = len(problem.train.targets)
     stream = find_dataset("fashion_mnist").stream(None if examples == ALL_EXAMPLES else examples).train
     engine = Engine(
         CNN(),

@@ -28,9 +28,9 @@ def make_with(problem: Problem, layout: Any, wrap: Callable[[Any], Any] = lambda
     model: Any = network(problem)
     device = torch.device("cpu" if jax_platform() == "cpu" else "cuda")
     model = model.to(device, memory_format=layout)
-    images = torch.from_numpy(problem.train.images).permute(0, 3, 1, 2).float() / 255
+    images = torch.from_numpy(problem.train.inputs).permute(0, 3, 1, 2).float() / 255
     images = images.to(device, memory_format=layout)
-    labels = torch.from_numpy(problem.train.labels).long().to(device)
+    labels = torch.from_numpy(problem.train.targets).long().to(device)
     optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE)
     criterion, forward, done = nn.CrossEntropyLoss(reduction="sum"), wrap(model), 0
 

@@ -129,7 +129,7 @@ def test_what_does_nothing_is_refused(attributes: dict, sentence: str) -> None:
 
 
 def test_examples_are_for_schedules() -> None:
-    with pytest.raises(TypeError, match="sets 'specs', which the suite does not have; it has plugin, overrides"):
+    with pytest.raises(TypeError, match="sets 'specs', which the suite does not have; it has overrides, plugin"):
         type("TestIt", (PluginSuite,), {"plugin": "x", "specs": ("x(a=1)",)})
 
 
