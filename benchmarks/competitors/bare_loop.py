@@ -16,6 +16,7 @@ from lrtrain.engine.engine import Engine, TrainState
 from lrtrain.engine.optimizers import optimizer
 from lrtrain.engine.order import epoch_order
 from lrtrain.nn.model import CNN
+from lrtrain.workloads.images import FashionMnistCnn
 
 
 def make(problem: Problem) -> Train:
@@ -82,4 +83,5 @@ def _begin(engine: Engine, problem: Problem) -> TrainState:
 
 
 def engine_on(problem: Problem, devices: Sequence[jax.Device]) -> Engine:
-    return Engine(CNN(), optimizer("sgd"), problem.train, problem.test, batch_size=BATCH, devices=devices)
+    options = {"batch_size": BATCH, "devices": devices, "workload": FashionMnistCnn()}
+    return Engine(CNN(), optimizer("sgd"), problem.train, problem.test, **options)

@@ -15,6 +15,7 @@ from lrtrain.engine.optimizers import optimizer
 from lrtrain.engine.order import epoch_order
 from lrtrain.engine.population import Population
 from lrtrain.nn.model import CNN
+from lrtrain.workloads.images import FashionMnistCnn
 
 
 def make(problem: Problem, runs: int, model: nn.Module | None = None, runs_per_device: int | None = None) -> Train:
@@ -24,6 +25,7 @@ def make(problem: Problem, runs: int, model: nn.Module | None = None, runs_per_d
         problem.train,
         problem.test,
         batch_size=BATCH,
+        workload=FashionMnistCnn(),
         devices=select_devices(None, BATCH),
         runs=runs,
         runs_per_device=runs_per_device,

@@ -16,6 +16,7 @@ from lrtrain.engine.engine import Engine
 from lrtrain.engine.optimizers import optimizer
 from lrtrain.engine.order import epoch_order
 from lrtrain.nn.model import CNN
+from lrtrain.workloads.images import FashionMnistCnn
 
 
 def make(problem: Problem) -> Train:
@@ -27,6 +28,7 @@ def make(problem: Problem) -> Train:
         None,
         problem.test,
         batch_size=BATCH,
+        workload=FashionMnistCnn(),
         devices=select_devices(None, BATCH),
     )
     state = engine.place(engine.init(0)._replace(params=problem.params))
