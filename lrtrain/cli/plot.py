@@ -31,7 +31,7 @@ def command(
     \b
     Examples:
       lrtrain plot --plugin sgdr
-      lrtrain plot --plugin wsd --plugin 'linear(transition_begin=25%)' --epochs 30 --output curves.svg
+      lrtrain plot --plugin wsd --plugin 'linear(warmup_steps=5%)' --epochs 30 --output curves.svg
       lrtrain plot --plugin cosine-decay --steps 1000 --output curve.csv
     """
     total = total_steps(epochs, steps, steps_per_epoch)

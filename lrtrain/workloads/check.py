@@ -28,9 +28,10 @@ def source_of(workload: Workload, context: DataContext) -> DatasetSource:
     """
     title = f"the data of the workload {type(workload).__name__}"
     source = _called(title, lambda: workload.source(context), DataError)
-    if isinstance(source, InMemory):
-        check_examples(title, source.dataset)
-    return source
+    if isinstance(source, DatasetSource):
+        return source
+    check_examples(title, source)
+    return InMemory(source)
 
 
 def check_fit(workload: Workload, data: Dataset | StreamedDataset, model: Any = None) -> Network:

@@ -101,11 +101,9 @@ class Workload:
         validation = None if self.validation is None else Split(*self.validation)
         return Dataset("", "", Split(*self.train), Split(*self.test), validation=validation)
 
-    def source(self, context: DataContext) -> DatasetSource:
-        """Returns where the examples come from: what `data` returns, which is in memory."""
-        from lrtrain.data.load import InMemory
-
-        return InMemory(self.data(context))
+    def source(self, context: DataContext) -> Dataset | DatasetSource:
+        """Returns where the examples come from, if that is a data set to be loaded or streamed; else the examples."""
+        return self.data(context)
 
     def network(self, data: Dataset) -> Any:
         """Returns the network for the data: a Flax Linen module, or a function of ``flax.nnx.Rngs``.

@@ -56,7 +56,7 @@ SCHEDULES = [
 OBSERVERS = ["early-stopping", "greedy", "mlflow", "reduce-on-plateau", "tensorboard"]
 PLUGINS = sorted([*SCHEDULES, *OBSERVERS])
 COMMANDS = ["train", "compare", "report", "plot", "export", "find-lr", "evaluate", "predict"]
-COMMANDS += ["plugins", "runs", "doctor", "completion"]
+COMMANDS += ["plugins", "workloads", "runs", "doctor", "completion"]
 SCRIPTS = Path(sys.executable).parent
 
 
