@@ -30,7 +30,8 @@ class Split:
 
     def part(self, which: NDArray[np.intp]) -> Split:
         """Returns those of the examples."""
-        return Split(*map_leaves(lambda leaf: leaf[which], (self.inputs, self.targets)))
+        inputs, targets = (map_leaves(lambda leaf: leaf[which], each) for each in (self.inputs, self.targets))
+        return Split(inputs, targets)
 
     def digest(self) -> str:
         """Returns `digest_of` the examples."""
@@ -81,7 +82,9 @@ class Dataset(Generic[Train]):
 
 
 def leaves_of(tree: Any) -> list[Any]:
-    """Returns the arrays of a tree, in JAX's order."""
+    """Returns the arrays of a tree, in JAX's order; a single array takes no JAX."""
+    if isinstance(tree, np.ndarray):
+        return [tree]
     import jax
 
     return jax.tree.leaves(tree)
@@ -89,6 +92,8 @@ def leaves_of(tree: Any) -> list[Any]:
 
 def map_leaves(function: Callable[..., Any], tree: Any) -> Any:
     """Returns a tree with the result of the function for each of its arrays."""
+    if isinstance(tree, np.ndarray):
+        return function(tree)
     import jax
 
     return jax.tree.map(function, tree)
@@ -116,7 +121,7 @@ def _little_endian(leaf: NDArray[Any]) -> NDArray[Any]:
 
 def _layout(inputs: Any, targets: Any) -> bytes:
     """Returns what the bytes of the arrays do not tell; of images with classes, their shape alone, as ever."""
-    shapes = map_leaves(lambda leaf: (leaf.dtype.str, leaf.shape[1:]), (inputs, targets))
+    shapes = tuple(map_leaves(lambda leaf: (leaf.dtype.str, leaf.shape[1:]), each) for each in (inputs, targets))
     if shapes[1] == ("<i4", ()) and getattr(inputs, "dtype", None) == np.uint8:
         return str(inputs.shape[1:]).encode()
     return str(shapes).encode()
