@@ -132,7 +132,7 @@ class Workload:
     def loss(self, outputs: Any, targets: Any) -> jax.Array:
         """Returns the loss of each example, float32[batch], from what the network returns for a batch."""
         raise UsageError(
-            f"the workload {type(self).__name__} has no loss: give a method loss, or derive it from a kind that has one, "
+            f"the workload {type(self).__name__} has no loss: give a method loss, or derive it from a kind with one, "
             "such as lrtrain.Classification"
         )
 

@@ -35,7 +35,7 @@ REFUSED = [
     ("WideAugment", "augment of the workload WideAugment makes float32[1, 3] of float32[3]: keep the shapes and types"),
     (
         "NoLoss",
-        "the workload NoLoss has no loss: give a method loss, or derive it from a kind that has one, such as lrtrain.",
+        "the workload NoLoss has no loss: give a method loss, or derive it from a kind with one, such as lrtrain.",
     ),
     ("Plain", "expected a class with @dataclass(frozen=True)"),
     ("Thawed", "is a dataclass that is not frozen: write @dataclass(frozen=True)"),

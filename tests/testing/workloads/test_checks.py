@@ -47,7 +47,7 @@ FAULTS = [
     (
         "NoLoss",
         "every_example_is_measured",
-        "the workload NoLoss has no loss: give a method loss, or derive it from a kind that has one",
+        "the workload NoLoss has no loss: give a method loss, or derive it from a kind with one",
     ),
     ("WideMetric", "every_example_is_measured", r"the metric accuracy .* is float32\[2, 3\] for 2 examples"),
     ("ListMetrics", "every_example_is_measured", r"the metrics .* are list: expected \{name: float32\[batch\]\}"),
