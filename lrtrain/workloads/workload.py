@@ -129,7 +129,10 @@ class Workload:
 
     def loss(self, outputs: Any, targets: Any) -> jax.Array:
         """Returns the loss of each example, float32[batch], from what the network returns for a batch."""
-        raise NotImplementedError
+        raise UsageError(
+            f"the workload {type(self).__name__} has no loss: give a method loss, or derive it from a kind with one, "
+            "such as lrtrain.Classification"
+        )
 
     def training_loss(self, outputs: Any, targets: Any) -> jax.Array:
         """Returns the loss of each example whose gradient is taken, where that is another one than `loss`."""

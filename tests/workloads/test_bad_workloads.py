@@ -33,7 +33,10 @@ REFUSED = [
     ("Nothing", "the network of the workload Nothing cannot be used: TypeError: a builtins.NoneType is no Flax module"),
     ("Fewer", "the model maps 2 examples to float32[2, 2], not to logits float32[2, 3]"),
     ("WideAugment", "augment of the workload WideAugment makes float32[1, 3] of float32[3]: keep the shapes and types"),
-    ("NoLoss", "the loss of the workload NoLoss fails: NotImplementedError"),
+    (
+        "NoLoss",
+        "the workload NoLoss has no loss: give a method loss, or derive it from a kind with one, such as lrtrain.",
+    ),
     ("Plain", "expected a class with @dataclass(frozen=True)"),
     ("Thawed", "is a dataclass that is not frozen: write @dataclass(frozen=True)"),
     ("Stranger", "is not derived from lrtrain.Workload: write class Stranger(lrtrain.Workload)"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -26,8 +26,18 @@ if TYPE_CHECKING:
 
 EXAMPLES = 8
 """The examples that rules are looked at with."""
-BATCHES, EPOCHS = 3, 5
-"""The batches of the small training set, and how often they are gone through."""
+BATCHES = 3
+"""The batches of the small training set."""
+STEPS, SAVED = 15, 11
+"""The steps of a small training, and those before which its state is saved."""
+
+
+class Trained(NamedTuple):
+    """A small training: its state after `SAVED` steps and after all `STEPS`, on the host, and all losses."""
+
+    saved: Any
+    final: Any
+    losses: NDArray[np.float32]
 
 
 class WorkloadSubject(Provided):
@@ -144,6 +154,17 @@ class WorkloadSubject(Provided):
             loss_reduction=self.config.loss_reduction,
             micro_batch=micro_batch,
         )
+
+    @cached_property
+    def trained(self) -> Trained:
+        """A small training with the defaults, on one device."""
+        import jax
+
+        engine = self.engine()
+        state, first = self.steps(engine, engine.init(0), 0, SAVED)
+        saved = jax.device_get(state)
+        state, last = self.steps(engine, state, SAVED, STEPS)
+        return Trained(saved, jax.device_get(state), np.concatenate([first, last]))
 
     def steps(self, engine: Engine, state: Any, first: int, last: int) -> tuple[Any, NDArray[np.float32]]:
         """Trains with the default learning rate; returns the state after and the losses, float32[last - first].

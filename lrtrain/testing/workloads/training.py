@@ -7,23 +7,20 @@ from typing import Any
 import numpy as np
 
 from lrtrain.testing.failure import NotApplicable, require
-from lrtrain.testing.workloads.subject import BATCHES, EPOCHS, WorkloadSubject
+from lrtrain.testing.workloads.subject import BATCHES, SAVED, STEPS, WorkloadSubject
 
-_STEPS = BATCHES * EPOCHS
-_HALF = _STEPS // 2
 # Rounding errors grow with every step.
 _COMPARED, _ROUNDING = 3, 1e-3
 
 
 def loss_falls(subject: WorkloadSubject) -> None:
     """A few steps with the default optimizer and learning rate make the training loss lower."""
-    engine = subject.engine()
-    _, losses = subject.steps(engine, engine.init(0), 0, _STEPS)
+    losses = subject.trained.losses
     first, last = float(losses[:BATCHES].mean()), float(losses[-BATCHES:].mean())
     defaults = subject.workload.defaults
     require(
         last < first,
-        f"the training loss of {subject.title} goes from {first:g} to {last:g} in {_STEPS} steps with its defaults, "
+        f"the training loss of {subject.title} goes from {first:g} to {last:g} in {STEPS} steps with its defaults, "
         f"{defaults.optimizer} and learning_rate={defaults.learning_rate:g}: give defaults with which it falls",
     )
 
@@ -32,13 +29,9 @@ def training_is_resumed_exactly(subject: WorkloadSubject) -> None:
     """Training that goes on from a saved state, in a program that is compiled again, has the same bits."""
     import jax
 
-    engine = subject.engine()
-    state, _ = subject.steps(engine, engine.init(0), 0, _HALF)
-    saved = jax.device_get(state)
-    state, losses = subject.steps(engine, state, _HALF, _STEPS)
-    other = subject.engine(again=True)
-    resumed, again = subject.steps(other, other.place(saved), _HALF, _STEPS)
-    same = _bits(jax.device_get((state, losses))) == _bits(jax.device_get((resumed, again)))
+    trained, other = subject.trained, subject.engine(again=True)
+    resumed, losses = subject.steps(other, other.place(trained.saved), SAVED, STEPS)
+    same = _bits((trained.final, trained.losses[SAVED:])) == _bits((jax.device_get(resumed), losses))
     require(
         same,
         f"{subject.title} resumed from a saved state is trained to other parameters: let its network, loss and augment "

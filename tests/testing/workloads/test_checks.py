@@ -44,7 +44,11 @@ FAULTS = [
     ("Nothing", "network_can_be_used", "cannot be used: TypeError: a builtins.NoneType is no Flax module"),
     ("Fewer", "every_example_is_measured", r"maps 2 examples to float32\[2, 2\], not to logits float32\[2, 3\]"),
     ("MeanLoss", "every_example_is_measured", r"the loss .* is one number, float32\[\], for 2 examples: expected one"),
-    ("NoLoss", "every_example_is_measured", "the loss of the workload NoLoss fails: NotImplementedError"),
+    (
+        "NoLoss",
+        "every_example_is_measured",
+        "the workload NoLoss has no loss: give a method loss, or derive it from a kind with one",
+    ),
     ("WideMetric", "every_example_is_measured", r"the metric accuracy .* is float32\[2, 3\] for 2 examples"),
     ("ListMetrics", "every_example_is_measured", r"the metrics .* are list: expected \{name: float32\[batch\]\}"),
     ("NanMetric", "every_example_is_measured", "the metric ratio of .* is nan for test example 0: return a number"),
