@@ -168,7 +168,7 @@ def _beginning(begin: Begin, examples: str) -> str:
     left = "nothing left" if begin.step == run.total_steps else f"from step {begin.step}"
     start = f" ({left})" if begin.step else ""
     held_out = "" if begin.validation is None else f", {begin.validation} validation"
-    stands = " (which stand for validation images)" if begin.validation is None else ""
+    stands = f" (which stand for validation {examples})" if begin.validation is None else ""
     return (
         f"{plugins}: {run.epochs} epochs of {run.steps_per_epoch} steps{start} on {begin.devices}, "
         f"{train_examples} training{held_out} and {test_examples} test {examples}{stands}, in "

@@ -58,7 +58,7 @@ def command(
     quiet: bool,
     **_: Any,
 ) -> None:
-    """Train a small network on images under the schedule of a plugin.
+    """Train a network under the schedule of a plugin: a small one on images, or that of another --workload.
 
     Every run has a directory with its configuration, metrics, the learning rate and loss of every step, a picture
     of the schedule, and checkpoints.
