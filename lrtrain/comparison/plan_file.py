@@ -14,11 +14,13 @@ from typing import Any
 from lrtrain.comparison.plan import BUDGETS, Effort, Plan, Row, effort_of, label_of
 from lrtrain.errors import LrtrainError, UsageError, nearest
 from lrtrain.option_fields import option_fields
-from lrtrain.plugins.discovery import files_below
+from lrtrain.plugins.discovery import DEFAULT_WORKLOAD, files_below
 from lrtrain.plugins.loading import activate
 from lrtrain.plugins.spec import Spec
 from lrtrain.runs.train_config import TrainConfig
 from lrtrain.training.configure import configured
+from lrtrain.workloads.loading import load_workload
+from lrtrain.workloads.models import load_model
 
 _PRESETS = resources.files("lrtrain.comparison") / "presets"
 _TOP = ("version", "protocol", "holdout", "baseline", "all_pairs", "train", "effort", "schedules")
@@ -119,10 +121,15 @@ class _Reader:
     def _train(self, values: Mapping[str, Any]) -> TrainConfig:
         given = dict(self._table(values, "train", _TRAIN))
         self._check(TrainConfig(**given), "train")
+        key = "model"
         try:
+            load_model(given.get("model"))
+            key = "workload"
+            load_workload(given.get("workload", DEFAULT_WORKLOAD))
+            key = "optimizer"
             return configured(given)[0]
         except UsageError as error:
-            raise self._wrong(error.key or "optimizer", str(error)) from error
+            raise self._wrong(error.key or key, str(error)) from error
 
     def _check(self, value: TrainConfig | Plan, key: str) -> None:
         try:

@@ -143,10 +143,10 @@ def check_class(loaded: object, title: str) -> type:
     return loaded
 
 
-def check_dataclass(loaded: object, title: str) -> type:
+def check_dataclass(loaded: object, title: str, kind: str = "plugin") -> type:
     """Returns ``loaded`` when it is a frozen dataclass; otherwise raises PluginError."""
     if not isinstance(loaded, type) or not dataclasses.is_dataclass(loaded):
-        raise PluginError(f"{title} names {loaded!r}: a plugin is a class with @dataclass(frozen=True)")
+        raise PluginError(f"{title} names {loaded!r}: a {kind} is a class with @dataclass(frozen=True)")
     if not getattr(loaded, "__dataclass_params__").frozen:  # noqa: B009  # typeshed does not know the attribute
         raise PluginError(f"{title} is a dataclass that is not frozen: write @dataclass(frozen=True)")
     return loaded

@@ -221,7 +221,7 @@ def _doc(hint: Any) -> str:
 
 def _bound_text(extra: object) -> str:
     if isinstance(extra, Begins):
-        return f"that begins with {extra.prefix}"
+        return f"such as {extra.prefix}f1"
     for bound, sign, limit in ((Ge, ">=", "ge"), (Gt, ">", "gt"), (Le, "<=", "le"), (Lt, "<", "lt")):
         if isinstance(extra, bound):
             return f"{sign} {getattr(extra, limit)}"

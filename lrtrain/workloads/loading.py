@@ -92,7 +92,7 @@ def check_declared(entry: Entry, workload: type[Workload]) -> None:
 def load_workload_class(entry: Entry) -> type[Workload]:
     """Imports one workload; PluginError unless it is a frozen dataclass that is derived from `Workload`."""
     title = f"{entry.title} of {entry.origin()}"
-    loaded = check_dataclass(load(entry), title)
+    loaded = check_dataclass(load(entry), title, "workload")
     if not issubclass(loaded, Workload):
         raise PluginError(
             f"{title} is not derived from lrtrain.Workload: write class {loaded.__name__}(lrtrain.Workload)"

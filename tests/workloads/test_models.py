@@ -199,7 +199,7 @@ def fails(rngs: nnx.Rngs) -> nnx.Module:
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (Listed([1]), "the model cannot be used: a field of it, .* is a list, .* give a tuple"),
+        (Listed([[1]]), "the model cannot be used: .*a field of Listed cannot be hashed: give a tuple"),
         (returns_an_array, "the model cannot be used: TypeError: it returns a .*, and no module of flax.nnx"),
         (fails, "the model cannot be used: ValueError: two"),
     ],
