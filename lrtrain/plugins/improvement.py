@@ -12,7 +12,7 @@ from lrtrain.plugins.options import Begins, options_of_type
 
 _HEADLINE = "headline"
 Metric = Annotated[
-    Literal["test_loss", "train_loss", "test_accuracy", "headline"] | Annotated[str, Begins("test_")],
+    Literal["test_loss", "train_loss", "test_accuracy", "headline"] | Annotated[str, Begins("test")],
     Doc("what is watched, at the end of every epoch"),
 ]
 """The name of a metric of `lrtrain.EpochInfo`, or ``"headline"`` for that which the workload is judged by."""

@@ -37,14 +37,14 @@ class _PercentText:
 
 @dataclass(frozen=True)
 class Begins:
-    """Says of an option that its text begins with a ``prefix``, and goes on."""
+    """Says of an option that its text begins with a ``word`` and an underscore, and goes on."""
 
-    prefix: str
+    word: str
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         from pydantic_core import core_schema
 
-        return core_schema.str_schema(pattern=f"^{self.prefix}.", strict=True)
+        return core_schema.str_schema(pattern=f"^{self.word}_.", strict=True)
 
 
 def _percent(value: object) -> object:
@@ -221,7 +221,7 @@ def _doc(hint: Any) -> str:
 
 def _bound_text(extra: object) -> str:
     if isinstance(extra, Begins):
-        return f"such as {extra.prefix}f1"
+        return f"such as {extra.word}_f1"
     for bound, sign, limit in ((Ge, ">=", "ge"), (Gt, ">", "gt"), (Le, "<=", "le"), (Lt, "<", "lt")):
         if isinstance(extra, bound):
             return f"{sign} {getattr(extra, limit)}"

@@ -82,7 +82,7 @@ def durations() -> st.SearchStrategy[str | int]:
 
 
 def _bounded(hint: Any, extras: Sequence[Any], parts: Sequence[Spec]) -> st.SearchStrategy[Any]:
-    if prefixes := [each.prefix for each in extras if isinstance(each, Begins)]:
+    if prefixes := [f"{each.word}_" for each in extras if isinstance(each, Begins)]:
         return value_of(hint, parts).map(lambda text: f"{prefixes[0]}{text}")
     if hint not in (int, float):
         return value_of(hint, parts)
