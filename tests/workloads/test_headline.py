@@ -7,6 +7,7 @@ import html
 import json
 import math
 import re
+import shutil
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from lrtrain.comparison.statistics import compare_pairs
 from lrtrain.errors import TrainingError, UsageError
 from lrtrain.plugins.context import EpochInfo
 from lrtrain.plugins.loading import activate
+from lrtrain.report.write import write_results
 from lrtrain.runs import read_run
 from lrtrain.workloads.headline import ACCURACY, Headline
 from tests.lab import cli, done
@@ -85,20 +87,37 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def compared(source: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Comparison]:
-    """A comparison for each headline; the worse schedule comes first, so that the order is no accident."""
+    """A comparison for each headline; the worse schedule comes first, so that the order is no accident.
+
+    Their networks and losses are the same: what one has trained is what the others would have.
+    """
     place = tmp_path_factory.mktemp("compared")
-    return {
-        name: lrtrain.compare(WORSE, BETTER, workload=f"{source}:{name}", run_dir=place / name, **OPTIONS)
-        for name in JUDGED
-    }
+    trained = lrtrain.compare(WORSE, BETTER, workload=f"{source}:Missing", run_dir=place / "Missing", **OPTIONS)
+    others = [like(trained.directory, name) for name in JUDGED if name != "Missing"]
+    for path in others:
+        write_results(read_comparison(path))
+    return {path.name: read_comparison(path) for path in (trained.directory, *others)}
+
+
+def like(path: Path, name: str) -> Path:
+    """Copies a run or a comparison of ``Missing`` as one of another workload."""
+    copy = path.parent / name
+    shutil.copytree(path, copy)
+    for file in (*copy.rglob("config.json"), *copy.rglob("comparison.json")):
+        values = json.loads(file.read_text(encoding="utf-8"))
+        values["train"]["workload"] = values["train"]["workload"].replace(":Missing", f":{name}")
+        values.get("about", values)["headline"] = vars(JUDGED[name])
+        file.write_text(json.dumps(values), encoding="utf-8")
+    return copy
 
 
 @pytest.fixture(scope="module")
 def runs(source: Path, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with a run of each headline, and one that is judged by its accuracy."""
     place = tmp_path_factory.mktemp("runs")
-    for name in JUDGED:
-        lrtrain.train(BETTER, workload=f"{source}:{name}", run_dir=place / name)
+    lrtrain.train(BETTER, workload=f"{source}:Missing", run_dir=place / "Missing")
+    for name in ("Line", "Near"):
+        like(place / "Missing", name)
     data: dict[str, Any] = {"dataset": "tiny", "data_dir": tiny, "batch_size": 36}
     lrtrain.train("constant", run_dir=place / "Usual", epochs=1, **data)
     return place
@@ -226,7 +245,7 @@ def test_the_direction_of_a_pair() -> None:
 # --------------------------------------------------------------------------------------------------------------- runs
 
 
-@pytest.mark.parametrize("name", JUDGED)
+@pytest.mark.parametrize("name", ["Line", "Near"])
 def test_a_run_says_its_headline_as_it_goes(name: str, source: Path, tmp_path: Path) -> None:
     headline = JUDGED[name]
     result = cli("--plugin", BETTER, "--workload", f"{source}:{name}", "--run-dir", tmp_path / "run")
