@@ -10,8 +10,9 @@ from annotated_types import Ge, Lt
 
 from lrtrain import Doc, PositiveInt, UsageError
 from lrtrain.data.types import Dataset, Split
+from lrtrain.workloads.headline import Headline
 from lrtrain.workloads.kinds import NextToken
-from lrtrain.workloads.workload import DataContext, Defaults, Headline
+from lrtrain.workloads.workload import DataContext, Defaults
 from lrtrain_char_lm import text
 
 if TYPE_CHECKING:
