@@ -28,7 +28,17 @@ class CharLM(NextToken):
     with RMSNorm before both, rotary positions and no biases. Dropout is on what each of them adds.
 
     Raises:
-      UsageError: ``width`` is no multiple of twice the ``heads``, which rotary positions need.
+      UsageError: ``width`` is no multiple of twice the ``heads``, which rotary positions need, or ``length`` is that of
+        the test text or more.
+
+    Example:
+      >>> from lrtrain.workloads.workload import DataContext
+      >>> from lrtrain_char_lm import CharLM
+      >>> data = CharLM(length=100).data(DataContext())
+      >>> data.train.inputs.shape, data.validation.inputs.shape, data.test.inputs.shape
+      ((13592, 100), (755, 100), (755, 100))
+
+    References: Vaswani et al., arXiv 1706.03762 (transformer); Su et al., arXiv 2104.09864 (rotary positions).
     """
 
     defaults: ClassVar[Defaults] = Defaults(

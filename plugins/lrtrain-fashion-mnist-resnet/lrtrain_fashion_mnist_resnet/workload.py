@@ -20,6 +20,16 @@ class FashionMnistResnet(Classification):
 
     In training each image is moved by up to ``shift`` pixels along both axes, with zeros where nothing comes in, and
     mirrored half of the time. Batch normalization uses the statistics of what each device has of a batch.
+
+    Example:
+      >>> from lrtrain.workloads.workload import DataContext
+      >>> from lrtrain_fashion_mnist_resnet import FashionMnistResnet
+      >>> data = FashionMnistResnet(width=16).data(DataContext())
+      >>> data.train.inputs.shape, data.test.inputs.shape
+      ((60000, 28, 28, 1), (10000, 28, 28, 1))
+
+    References: He et al., arXiv 1512.03385 (residual networks); Ioffe and Szegedy, arXiv 1502.03167 (batch
+    normalization).
     """
 
     defaults: ClassVar[Defaults] = Defaults(
