@@ -37,7 +37,7 @@ REFUSED = [
         "NoLoss",
         "the workload NoLoss has no loss: give a method loss, or derive it from a kind with one, such as lrtrain.",
     ),
-    ("Plain", "expected a class with @dataclass(frozen=True)"),
+    ("Plain", "a plugin is a class with @dataclass(frozen=True)"),
     ("Thawed", "is a dataclass that is not frozen: write @dataclass(frozen=True)"),
     ("Stranger", "is not derived from lrtrain.Workload: write class Stranger(lrtrain.Workload)"),
     ("NoDefaults", "write defaults: ClassVar[Defaults] = Defaults(...)"),

@@ -16,7 +16,7 @@ from tests.lab import cli
 BROKEN = Path(__file__).with_name("broken.py")
 FAULTS = [
     ("NoSuch", "loads_alone", "fails to import: AttributeError: .*NoSuch"),
-    ("Plain", "is_a_workload", "names <class .*>: expected a class with @dataclass"),
+    ("Plain", "is_a_workload", "names <class .*>: a plugin is a class with @dataclass"),
     ("Thawed", "is_a_workload", "is a dataclass that is not frozen: write"),
     ("Stranger", "is_a_workload", "is not derived from lrtrain.Workload: write class Stranger"),
     ("NoDefaults", "is_a_workload", r"has defaults = .*: write defaults: ClassVar\[Defaults\] = Defaults\(...\)"),
