@@ -38,14 +38,16 @@ def test_it_predicts_from_a_file(run: Path) -> None:
     expected = lrtrain.load(run).predict(INPUTS)
     said = done(cli("predict", "blobs", "inputs.npz"))
     assert said.startswith("outputs float32[75, 10], labels int64[75], with the checkpoint of step ")
-    written = np.load("inputs-outputs.npz")
+    with np.load("inputs-outputs.npz") as file:
+        written = dict(file)
     np.testing.assert_array_equal(written["outputs"], expected)
     np.testing.assert_array_equal(written["labels"], expected.argmax(-1))
     assert "is there already" in refusal(cli("predict", "blobs", "inputs.npz"))
     done(cli("predict", "blobs", "inputs.npz", "--force"))
     np.savez("only.npz", x=INPUTS[:3])
     done(cli("predict", run, "only.npz", "--output", "out.npz", "--checkpoint", "last"))
-    assert np.load("out.npz")["labels"].shape == (3,)
+    with np.load("out.npz") as file:
+        assert file["labels"].shape == (3,)
 
 
 def test_what_cannot_be_done_is_one_sentence(run: Path, tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ class Plugin:
 def test_training_goes_on_without_its_progress(streams: str, tmp_path: Path, tiny: Path) -> None:
     done = lrtrain(f"--plugin sgdr {small(tmp_path, tiny)} --epochs 2 --run-dir run", streams, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[1] == "run          run"
+    assert "run          run" in done.stdout.splitlines()
     assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 2
     # A file of the run that had got the number of a closed stream would hold what libraries print.
     header, *rows = (tmp_path / "run" / "steps.csv").read_text().splitlines()
