@@ -54,7 +54,8 @@ def test_one_epoch_of_all_of_fashion_mnist(tmp_path: Path, environment: dict[str
     with (tmp_path / "run" / "steps.csv").open(newline="") as file:
         rates = np.float32([row["learning_rate"] for row in csv.DictReader(file)])
     rate = lrtrain.schedule("sgdr", total_steps=235, steps_per_epoch=235)
-    np.testing.assert_allclose(rates, np.asarray(rate(np.arange(235))), rtol=1e-5)
+    # Near the end of a cycle the cosine is close to zero: what float32 loses of the peak, 3e-4, stays there.
+    np.testing.assert_allclose(rates, np.asarray(rate(np.arange(235))), rtol=1e-5, atol=1e-11)
     for name in ("metrics.jsonl", "steps.csv", "learning_rate.png", "checkpoints"):
         assert os.path.join("run", name) in out
         assert (tmp_path / "run" / name).exists()
