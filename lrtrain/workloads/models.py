@@ -191,7 +191,7 @@ def _signature(found: Any) -> Mapping[str, inspect.Parameter]:
         if not isinstance(found, type):
             return inspect.signature(found).parameters
         # Not of the class: that of nnx has a metaclass, whose call takes anything.
-        _, *parameters = inspect.signature(found.__init__).parameters.values()  # type: ignore[misc]
+        _, *parameters = inspect.signature(found.__init__).parameters.values()  # type: ignore[misc]  # of a class: meant
         return {each.name: each for each in parameters}
     # Some of those that are written in C have none.
     except (TypeError, ValueError):
@@ -212,7 +212,9 @@ def _hint(parameter: inspect.Parameter, module: Mapping[str, Any]) -> Any:
         return type(parameter.default)
     if not _is_plain(hint):
         return None
-    return list[typing.get_args(hint)] if typing.get_origin(hint) is Sequence else hint  # type: ignore[misc]
+    if typing.get_origin(hint) is not Sequence:
+        return hint
+    return list[typing.get_args(hint)]  # type: ignore[misc]  # a type that is made at run time
 
 
 def _is_plain(hint: Any) -> bool:
