@@ -12,6 +12,7 @@ from lrtrain.comparison.plan import Effort, Plan, grid, labelled
 from lrtrain.comparison.trial import Outcome, Trial
 from lrtrain.errors import UsageError
 from lrtrain.runs.train_config import TrainConfig
+from lrtrain.workloads.headline import ACCURACY
 
 
 def plan(*names: str, scales: tuple[float, ...] = (0.5, 1, 2), seeds: int = 3, **options: object) -> Plan:
@@ -109,7 +110,7 @@ def test_each_is_compared_with_the_baseline_or_with_every_other(all_pairs: bool,
     done = tuned_to({"constant": 1, "sgdr": 1, "wsd": 1}, this)
     done += [outcome(t, 1.0) for t in protocol.missing(this, done)]
     found = protocol.tuned(this, done)
-    evidence = analyse(this, found, protocol.measured(this, done, found))
+    evidence = analyse(this, ACCURACY, found, protocol.measured(this, done, found))
     assert [(pair.first, pair.second) for pair in evidence.differences] == pairs
     assert len(pairs) == this.family
 

@@ -28,6 +28,7 @@ from lrtrain.comparison.trial import Outcome, Trial
 from lrtrain.comparison.wave_file import Saved, WaveFile
 from lrtrain.errors import RunDirError, TrainingError, UsageError
 from lrtrain.runs.train_config import TrainConfig
+from lrtrain.training.prepare import task_of
 from tests.lab import CLOCK, metrics, without
 
 EPOCHS, STEPS_PER_EPOCH = 5, 9
@@ -251,7 +252,8 @@ def test_time_before_the_cut_counts(plan: Plan, tmp_path: Path, delivered: list[
 
 def trained_state(plan: Plan) -> list[Any]:
     """Returns arrays of the types and shapes of what is trained."""
-    made = Trainer(plan, load_data(plan), 2)
+    data = load_data(plan)
+    made = Trainer(plan, data, task_of(plan.workload, data, plan.train), 2)
     return made._population.leaves(made._population.init([0]))
 
 

@@ -98,13 +98,13 @@ def test_the_command_says_what_is_measured(tmp_path: Path) -> None:
     words = ["--plugin", RATE, "--workload", WORKLOAD, "--epochs", 2]
     said = cli(*words, "--run-dir", tmp_path / "run", "--holdout", 60)
     assert said.exit_code == 0
-    assert "440 training, 60 validation and 150 test images, in" in said.stderr
+    assert "440 training, 60 validation and 150 test examples, in" in said.stderr
     assert "validation accuracy 0." in said.stderr
     assert "test accuracy" not in said.stderr
     assert "test accuracy 0." in said.stdout
     assert "(best validation 0." in said.stdout
     plain = cli(*words, "--run-dir", tmp_path / "plain")
-    assert "500 training and 150 test images (which stand for validation images), in" in plain.stderr
+    assert "500 training and 150 test examples (which stand for validation examples), in" in plain.stderr
     shown = done(cli("runs", "show", tmp_path / "run"))
     assert "Best checkpoint: that of step 14, after epoch 2 (accuracy 0." in shown
     assert "Test set, used once, after step 14: loss " in shown
