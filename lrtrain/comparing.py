@@ -78,7 +78,8 @@ def compare(  # noqa: PLR0913
             activate([spec]).schedule_plugin()
         config, chosen = configured(options)
         epochs = options.get("epochs")
-        effort = effort_of(budget, scales=lr_scales, tuning_seeds=tuning_seeds, seeds=seeds, epochs=epochs)
+        given = {"scales": lr_scales, "tuning_seeds": tuning_seeds, "seeds": seeds, "epochs": epochs}
+        effort = effort_of(budget, config.epochs, **given)
         train = dataclasses.replace(config, epochs=effort.epochs)
         plan = Plan(labelled(specs), train, "fair", effort, holdout, baseline, all_pairs, chosen=chosen)
     comparison = compare_plan(plan, directory=run_dir, reporter=reporter, distributed=distributed)

@@ -60,6 +60,7 @@ def grid(points: int) -> tuple[float, ...]:
     return tuple(2.0 ** (index - points // 2) for index in range(points))
 
 
+# Their epochs are those of a workload that trains for ten by itself, as the default one does.
 BUDGETS: dict[str, Effort] = {
     "quick": Effort(grid(5), 2, 8, 3),
     "standard": Effort(grid(7), 3, 10, 10),
@@ -67,13 +68,16 @@ BUDGETS: dict[str, Effort] = {
 }
 
 
-def effort_of(budget: str, **given: Any) -> Effort:
+def effort_of(budget: str, workload_epochs: int, **given: Any) -> Effort:
     """Returns one of `BUDGETS` with the fields of `Effort` that are given, and not None, in place of its own.
+
+    Its epochs are three tenths of a workload's own (rounded up), all of them, or twice as many.
 
     Raises UsageError when there is no such budget.
     """
     check_choice("budget", budget, tuple(BUDGETS))
-    chosen = {name: value for name, value in given.items() if value is not None}
+    chosen = {"epochs": -(-BUDGETS[budget].epochs * workload_epochs // BUDGETS["standard"].epochs)}
+    chosen |= {name: value for name, value in given.items() if value is not None}
     if "scales" in chosen:
         chosen["scales"] = tuple(chosen["scales"])
     return dataclasses.replace(BUDGETS[budget], **chosen)

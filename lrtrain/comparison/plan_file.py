@@ -144,7 +144,7 @@ class _Reader:
         given = {name: value for name, value in table.items() if name != "budget"}
         if not isinstance(given.get("scales", []), list):
             raise self._wrong("scales", f"scales = {given['scales']!r} is refused: expected a list of numbers")
-        return effort_of(budget, epochs=epochs, **given)
+        return effort_of(budget, epochs, epochs=epochs, **given)
 
     def _table(self, values: Mapping[str, Any], name: str, known: Sequence[str]) -> Mapping[str, Any]:
         table = values.get(name, {})

@@ -38,7 +38,7 @@ _SEEN = _TILE + _KERNEL - 1
 _POINTS = np.array([0, 3 / 4, -3 / 4, 3 / 2, -3 / 2])
 # With fewer channels in or out, or fewer outputs in a direction, the transforms cost more than they save.
 _FEWEST_CHANNELS = 8
-_FEWEST_OUTPUTS = 7
+_FEWEST_OUTPUTS = 4
 
 Pads = tuple[tuple[int, int], ...]
 

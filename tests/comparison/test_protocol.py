@@ -8,7 +8,7 @@ import pytest
 
 from lrtrain.comparison import protocol
 from lrtrain.comparison.evidence import analyse
-from lrtrain.comparison.plan import Effort, Plan, grid, labelled
+from lrtrain.comparison.plan import Effort, Plan, effort_of, grid, labelled
 from lrtrain.comparison.trial import Outcome, Trial
 from lrtrain.errors import UsageError
 from lrtrain.runs.train_config import TrainConfig
@@ -154,3 +154,12 @@ def test_grid() -> None:
     assert grid(5) == (0.25, 0.5, 1, 2, 4)
     assert len(grid(7)) == 7
     assert all(high / low == 2 for low, high in zip(grid(7), grid(7)[1:], strict=False))
+
+
+@pytest.mark.parametrize(
+    ("workload_epochs", "epochs"), [(10, [3, 10, 20]), (5, [2, 5, 10]), (1, [1, 1, 2]), (30, [9, 30, 60])]
+)
+def test_a_budget_counts_in_epochs_of_the_workload(workload_epochs: int, epochs: list[int]) -> None:
+    budgets = ("quick", "standard", "thorough")
+    assert [effort_of(budget, workload_epochs).epochs for budget in budgets] == epochs
+    assert [effort_of(budget, workload_epochs, epochs=7).epochs for budget in budgets] == [7, 7, 7]

@@ -226,8 +226,9 @@ def _own_plan(train: dict[str, Any], options: dict[str, Any]) -> Plan:
     for spec in options["plugins"]:
         activate([spec]).schedule_plugin()
     given = {name: options[name] for name in ("tuning_seeds", "seeds", "epochs")}
-    effort = effort_of(options["budget"], scales=options["lr_scales"], **given)
-    config, chosen = configured({**train, "epochs": effort.epochs})
+    config, chosen = configured({**train, **({} if given["epochs"] is None else {"epochs": given["epochs"]})})
+    effort = effort_of(options["budget"], config.epochs, scales=options["lr_scales"], **given)
+    config = dataclasses.replace(config, epochs=effort.epochs)
     shown = (effort, options["holdout"], options["baseline"], options["all_pairs"])
     plan = Plan(labelled(specs), config, "fair", *shown, chosen=chosen)
     plan.check()
