@@ -27,6 +27,7 @@ from benchmarks.workers import log_of, prepare
 # Each is a module `rows_NAME` with a function `measure(options)`.
 GROUPS = (
     "steps",
+    "workloads",
     "overhead",
     "start",
     "checkpoint",

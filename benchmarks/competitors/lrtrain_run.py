@@ -42,31 +42,37 @@ _SCHEDULE = f"constant(value={LEARNING_RATE})"
 
 def make(problem: Problem) -> Train:
     """The main job, with a plugin that has no hook but the schedule's."""
-    return Halting(problem, [_SCHEDULE])
+    return Halting(problem, [_SCHEDULE], _options(problem))
 
 
 def make_beside_bare(problem: Problem) -> Train:
     """The main job, with a bare loop before and after each epoch."""
-    return Halting(problem, [_SCHEDULE], bare=True)
+    return Halting(problem, [_SCHEDULE], _options(problem), bare=True)
 
 
 def make_with_on_step(problem: Problem) -> Train:
     """The same, with a plugin that looks at every loss."""
-    return Halting(problem, [_SCHEDULE, installed(problem.directory)])
+    return Halting(problem, [_SCHEDULE, installed(problem.directory)], _options(problem))
 
 
 def make_with_on_step_beside_bare(problem: Problem) -> Train:
     """Both."""
-    return Halting(problem, [_SCHEDULE, installed(problem.directory)], bare=True)
+    return Halting(problem, [_SCHEDULE, installed(problem.directory)], _options(problem), bare=True)
+
+
+def _options(problem: Problem) -> dict[str, Any]:
+    examples = len(problem.train.targets)
+    return {"batch_size": BATCH, "train_size": None if examples == ALL_EXAMPLES else examples}
 
 
 class Halting:
-    """A run in a thread of its own, which trains one epoch when it is called."""
+    """A run in a thread of its own, with options of `lrtrain.train`, which trains one epoch when it is called."""
 
-    def __init__(self, problem: Problem, plugins: list[str], *, bare: bool = False) -> None:
+    def __init__(self, problem: Problem, plugins: list[str], options: dict[str, Any], *, bare: bool = False) -> None:
         self._problem = problem
         self._has_bare = bare
         self._plugins = plugins
+        self._options = options
         self._line = _Line()
         self._thread = threading.Thread(target=self._train, daemon=True)
         self._thread.start()
@@ -85,7 +91,6 @@ class Halting:
         self._thread.join(timeout=60)
 
     def _train(self) -> None:
-        examples = len(self._problem.train.targets)
         try:
             with (
                 contextlib.suppress(_BrokenOffError),
@@ -97,8 +102,7 @@ class Halting:
                     *self._plugins,
                     # One to warm up.
                     epochs=self._problem.rounds + 1,
-                    batch_size=BATCH,
-                    train_size=None if examples == ALL_EXAMPLES else examples,
+                    **self._options,
                     shuffle=False,
                     run_dir=tempfile.mkdtemp(prefix="run-", dir=self._problem.directory),
                     reporter=_Reporter(bar, self._line, evaluations, compiled, bare=self._has_bare),

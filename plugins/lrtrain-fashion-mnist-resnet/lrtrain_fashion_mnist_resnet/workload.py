@@ -38,6 +38,7 @@ class FashionMnistResnet(Classification):
         optimizer="sgd(momentum=0.9, nesterov=true)",
         loss_reduction="mean",
         learning_rate=0.1,
+        weight_decay=5e-4,
     )
 
     width: Annotated[PositiveInt, Doc("channels of the first of three stages; each later one has twice as many")] = 32

@@ -1,0 +1,24 @@
+"""All of lrtrain on a workload that ships: an epoch of `lrtrain.train`, as `benchmarks.competitors.lrtrain_run`."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from benchmarks.competitors import Train
+from benchmarks.competitors.lrtrain_run import Halting
+from benchmarks.problem import Problem
+from benchmarks.workload_problem import CHAR_LM, RESNET, made, read
+
+
+def make(problem: Problem, name: str) -> Train:
+    given = read(problem.directory, name)
+    setting, (inputs, targets) = given.setting, (given.train.inputs, given.train.targets)
+    first = slice(setting.batch)
+    options = {
+        "workload": made(setting, train=(inputs, targets), test=(inputs[first], targets[first])),
+        "batch_size": setting.batch,
+    }
+    return Halting(problem, [f"constant(value={setting.learning_rate})"], options)
+
+
+make_resnet, make_char_lm = (partial(make, name=name) for name in (RESNET, CHAR_LM))
