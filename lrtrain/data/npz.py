@@ -47,13 +47,13 @@ def _given(path: Path, arrays: dict[str, NDArray[Any]], part: str) -> Given:
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """Returns the arrays of a file of NumPy, at least one, by their names; raises DataError when it cannot be read."""
     try:
-        # A file of another kind is an array, or an error.
-        opened = np.load(path, allow_pickle=False)
-        if isinstance(opened, np.lib.npyio.NpzFile):
-            with opened:
-                arrays = {name: _array(path, opened, name) for name in opened.files}
-            if arrays:
-                return arrays
+        # NumPy leaves a damaged file open that it has opened itself.
+        with path.open("rb") as file:
+            # A file of another kind is an array, or an error.
+            opened = np.load(file, allow_pickle=False)
+            names = opened.files if isinstance(opened, np.lib.npyio.NpzFile) else ()
+            if names:
+                return {name: _array(path, opened, name) for name in names}
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:

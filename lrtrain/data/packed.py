@@ -25,7 +25,7 @@ def read_packed(file: Traversable, sha256: str, package: str) -> bytes:
     Example:
       >>> from importlib import resources
       >>> file = resources.files("lrtrain") / "__main__.py"
-      >>> read_packed(file, "1234", "lrtrain")
+      >>> read_packed(file, "1234", "lrtrain")  # doctest: +ELLIPSIS
       Traceback (most recent call last):
       ...
       lrtrain.errors.DataError: the data file ...__main__.py is altered (sha256 ..., not 1234): reinstall it with ...
