@@ -1,4 +1,4 @@
-"""Data sets of the package ``datasets`` of Hugging Face, in memory or saved in a folder, as arrays.
+"""Data sets of the package ``datasets`` of Hugging Face, as arrays.
 
 One column is the inputs: images, or arrays or numbers of one shape. One is the targets: a ``ClassLabel``, or numbers.
 Of more columns than two, the only ``Image`` and the only ``ClassLabel`` are taken.
@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,35 +19,10 @@ from lrtrain.data.pictures import Opened, channels_of, pixels_of
 from lrtrain.data.types import Dataset
 from lrtrain.errors import DataError, cause
 
-_SAVED = "dataset_dict.json"
-_SPLITS = ("train", "test", "validation")
-
 
 def is_hugging_face(given: Any) -> bool:
     """Returns whether this is a data set of the package ``datasets``, without importing it."""
     return type(given).__module__.partition(".")[0] == "datasets" and hasattr(given, "select_columns")
-
-
-def is_saved(folder: Path) -> bool:
-    """Returns whether a folder is one that ``DatasetDict.save_to_disk`` has written."""
-    return (folder / _SAVED).is_file()
-
-
-def read_saved(folder: Path) -> Dataset:
-    """Returns the data set that ``DatasetDict.save_to_disk`` has written; raises DataError when it cannot be read."""
-    try:
-        package = importlib.import_module("datasets")
-    except ImportError as error:
-        raise DataError(f"{folder} is a data set of the package datasets: run `pip install datasets`") from error
-    try:
-        splits = dict(package.load_from_disk(str(folder)))
-    # Which of its libraries fails depends on the file that is damaged.
-    except Exception as error:
-        raise DataError(f"the data set in {folder} cannot be read ({cause(error)}): save it again") from error
-    for name in ("train", "test"):
-        if name not in splits:
-            raise DataError(f"the data set in {folder} has the splits {', '.join(splits)}, and no '{name}': rename one")
-    return from_hugging_face(folder.name, {name: splits[name] for name in _SPLITS if name in splits}, f" in {folder}")
 
 
 def from_hugging_face(name: str, splits: Mapping[str, Any], where: str = "") -> Dataset:

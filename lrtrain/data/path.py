@@ -1,7 +1,7 @@
 """Data at a path: a file of arrays (`lrtrain.data.npz`) or a folder.
 
 A folder is one of images by class (`lrtrain.data.folder`), or one that the package ``datasets`` has saved
-(`lrtrain.data.hugging_face`).
+(`lrtrain.data.saved`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
-from lrtrain.data import disk, folder, hugging_face, npz
+from lrtrain.data import disk, folder, npz, saved
 from lrtrain.data.arrays import cached
 from lrtrain.data.source import InMemory
 from lrtrain.data.types import Dataset
@@ -27,8 +27,8 @@ def find_path(path: Path) -> InMemory:
     """
     path = path.expanduser().absolute()
     if path.is_dir():
-        if hugging_face.is_saved(path):
-            return _Folder(path, hugging_face.read_saved)
+        if saved.is_saved(path):
+            return _Folder(path, saved.read_saved)
         folder.find_images(path)
         return _Folder(path, folder.read_images)
     if path.suffix.lower() == ".npz":
