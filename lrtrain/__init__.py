@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lrtrain.comparing import compare as compare
     from lrtrain.comparison.result import Comparison as Comparison
+    from lrtrain.data.packed import read_packed as read_packed
     from lrtrain.data.types import Dataset as Dataset
     from lrtrain.data.types import Split as Split
     from lrtrain.engine.connection import Distributed as Distributed
@@ -94,6 +95,7 @@ _NAMES = {
     "schedules.table": ("schedule",),
     "training.train": ("RunResult", "train"),
     "training.trained": ("Trained", "load"),
+    "data.packed": ("read_packed",),
     "data.types": ("Dataset", "Split"),
     "workloads.headline": ("Headline",),
     "workloads.images": ("ImageClassification",),

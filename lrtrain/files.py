@@ -24,6 +24,11 @@ def has_utf8_name(path: str | Path) -> bool:
     return True
 
 
+def is_path(text: str) -> bool:
+    """Returns whether a text is the path of data, and not the name of a data set, such as ``name/config``."""
+    return text.startswith((".", "/", "~")) or text.lower().endswith(".npz") or Path(text).is_absolute()
+
+
 def write_whole(path: Path, content: str | bytes) -> None:
     """Writes a file so that a reader finds the old content or the new, even after a power cut."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")

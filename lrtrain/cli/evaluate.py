@@ -40,7 +40,7 @@ accept_option = click.option(
 @click.argument("run", shell_complete=complete_run)
 @checkpoint_option
 @click.option("--split", default="test", show_default=True, metavar="NAME", help="test, validation or train.")
-@click.option("--dataset", metavar="NAME", help="Another data set than the run's.")
+@click.option("--dataset", metavar="NAME|PATH", help="Another data set than the run's.")
 @click.option("--data-dir", type=DIRECTORY, metavar="DIR", help="Where data sets are prepared.")
 @accept_option
 @directory_option

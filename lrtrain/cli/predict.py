@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,9 +48,11 @@ def command(
     """
     import numpy as np
 
+    from lrtrain.data.npz import read_arrays
+
     output = output or file.with_name(f"{file.stem}-outputs.npz")
     check_output(output, force=force, suffixes=(".npz",))
-    arrays = _read(file)
+    arrays = read_arrays(file)
     from lrtrain.runs.reading import pick_run
 
     path = pick_run(run, directory).path
@@ -64,25 +65,6 @@ def command(
     shapes = ", ".join(f"{name} {value.dtype}{list(value.shape)}" for name, value in found.items())
     click.echo(printable(f"{shapes}, with the checkpoint of step {trained.step}"))
     click.echo(f"{'file':12}{shown_path(output)}")
-
-
-def _read(file: Path) -> dict[str, Any]:
-    """Returns the arrays of a file; raises UsageError when it cannot be read, or has none."""
-    import numpy as np
-
-    try:
-        # A file of another kind is an array, or an error.
-        opened, arrays = np.load(file, allow_pickle=False), {}
-        if isinstance(opened, np.lib.npyio.NpzFile):
-            with opened:
-                arrays = dict(opened)
-    except OSError as error:
-        raise UsageError(f"{file} cannot be read: {error.strerror or error}") from error
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UsageError(f"{file} is no .npz file of arrays: numpy.savez writes one") from error
-    if not arrays:
-        raise UsageError(f"{file} is no .npz file of arrays: numpy.savez writes one")
-    return arrays
 
 
 def _inputs(trained: Trained, arrays: dict[str, Any], file: Path) -> Any:

@@ -6,7 +6,7 @@ import dataclasses
 
 from lrtrain.comparison.plan import Plan
 from lrtrain.data import Dataset, subset
-from lrtrain.data.load import hold_out
+from lrtrain.data.source import hold_out
 from lrtrain.training.prepare import find_data
 
 # A twelfth of the training examples is held out, where neither the user nor the workload says which.

@@ -1,7 +1,7 @@
 """Decoded arrays on the disk: the second start reads them in a fraction of a second, and trusts nothing unverified.
 
-A folder holds four ``.npy`` files and ``manifest.json``, which has their sha256 and the fingerprint of the prepared
-data that they were read from. If anything does not match, the arrays are read from the source again.
+A folder holds two ``.npy`` files for each split and ``manifest.json``, which has their sha256 and the fingerprint of
+the prepared data that they were read from. If anything does not match, the arrays are read from the source again.
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ def _digests_file(folder: Path) -> Path:
 
 def _folder(name: str, key: str) -> Path:
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
-    return cache_dir() / "arrays" / f"{name.replace('/', '-')}-{digest}"
+    # A name may be that of a folder, which is as long as the file system has them.
+    return cache_dir() / "arrays" / f"{name.replace('/', '-')[:50]}-{digest}"
 
 
 def _locked(folder: Path) -> contextlib.AbstractContextManager[object]:
@@ -111,10 +112,11 @@ def _load(folder: Path, key: str) -> Dataset | None:
     with contextlib.suppress(*_NOT_VALID):
         manifest = _manifest(folder / _MANIFEST, key)
         arrays = {name: _load_array(folder / name, digest) for name, digest in manifest["sha256"].items()}
-        train, test = (Split(*(arrays[name] for name in _names(part))) for part in ("train", "test"))
+        parts = ("train", "test", "validation") if _names("validation")[0] in arrays else ("train", "test")
+        splits = {part: Split(*(arrays[name] for name in _names(part))) for part in parts}
         about = {name: manifest["about"][name] for name in _ABOUT}
         about["class_names"] = tuple(about["class_names"])
-        return Dataset(**about, train=train, test=test)
+        return Dataset(**about, train=splits["train"], test=splits["test"], validation=splits.get("validation"))
     return None
 
 
@@ -154,7 +156,10 @@ def _save(folder: Path, key: str, source: dict[str, object], dataset: Dataset) -
 
 def _write(folder: Path, key: str, source: dict[str, object], dataset: Dataset) -> None:
     sha256 = {}
-    for part, split in (("train", dataset.train), ("test", dataset.test)):
+    splits = {"train": dataset.train, "test": dataset.test}
+    if dataset.validation is not None:
+        splits["validation"] = dataset.validation
+    for part, split in splits.items():
         images, labels = _names(part)
         sha256[images] = _write_array(folder / images, split.inputs)
         sha256[labels] = _write_array(folder / labels, split.targets)

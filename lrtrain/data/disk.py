@@ -6,6 +6,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from lrtrain.errors import DataError
 
@@ -86,11 +87,17 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def fingerprint(directory: Path) -> dict[str, object]:
-    """Returns the path of ``directory`` and the size and time of change (ns) of every file in it, ready for JSON.
+    """Returns the path of ``directory`` and the size and time of change (ns) of every file below it, ready for JSON.
 
     It costs no reading, and differs as soon as a file is replaced, cut short or rewritten. Raises OSError when the
     directory is not there.
     """
-    found = {path.name: path.stat() for path in sorted(directory.iterdir()) if path.is_file()}
+    walk = os.walk(directory, onerror=_raise, followlinks=True)
+    paths = sorted(path for folder, _, names in walk for name in names if (path := Path(folder, name)).is_file())
+    found = {path.relative_to(directory).as_posix(): path.stat() for path in paths}
     files = {name: [status.st_size, status.st_mtime_ns] for name, status in found.items()}
     return {"directory": str(directory), "files": files}
+
+
+def _raise(error: OSError) -> NoReturn:
+    raise error

@@ -99,6 +99,17 @@ def map_leaves(function: Callable[..., Any], tree: Any) -> Any:
     return jax.tree.map(function, tree)
 
 
+def shape_of(tree: Any, first: str = "batch") -> str:
+    """Returns the types and shapes of a tree of arrays in words, such as ``uint8[batch, 28, 28, 1]``."""
+
+    def text(leaf: Any) -> str:
+        return f"{leaf.dtype}[{', '.join([first, *map(str, leaf.shape[1:])])}]"
+
+    if len(leaves_of(tree)) == 1 and hasattr(tree, "dtype"):
+        return text(tree)
+    return str(map_leaves(text, tree)).replace("'", "")
+
+
 def digest_of(parts: Iterable[tuple[Any, Any]]) -> str:
     """Returns the SHA-256 of the examples of a split, in file order, however they are cut into parts.
 

@@ -92,12 +92,17 @@ def duplicates(entries: Iterable[Entry]) -> frozenset[str]:
 
 @contextmanager
 def files_below(folder: Path) -> Iterator[None]:
-    """Makes relative paths of plugins in files begin in ``folder``, not in the current directory."""
+    """Makes relative paths of plugins in files, and of data, begin in ``folder``, not in the current directory."""
     token = _folder.set(folder)
     try:
         yield
     finally:
         _folder.reset(token)
+
+
+def absolute(path: str | Path) -> Path:
+    """Returns the absolute path of a file, so that a run finds it again from anywhere; see `files_below`."""
+    return Path(_folder.get(), Path(path).expanduser()).absolute()
 
 
 def find_plugin(name: str, group: str = GROUP) -> Entry:
@@ -130,8 +135,8 @@ def find_plugin(name: str, group: str = GROUP) -> Entry:
 
 
 def entry_in_file(name: str, path: str, member: str, group: str = GROUP) -> Entry:
-    """Returns a class or function in a file; its path is absolute, so that a run finds it again from anywhere."""
-    file = Path(_folder.get(), Path(path).expanduser()).absolute()
+    """Returns a class or function in a file."""
+    file = absolute(path)
     if not has_utf8_name(file):
         raise PluginError(f"the {WORDS[group]}'s file {file} is refused: its path is not UTF-8, so rename it")
     try:

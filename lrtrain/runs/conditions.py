@@ -130,7 +130,7 @@ def check_data(stored: Mapping[str, Any] | None, now: Mapping[str, Any], what: s
     """
     if stored is None or dict(stored) == dict(now):
         return
-    differing = [name for name in ("name", "version", "classes", "train", "test") if stored.get(name) != now[name]]
+    differing = [name for name in {**stored, **now} if stored.get(name) != now.get(name)]
     raise RunDirError(
         f"the data is not that of the {what}, which was made with {_data(stored, differing)}, and there is "
         f"{_data(now, differing)} now: put the data of the {what} back, or start a new {what}"
@@ -183,7 +183,7 @@ def _data(data: Mapping[str, Any], differing: Sequence[str]) -> str:
         for name in differing
         if name not in ("name", "version")
     ]
-    return f"{data.get('name')} {data.get('version')}" + (f" ({', '.join(details)})" if details else "")
+    return f"{data.get('name')} {data.get('version')}".strip() + (f" ({', '.join(details)})" if details else "")
 
 
 def _digest(content: bytes) -> str:

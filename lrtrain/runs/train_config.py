@@ -11,8 +11,9 @@ from typing import Any, TypedDict
 
 from lrtrain.engine.optimizers import OPTIMIZERS, as_before, canonical
 from lrtrain.errors import UsageError
+from lrtrain.files import has_utf8_name, is_path
 from lrtrain.option_fields import option, option_fields
-from lrtrain.plugins.discovery import DEFAULT_WORKLOAD
+from lrtrain.plugins.discovery import DEFAULT_WORKLOAD, absolute
 from lrtrain.plugins.spec import parse_spec
 
 LOSS_REDUCTIONS = ("sum", "mean")
@@ -57,7 +58,10 @@ class TrainConfig:
         DEFAULT_WORKLOAD, "What is trained: data, network, loss; 'lrtrain workloads list' shows all.", metavar="SPEC"
     )
     dataset: str = option(
-        DEFAULT_DATASET, "A data set of a package, or any of tensorflow-datasets that is prepared.", metavar="NAME"
+        DEFAULT_DATASET,
+        "A data set of a package, or any of tensorflow-datasets that is prepared; or a path: ./arrays.npz, or a folder "
+        "of images by class.",
+        metavar="NAME|PATH",
     )
     data_dir: Path | None = option(None, "Where data sets are prepared.", metavar="DIR", changes_results=False)
     train_size: int | None = option(None, "Train on N examples, drawn by the seed.", metavar="N", least=1)
@@ -190,12 +194,28 @@ class TrainOptions(ComparedOptions, total=False):
 
 
 def resolved(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a user's options with the canonical text of the optimizer; raises UsageError when it is refused.
+    """Returns a user's options with the canonical text of the optimizer, and a path of data made absolute.
 
-    Those that are given to `TrainConfig` without it have optax's meaning, such as weight decay without a mask.
+    Those that are given to `TrainConfig` without it have optax's meaning, such as weight decay without a mask. Raises
+    UsageError when one of the two is refused.
     """
+    if "dataset" in options:
+        options = {**options, "dataset": path_or_name(options["dataset"])}
     if "optimizer" not in options:
         return {**options}
     TrainConfig(optimizer=options["optimizer"]).check()
     with _as_optimizer():
         return {**options, "optimizer": canonical(options["optimizer"])}
+
+
+def path_or_name(dataset: Any) -> Any:
+    """Returns the absolute path of data that is given as a path; any other value as it is.
+
+    Raises UsageError for a path that `config.json` cannot hold.
+    """
+    if not isinstance(dataset, Path) and not (isinstance(dataset, str) and is_path(dataset)):
+        return dataset
+    path = absolute(dataset)
+    if not has_utf8_name(path):
+        raise UsageError(f"dataset={str(path)!r} is refused: its path is not UTF-8, so rename it", key="dataset")
+    return str(path)

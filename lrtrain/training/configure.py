@@ -6,6 +6,7 @@ from collections.abc import Container, Mapping
 from typing import Any
 
 from lrtrain.errors import UsageError
+from lrtrain.files import is_path
 from lrtrain.plugins.discovery import DEFAULT_WORKLOAD
 from lrtrain.runs.train_config import WORKLOADS_OWN, TrainConfig, resolved
 from lrtrain.training.initial import initial_checkpoint
@@ -21,6 +22,8 @@ def configured(options: Mapping[str, Any]) -> tuple[TrainConfig, Chosen]:
     chosen = choose(options.get("workload", DEFAULT_WORKLOAD), options.get("model"))
     defaults = vars(chosen.workload.defaults)
     own = {name: defaults[name] for name in WORKLOADS_OWN}
+    if chosen.workload.takes_dataset and chosen.workload.dataset is not None:
+        own["dataset"] = chosen.workload.dataset
     config = TrainConfig(**{**resolved({**own, **options}), **specs(chosen), **initial_checkpoint(options)})
     config.check()
     check_workload_options(config, chosen, options)
@@ -34,10 +37,18 @@ def specs(chosen: Chosen) -> dict[str, str | None]:
 
 def check_workload_options(config: TrainConfig, chosen: Chosen, given: Container[str]) -> None:
     """Raises UsageError for an option that the workload does not take."""
-    if "dataset" in given and not chosen.workload.takes_dataset:
-        raise UsageError(
-            f"dataset={config.dataset} is refused: the workload {chosen.name} has data of its own, so leave it out",
-            key="dataset",
-        )
+    if "dataset" in given or is_path(config.dataset):
+        check_takes(chosen, config.dataset)
     if config.label_smoothing:
         chosen.workload.smoothed(config.label_smoothing)
+
+
+def check_takes(chosen: Chosen, dataset: str) -> None:
+    """Raises UsageError when a workload does not take a data set: a path may be given for any, a name for few."""
+    own, said = chosen.workload.train is not None, f"dataset={dataset} is refused: the workload {chosen.name}"
+    if not is_path(dataset) and (own or not chosen.workload.takes_dataset):
+        raise UsageError(
+            f"{said} has data of its own, so leave it out, or give the path of a .npz file or a folder", key="dataset"
+        )
+    if own:
+        raise UsageError(f"{said} was given its examples in Python, so leave one of the two out", key="dataset")

@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lrtrain.data.load import DatasetSource, InMemory
+from lrtrain.data.load import find_dataset
+from lrtrain.data.source import DatasetSource, InMemory
 from lrtrain.engine.connection import Distributed, connect
 from lrtrain.engine.devices import fits, keep_compiled, present_devices, select_devices
 from lrtrain.engine.processes import ALONE, Facts, Processes
 from lrtrain.errors import UsageError
+from lrtrain.files import is_path
 from lrtrain.plugins.context import MeasuredOn
 from lrtrain.plugins.discovery import DEFAULT_WORKLOAD
 from lrtrain.runs.train_config import DEFAULT_DATASET, TrainConfig
@@ -52,11 +54,26 @@ def join_processes(
     return processes
 
 
-def find_data(chosen: Chosen, config: TrainConfig) -> DatasetSource:
-    """Finds the examples of a workload, to be loaded or streamed; raises DataError when they are not there."""
-    named = config.dataset if config.dataset != DEFAULT_DATASET else None
+def find_data(chosen: Chosen, config: TrainConfig, other: str | None = None) -> DatasetSource:
+    """Finds the examples of a workload, to be loaded or streamed; raises DataError when they are not there.
+
+    Those at a path take the place of the workload's own, as those do that are given in Python. ``other`` is a data set
+    in the place of the configuration's.
+    """
+    if is_path(other or config.dataset):
+        return find_dataset(other or config.dataset)
+    named = other or named_dataset(chosen.workload, config)
     source = source_of(chosen.workload, DataContext(named, config.data_dir))
     return source if not isinstance(source, InMemory) else source.named(chosen.name, chosen.version)
+
+
+def named_dataset(workload: Workload, config: TrainConfig) -> str | None:
+    """Returns the name of the data set that a workload is to take; None where the user named none.
+
+    The default of the option stands for that, where the workload has no default of its own.
+    """
+    has_own = workload.takes_dataset and workload.dataset is not None
+    return config.dataset if has_own or config.dataset != DEFAULT_DATASET else None
 
 
 def load_data(
@@ -88,7 +105,7 @@ def held_out(data: Dataset, config: TrainConfig) -> Dataset:
 
     Without ``holdout``, its own validation examples stay, if it has any; with 0, it has none.
     """
-    from lrtrain.data.load import hold_out, subset
+    from lrtrain.data.source import hold_out, subset
 
     if config.holdout is not None:
         data, validation = hold_out(data, config.holdout, config.seed)

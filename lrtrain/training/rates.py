@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from lrtrain.errors import RunDirError, ScheduleError
+from lrtrain.files import is_path
 from lrtrain.option_fields import option_fields
 from lrtrain.plugins.loading import ActivePlugins, activate
 from lrtrain.plugins.spec import Spec, format_value
@@ -107,12 +108,17 @@ def merge_config(stored: TrainConfig, given: Mapping[str, Any]) -> TrainConfig:
     """Returns the stored configuration with the given options; raises RunDirError for one that a run has to keep."""
     kept = {field.name for field in option_fields(TrainConfig) if field.changes_results} - {"epochs"}
     for name, value in given.items():
-        if name in kept and value != getattr(stored, name):
+        if name in kept and value != getattr(stored, name) and not _is_moved(name, value, stored):
             raise RunDirError(
                 f"the run was made with {name}={getattr(stored, name)}, and {name}={value} is given: "
                 "a resumed run keeps it, so leave it out or start a new run"
             )
     return dataclasses.replace(stored, **given)
+
+
+def _is_moved(name: str, value: Any, stored: TrainConfig) -> bool:
+    """Returns whether this is another path of data, whose digest is compared when it is read."""
+    return name == "dataset" and is_path(value) and is_path(stored.dataset)
 
 
 def _as_before(active: ActivePlugins, steps_per_epoch: int, total: int, before: RunRates) -> RunRates:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lrtrain.data.types import Dataset, Split
-from lrtrain.workloads.check import shape_of
+from lrtrain.data.types import Dataset, Split, shape_of
 
 if TYPE_CHECKING:
     from lrtrain.data.stream import StreamedDataset

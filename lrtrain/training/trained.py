@@ -10,20 +10,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lrtrain.data.types import Split, leaves_of, map_leaves
+from lrtrain.data.examined import with_channels
+from lrtrain.data.types import Split, leaves_of, map_leaves, shape_of
 from lrtrain.engine.devices import keep_compiled, present_devices
 from lrtrain.errors import LrtrainError, RunDirError, UsageError
+from lrtrain.files import is_path
 from lrtrain.option_fields import check_number
 from lrtrain.plugins.context import EpochInfo
 from lrtrain.runs.conditions import other_code
 from lrtrain.runs.directory import RunDir
 from lrtrain.runs.reading import read_run
 from lrtrain.runs.run_config import RunConfig, read_config
+from lrtrain.runs.train_config import path_or_name
 from lrtrain.training.checkpoints import difference
+from lrtrain.training.configure import check_takes
 from lrtrain.training.initial import arrays_of, checkpoint_of, pick_checkpoint
 from lrtrain.training.prepare import Task, find_data, held_out, optimizer_of, task_of
 from lrtrain.training.shapes import blank_data
-from lrtrain.workloads.check import check_fit, shape_of
+from lrtrain.workloads.check import check_fit
 from lrtrain.workloads.loading import Chosen, choose
 from lrtrain.workloads.workload import Workload
 
@@ -113,13 +117,13 @@ class Trained:
         return map_leaves(lambda leaf: np.asarray(leaf)[:count], outputs)
 
     def evaluate(
-        self, examples: str | Split | tuple[Any, Any] = "test", *, dataset: str | None = None, data_dir: Any = None
+        self, examples: str | Split | tuple[Any, Any] = "test", *, dataset: Any = None, data_dir: Any = None
     ) -> dict[str, float]:
         """Returns the mean loss and the metrics of the workload, by name.
 
         Args:
           examples: ``"test"``, ``"validation"`` or ``"train"`` of the run's own data; or inputs and targets.
-          dataset: another data set, where the workload takes one.
+          dataset: another data set: a path, or a name where the workload takes one.
           data_dir: where it is prepared; None for where the run found its data.
 
         Raises:
@@ -127,7 +131,7 @@ class Trained:
           DataError: the data is not there.
         """
         if isinstance(examples, str):
-            split = self._split(examples, dataset, data_dir)
+            split = self._split(examples, path_or_name(dataset), data_dir)
         else:
             split = examples if isinstance(examples, Split) else Split(*examples)
             split = Split(*map_leaves(np.asarray, (split.inputs, split.targets)))
@@ -148,16 +152,15 @@ class Trained:
         import jax
 
         inputs, wanted = map_leaves(np.asarray, inputs), self._like.inputs
+        if isinstance(wanted, np.ndarray) and wanted.shape[3:] == (1,):
+            inputs = map_leaves(with_channels, inputs)
         said = f"the inputs are {shape_of(inputs, 'N') if _has_axes(inputs) else 'numbers without an axis of examples'}"
         if str(jax.tree.structure(inputs)) != str(jax.tree.structure(wanted)) or not _has_axes(inputs):
             raise UsageError(f"{said}, and the network takes {shape_of(wanted, 'N')}")
         pairs = list(zip(leaves_of(inputs), leaves_of(wanted), strict=True))
         if len({len(leaf) for leaf, _ in pairs}) > 1 or not len(pairs[0][0]):
             raise UsageError(f"{said}: expected at least one example, and as many in each array")
-        if any(
-            leaf.shape[1:] != other.shape[1:] or not np.can_cast(leaf.dtype, other.dtype, "same_kind")
-            for leaf, other in pairs
-        ):
+        if not all(_is_like(leaf, other) for leaf, other in pairs):
             raise UsageError(f"{said}, and the network takes {shape_of(wanted, 'N')}")
         return jax.tree.map(lambda leaf, other: leaf.astype(other.dtype, copy=False), inputs, wanted)
 
@@ -166,6 +169,8 @@ class Trained:
             raise UsageError(f"the examples '{name}' are refused: expected one of {', '.join(_SPLITS)}, or a Split")
         data = _data(self._chosen, self._config, dataset, data_dir)
         split = {"train": data.train, "validation": data.validation, "test": data.test}[name]
+        if split is None and dataset is not None:
+            raise UsageError(f"'{data.name}' has no {name} examples: give another split")
         if split is None:
             raise UsageError(f"the run has no {name} examples: it was trained without --holdout")
         if dataset is not None:
@@ -173,10 +178,24 @@ class Trained:
         return split
 
     def _check_fit(self, split: Split, name: str = "") -> None:
-        self._checked(split.inputs)
+        split = Split(self._checked(split.inputs), split.targets)
+        self._check_targets(split.targets)
         classes = (self._config.data or {}).get("classes")
         data: Any = dataclasses.replace(_blank_dataset(split), name=name, num_classes=classes)
         check_fit(self.workload, data, self._network)
+
+    def _check_targets(self, targets: Any) -> None:
+        """Raises UsageError unless targets are of the shape and kind of those that the run was trained on."""
+        import jax
+
+        wanted, said = self._like.targets, "numbers without an axis of examples"
+        if _has_axes(targets):
+            said = shape_of(targets, "N")
+            pairs = list(zip(leaves_of(targets), leaves_of(wanted), strict=False))
+            same = str(jax.tree.structure(targets)) == str(jax.tree.structure(wanted))
+            if same and all(_is_like(leaf, other) for leaf, other in pairs):
+                return
+        raise UsageError(f"the targets are {said}, and those of the run are {shape_of(wanted, 'N')}")
 
     def _measured(self, split: Split) -> dict[str, float]:
         import jax
@@ -285,18 +304,21 @@ def _data(chosen: Chosen, config: RunConfig, dataset: str | None = None, data_di
     train = config.train
     if data_dir is not None:
         train = dataclasses.replace(train, data_dir=Path(data_dir))
-    if dataset is not None:
-        train = dataclasses.replace(train, dataset=dataset)
-    if dataset is not None and not chosen.workload.takes_dataset:
-        raise UsageError(f"dataset={dataset} is refused: the workload {chosen.name} has data of its own")
-    data = find_data(chosen, train).load()
-    return data if dataset is not None else held_out(data, train)
+    if dataset is None:
+        return held_out(find_data(chosen, train).load(), train)
+    if not is_path(dataset):
+        check_takes(chosen, dataset)
+    return find_data(chosen, train, dataset).load()
 
 
 def _versions(config: RunConfig) -> dict[str, str]:
     from lrtrain.runs.conditions import model_version, versions
 
     return {**versions(), **model_version(config.train.model)}
+
+
+def _is_like(leaf: NDArray[Any], other: NDArray[Any]) -> bool:
+    return leaf.shape[1:] == other.shape[1:] and bool(np.can_cast(leaf.dtype, other.dtype, "same_kind"))
 
 
 def _has_axes(tree: Any) -> bool:

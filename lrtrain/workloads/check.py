@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-
-from lrtrain.data.load import DatasetSource, InMemory
-from lrtrain.data.types import Dataset, Split, leaves_of, map_leaves
+from lrtrain.data.source import DatasetSource, InMemory
+from lrtrain.data.types import Dataset, Split, leaves_of, map_leaves, shape_of
 from lrtrain.errors import DataError, LrtrainError, ModelError, UsageError, cause, nearest
 from lrtrain.workloads.workload import DataContext, Workload
 
@@ -41,6 +39,8 @@ def check_fit(workload: Workload, data: Dataset | StreamedDataset, model: Any = 
       DataError: a label is none of the classes.
       ModelError: the network cannot be made or fails on the data, or the loss is not one number an example.
     """
+    if workload.has_classes:
+        _check_label_types(data)
     network = made_network(workload, data, model)
     check_augment(workload, data.test)
     outputs = check_network(network, workload, data.test)
@@ -48,17 +48,6 @@ def check_fit(workload: Workload, data: Dataset | StreamedDataset, model: Any = 
     if workload.has_classes:
         check_labels(data, outputs.shape[-1])
     return network
-
-
-def shape_of(tree: Any, first: str = "batch") -> str:
-    """Returns the types and shapes of a tree of arrays in words, such as ``uint8[batch, 28, 28, 1]``."""
-
-    def text(leaf: Any) -> str:
-        return f"{leaf.dtype}[{', '.join([first, *map(str, leaf.shape[1:])])}]"
-
-    if len(leaves_of(tree)) == 1 and hasattr(tree, "dtype"):
-        return text(tree)
-    return str(map_leaves(text, tree)).replace("'", "")
 
 
 def splits_of(data: Dataset | StreamedDataset) -> dict[str, Split]:
@@ -102,15 +91,22 @@ def _check_lengths(name: str, split: Split) -> None:
         )
 
 
+def _check_label_types(data: Dataset | StreamedDataset) -> None:
+    for name, split in splits_of(data).items():
+        kind = getattr(split.targets, "dtype", None)
+        if kind is None or kind.kind not in "iu":
+            said = f"of type {kind}" if kind is not None else "no single array"
+            raise DataError(f"the {name} targets are {said}: labels are whole numbers, and a regression takes others")
+
+
 def check_labels(data: Dataset | StreamedDataset, classes: int) -> None:
     """Raises DataError unless all targets are whole numbers from 0 to one less than ``classes``."""
+    _check_label_types(data)
     for name, split in splits_of(data).items():
         _check_labels(name, split.targets, classes)
 
 
 def _check_labels(name: str, labels: Any, classes: int) -> None:
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise DataError(f"the {name} targets are of type {labels.dtype}: labels are whole numbers")
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= classes:
         raise DataError(

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from lrtrain.data.types import shape_of
+from lrtrain.errors import ModelError
 from lrtrain.workloads.headline import ACCURACY, Headline
 from lrtrain.workloads.workload import IN_PYTHON, Workload
 
@@ -117,9 +119,18 @@ class Regression(Workload):
     """
 
     def loss(self, outputs: Any, targets: Any) -> jax.Array:
-        """Returns the mean squared error of each example, float32[batch]."""
+        """Returns the mean squared error of each example, float32[batch].
+
+        Raises:
+          ModelError: outputs and targets differ in shape, so that a difference would be that of unlike examples.
+        """
         import jax.numpy as jnp
 
+        if outputs.shape != targets.shape:
+            raise ModelError(
+                f"the network returns {shape_of(outputs)} for targets {shape_of(targets)}: give both one shape, such "
+                "as float32[batch, 1]"
+            )
         return jnp.mean(jnp.square(outputs - targets).reshape(len(targets), -1), axis=-1)
 
     def guess(self, targets: Any) -> float:

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from lrtrain.data.types import Split
-from lrtrain.workloads.check import check_fit, shape_of, source_of, splits_of
+from lrtrain.data.types import Split, shape_of
+from lrtrain.workloads.check import check_fit, source_of, splits_of
 from lrtrain.workloads.workload import DataContext, Workload
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from lrtrain.errors import SpecError
+from lrtrain.files import is_path
 from lrtrain.plugins.discovery import DEFAULT_WORKLOAD
 from lrtrain.plugins.spec import Spec, normal_name
 
@@ -35,7 +37,7 @@ def wording(workloads: Iterable[str]) -> Wording:
 def title_of(workload: str, dataset: str) -> str:
     """Returns what is trained on in a few words: the data set of the default workload, or another one's name."""
     if workload == DEFAULT_WORKLOAD:
-        return dataset
+        return Path(dataset).name if is_path(dataset) else dataset
     try:
         return normal_name(Spec.of(workload).name)
     except SpecError:

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from lrtrain.data.types import Dataset, Split
+from lrtrain.data.in_memory import dataset_in_memory
+from lrtrain.data.types import Dataset
 from lrtrain.errors import UsageError
 from lrtrain.workloads.headline import Headline
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     import jax
 
-    from lrtrain.data.load import DatasetSource
+    from lrtrain.data.source import DatasetSource
 
 # The fields of every workload that hold its data and its network: they are given in Python, and are no options.
 IN_PYTHON = {"option": False}
@@ -69,7 +70,8 @@ class Workload:
     Args:
       model: the network: a Flax Linen module, or a function of ``flax.nnx.Rngs`` (a class, say) that returns an nnx
         module; None where `network` makes it.
-      train: the training examples, ``(inputs, targets)``; None where `data` loads them.
+      train: the training examples, ``(inputs, targets)`` or a ``datasets.Dataset`` of Hugging Face; None where `data`
+        loads them.
       test: the test examples, likewise.
       validation: the validation examples; None to hold some of the training examples out where they are needed.
     """
@@ -77,7 +79,9 @@ class Workload:
     defaults: ClassVar[Defaults] = Defaults()
     headline: ClassVar[Headline] = Headline()
     takes_dataset: ClassVar[bool] = False
-    """Whether ``--dataset`` may name other data for it."""
+    """Whether ``--dataset`` may name other data for it; a path may be given for any workload."""
+    dataset: ClassVar[str | None] = None
+    """The data set that it takes where the user names none, of those that ``--dataset`` can name."""
     micro_batch: ClassVar[int | None] = None
     """The examples that a core takes at once on CPU; None for as many as fit its cache."""
     has_classes: ClassVar[bool] = False
@@ -96,10 +100,9 @@ class Workload:
         if self.train is None or self.test is None:
             raise UsageError(
                 f"the workload {type(self).__name__} has no data: give train=(inputs, targets) and test=(inputs, "
-                "targets), or a method data"
+                "targets), the path of a data set, or a method data"
             )
-        validation = None if self.validation is None else Split(*self.validation)
-        return Dataset("", "", Split(*self.train), Split(*self.test), validation=validation)
+        return dataset_in_memory({"train": self.train, "test": self.test, "validation": self.validation})
 
     def source(self, context: DataContext) -> Dataset | DatasetSource:
         """Returns where the examples come from, if that is a data set to be loaded or streamed; else the examples."""

@@ -54,8 +54,10 @@ class LinearRegression(Regression):
     examples: Annotated[PositiveInt, Doc("number of training examples")] = 16000
     seed: Annotated[int, Ge(0), Doc("what the training examples are drawn with")] = 0
 
-    def data(self, context: DataContext) -> Dataset:  # noqa: ARG002 -- a workload's method has it
+    def data(self, context: DataContext) -> Dataset:
         """Returns inputs ``float32[N, dim]`` and targets ``float32[N, 1]``, drawn with ``seed``."""
+        if self.train is not None:
+            return super().data(context)
         # NumPy keeps what RandomState draws the same for ever, and not what default_rng draws.
         drawn = np.random.RandomState(self.seed).standard_normal((self.examples, self.dim + 1))
         inputs = drawn[:, :-1] * np.sqrt(spectrum(self))
@@ -63,8 +65,10 @@ class LinearRegression(Regression):
         test = self._axes()
         return Dataset("linear-regression", "1.0.0", _float32(inputs, targets), test, validation=test)
 
-    def network(self, data: Dataset) -> nn.Dense:  # noqa: ARG002 -- a workload's method has it
-        """Returns one linear layer without bias that begins at zero."""
+    def network(self, data: Dataset) -> nn.Dense | Any:  # noqa: ARG002 -- a workload's method has it
+        """Returns one linear layer without bias that begins at zero, or the model that was given."""
+        if self.model is not None:
+            return self.model
         import flax.linen as nn
 
         return nn.Dense(1, use_bias=False, kernel_init=nn.initializers.zeros)

@@ -61,7 +61,7 @@ def test_what_cannot_be_done_is_one_sentence(run: Path, tmp_path: Path) -> None:
         "missing.npz": "missing.npz cannot be read: No such file or directory",
         "two.npz": "has the arrays x, y, and none is called 'inputs': rename one",
         "wrong.npz": "float32[N, 7], and the network takes float32[N, 20]",
-        "objects.npz": "no .npz file of arrays",
+        "objects.npz": "inputs in objects.npz is an array of Python objects: expected numbers",
         "none.npz": "no .npz file of arrays",
         "array.npy": "no .npz file of arrays",
         "text.npz": "no .npz file of arrays",

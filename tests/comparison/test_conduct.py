@@ -22,7 +22,7 @@ from lrtrain.comparison.reporter import NullReporter
 from lrtrain.comparison.store import Store
 from lrtrain.comparison.trial import Outcome
 from lrtrain.data import load_dataset
-from lrtrain.data.load import hold_out
+from lrtrain.data.source import hold_out
 from lrtrain.errors import RunDirError, UsageError
 from lrtrain.plugins.spec import Spec
 from lrtrain.runs.train_config import TrainConfig

@@ -326,7 +326,7 @@ def test_unknown_name_offers_the_nearest(tmp_path: Path) -> None:
     assert f"{tmp_path / 'tfds'} holds colours" in sentence
 
 
-@pytest.mark.parametrize("name", ["", "../evil", "a/../b", "x:latest", "two words", "/etc"])
+@pytest.mark.parametrize("name", ["", "a/../b", "x:latest", "two words", "evil/"])
 def test_no_name_at_all(name: str) -> None:
     assert f"'{name}' is no name of a data set" in refusal(name)
 

@@ -79,7 +79,10 @@ def test_a_workload_that_is_not_there(tmp_path: Path, name: str, said: str) -> N
 
 def test_options_that_a_workload_does_not_take(tmp_path: Path) -> None:
     said = sentence(tmp_path, f"{BROKEN}:Right", "--dataset", "fashion_mnist")
-    assert said == "dataset=fashion_mnist is refused: the workload right has data of its own, so leave it out"
+    assert said == (
+        "dataset=fashion_mnist is refused: the workload right has data of its own, so leave it out, or give the path "
+        "of a .npz file or a folder"
+    )
     said = sentence(tmp_path, f"{BROKEN}:Numbers", "--label-smoothing", "0.1")
     assert said == "label_smoothing=0.1 is refused: the targets of the workload Numbers are no classes"
 

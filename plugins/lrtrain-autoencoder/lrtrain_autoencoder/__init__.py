@@ -44,14 +44,18 @@ class Autoencoder(Regression):
 
     def data(self, context: DataContext) -> Dataset:
         """Returns images ``uint8[N, 28, 28, 1]``; the targets are the same arrays, so nothing is in memory twice."""
+        if self.train is not None:
+            return super().data(context)
         from lrtrain.data import load_dataset
 
         images = load_dataset("fashion_mnist", data_dir=context.data_dir)
         train, test = (Split(split.inputs, split.inputs) for split in (images.train, images.test))
         return Dataset("fashion_mnist", images.version, train, test)
 
-    def network(self, data: Dataset) -> Network:  # noqa: ARG002 -- a workload's method has it
-        """Returns the encoder and the decoder as one network."""
+    def network(self, data: Dataset) -> Network | Any:  # noqa: ARG002 -- a workload's method has it
+        """Returns the encoder and the decoder as one network, or the model that was given."""
+        if self.model is not None:
+            return self.model
         from lrtrain_autoencoder.network import Autoencoder as Network
 
         return Network(self.width, self.code)

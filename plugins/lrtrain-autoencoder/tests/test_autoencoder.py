@@ -71,6 +71,13 @@ def test_the_guess_is_the_loss_of_the_mean_image(images):
     np.testing.assert_allclose(Autoencoder().loss(outputs, jax.numpy.asarray(images)).mean(), expected, rtol=1e-6)
 
 
+def test_examples_and_a_model_that_are_given_in_python_are_taken(images, data):
+    pair, model = (images, images), object()
+    own = Autoencoder(train=pair, test=pair).data(DataContext())
+    assert own.train.inputs is own.test.targets is images
+    assert Autoencoder(model=model).network(data) is model
+
+
 def test_the_entry_point_names_the_workload():
     (entry,) = entry_points(group="lrtrain.workloads", name="autoencoder")
     assert entry.load() is Autoencoder

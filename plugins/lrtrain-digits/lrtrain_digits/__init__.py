@@ -37,17 +37,21 @@ class Digits(Classification):
 
     width: Annotated[PositiveInt, Doc("neurons in each hidden layer")] = 64
 
-    def data(self, context: DataContext) -> Dataset:  # noqa: ARG002 -- a workload's method has it
+    def data(self, context: DataContext) -> Dataset:
         """Returns images ``uint8[N, 8, 8, 1]`` with values from 0 to 16, and labels ``int32[N]``."""
+        if self.train is not None:
+            return super().data(context)
         from lrtrain_digits.reader import read_digits
 
         return read_digits()
 
-    def network(self, data: Dataset) -> MLP:
-        """Returns a perceptron with two hidden layers."""
+    def network(self, data: Dataset) -> MLP | Any:
+        """Returns a perceptron with two hidden layers, or the model that was given."""
+        if self.model is not None:
+            return self.model
         from lrtrain_digits.network import MLP
 
-        return MLP(width=self.width, num_classes=data.num_classes or 10)
+        return MLP(width=self.width, num_classes=data.num_classes or 1 + int(data.train.targets.max()))
 
     def inputs(self, raw: Any) -> Any:
         """Divides the images by 16, the largest value, and makes vectors of them: ``float32[batch, 64]``."""

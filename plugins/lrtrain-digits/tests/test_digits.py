@@ -108,6 +108,15 @@ def test_a_missing_file(tmp_path: Path, monkeypatch):
         reader.read_digits()
 
 
+def test_examples_and_a_model_that_are_given_in_python_are_taken():
+    pair = np.zeros((6, 8, 8, 1), np.uint8), np.arange(6, dtype=np.int32) % 3
+    own, model = Digits(train=pair, test=pair), object()
+    data = own.data(DataContext())
+    assert (data.train.inputs is pair[0], data.num_classes) == (True, None)
+    assert own.network(data).num_classes == 3
+    assert Digits(model=model).network(data) is model
+
+
 def test_the_entry_point_names_the_workload():
     (entry,) = entry_points(group="lrtrain.workloads", name="digits")
     assert entry.load() is Digits

@@ -159,6 +159,12 @@ def test_the_gradient_of_the_mean_loss_is_that_of_the_derivation(data):
     np.testing.assert_allclose(gradient["params"]["kernel"], -inputs.T @ targets / 16, rtol=1e-4, atol=1e-5)
 
 
+def test_examples_and_a_model_that_are_given_in_python_are_taken(data):
+    pair, model = (np.ones((4, 2), np.float32), np.ones((4, 1), np.float32)), object()
+    assert LinearRegression(train=pair, test=pair).data(DataContext()).train.inputs is pair[0]
+    assert LinearRegression(model=model).network(data) is model
+
+
 def test_the_entry_point_names_the_workload():
     (entry,) = entry_points(group="lrtrain.workloads", name="linear-regression")
     assert entry.load() is LinearRegression

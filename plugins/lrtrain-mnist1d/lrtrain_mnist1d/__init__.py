@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from lrtrain import Classification, DataContext, Dataset, Defaults, Doc, PositiveInt
 
@@ -43,17 +43,21 @@ class MNIST1D(Classification):
         PositiveInt | None, Doc("neurons in each hidden layer (none: 100), or channels of each convolution (none: 25)")
     ] = None
 
-    def data(self, context: DataContext) -> Dataset:  # noqa: ARG002 -- a workload's method has it
+    def data(self, context: DataContext) -> Dataset:
         """Returns curves ``float32[N, 40]`` and labels ``int32[N]``."""
+        if self.train is not None:
+            return super().data(context)
         from lrtrain_mnist1d.reader import read_curves
 
         return read_curves()
 
-    def network(self, data: Dataset) -> MLP | CNN:
-        """Returns the network that ``architecture`` names."""
+    def network(self, data: Dataset) -> MLP | CNN | Any:
+        """Returns the network that ``architecture`` names, or the model that was given."""
+        if self.model is not None:
+            return self.model
         from lrtrain_mnist1d.network import CNN, MLP
 
-        classes = data.num_classes or 10
+        classes = data.num_classes or 1 + int(data.train.targets.max())
         if self.architecture == "cnn":
             return CNN(self.width or 25, classes)
         return MLP(self.width or 100, classes)

@@ -97,6 +97,16 @@ def test_a_missing_file(tmp_path: Path, monkeypatch):
         reader.read_curves()
 
 
+@pytest.mark.parametrize("architecture", ["mlp", "cnn"])
+def test_examples_and_a_model_that_are_given_in_python_are_taken(architecture):
+    pair = np.zeros((6, 20), np.float32), np.arange(6, dtype=np.int32) % 3
+    own, model = MNIST1D(train=pair, test=pair, architecture=architecture), object()
+    data = own.data(DataContext())
+    assert (data.train.inputs is pair[0], data.num_classes) == (True, None)
+    assert own.network(data).num_classes == 3
+    assert MNIST1D(model=model).network(data) is model
+
+
 def test_the_entry_point_names_the_workload():
     (entry,) = entry_points(group="lrtrain.workloads", name="mnist1d")
     assert entry.load() is MNIST1D
