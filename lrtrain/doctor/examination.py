@@ -16,7 +16,11 @@ from lrtrain.cache import cache_dir
 from lrtrain.errors import LrtrainError, cause
 from lrtrain.host import usable_cores
 
-_EXTRAS = {"compare": "lrtrain compare and lrtrain report", "stream": "training sets that no device holds"}
+_EXTRAS = {
+    "compare": "lrtrain compare and lrtrain report",
+    "stream": "training sets that no device holds",
+    "tfds": "data sets of tensorflow-datasets",
+}
 _VARIABLES = ("LRTRAIN_", "JAX_", "XLA_", "TFDS_", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
 # A run of ten epochs leaves some 10 MB, a prepared Fashion-MNIST in two forms 100.
 _LEAST_ROOM = 2**30
