@@ -118,7 +118,7 @@ def _reach(size: int) -> int:
 
 
 def _stage(values: jax.Array) -> jax.Array:
-    """Keeps XLA from computing values again at each use; see also ``lrtrain.engine.training_step``."""
+    """Keeps XLA from computing values again at each use; see also ``lrtrain.engine.program``."""
     staged: jax.Array = lax.optimization_barrier(values)
     return staged
 

@@ -106,7 +106,7 @@ def program_of(network: Network, workload: Workload, test: Split) -> str:
     import jax
     import numpy as np
 
-    from lrtrain.engine.training_step import Leaves
+    from lrtrain.engine.state import Leaves
     from lrtrain.workloads.images import FashionMnistCnn
 
     raw, targets = (Leaves.of(each, 2).map(jax.ShapeDtypeStruct) for each in (test.inputs, test.targets))
