@@ -6,7 +6,12 @@ import importlib.util
 
 from lrtrain.errors import UsageError
 
-_PACKAGES = {"compare": ("plotly",), "stream": ("grain",), "testing": ("pytest", "hypothesis")}
+_PACKAGES = {
+    "compare": ("plotly",),
+    "stream": ("grain",),
+    "testing": ("pytest", "hypothesis"),
+    "tfds": ("tensorflow_datasets", "array_record", "importlib_resources"),
+}
 
 
 def absent(extra: str, what: str) -> str | None:

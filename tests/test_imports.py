@@ -21,7 +21,13 @@ PACKAGE = Path(lrtrain.__file__).parent
 ROOT = Path(__file__).parent.parent
 HEAVY = ["jax", "orbax", "tensorflow_datasets", "flax", "optax", "matplotlib", "pydantic", "rich", "numpy"]
 # What is compiled, and what it must not know: files, plugins, the command line, and whatever of ours knows those.
-COMPILED = ["lrtrain/engine/engine", "lrtrain/engine/training_step", "lrtrain/nn/conv", "lrtrain/nn/winograd"]
+COMPILED = [
+    "lrtrain/engine/engine",
+    "lrtrain/engine/evaluation",
+    "lrtrain/engine/training_step",
+    "lrtrain/nn/conv",
+    "lrtrain/nn/winograd",
+]
 FOREIGN = ["click", "io", "orbax", "os", "pathlib", "pluggy", "rich", "tensorflow_datasets"]
 MODULES = sorted(path.relative_to(PACKAGE.parent).with_suffix("").as_posix() for path in PACKAGE.rglob("*.py"))
 # From the ground up; what is on one line knows nothing of the others there.

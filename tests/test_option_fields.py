@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 import lrtrain
-from tests.lab import ROOT
+from lrtrain.option_fields import option_fields
+from lrtrain.runs.train_config import WORKLOADS_OWN, TrainConfig
+from tests.lab import ROOT, cli, done
 
 FIELD = """
     momentum_decay: float = option(0.5, "How fast the momentum decays.", metavar="DECAY", least=0, most=1)
@@ -121,3 +123,14 @@ def test_a_new_option_is_one_of_python_files_and_commands_to_paste(copy: Path) -
     assert (found["config.json"]["momentum_decay"], found["config.json"]["fixed_order"]) == (0.25, True)
     assert found["read"]
     assert found["command"] == ["--momentum-decay", "0.25", "--fixed-order"]
+
+
+@pytest.mark.parametrize("command", ["train", "compare", "find-lr"])
+def test_help_says_which_defaults_are_the_workloads(command: str) -> None:
+    text = " ".join(done(cli(command, "--help", env={"COLUMNS": "300"})).split())
+    # The budget of a comparison says how many epochs there are.
+    own = [name for name in WORKLOADS_OWN if (command, name) != ("compare", "epochs")]
+    fields = {field.name: field.default for field in option_fields(TrainConfig)}
+    said = [f"[default: ({fields[name]}, or the workload's)]" for name in own]
+    assert [each for each in said if each not in text] == []
+    assert text.count("or the workload's)") == len(own)

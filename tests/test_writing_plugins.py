@@ -77,8 +77,8 @@ def install_dependencies(environment: Path) -> None:
     """Puts what lrtrain needs into the new environment by way of uv's cache: pip would take a minute for it."""
     uv = shutil.which("uv")
     if uv is not None:
-        command = [uv, "pip", "install", "--quiet", "--python", environment, "--requirements", ROOT / "pyproject.toml"]
-        subprocess.run(command, check=True)
+        command = [uv, "pip", "install", "--quiet", "--python", environment, "--extra", "tfds"]
+        subprocess.run([*command, "--requirements", ROOT / "pyproject.toml"], check=True)
 
 
 def check(command: str, expected: list[str], output: str, status: int) -> None:

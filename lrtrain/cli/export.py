@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from lrtrain.cli.options import length_options, plugin_option, set_option, total_steps
+from lrtrain.cli.length import asked_run, length_options
+from lrtrain.cli.options import plugin_option, set_option
 from lrtrain.cli.output import output_option, whole_file
 from lrtrain.cli.streams import results_kept
 from lrtrain.cli.terminal import shown_path
@@ -23,9 +24,10 @@ def command(
     plugins: tuple[str, ...],
     settings: tuple[str, ...],
     to: str,
+    workload: str | None,
     epochs: int | None,
     steps: int | None,
-    steps_per_epoch: int,
+    steps_per_epoch: int | None,
     output: Path | None,
 ) -> None:
     """Write the schedule of a run as code to paste into your own project, or as a table.
@@ -39,15 +41,16 @@ def command(
       lrtrain export --plugin 'wsd(peak_value=1e-3)' --to torch --steps 5000 --output schedule.py
       lrtrain export --plugin cosine-decay --to csv --epochs 3
     """
-    total = total_steps(epochs, steps, steps_per_epoch)
+    run = asked_run(workload, epochs, steps, steps_per_epoch)
     from lrtrain.plugins.loading import activate
-    from lrtrain.schedules.table import make_context
 
-    text = export_active(activate(plugins, settings), make_context(total, steps_per_epoch), to)
+    active = activate(plugins, settings, factor=run.factor)
+    context = run.context()
+    text = export_active(active, context, to)
     if output is None:
         click.echo(text, nl=False)
         return
     with whole_file(output) as file:
         file.write_text(text, encoding="utf-8", newline="\n")
     with results_kept(f"{output} is written"):
-        click.echo(f"{shown_path(output)}  ({to}, {total} steps)")
+        click.echo(f"{shown_path(output)}  ({to}, {context.total_steps} steps)")

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lrtrain.cli.options import json_option, plugin_option, set_option, train_options, train_options_given
+from lrtrain.cli.options import (
+    json_option,
+    plugin_option,
+    set_option,
+    shown_default,
+    train_options,
+    train_options_given,
+)
 from lrtrain.cli.output import check_output, force_option, output_option, write_output
 from lrtrain.cli.tables import print_json, print_table
 from lrtrain.cli.terminal import shown_path
@@ -32,7 +39,7 @@ _ROWS_PER_DECADE = 4
         "--epochs",
         type=int,
         default=TrainConfig.epochs,
-        show_default=True,
+        show_default=shown_default("epochs", TrainConfig.epochs),
         help="Length of the run that the schedule is for.",
     )
 )

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from lrtrain.errors import UsageError
 from lrtrain.option_fields import OptionField, option_fields
-from lrtrain.runs.train_config import TrainConfig
+from lrtrain.runs.train_config import WORKLOADS_OWN, TrainConfig
 
 if TYPE_CHECKING:
     from lrtrain.engine.connection import Distributed
@@ -66,7 +65,7 @@ def plugin_option(*, required: bool = False) -> Callable[[F], F]:
     )
 
 
-def _together(*options: Callable[[Any], Any]) -> Callable[[F], F]:
+def together(*options: Callable[[Any], Any]) -> Callable[[F], F]:
     """Returns options as one decorator, in this order."""
 
     def decorate(function: F) -> F:
@@ -85,7 +84,7 @@ set_option = click.option(
     help="An option of the schedule plugin, or PLUGIN.NAME=VALUE of any. Repeatable.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-distributed_options = _together(
+distributed_options = together(
     click.option(
         "--distributed",
         is_flag=True,
@@ -97,19 +96,6 @@ distributed_options = _together(
     click.option("--process-id", type=int, metavar="I", help="With --distributed: which one this is, from 0."),
 )
 """The options of `lrtrain.Distributed`, which `as_distributed` reads."""
-length_options = _together(
-    click.option("--epochs", type=click.IntRange(1), help="Length of the run in epochs.  [default: 10]"),
-    click.option("--steps", type=click.IntRange(1), metavar="N", help="Length of the run in optimizer updates."),
-    click.option(
-        "--steps-per-epoch",
-        type=click.IntRange(1),
-        default=235,
-        show_default=True,
-        metavar="N",
-        help="Optimizer updates in an epoch (235: Fashion-MNIST in batches of 256).",
-    ),
-)
-"""The options of the length of a run that is not trained; `total_steps` checks them."""
 
 
 def as_distributed(ctx: click.Context) -> Distributed | None:
@@ -124,17 +110,10 @@ def as_distributed(ctx: click.Context) -> Distributed | None:
     return None
 
 
-def total_steps(epochs: int | None, steps: int | None, steps_per_epoch: int) -> int:
-    """Returns the length of a run in steps, as the options say."""
-    if epochs is not None and steps is not None:
-        raise UsageError("--epochs and --steps both give the length of the run: give one of them")
-    return steps if steps is not None else (epochs or 10) * steps_per_epoch
-
-
 def train_options(*, compared: bool = False, **others: Any) -> Callable[[F], F]:
     """Returns the options of `TrainConfig`, or those of a comparison; ``others`` replace those of their fields."""
     fields = [field for field in option_fields(TrainConfig) if field.in_comparisons or not compared]
-    return _together(*(others.get(field.name) or _option_of(field) for field in fields))
+    return together(*(others.get(field.name) or _option_of(field) for field in fields))
 
 
 def _option_of(field: OptionField) -> Callable[[F], F]:
@@ -147,10 +126,15 @@ def _option_of(field: OptionField) -> Callable[[F], F]:
         type=kind,
         metavar=field.metavar,
         default=field.default,
-        show_default=field.default is not None,
+        show_default=shown_default(field.name, field.default),
         shell_complete=_completion(field),
         help=field.help,
     )
+
+
+def shown_default(name: str, default: Any) -> bool | str:
+    """Returns how help shows a default: some are those of the default workload, and another one has its own."""
+    return f"{default}, or the workload's" if name in WORKLOADS_OWN else default is not None
 
 
 def _complete(known: Sequence[str], ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:

@@ -24,7 +24,7 @@ from lrtrain.engine.devices import select_devices
 from lrtrain.engine.engine import Losses, TrainState
 from lrtrain.engine.order import epoch_order
 from lrtrain.engine.population import Population
-from lrtrain.engine.training_step import Means
+from lrtrain.engine.state import Means
 from lrtrain.errors import LrtrainError
 from lrtrain.runs.run_config import Device
 from lrtrain.training.prepare import Task, engine_options, optimizer_of

@@ -27,6 +27,7 @@ from lrtrain.data.path import find_path
 from lrtrain.data.source import DatasetSource
 from lrtrain.data.types import Dataset
 from lrtrain.errors import DataError, nearest
+from lrtrain.extras import absent
 from lrtrain.files import has_utf8_name, is_path
 
 T = TypeVar("T")
@@ -111,13 +112,10 @@ def _hint(name: str) -> str:
 
 
 def _not_there(reference: Reference, root: Path) -> DataError:
-    from lrtrain.data.prepare import quiet, tfds
-
     if reference.name in _PACKAGES and str(reference) == reference.name:
         return DataError(f"'{reference}' is not installed: run `pip install {_PACKAGES[reference.name]}`")
-    with quiet():
-        known = tfds().list_builders(with_community_datasets=False)
-    if reference.name in known:
+    missing = absent("tfds", "any of tensorflow-datasets")
+    if missing is None and _is_known(reference.name):
         sentence = (
             f"the data set '{reference}' is not prepared in {root}: where TensorFlow and a network are, run "
             f"`tfds build {reference} --file_format=array_record --data_dir={root}`"
@@ -129,4 +127,13 @@ def _not_there(reference: Reference, root: Path) -> DataError:
     return DataError(
         f"there is no data set '{reference}'{nearest(reference.name, sorted({*prepared, *provided}))}: installed "
         f"packages provide {', '.join(provided) or 'none'}, and {root} holds {', '.join(prepared) or 'none'}"
+        f"{f'; {missing}' if missing else ''}"
     )
+
+
+def _is_known(name: str) -> bool:
+    """Returns whether tensorflow-datasets itself has a data set of that name."""
+    from lrtrain.data.prepare import quiet, tfds
+
+    with quiet():
+        return name in tfds().list_builders(with_community_datasets=False)

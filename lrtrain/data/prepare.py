@@ -13,6 +13,7 @@ from typing import Any
 
 from lrtrain.data import disk
 from lrtrain.errors import DataError, LrtrainError, TrainingError, cause
+from lrtrain.extras import check_extra
 from lrtrain.system_refusal import refusal, refusal_to_read
 
 
@@ -42,7 +43,11 @@ def unreadable(directory: Path, error: Exception) -> LrtrainError:
 
 
 def tfds() -> Any:
-    """Imports tensorflow-datasets: it takes a second, has no types, and looks for TensorFlow only when it is used."""
+    """Imports tensorflow-datasets: it takes a second, has no types, and looks for TensorFlow only when it is used.
+
+    Raises UsageError when it is not installed.
+    """
+    check_extra("tfds", "a data set of tensorflow-datasets")
     return importlib.import_module("tensorflow_datasets")
 
 

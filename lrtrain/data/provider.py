@@ -31,12 +31,16 @@ def owner(entry: EntryPoint) -> str:
 
 
 def builder_class(entry: EntryPoint) -> Any:
-    """Imports the builder class that ``entry`` names; raises DataError when it cannot, or it is no builder class."""
+    """Imports the builder class that ``entry`` names; raises DataError when it cannot, or it is no builder class.
+
+    Raises UsageError when tensorflow-datasets is not installed.
+    """
+    library = tfds()
     try:
         loaded = entry.load()
     except Exception as error:
         raise DataError(f"the data set '{entry.name}' of {owner(entry)} cannot be imported ({cause(error)})") from error
-    if not (isinstance(loaded, type) and issubclass(loaded, tfds().core.DatasetBuilder)):
+    if not (isinstance(loaded, type) and issubclass(loaded, library.core.DatasetBuilder)):
         raise DataError(
             f"the data set '{entry.name}' of {owner(entry)} names {entry.value}, "
             "which is no builder class of tensorflow-datasets"

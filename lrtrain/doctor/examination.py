@@ -1,4 +1,4 @@
-"""What is examined, in order: Python and packages, devices and numbers, plugins, data, and room on the disks."""
+"""What is examined, in order: Python and packages, devices and numbers, what packages provide, data, and disks."""
 
 from __future__ import annotations
 
@@ -10,13 +10,20 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from lrtrain.cache import cache_dir
 from lrtrain.errors import LrtrainError, cause
 from lrtrain.host import usable_cores
 
-_EXTRAS = {"compare": "lrtrain compare and lrtrain report", "stream": "training sets that no device holds"}
+if TYPE_CHECKING:
+    from lrtrain.plugins.discovery import Entry
+
+_EXTRAS = {
+    "compare": "lrtrain compare and lrtrain report",
+    "stream": "training sets that no device holds",
+    "tfds": "data sets of tensorflow-datasets",
+}
 _VARIABLES = ("LRTRAIN_", "JAX_", "XLA_", "TFDS_", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
 # A run of ten epochs leaves some 10 MB, a prepared Fashion-MNIST in two forms 100.
 _LEAST_ROOM = 2**30
@@ -113,17 +120,41 @@ def examine_numbers() -> Iterator[Finding]:
 
 def examine_plugins() -> Iterator[Finding]:
     """Imports every plugin; what is wrong with one is what ``lrtrain plugins list --load`` says."""
-    from lrtrain.plugins.discovery import find_plugins
+    from lrtrain.plugins.discovery import GROUP, find_plugins
+    from lrtrain.plugins.loading import load_class
+
+    if not find_plugins(GROUP):
+        yield Finding("plugins", "fault", "none is installed", "pip install 'lrtrain[all]'")
+    yield from _examine_group(GROUP, load_class)
+
+
+def examine_workloads() -> Iterator[Finding]:
+    """Imports every workload; what is wrong with one is what ``lrtrain workloads list`` says."""
+    from lrtrain.plugins.discovery import WORKLOADS
+    from lrtrain.workloads.loading import check_declared, load_workload_class
+
+    yield from _examine_group(WORKLOADS, lambda entry: check_declared(entry, load_workload_class(entry)))
+
+
+def examine_optimizers() -> Iterator[Finding]:
+    """Imports every optimizer that a package provides."""
+    from lrtrain.engine.optimizers import check_optimizer
+    from lrtrain.plugins.discovery import OPTIMIZERS
+
+    yield from _examine_group(OPTIMIZERS, check_optimizer)
+
+
+def _examine_group(group: str, load: Callable[[Entry], object]) -> Iterator[Finding]:
+    """Yields what is wrong with the entries of a group, or one line if nothing is; none where there are no entries."""
+    from lrtrain.plugins.discovery import WORDS, find_plugins
     from lrtrain.plugins.problems import problems_of
 
-    entries = find_plugins()
-    found = [(entry, problem) for entry in entries for problem in problems_of(entry, entries)]
+    entries, word = find_plugins(group), WORDS[group]
+    found = [(entry, problem) for entry in entries for problem in problems_of(entry, entries, load)]
     for entry, problem in found:
-        yield Finding(f"plugin {entry.name}", "fault", problem.text, problem.cure)
-    if not entries:
-        yield Finding("plugins", "fault", "none is installed", "pip install 'lrtrain[all]'")
-    elif not found:
-        yield Finding("plugins", "ok", f"{len(entries)} installed, and each can be loaded")
+        yield Finding(f"{word} {entry.name}", "fault", problem.text, problem.cure)
+    if entries and not found:
+        yield Finding(f"{word}s", "ok", f"{len(entries)} installed, and each can be loaded")
 
 
 def examine_data() -> Iterator[Finding]:
@@ -199,6 +230,8 @@ _EXAMINATIONS: tuple[Callable[[], Iterator[Finding]], ...] = (
     examine_devices,
     examine_numbers,
     examine_plugins,
+    examine_workloads,
+    examine_optimizers,
     examine_data,
     examine_cache,
     examine_room,

@@ -16,8 +16,12 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from lrtrain.engine import training_step as compiled
-from lrtrain.engine.training_step import Leaves, Means, TrainState
+from lrtrain.engine.evaluation import evaluate, evaluation
+from lrtrain.engine.program import AXIS, REPLICATED, Chunk, MicroBatches, Program
+from lrtrain.engine.rules import Rules, initializer
+from lrtrain.engine.state import Carry, Leaves, Means, TestSet, TrainSet, TrainState
+from lrtrain.engine.tracing import counted, traced
+from lrtrain.engine.training_step import run_chunk
 from lrtrain.nn.conv import is_slow_in_loop, operations
 from lrtrain.nn.network import network_of
 from lrtrain.workloads.kinds import Classification
@@ -116,9 +120,9 @@ class Engine:
         self._inputs, self._targets = Leaves.of(test.inputs, 1), Leaves.of(test.targets, 1)
         network, rules = network_of(model), (workload or Classification()).rules()
         self._maker = network.maker
-        facts = compiled.traced(network, rules, Leaves.of(test.inputs, 2))
+        facts = traced(network, rules, Leaves.of(test.inputs, 2))
         has_state = bool(jax.tree.leaves(facts.network))
-        self._counted = compiled.counted(network, rules, Leaves.of(test.inputs, 2), Leaves.of(test.targets, 2))
+        self._counted = counted(network, rules, Leaves.of(test.inputs, 2), Leaves.of(test.targets, 2))
         self.looped = not (on_cpu and is_slow_in_loop(facts.gradients))
         self._share = 1 if runs_per_device else len(devices)
         part = -(-batch_size // (accumulate * self._share))
@@ -128,18 +132,18 @@ class Engine:
         if not self.looped:
             micro_batch = part
         test_batch = _CPU_TEST_BATCH if on_cpu else _ACCELERATOR_TEST_BATCH
-        self._program = compiled.Program(
-            compiled.Rules(network, rules, optimizer, loss_reduction, ema, facts.draws, has_state),
-            Mesh(np.asarray(devices), (compiled.AXIS,)),
-            compiled.MicroBatches.of(batch_size, self._share, micro_batch),
-            compiled.MicroBatches.of(len(test), self._share, test_batch),
+        self._program = Program(
+            Rules(network, rules, optimizer, loss_reduction, ema, facts.draws, has_state),
+            Mesh(np.asarray(devices), (AXIS,)),
+            MicroBatches.of(batch_size, self._share, micro_batch),
+            MicroBatches.of(len(test), self._share, test_batch),
             runs_per_device,
             self.looped,
         )
-        self._other: tuple[Split, compiled.TestSet] | None = None
+        self._other: tuple[Split, TestSet] | None = None
         held = () if train is None else (_narrow(train.inputs), _narrow(train.targets))
-        self._train: compiled.TrainSet = self._put(held, compiled.REPLICATED)
-        self._test: compiled.TestSet = self._put_test(test, self._program)
+        self._train: TrainSet = self._put(held, REPLICATED)
+        self._test: TestSet = self._put_test(test, self._program)
 
     def init(self, seed: int, given: tuple[Any, Any] | None = None) -> TrainState:
         """Returns fresh parameters, of ``jax.random.PRNGKey(seed)``, and optimizer state, on every device.
@@ -150,7 +154,7 @@ class Engine:
 
     def init_alone(self, seed: int, given: tuple[Any, Any] | None = None) -> TrainState:
         """Returns fresh parameters and optimizer state, as ``init`` does, on one device."""
-        init = compiled.initializer(self._program.platform)
+        init = initializer(self._program.platform)
         rules = self._program.rules
         state: TrainState = init(rules, self._maker, self._inputs, jax.random.PRNGKey(seed), given)
         return state
@@ -173,7 +177,7 @@ class Engine:
 
         Only the shapes and sharding of the state are read; another thread may run steps meanwhile, which use it up.
         """
-        compiled.evaluation(self._program).lower(self._program, state.measured, self._test).compile()
+        evaluation(self._program).lower(self._program, state.measured, self._test).compile()
 
     def run_steps(
         self,
@@ -195,13 +199,13 @@ class Engine:
           The state after, and the steps' losses: the mean loss of an example before each update.
         """
         steps = len(learning_rates)
-        chunk: compiled.Chunk[npt.NDArray[Any]] = compiled.Chunk(examples, weights, learning_rates)
+        chunk: Chunk[npt.NDArray[Any]] = Chunk(examples, weights, learning_rates)
         return self.run_chunk(state, chunk, np.full((), steps, np.int32), (steps,))
 
     def run_chunk(
         self,
         state: TrainState,
-        chunk: compiled.Chunk[npt.NDArray[Any]],
+        chunk: Chunk[npt.NDArray[Any]],
         numbers: npt.NDArray[np.int32],
         shape: tuple[int, ...],
     ) -> tuple[TrainState, Losses]:
@@ -224,15 +228,15 @@ class Engine:
             _filled(chunk.learning_rates, padded[:-1], np.float32),
         )
         losses = self._put(np.zeros(padded[:-1], np.float32), program.of_run)
-        placed: compiled.Chunk[jax.Array] = compiled.Chunk(*map(self._put, values, program.of_chunk))
-        carry: compiled.Carry = (state, losses)
+        placed: Chunk[jax.Array] = Chunk(*map(self._put, values, program.of_chunk))
+        carry: Carry = (state, losses)
         for number in [numbers] if self.looped else [np.full(runs, index, np.int32) for index in range(steps)]:
-            carry = compiled.run_chunk(program, carry, self._train, placed, self._put(number, program.of_run))
+            carry = run_chunk(program, carry, self._train, placed, self._put(number, program.of_run))
         return carry[0], Losses(carry[1], shape)
 
     def evaluate(self, state: TrainState) -> Means:
         """Returns the mean loss, ``"loss"``, and metrics on the test set, float32[] each, still on the devices."""
-        return compiled.evaluate(self._program, state.measured, self._test)
+        return evaluate(self._program, state.measured, self._test)
 
     def exact(self, means: Means, examples: int) -> dict[str, npt.NDArray[np.float64]]:
         """Returns the means on the host, after they are computed.
@@ -249,13 +253,13 @@ class Engine:
 
         The examples of the last such call stay on the devices.
         """
-        parts = compiled.MicroBatches.of(len(split), self._share, self._program.test.size)
+        parts = MicroBatches.of(len(split), self._share, self._program.test.size)
         program = dataclasses.replace(self._program, test=parts)
         if self._other is None or self._other[0] is not split:
             self._other = (split, self._put_test(split, program))
-        return compiled.evaluate(program, state.measured, self._other[1])
+        return evaluate(program, state.measured, self._other[1])
 
-    def _put_test(self, split: Split, program: compiled.Program) -> compiled.TestSet:
+    def _put_test(self, split: Split, program: Program) -> TestSet:
         """Puts a split on the devices, padded so that it divides evenly."""
         size = self._share * program.test.parts * program.test.size
         weights = np.zeros(size, np.float32)
@@ -264,7 +268,7 @@ class Engine:
             lambda leaf: _filled(leaf, (size, *leaf.shape[1:]), leaf.dtype),
             (_narrow(split.inputs), _narrow(split.targets)),
         )
-        placed: compiled.TestSet = self._put((*padded, weights), program.of_test)
+        placed: TestSet = self._put((*padded, weights), program.of_test)
         return placed
 
     def _put(self, values: Any, spec: PartitionSpec) -> Any:

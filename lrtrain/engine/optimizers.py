@@ -155,7 +155,7 @@ def _found(spec: Spec) -> tuple[_Maker, dict[str, Any]]:
 def _maker(name: str) -> _Maker:
     """Returns what a name stands for; raises UsageError when it is unknown, or two have it."""
     from lrtrain.engine.devices import keep_compiled
-    from lrtrain.engine.optimizer_options import options_of, options_of_optax
+    from lrtrain.engine.optimizer_options import options_of_optax
 
     # JAX, which optax and a user's file import, has to know by then where compiled programs are kept.
     keep_compiled()
@@ -167,17 +167,34 @@ def _maker(name: str) -> _Maker:
     if entry is None:
         names = sorted({*known, *_SHORT_FOR, *(each.name for each in _packages())})
         raise UsageError(f"unknown optimizer '{name}'{nearest(word, names)}; known are {', '.join(names)}")
-    if word in known and not is_in_module(name) and not entry.in_file:
+    if not is_in_module(name) and not entry.in_file:
+        _check_not_of_optax(entry)
+    return _of_user(entry)
+
+
+def check_optimizer(entry: Entry) -> None:
+    """Imports the function of an optimizer that a package provides.
+
+    Raises:
+      PluginError: it cannot be imported.
+      UsageError: it is no function, its options cannot be read, or optax has an optimizer of its name.
+    """
+    _check_not_of_optax(entry)
+    _of_user(entry)
+
+
+def _check_not_of_optax(entry: Entry) -> None:
+    if entry.name.replace("-", "_") in _of_optax():
         import optax
 
         raise UsageError(
-            f"optimizer '{name}' is provided by optax {optax.__version__} and {entry.origin()}: write {entry.value} "
-            "for that of the package"
+            f"optimizer '{entry.name}' is provided by optax {optax.__version__} and {entry.origin()}: write "
+            f"{entry.value} for that of the package"
         )
-    return _of_user(entry, options_of)
 
 
-def _of_user(entry: Entry, options_of: Callable[..., Mapping[str, Option]]) -> _Maker:
+def _of_user(entry: Entry) -> _Maker:
+    from lrtrain.engine.optimizer_options import options_of
     from lrtrain.plugins.loading import load
 
     function = load(entry, f"optimizer '{entry.reference}' of {entry.origin().strip()}", "function")

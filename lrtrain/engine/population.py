@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from lrtrain.engine import training_step as compiled
 from lrtrain.engine.engine import Engine, Losses
-from lrtrain.engine.training_step import Leaves
+from lrtrain.engine.program import Chunk
+from lrtrain.engine.state import Leaves
+from lrtrain.engine.tracing import traced
 from lrtrain.nn.conv import operations
 from lrtrain.nn.network import Network, network_of
 from lrtrain.workloads.kinds import Classification
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     import optax
 
     from lrtrain.data.types import Split
-    from lrtrain.engine.training_step import TrainState
+    from lrtrain.engine.state import TrainState
     from lrtrain.workloads.workload import Workload
 
 # Of the free memory: the need of a step is an estimate, and an allocator wastes some.
@@ -132,7 +133,7 @@ class Population:
         runs, steps = np.shape(learning_rates)
         numbers = np.zeros(self.width, np.int32)
         numbers[:runs] = steps
-        chunk: compiled.Chunk[npt.NDArray[Any]] = compiled.Chunk(*map(self._filled, (order, weights, learning_rates)))
+        chunk: Chunk[npt.NDArray[Any]] = Chunk(*map(self._filled, (order, weights, learning_rates)))
         return self._engine.run_chunk(state, chunk, numbers, (runs, steps))
 
     def _filled(self, runs: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -159,7 +160,7 @@ def bytes_of_run(network: Network, workload: Workload, optimizer: optax.Gradient
 
     ``batch`` has the shapes and types of the inputs of a step; the optimizer's state counts too.
     """
-    facts = compiled.traced(network, workload, batch)
+    facts = traced(network, workload, batch)
     state = (facts.params, facts.network, jax.eval_shape(optimizer.init, facts.params))
     results = [out.aval for operation in operations(facts.gradients) for out in operation.outvars]
     return 2 * sum(map(_bytes, jax.tree.leaves(state))) + sum(map(_bytes, results))

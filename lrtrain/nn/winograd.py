@@ -38,7 +38,9 @@ _SEEN = _TILE + _KERNEL - 1
 _POINTS = np.array([0, 3 / 4, -3 / 4, 3 / 2, -3 / 2])
 # With fewer channels in or out, or fewer outputs in a direction, the transforms cost more than they save.
 _FEWEST_CHANNELS = 8
-_FEWEST_OUTPUTS = 4
+_FEWEST_OUTPUTS = 7
+# Unless the outputs are one whole tile, in so many examples that the transforms of the kernel are few beside those.
+_FEWEST_TILES = 16
 
 Pads = tuple[tuple[int, int], ...]
 
@@ -68,11 +70,16 @@ def applies(x: jax.Array, w: jax.Array, pads: Pads, precision: Any) -> bool:
     return (
         w.shape[:2] == (_KERNEL, _KERNEL)
         and min(w.shape[2:]) >= _FEWEST_CHANNELS
-        and min(_out_shape(x, pads)) >= _FEWEST_OUTPUTS
+        and _are_many(_out_shape(x, pads), x.shape[0])
         and all(0 <= width < _KERNEL for pad in pads for width in pad)
         and x.dtype in (jnp.float32, jnp.float64)
         and asked in (None, "default", lax.Precision.DEFAULT)
     )
+
+
+def _are_many(out_shape: Sequence[int], examples: int) -> bool:
+    one_tile = all(size == _TILE for size in out_shape) and examples >= _FEWEST_TILES
+    return one_tile or min(out_shape) >= _FEWEST_OUTPUTS
 
 
 def convolve(x: jax.Array, w: jax.Array, pads: Pads) -> jax.Array:
@@ -118,7 +125,7 @@ def _reach(size: int) -> int:
 
 
 def _stage(values: jax.Array) -> jax.Array:
-    """Keeps XLA from computing values again at each use; see also ``lrtrain.engine.training_step``."""
+    """Keeps XLA from computing values again at each use; see also ``lrtrain.engine.program``."""
     staged: jax.Array = lax.optimization_barrier(values)
     return staged
 

@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import math
 import numbers
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -41,9 +41,7 @@ class Observers:
         self._on_epoch_end = _callers(active, "on_epoch_end")
         # If no plugin wants to see steps, steps cost nothing.
         self.watch_steps, self.watch_epochs = bool(self._on_step), bool(self._on_epoch_end)
-        self._watched = [
-            (each.entry.name, metric) for each in active.plugins for metric in metrics_watched(each.instance)
-        ]
+        self._active = active
         self._seen: tuple[RunInfo, RunInfo] | None = None
 
     def step(self, run: RunInfo, step: StepInfo) -> Requests:
@@ -52,13 +50,8 @@ class Observers:
 
     def epoch_end(self, run: RunInfo, epoch: EpochInfo, history: Sequence[EpochInfo]) -> Requests:
         """Calls ``on_epoch_end`` of every plugin that has it."""
-        measured = ["train_loss", *(f"test_{name}" for name in epoch.means)]
-        for name, metric in self._watched:
-            if metric not in measured:
-                raise TrainingError(
-                    f"plugin '{name}' watches {metric}, which the workload does not measure: it has "
-                    f"{', '.join(measured)}"
-                )
+        if said := unmeasured(self._active, epoch.means):
+            raise TrainingError(said)
         title = f"on_epoch_end of epoch {epoch.epoch}"
         return _ask(self._on_epoch_end, title, run=self._shown(run), epoch=epoch, history=tuple(history))
 
@@ -68,6 +61,24 @@ class Observers:
             config, rates = copy.deepcopy(run.config), _read_only(run.learning_rates)
             self._seen = run, dataclasses.replace(run, config=config, learning_rates=rates)
         return self._seen[1]
+
+
+def unmeasured(active: ActivePlugins, measured: Iterable[str]) -> str | None:
+    """Returns a sentence on the first metric that a plugin watches and that is not measured; None if all are.
+
+    Args:
+      active: the plugins of a run.
+      measured: the names of what the workload measures, ``loss`` among them.
+
+    Returns:
+      The plugin, the metric, and those that there are.
+    """
+    known = ["train_loss", *(f"test_{name}" for name in measured)]
+    watched = ((each.entry.name, metric) for each in active.plugins for metric in metrics_watched(each.instance))
+    for name, metric in watched:
+        if metric not in known:
+            return f"plugin '{name}' watches {metric}, which the workload does not measure: it has {', '.join(known)}"
+    return None
 
 
 def _read_only(values: NDArray[np.float32]) -> NDArray[np.float32]:

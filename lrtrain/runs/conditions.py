@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from lrtrain.workloads.workload import Workload
 
 _LIBRARIES = ("lrtrain", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy")
+# Needed by some workloads only.
+_OF_EXTRAS = ("tensorflow-datasets",)
 _SHORT = 12
 _OPTIMIZER = "optimizer "
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
@@ -50,8 +52,13 @@ def codes_of(plugins: Sequence[Plugin]) -> dict[str, str | None]:
 
 def versions(*plugins: Entry) -> dict[str, str]:
     """Returns the versions of Python, of the libraries, and of the distributions of the plugins."""
-    libraries = {name: importlib.metadata.version(name) for name in _LIBRARIES}
+    present = [name for name in _LIBRARIES if name not in _OF_EXTRAS or _is_installed(name)]
+    libraries = {name: importlib.metadata.version(name) for name in present}
     return {"python": platform.python_version(), **libraries, **{each.distribution: each.version for each in plugins}}
+
+
+def _is_installed(name: str) -> bool:
+    return any(True for _ in importlib.metadata.Distribution.discover(name=name))
 
 
 def file_versions(config: TrainConfig) -> dict[str, str]:
@@ -99,7 +106,7 @@ def program_of(network: Network, workload: Workload, test: Split) -> str:
     import jax
     import numpy as np
 
-    from lrtrain.engine.training_step import Leaves
+    from lrtrain.engine.state import Leaves
     from lrtrain.workloads.images import FashionMnistCnn
 
     raw, targets = (Leaves.of(each, 2).map(jax.ShapeDtypeStruct) for each in (test.inputs, test.targets))

@@ -135,12 +135,16 @@ class Found:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What is trained: the data, the network and the rules of the workload, before anything is on the devices."""
+    """What is trained: the data, the network and the rules of the workload, before anything is on the devices.
+
+    ``measured`` are the names of the loss and of the metrics.
+    """
 
     data: Dataset | StreamedDataset
     network: Network
     workload: Workload
     found: Found
+    measured: tuple[str, ...]
 
 
 def task_of(chosen: Chosen, data: Dataset | StreamedDataset, config: TrainConfig) -> Task:
@@ -150,13 +154,13 @@ def task_of(chosen: Chosen, data: Dataset | StreamedDataset, config: TrainConfig
 
     workload = chosen.workload.smoothed(config.label_smoothing) if config.label_smoothing else chosen.workload
     named = chosen.model.network(data.num_classes) if chosen.model else None
-    network = check_fit(workload, data, named)
+    network, measured = check_fit(workload, data, named)
     is_default = chosen.spec == DEFAULT_WORKLOAD and named is None
     program = None if is_default else program_of(network, workload, data.test)
     measured_on: MeasuredOn = "test" if data.validation is None else "validation"
     steps_per_epoch = config.steps_per_epoch(len(data.train))
     found = Found(steps_per_epoch, data.identity(), program, measured_on, shapes_of(data))
-    return Task(data, network, workload, found)
+    return Task(data, network, workload, found, measured)
 
 
 @dataclass(frozen=True, eq=False)

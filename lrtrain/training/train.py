@@ -19,7 +19,7 @@ from lrtrain.engine.optimizers import optimizer
 from lrtrain.engine.processes import Processes
 from lrtrain.errors import UsageError
 from lrtrain.plugins.context import EpochInfo, RunInfo
-from lrtrain.plugins.observers import Observers
+from lrtrain.plugins.observers import Observers, unmeasured
 from lrtrain.plugins.spec import Spec
 from lrtrain.runs.command import how_to_go_on
 from lrtrain.runs.directory import RunDir
@@ -241,5 +241,7 @@ def _load(job: Job, processes: Processes, reporter: Reporter, held: contextlib.E
         data = load_data(source, job.config, devices, reporter)
         task = task_of(job.chosen, data, job.config)
         check_found(job, task.found)
+        if said := unmeasured(job.active, task.measured):
+            raise UsageError(said)
     processes.check_alike(task.found.facts())
     return loaded_on(devices, task, job.config), task.found

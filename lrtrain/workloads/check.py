@@ -32,8 +32,12 @@ def source_of(workload: Workload, context: DataContext) -> DatasetSource:
     return InMemory(source)
 
 
-def check_fit(workload: Workload, data: Dataset | StreamedDataset, model: Any = None) -> Network:
+def check_fit(
+    workload: Workload, data: Dataset | StreamedDataset, model: Any = None
+) -> tuple[Network, tuple[str, ...]]:
     """Returns the network of a workload, or of the ``model`` in its place, after it is found to fit the data.
+
+    The names of what is measured follow, ``loss`` the first.
 
     Raises:
       DataError: a label is none of the classes.
@@ -44,10 +48,10 @@ def check_fit(workload: Workload, data: Dataset | StreamedDataset, model: Any = 
     network = made_network(workload, data, model)
     check_augment(workload, data.test)
     outputs = check_network(network, workload, data.test)
-    check_rules(workload, outputs, data.test, data.num_classes)
+    measured = check_rules(workload, outputs, data.test, data.num_classes)
     if workload.has_classes:
         check_labels(data, outputs.shape[-1])
-    return network
+    return network, measured
 
 
 def splits_of(data: Dataset | StreamedDataset) -> dict[str, Split]:
@@ -199,8 +203,11 @@ def check_augment(workload: Workload, split: Split) -> None:
         raise ModelError(f"{title} makes {', '.join(after)} of {', '.join(before)}: keep the shapes and types")
 
 
-def check_rules(workload: Workload, outputs: Any, split: Split, classes: int | None) -> None:
-    """Raises ModelError unless loss and metrics are one number for each example, the headline among them."""
+def check_rules(workload: Workload, outputs: Any, split: Split, classes: int | None) -> tuple[str, ...]:
+    """Returns the names of loss and metrics.
+
+    Raises ModelError unless each is one number for each example, and the headline is among them.
+    """
     import jax
 
     title, targets = f"of the workload {type(workload).__name__}", _few(split.targets)
@@ -217,11 +224,12 @@ def check_rules(workload: Workload, outputs: Any, split: Split, classes: int | N
         raise ModelError(f"the metrics {title} are {_text(metrics)}: expected {{name: float32[batch]}}")
     for name, found in metrics.items():
         _check_each(f"the metric {name} {title}", found)
-    named, known = workload.headline.name, ["loss", *metrics]
+    named, known = workload.headline.name, ("loss", *metrics)
     if named not in known:
         raise ModelError(
             f"the headline {title} is '{named}'{nearest(named, known)}, and it measures {', '.join(known)}"
         )
+    return known
 
 
 def _check_logits(outputs: Any, shape: tuple[int, ...]) -> None:

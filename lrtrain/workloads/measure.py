@@ -16,7 +16,7 @@ def sizes_of(workload: Workload) -> dict[str, str]:
     import jax
 
     data = source_of(workload, DataContext()).load()
-    network = check_fit(workload, data)
+    network, _ = check_fit(workload, data)
     raw = jax.tree.map(jax.numpy.asarray, data.test.part(np.arange(1)).inputs)
     params = jax.eval_shape(lambda raw: network.init(jax.random.PRNGKey(0), workload.inputs(raw))[0], raw)
     count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))

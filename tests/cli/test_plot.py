@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from lrtrain.cli import main
-from tests.lab import done
+from tests.lab import cli, done
 
 LINE = "linear(init_value=1, end_value=0, transition_begin=0)"
 WSD = "wsd(peak_value=1, init_value=0, warmup_steps=10, decay_steps=20)"
@@ -85,6 +85,32 @@ def test_length_of_the_run(plot: Plot, arguments: list[str], steps: int, epochs_
     done(plot("--plugin", spec, *arguments, "--output", "curve.csv"))
     _, values = rows("curve.csv")
     assert values[:, 1].tolist() == [1.0 if step < epochs_of else 0.5 for step in range(steps)]
+
+
+@pytest.mark.parametrize("command", [["plot"], ["export", "--to", "csv"]], ids=["plot", "export"])
+@pytest.mark.parametrize("trained", [
+    ("--workload", "linear-regression", "--plugin", "wsd"),
+    ("--workload", "digits", "--plugin", "wsd(decay_steps=1ep)", "--epochs", "2"),
+], ids=["its length", "its epochs"])  # fmt: skip
+def test_of_a_workload_it_is_the_table_that_a_run_applies(
+    plot: Plot, command: list[str], trained: tuple[str, ...]
+) -> None:
+    assert cli(*trained, "--run-dir", "run", "--quiet").exit_code == 0
+    done(cli(*command, *trained, "--output", "curve.csv"))
+    with Path("run/steps.csv").open(encoding="utf-8", newline="") as file:
+        applied = [float(row["learning_rate"]) for row in csv.DictReader(file)]
+    _, values = rows("curve.csv")
+    np.testing.assert_array_equal(values[:, 1].astype(np.float32), np.array(applied, np.float32))
+    assert max(applied) != pytest.approx(3e-4), "the default of wsd is multiplied"
+
+
+def test_of_a_workload_a_learning_rate_that_is_given_stays(plot: Plot) -> None:
+    run = ("--workload", "linear-regression", "--steps", "3", "--steps-per-epoch", "3", "--output", "curve.csv")
+    done(plot("--plugin", "constant(value=0.5)", "--plugin", "constant", *run))
+    _, values = rows("curve.csv")
+    assert values[:, 1].tolist() == [0.5] * 3
+    assert len(set(values[:, 2])) == 1
+    assert values[0, 2] != 1e-4
 
 
 def test_png(plot: Plot) -> None:

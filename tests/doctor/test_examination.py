@@ -16,7 +16,8 @@ from click.testing import Result
 from lrtrain.doctor import examination
 from lrtrain.doctor.examination import Finding
 from lrtrain.engine import canary
-from tests.lab import cli
+from lrtrain.plugins.discovery import OPTIMIZERS, WORKLOADS
+from tests.lab import announce, cli
 
 
 def doctor(*arguments: str) -> Result:
@@ -33,7 +34,17 @@ def test_a_sound_installation_in_a_process_of_its_own(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     found = {each["subject"]: each for each in json.loads(done.stdout)}
-    assert {"Python", "lrtrain", "packages", "environment", "devices", "numbers", "plugins", "cache"} <= set(found)
+    assert {
+        "Python",
+        "lrtrain",
+        "packages",
+        "environment",
+        "devices",
+        "numbers",
+        "plugins",
+        "workloads",
+        "cache",
+    } <= set(found)
     assert not any(each["health"] == "fault" for each in found.values())
     assert importlib.metadata.version("jaxlib") in found["packages"]["detail"]
     assert list(tmp_path.iterdir()) == [], "nothing is written"
@@ -71,11 +82,74 @@ def test_a_plugin_that_is_made_for_another_lrtrain(install_plugin: Callable[...,
     assert "needs lrtrain>=9, and this is lrtrain" in found.detail
 
 
+BROKEN = """
+import there_is_no_such_module
+"""
+NO_WORKLOAD = """
+from dataclasses import dataclass
+
+@dataclass(frozen=True)
+class Cats:
+    x: int = 1
+"""
+NO_FUNCTION = """
+import optax
+
+def good(decay: float = 0.9): return optax.trace(decay)
+
+number = 3
+"""
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Returns a function that installs a distribution with entries of a group, as pip would."""
+    site = tmp_path / "site"
+    site.mkdir()
+    monkeypatch.syspath_prepend(str(site))
+
+    def install(project: str, source: str, group: str, *points: str) -> None:
+        module = project.replace("-", "_")
+        (site / f"{module}.py").write_text(source, encoding="utf-8")
+        announce(site, project, "\n".join(each.format(module) for each in points), group=group)
+        monkeypatch.delitem(sys.modules, module, raising=False)
+
+    return install
+
+
+def test_workloads_that_cannot_be_used(install: Callable[..., None]) -> None:
+    (fine,) = examination.examine_workloads()
+    assert (fine.subject, fine.health) == ("workloads", "ok")
+    install("test-dogs", BROKEN, WORKLOADS, "dogs = {}:Dogs")
+    install("test-cats", NO_WORKLOAD, WORKLOADS, "cats = {}:Cats")
+    found = by_subject(examination.examine_workloads())
+    assert set(found) == {"workload dogs", "workload cats"}
+    assert {each.health for each in found.values()} == {"fault"}
+    assert "No module named 'there_is_no_such_module'" in found["workload dogs"].detail
+    assert "is not derived from lrtrain.Workload" in found["workload cats"].detail
+    assert "lrtrain plugins uninstall test-cats" in str(found["workload cats"].cure)
+    assert doctor().exit_code == 1
+
+
+def test_optimizers_that_cannot_be_used(install: Callable[..., None]) -> None:
+    assert list(examination.examine_optimizers()) == [], "no package provides one"
+    install("test-good", NO_FUNCTION, OPTIMIZERS, "good = {}:good")
+    assert [each.detail for each in examination.examine_optimizers()] == ["1 installed, and each can be loaded"]
+    install("test-bad", NO_FUNCTION, OPTIMIZERS, "number = {}:number", "muon = {}:good", "absent = {}:nothing")
+    found = by_subject(examination.examine_optimizers())
+    assert set(found) == {"optimizer number", "optimizer muon", "optimizer absent"}
+    assert "is 3, and no function that returns an optimizer" in found["optimizer number"].detail
+    assert "is provided by optax" in found["optimizer muon"].detail
+    assert "fails to import" in found["optimizer absent"].detail
+    assert "lrtrain plugins uninstall test-bad" in str(found["optimizer absent"].cure)
+
+
 @pytest.mark.parametrize(("versions", "subject", "cure"), [
     ({"jax": "0.10.2"}, "jax", "pip install 'jax"),
     ({"numpy": "1.26"}, "numpy", "pip install 'numpy>=2.1'"),
     ({"optax": None}, "optax", "pip install 'optax>="),
     ({"plotly": None}, "extra compare", "pip install 'lrtrain[compare]'"),
+    ({"tensorflow-datasets": None}, "extra tfds", "pip install 'lrtrain[tfds]'"),
 ])  # fmt: skip
 def test_packages_that_do_not_fit(
     versions: dict[str, str | None], subject: str, cure: str, monkeypatch: pytest.MonkeyPatch

@@ -15,7 +15,7 @@ from lrtrain.engine.engine import Engine
 from lrtrain.engine.optimizers import optimizer
 from lrtrain.engine.order import epoch_order
 from lrtrain.engine.population import Population, bytes_of_run, runs_that_fit
-from lrtrain.engine.training_step import Leaves
+from lrtrain.engine.state import Leaves
 from lrtrain.nn.model import CNN
 from lrtrain.nn.network import network_of
 from lrtrain.workloads.kinds import Classification

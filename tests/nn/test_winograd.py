@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from lrtrain.engine import training_step as step
+from lrtrain.engine.program import CPU_OPTIONS
 from lrtrain.nn import winograd
 from lrtrain.nn.conv import conv_general_dilated
 from tests.nn.convolutions import by_numpy, example, random
@@ -163,5 +163,5 @@ def test_xla_keeps_the_stages_apart() -> None:
     blank = 2  # where something is, and where the kernel sees it
     cotangent = 1 + 2 + 2  # padded once, and taken for images and for outputs
     kernels, products, outputs, gradient = 2 * 2, 3, 2 * 2, 2
-    assert barriers(step._CPU_OPTIONS) == images + blank + cotangent + kernels + products + outputs + gradient
+    assert barriers(CPU_OPTIONS) == images + blank + cotangent + kernels + products + outputs + gradient
     assert barriers(None) == 0, "XLA merges nothing by itself any more, and the option can go"

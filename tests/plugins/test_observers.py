@@ -14,7 +14,7 @@ import pytest
 from lrtrain import EpochInfo, RunInfo, ScaleLearningRate, StepInfo, Stop
 from lrtrain.errors import TrainingError
 from lrtrain.plugins.loading import activate
-from lrtrain.plugins.observers import Observers, Requests
+from lrtrain.plugins.observers import Observers, Requests, unmeasured
 
 Install = Callable[..., str]
 
@@ -182,3 +182,18 @@ def test_later_plugins_are_not_asked_after_an_exception(install_plugin: Install)
     install_plugin("later", watching("raise ScheduleError('asked')"))
     with pytest.raises(TrainingError, match=r"^plugin 'bad' raised in on_step at step 7: ValueError$"):
         observers("bad", "later").step(RUN, STEP)
+
+
+# -------------------------------------------------------------------------------------------------------- its metrics
+
+
+def test_a_metric_that_is_not_measured_is_named_with_its_plugin() -> None:
+    active = activate(["sgdr", "early-stopping(metric=test_near)", "reduce-on-plateau(metric=train_loss)"])
+    assert unmeasured(active, ["loss", "near"]) is None
+    said = (
+        "plugin 'early-stopping' watches test_near, which the workload does not measure: it has train_loss, test_loss"
+    )
+    assert unmeasured(active, ["loss"]) == said
+    # A plugin of a comparison is first asked here.
+    with pytest.raises(TrainingError, match="'early-stopping' watches test_near"):
+        Observers(active).epoch_end(RUN, EPOCHS[0], EPOCHS[:1])

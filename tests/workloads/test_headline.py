@@ -19,7 +19,7 @@ import lrtrain
 from lrtrain.comparison.merging import merge
 from lrtrain.comparison.result import Comparison, read_comparison
 from lrtrain.comparison.statistics import compare_pairs
-from lrtrain.errors import TrainingError, UsageError
+from lrtrain.errors import UsageError
 from lrtrain.plugins.context import EpochInfo
 from lrtrain.plugins.loading import activate
 from lrtrain.report.write import write_results
@@ -336,10 +336,17 @@ def test_a_rule_acts_on_a_metric_of_the_workload(source: Path, tmp_path: Path) -
     workload = f"{source}:Missing"
     result = lrtrain.train(BETTER, rule, workload=workload, epochs=4, run_dir=tmp_path / "run")
     assert str(result.stopped).startswith("early-stopping: test_mean_miss has not improved for 1 epoch, best ")
-    with pytest.raises(
-        TrainingError, match=r"watches test_accuracy, which the workload does not measure: it has train"
-    ):
-        lrtrain.train(BETTER, "early-stopping(metric=test_accuracy)", workload=workload, run_dir=tmp_path / "other")
+
+
+def test_a_metric_that_the_workload_lacks_is_refused_before_anything_is_written(source: Path, tmp_path: Path) -> None:
+    run = ("--workload", f"{source}:Missing", "--plugin", BETTER, "--run-dir", tmp_path / "run")
+    result = cli(*run, "--plugin", "early-stopping(metric=test_accuracy)")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.splitlines()[-1] == (
+        "Error: plugin 'early-stopping' watches test_accuracy, which the workload does not measure: it has train_loss, "
+        "test_loss, test_mean_miss, test_near"
+    )
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_metric_is_an_attribute_of_an_epoch() -> None:

@@ -1,0 +1,66 @@
+"""What is known of a network and its metrics before anything is computed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lrtrain.engine.program import AXIS
+from lrtrain.engine.state import Leaves, Params, Tree
+from lrtrain.nn.network import NeedsKeyError, Network
+from lrtrain.workloads.workload import Workload
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def counted(network: Network, workload: Workload, inputs: Leaves, targets: Leaves) -> frozenset[str]:
+    """Returns the names of the metrics that are true or false for an example; computes nothing."""
+
+    def metrics(raw: Tree, targets: Tree) -> Mapping[str, jax.Array]:
+        given = workload.inputs(raw)
+        outputs, _ = network.apply(*network.init(jax.random.PRNGKey(0), given), given)
+        return workload.metrics(outputs, targets)
+
+    found = jax.eval_shape(metrics, *(each.map(jax.ShapeDtypeStruct) for each in (inputs, targets)))
+    return frozenset(name for name, values in found.items() if values.dtype == jnp.bool_)
+
+
+class Traced(NamedTuple):
+    """What is known of a network's training step before anything is computed."""
+
+    params: Params
+    """The shapes and types of its parameters."""
+    network: Tree
+    """Those of its other state."""
+    draws: bool
+    """Whether it draws random numbers when it is trained."""
+    gradients: Any
+    """The program of its gradients, a ``jaxpr``."""
+    outputs: Any
+    """The program of its outputs, likewise."""
+
+
+def traced(network: Network, workload: Workload, inputs: Leaves) -> Traced:
+    """Traces the gradients of a network for a batch; computes nothing."""
+    batch = inputs.map(jax.ShapeDtypeStruct)
+    params, state = jax.eval_shape(lambda raw: network.init(jax.random.PRNGKey(0), workload.inputs(raw)), batch)
+
+    def outputs(params: Params, state: Tree, raw: Tree, key: jax.Array | None) -> Any:
+        return network.apply(params, state, workload.inputs(raw), train=True, key=key)[0]
+
+    def total(*arguments: Any) -> jax.Array:
+        leaves = jax.tree.leaves(outputs(*arguments))
+        return sum((jnp.sum(jnp.asarray(leaf, jnp.float32)) for leaf in leaves), jnp.float32(0))
+
+    def programs(key: jax.Array | None) -> list[Any]:
+        # Inside of a step there is this axis, over which a network may average.
+        traces = (jax.make_jaxpr(each, axis_env=[(AXIS, 1)]) for each in (jax.grad(total), outputs))
+        return [trace(params, state, batch, key) for trace in traces]
+
+    try:
+        return Traced(params, state, False, *programs(None))
+    except NeedsKeyError:
+        return Traced(params, state, True, *programs(jax.random.PRNGKey(0)))
