@@ -76,7 +76,7 @@ def effort_of(budget: str, workload_epochs: int, **given: Any) -> Effort:
     Raises UsageError when there is no such budget.
     """
     check_choice("budget", budget, tuple(BUDGETS))
-    chosen = {"epochs": -(-BUDGETS[budget].epochs * workload_epochs // BUDGETS["standard"].epochs)}
+    chosen: dict[str, Any] = {"epochs": -(-BUDGETS[budget].epochs * workload_epochs // BUDGETS["standard"].epochs)}
     chosen |= {name: value for name, value in given.items() if value is not None}
     if "scales" in chosen:
         chosen["scales"] = tuple(chosen["scales"])

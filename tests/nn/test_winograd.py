@@ -92,7 +92,9 @@ APPLIES = {"images": (2, 8, 8, 8), "kernel": (3, 3, 8, 8), "pads": ((1, 1), (1, 
 OTHERS: list[tuple[str, dict[str, Any]]] = [
     ("few channels in", {"images": (2, 8, 8, 7), "kernel": (3, 3, 7, 8)}),
     ("few channels out", {"kernel": (3, 3, 8, 7)}),
-    ("few outputs", {"images": (2, 6, 8, 8)}),
+    ("few outputs", {"images": (16, 6, 8, 8)}),
+    ("one tile of few examples", {"images": (15, 4, 4, 8)}),
+    ("no whole tile", {"images": (16, 4, 5, 8)}),
     ("another kernel", {"kernel": (3, 5, 8, 8)}),
     ("padding wider than the kernel reaches", {"pads": ((1, 1), (1, 3))}),
     ("padding that cuts off", {"pads": ((-1, 1), (1, 1))}),
@@ -112,6 +114,7 @@ def test_where_it_is_taken() -> None:
     assert applies()
     assert applies(precision=lax.Precision.DEFAULT)
     assert applies(dtype=jnp.float64)
+    assert applies(images=(16, 4, 4, 8))
 
 
 def test_the_default_of_the_process_counts() -> None:
