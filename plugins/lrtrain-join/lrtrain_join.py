@@ -38,16 +38,15 @@ class Join:
     Reference: `optax.join_schedules`.
     """
 
-    traits: ClassVar[Traits] = Traits(may_rise=True, min_steps=3)
+    traits: ClassVar[Traits] = Traits(reaches_zero=True, min_steps=2)
 
     schedules: Annotated[tuple[Spec, ...], Doc("the schedules, in order, each a spec")] = (
-        Spec("cosine-decay", {"init_value": 3e-4, "alpha": 0.7}),
-        Spec("linear", {"init_value": 2e-4, "end_value": 1e-4}),
-        Spec("cosine-onecycle", {"peak_value": 1e-4, "div_factor": 30.0, "final_div_factor": 1000.0}),
+        Spec("constant"),
+        Spec("linear"),
     )
     boundaries: Annotated[
         tuple[Duration, ...], Doc("where each schedule after the first begins: one fewer than the schedules")
-    ] = (Duration("42%"), Duration("85%"))
+    ] = (Duration("50%"),)
 
     @hookimpl
     def build_schedule(self, context: ScheduleContext) -> Schedule:
