@@ -122,9 +122,12 @@ def _run(job: _Job, processes: Processes, reporter: CompareReporter) -> Comparis
         reporter.phase("starting JAX")
         # This imports JAX, which has to know by then where compiled programs are kept.
         from lrtrain.comparison.trainer import Trainer
+        from lrtrain.engine.devices import select_devices
 
+        # First: a network that is examined starts JAX.
+        devices = select_devices(plan.train.devices, None)
         task = task_of(plan.workload, data, plan.train)
-        trainer = Trainer(plan, data, task, max(protocol.planned(plan)))
+        trainer = Trainer(plan, data, task, devices, max(protocol.planned(plan)))
         now = conditions(plan, task.found, trainer.device)
     processes.check_alike(task.found.facts())
     with contextlib.ExitStack() as held:

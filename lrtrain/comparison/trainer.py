@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,6 @@ from lrtrain.comparison.trial import Outcome, Trial
 from lrtrain.comparison.wave_file import Saved, WaveFile
 from lrtrain.data import Dataset
 from lrtrain.engine.canary import check_jaxlib
-from lrtrain.engine.devices import select_devices
 from lrtrain.engine.engine import Losses, TrainState
 from lrtrain.engine.order import epoch_order
 from lrtrain.engine.population import Population
@@ -28,6 +27,9 @@ from lrtrain.engine.state import Means
 from lrtrain.errors import LrtrainError
 from lrtrain.runs.run_config import Device
 from lrtrain.training.prepare import Task, engine_options, optimizer_of
+
+if TYPE_CHECKING:
+    import jax
 
 # A chunk of steps on the devices: its first step, its learning rates, float32[trials, steps], and its losses.
 _Sent: TypeAlias = tuple[int, NDArray[np.float32], Losses]
@@ -48,18 +50,14 @@ class Trainer:
 
     It puts the data on the devices, for up to ``runs`` trials at once. `width` is how many it trains at once, `device`
     the kind and number of the devices.
-
-    Raises:
-      UsageError: more devices are asked for than there are.
     """
 
-    def __init__(self, plan: Plan, data: Dataset, task: Task, runs: int) -> None:
+    def __init__(self, plan: Plan, data: Dataset, task: Task, devices: Sequence[jax.Device], runs: int) -> None:
         config = plan.train
         self._plan, self._data, self._epochs = plan, data, config.epochs
         assert data.validation is not None, "held out, or the workload's own"
         self._validation = data.validation
         self._steps_per_epoch = config.steps_per_epoch(len(data.train))
-        devices = select_devices(config.devices, None)
         check_jaxlib(devices)
         self.device = Device(devices[0].device_kind, len(devices))
         self._population = Population(

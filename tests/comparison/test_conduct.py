@@ -19,14 +19,16 @@ from lrtrain.comparison.merging import merge
 from lrtrain.comparison.plan import Effort, Plan, Row, labelled
 from lrtrain.comparison.plan_file import parse_plan, preset_text, read_plan, read_preset
 from lrtrain.comparison.reporter import NullReporter
+from lrtrain.comparison.result import read_comparison
 from lrtrain.comparison.store import Store
 from lrtrain.comparison.trial import Outcome
 from lrtrain.data import load_dataset
 from lrtrain.data.source import hold_out
 from lrtrain.errors import RunDirError, UsageError
+from lrtrain.host import usable_cores
 from lrtrain.plugins.spec import Spec
 from lrtrain.runs.train_config import TrainConfig
-from tests.lab import cli
+from tests.lab import cli, process
 
 BREAKS = """
 from dataclasses import dataclass
@@ -263,6 +265,25 @@ def test_a_comparison_that_was_tuned_on_the_test_set_does_not_go_on(tiny: Path, 
 
 
 # ---------------------------------------------------------------------------------------------------------------- files
+
+
+@pytest.mark.skipif(usable_cores() < 2, reason="needs two cores")
+def test_a_workload_is_compared_on_every_core(tmp_path: Path) -> None:
+    """Its network is examined, which starts JAX; the number of devices is chosen before."""
+    plugins = ["--plugin", "constant", "--plugin", "linear"]
+    words = [
+        "--workload",
+        "linear-regression(examples=160)",
+        *plugins,
+        "--budget",
+        "quick",
+        "--run-dir",
+        tmp_path / "all",
+    ]
+    compared = process("compare", *words, JAX_NUM_CPU_DEVICES="-1")
+    assert compared.returncode == 0, compared.stderr
+    assert "JAX was in use" not in compared.stderr
+    assert read_comparison(tmp_path / "all").about["device"]["count"] == usable_cores()
 
 
 def test_the_preset_is_the_listing() -> None:
