@@ -38,7 +38,7 @@ def make(problem: Problem) -> Train:
         start, losses = time.perf_counter(), []
         order, weights = (each[: steps or None] for each in epoch_order(0, 0, examples, BATCH, shuffle=False))
         waiting: Any = None
-        chunks = stream.chunks(order, weights, engine.chunk_steps)
+        chunks = stream.chunks(order, engine.chunk_steps)
         for begin, chunk in zip(itertools.count(0, engine.chunk_steps), chunks, strict=False):
             part = weights[begin : begin + engine.chunk_steps]
             state, some = engine.run_steps(state, chunk, part, np.full(len(part), LEARNING_RATE, np.float32))

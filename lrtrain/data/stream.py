@@ -45,29 +45,26 @@ class Stream:
     def __len__(self) -> int:
         return len(self.examples) if self.kept is None else len(self.kept)
 
-    def batch(self, order: NDArray[np.int32], weights: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+    def batch(self, order: NDArray[np.int32]) -> tuple[NDArray[np.uint8], NDArray[Any]]:
         """Reads images uint8[batch, height, width, channels] and labels int32[batch], those of ``order`` int32[batch].
 
-        Those of weight 0, at the end, only repeat the first one. Raises DataError when they cannot be read, or do not
-        have the size or the classes that the data set should have.
+        Raises DataError when they cannot be read, or do not have the size or the classes that the data set should have.
         """
-        real = order[weights > 0]
-        read = self.examples.arrays((real if self.kept is None else self.kept[real]).tolist(), self.image_shape)
-        images, labels = (np.concatenate([part, np.repeat(part[:1], len(order) - len(part), 0)]) for part in read)
-        return images, labels
+        return self.examples.arrays((order if self.kept is None else self.kept[order]).tolist(), self.image_shape)
 
     def chunks(
-        self, order: NDArray[np.int32], weights: NDArray[np.float32], steps: int
+        self, order: NDArray[np.int32], steps: int
     ) -> Generator[tuple[NDArray[np.uint8], NDArray[np.int32]], None, None]:
         """Reads the batches of an epoch in order, a chunk ahead of what has been taken; closing it ends the reading.
 
-        Order and weights are as `lrtrain.engine.order.epoch_order` has them. A chunk has ``steps`` batches, the last
-        one perhaps fewer: images uint8[steps, batch, height, width, channels] and labels int32[steps, batch]. Raises
-        UsageError when Grain is not installed, and TrainingError when the data is damaged.
+        The order is as `lrtrain.engine.order.epoch_order` has it. Those that fill up the last batch are read too: batch
+        normalisation sees them. A chunk has ``steps`` batches, the last one perhaps fewer: images
+        uint8[steps, batch, height, width, channels] and labels int32[steps, batch]. Raises UsageError when Grain is not
+        installed, and TrainingError when the data is damaged.
         """
         library = grain()
         # It may ask for several batches at once, each in a thread of its own.
-        batches = library.MapDataset.range(len(order)).map(lambda index: self.batch(order[index], weights[index]))
+        batches = library.MapDataset.range(len(order)).map(lambda index: self.batch(order[index]))
         ahead = library.ReadOptions(num_threads=usable_cores(), prefetch_buffer_size=steps)
         with contextlib.closing(iter(batches.to_iter_dataset(ahead).batch(steps))) as chunks:
             try:

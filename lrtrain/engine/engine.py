@@ -223,7 +223,7 @@ class Engine:
         values = (
             _padded_steps(chunk.examples, padded)
             if isinstance(chunk.examples, tuple)
-            else _filled(chunk.examples, padded, np.int32),
+            else _padded_batches(np.asarray(chunk.examples, np.int32), padded),
             _filled(chunk.weights, padded, np.float32),
             _filled(chunk.learning_rates, padded[:-1], np.float32),
         )
@@ -287,16 +287,23 @@ def _that_fit_a_cache(outputs: Any) -> int:
 
 def _padded_steps(examples: tuple[Any, Any], shape: tuple[int, ...]) -> tuple[Any, Any]:
     """Returns the inputs and targets of a chunk, padded to its shape ``(steps, padded batch)``."""
-
-    def padded(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        steps, batch = values.shape[:2]
-        filled = _filled(values, (*shape, *values.shape[2:]), values.dtype)
-        # A real example, as where the data is on the devices: a model may return NaN for a blank one.
-        filled[:steps, batch:] = values[:, :1]
-        return filled
-
-    inputs, targets = jax.tree.map(padded, (_narrow(examples[0]), _narrow(examples[1])))
+    inputs, targets = jax.tree.map(
+        lambda values: _padded_batches(values, (*shape, *values.shape[2:]), 1),
+        (_narrow(examples[0]), _narrow(examples[1])),
+    )
     return inputs, targets
+
+
+def _padded_batches(values: npt.NDArray[Any], shape: tuple[int, ...], axis: int = -1) -> npt.NDArray[Any]:
+    """Returns the batches of a chunk, padded to a shape; each is filled up with its first example.
+
+    A real example, for a model may return NaN for a blank one; and the same one wherever the data is, for it counts in
+    the statistics of batch normalisation.
+    """
+    filled = _filled(values, shape, values.dtype)
+    steps, batch = (np.moveaxis(each, axis, 0) for each in (filled, values))
+    steps[(slice(len(batch), None), *map(slice, batch.shape[1:]))] = batch[0]
+    return filled
 
 
 def _narrow(values: Any) -> Any:

@@ -43,7 +43,7 @@ def chunks(
     for adjacent in (slices[:alone], slices[alone:]):
         if adjacent:
             whole = slice(adjacent[0].start, adjacent[-1].stop)
-            with contextlib.closing(stream.chunks(order[whole], weights[whole], size)) as streamed:
+            with contextlib.closing(stream.chunks(order[whole], size)) as streamed:
                 for chunk, examples in zip(adjacent, streamed, strict=True):
                     yield examples, weights[chunk]
 

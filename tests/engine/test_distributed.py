@@ -187,6 +187,24 @@ def test_two_processes_train_as_one_and_go_on_when_one_was_killed(
 
 
 @pytest.mark.slow
+def test_two_processes_train_any_workload_as_one(
+    launch: Callable[..., list[subprocess.Popen[str]]], tmp_path: Path
+) -> None:
+    """It has a state, which is that of a device's share of a batch, draws random numbers and has other metrics."""
+    workload = f"{Path(__file__).parents[1] / 'training' / 'blobs.py'}:Blobs(own_validation=true)"
+    words = ["--workload", workload, "--plugin", SPEC, "--epochs", "2", "--ema", "0.9"]
+    (code, _, err), other = ended(launch(*words, "--run-dir", "two"))
+    assert code == 0, err
+    assert other == (0, "", ""), "only the first process speaks"
+    one = lrtrain.train(SPEC, workload=workload, epochs=2, ema=0.9, devices=2, run_dir=tmp_path / "one")
+    np.testing.assert_array_equal(columns(tmp_path / "one")[:, :3], columns(tmp_path / "two")[:, :3])
+    np.testing.assert_allclose(columns(tmp_path / "one")[:, 3], columns(tmp_path / "two")[:, 3], rtol=1e-4)
+    metrics = [json.loads((tmp_path / name / "test.json").read_text()) for name in ("one", "two")]
+    assert metrics[0]["loss"] == pytest.approx(metrics[1]["loss"], rel=1e-4)
+    assert one.test_loss == metrics[0]["loss"]
+
+
+@pytest.mark.slow
 def test_two_processes_share_the_runs_of_a_comparison(
     launch: Callable[..., list[subprocess.Popen[str]]], install_plugin: Callable[..., str], tiny: Path, tmp_path: Path
 ) -> None:
