@@ -39,7 +39,7 @@ _POINTS = np.array([0, 3 / 4, -3 / 4, 3 / 2, -3 / 2])
 # With fewer channels in or out, or fewer outputs in a direction, the transforms cost more than they save.
 _FEWEST_CHANNELS = 8
 _FEWEST_OUTPUTS = 7
-# Unless the outputs are one whole tile, in so many examples that the transforms of the kernel are few beside those.
+# Unless the outputs are one whole tile: with this many examples the transforms of the kernel cost little beside theirs.
 _FEWEST_TILES = 16
 
 Pads = tuple[tuple[int, int], ...]

@@ -135,6 +135,8 @@ class Site:
         module = project.replace("-", "_")
         if source is not None:
             (self.folder / f"{module}.py").write_text(source, encoding="utf-8")
+        # That of another test, which is gone.
+        sys.modules.pop(module, None)
         announce(self.folder, project, f"{name} = {module}:Plugin", version=version, summary=f"about {name}")
         return name
 
@@ -160,14 +162,13 @@ class Site:
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    before = set(sys.modules)
     folder = tmp_path / "site"
     folder.mkdir()
     monkeypatch.syspath_prepend(str(folder))
     yield Site(folder)
-    for module in set(sys.modules) - before:
-        if module.startswith("test_"):
-            del sys.modules[module]
+    for name, module in [*sys.modules.items()]:
+        if str(folder) in str(getattr(module, "__file__", None)):
+            del sys.modules[name]
 
 
 @pytest.fixture
