@@ -25,7 +25,8 @@ class Setting:
       workload: its class, ``module:name``.
       options: what switches off the random numbers.
       batch: examples in a step.
-      examples: how many training examples are taken, from the first.
+      examples: how many training examples are taken, from the first; so many that what an epoch takes besides its steps
+        is as small a part as in a real one.
       learning_rate: that of every step.
       weight_decay: how much of each weight matrix is added: to its gradient by SGD, to its update by AdamW.
     """
@@ -33,7 +34,7 @@ class Setting:
     workload: str
     options: dict[str, Any] = field(default_factory=dict)
     batch: int = 128
-    examples: int = 2560
+    examples: int = 12_800
     learning_rate: float = 0.1
     weight_decay: float = 0.0
 
@@ -42,7 +43,7 @@ RESNET, CHAR_LM = "fashion-mnist-resnet", "char-lm"
 SETTINGS = {
     RESNET: Setting("lrtrain_fashion_mnist_resnet:FashionMnistResnet", {"shift": 0, "flip": False}, weight_decay=5e-4),
     CHAR_LM: Setting(
-        "lrtrain_char_lm:CharLM", {"dropout": 0.0}, batch=32, examples=1280, learning_rate=1e-3, weight_decay=0.1
+        "lrtrain_char_lm:CharLM", {"dropout": 0.0}, batch=32, examples=3200, learning_rate=1e-3, weight_decay=0.1
     ),
 }
 
