@@ -64,7 +64,6 @@ def applies(x: jax.Array, w: jax.Array, pads: Pads, precision: Any) -> bool:
     A ``precision`` of None is what ``jax_default_matmul_precision`` says. Any other than the default asks for the plain
     sum of products, whose rounding error is a fifth of Winograd's.
     """
-    # JAX makes the attribute when it is imported, so mypy does not see it.
     # JAX adds the attributes of its options when it is imported, where mypy does not see them.
     asked = jax.config.jax_default_matmul_precision if precision is None else precision  # type: ignore[attr-defined]
     return (

@@ -267,7 +267,7 @@ def test_a_comparison_that_was_tuned_on_the_test_set_does_not_go_on(tiny: Path, 
 # ---------------------------------------------------------------------------------------------------------------- files
 
 
-@pytest.mark.skipif(usable_cores() < 2, reason="needs two cores")
+@pytest.mark.skipif(usable_cores() < 2, reason="on one core there is one device, with or without the fault")
 def test_a_workload_is_compared_on_every_core(tmp_path: Path) -> None:
     """Its network is examined, which starts JAX; the number of devices is chosen before."""
     plugins = ["--plugin", "constant", "--plugin", "linear"]
