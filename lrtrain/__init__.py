@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lrtrain.comparing import compare as compare
     from lrtrain.comparison.result import Comparison as Comparison
+    from lrtrain.data.load import load_dataset as load_dataset
     from lrtrain.data.packed import read_packed as read_packed
     from lrtrain.data.types import Dataset as Dataset
     from lrtrain.data.types import Split as Split
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from lrtrain.errors import DataError as DataError
     from lrtrain.errors import LrtrainError as LrtrainError
     from lrtrain.errors import ScheduleError as ScheduleError
+    from lrtrain.errors import TrainingError as TrainingError
     from lrtrain.errors import UsageError as UsageError
     from lrtrain.nn.conv import conv_general_dilated as conv_general_dilated
     from lrtrain.plugins.context import EpochInfo as EpochInfo
@@ -64,7 +66,7 @@ _NAMES = {
     "comparing": ("compare",),
     "comparison.result": ("Comparison",),
     "engine.connection": ("Distributed",),
-    "errors": ("DataError", "LrtrainError", "ScheduleError", "UsageError"),
+    "errors": ("DataError", "LrtrainError", "ScheduleError", "TrainingError", "UsageError"),
     "nn.conv": ("conv_general_dilated",),
     "plugins.context": (
         "EpochInfo",
@@ -95,6 +97,7 @@ _NAMES = {
     "schedules.table": ("schedule",),
     "training.train": ("RunResult", "train"),
     "training.trained": ("Trained", "load"),
+    "data.load": ("load_dataset",),
     "data.packed": ("read_packed",),
     "data.types": ("Dataset", "Split"),
     "workloads.headline": ("Headline",),

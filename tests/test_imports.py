@@ -49,7 +49,7 @@ ROOMS = """
     __main__ lrtrain
 """
 FLOORS = {name: floor for floor, line in enumerate(ROOMS.split("\n")) for name in line.split()}
-PLUGINS = sorted(ROOT.glob("plugins/*/lrtrain_*.py"))
+PLUGINS = sorted([*ROOT.glob("plugins/*/lrtrain_*.py"), *ROOT.glob("plugins/*/lrtrain_*/*.py")])
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -327,9 +327,19 @@ def test_the_tests_lie_in_the_rooms_that_they_test() -> None:
     assert not apart & rooms
 
 
-@pytest.mark.parametrize("path", PLUGINS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PLUGINS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_plugins_import_only_public_names(path: Path) -> None:
-    assert begins(set(imports(path)), "lrtrain") <= {f"lrtrain.{name}" for name in lrtrain.__all__}
+    assert begins(set(imports(path)), "lrtrain") <= {"lrtrain", *(f"lrtrain.{name}" for name in lrtrain.__all__)}
+
+
+def test_what_is_imported_from_lrtrain_is_there() -> None:
+    """In every file beside the package: mypy reads the package alone, and few of these run where all tests do."""
+    files = [path for folder in ("plugins", "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
+    names = {(path, name.removeprefix("lrtrain.")) for path in files for name in begins(set(imports(path)), "lrtrain")}
+    names -= {(path, "lrtrain") for path in files}
+    rooms = {name.split("/")[1] for name in MODULES}
+    assert {(path, name) for path, name in names if name.partition(".")[0] not in {*lrtrain.__all__, *rooms}} == set()
+    assert len(names) > 100
 
 
 # ----------------------------------------------------------------------------------------------------- the public names

@@ -58,6 +58,11 @@ def load_dataset(
     Raises:
       DataError: the name is unknown, the data is not prepared, damaged, or not for image classification, or
         ``train_size`` is not from 1 to the number of training examples.
+
+    Example:
+      >>> data = load_dataset("fashion_mnist", train_size=1000)
+      >>> data.train.inputs.shape, data.train.targets.dtype
+      ((1000, 28, 28, 1), dtype('int32'))
     """
     if train_size is not None and train_size < 1:
         raise DataError(f"the number of training examples must be at least 1, not {train_size}")

@@ -46,7 +46,7 @@ class Autoencoder(Regression):
         """Returns images ``uint8[N, 28, 28, 1]``; the targets are the same arrays, so nothing is in memory twice."""
         if self.train is not None:
             return super().data(context)
-        from lrtrain.data import load_dataset
+        from lrtrain import load_dataset
 
         images = load_dataset("fashion_mnist", data_dir=context.data_dir)
         train, test = (Split(split.inputs, split.inputs) for split in (images.train, images.test))

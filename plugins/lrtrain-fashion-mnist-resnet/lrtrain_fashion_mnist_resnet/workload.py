@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from annotated_types import Ge
 
-from lrtrain import Classification, DataContext, Dataset, Defaults, Doc, PositiveInt
-from lrtrain.data import load_dataset
+from lrtrain import Classification, DataContext, Dataset, Defaults, Doc, PositiveInt, load_dataset
 
 if TYPE_CHECKING:
     import jax
@@ -22,7 +21,7 @@ class FashionMnistResnet(Classification):
     mirrored half of the time. Batch normalization uses the statistics of what each device has of a batch.
 
     Example:
-      >>> from lrtrain.workloads.workload import DataContext
+      >>> from lrtrain import DataContext
       >>> from lrtrain_fashion_mnist_resnet import FashionMnistResnet
       >>> data = FashionMnistResnet(width=16).data(DataContext())
       >>> data.train.inputs.shape, data.test.inputs.shape

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from lrtrain_fashion_mnist import idx
 
-from lrtrain import DataError
-from lrtrain.data import load_dataset
+from lrtrain import DataError, load_dataset
 
 FILES = [idx.TRAIN_IMAGES, idx.TRAIN_LABELS, idx.TEST_IMAGES, idx.TEST_LABELS]
 
