@@ -66,7 +66,7 @@ class RunResult:
     history: tuple[EpochInfo, ...]
     test_accuracy: float
     test_loss: float
-    learning_rates: NDArray[np.float32]
+    learning_rates: NDArray[np.float32] = dataclasses.field(repr=False)
     steps: int
     seconds: float
     stopped: str | None
