@@ -26,7 +26,7 @@ WORKLOADS: dict[str, dict[str, Any]] = {
     "mnist1d": {},
     "autoencoder": {"epochs": 2},
     "fashion-mnist-cnn": {"epochs": 2},
-    "char-lm": {"epochs": 1},
+    "char-lm": {"epochs": 1, "train_size": 5312},
     "fashion-mnist-resnet": {"epochs": 2, "train_size": 12_800},
 }
 UNTRAINED = "constant(value=0)"
