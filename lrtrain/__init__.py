@@ -50,10 +50,10 @@ if TYPE_CHECKING:
     from lrtrain.range_test.find_lr import find_lr as find_lr
     from lrtrain.schedules.export.api import export as export
     from lrtrain.schedules.table import schedule as schedule
+    from lrtrain.training.load import load as load
     from lrtrain.training.train import RunResult as RunResult
     from lrtrain.training.train import train as train
     from lrtrain.training.trained import Trained as Trained
-    from lrtrain.training.trained import load as load
     from lrtrain.workloads.headline import Headline as Headline
     from lrtrain.workloads.images import ImageClassification as ImageClassification
     from lrtrain.workloads.kinds import Classification as Classification
@@ -98,7 +98,8 @@ _NAMES = {
     "schedules.export.api": ("export",),
     "schedules.table": ("schedule",),
     "training.train": ("RunResult", "train"),
-    "training.trained": ("Trained", "load"),
+    "training.load": ("load",),
+    "training.trained": ("Trained",),
     "data.load": ("load_dataset",),
     "data.packed": ("read_packed",),
     "data.types": ("Dataset", "Split"),

@@ -68,7 +68,7 @@ def command(
     from lrtrain.runs.record import finite
 
     path = pick_run(run, directory).path
-    from lrtrain.training.trained import load
+    from lrtrain.training.load import load
 
     trained = load(path, accept_code_change=accept_code_change, **checkpoint)
     means = trained.evaluate(split, dataset=dataset, data_dir=data_dir)

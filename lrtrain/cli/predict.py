@@ -56,7 +56,7 @@ def command(
     from lrtrain.runs.reading import pick_run
 
     path = pick_run(run, directory).path
-    from lrtrain.training.trained import load
+    from lrtrain.training.load import load
 
     trained = load(path, accept_code_change=accept_code_change, **checkpoint)
     found = _named(trained, trained.predict(_inputs(trained, arrays, file)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
+from pathlib import Path
 from typing import Any
 
 from lrtrain.errors import UsageError
@@ -39,6 +40,7 @@ def check_workload_options(config: TrainConfig, chosen: Chosen, given: Container
     """Raises UsageError for an option that the workload does not take."""
     if "dataset" in given or is_path(config.dataset):
         check_takes(chosen, config.dataset)
+        check_data_dir(config.dataset, config.data_dir)
     if config.label_smoothing:
         chosen.workload.smoothed(config.label_smoothing)
 
@@ -52,3 +54,13 @@ def check_takes(chosen: Chosen, dataset: str) -> None:
         )
     if own:
         raise UsageError(f"{said} was given its examples in Python, so leave one of the two out", key="dataset")
+
+
+def check_data_dir(dataset: str, data_dir: Path | None) -> None:
+    """Raises UsageError when a data set is at a path and a directory is named for those that have a name."""
+    if data_dir is not None and is_path(dataset):
+        raise UsageError(
+            f"data_dir={data_dir} is refused: it is where data sets are prepared that have a name, and {dataset} is a "
+            "path; leave it out",
+            key="data_dir",
+        )

@@ -1,4 +1,4 @@
-"""What a run has trained, read from a checkpoint: the network with its arrays, to predict and to evaluate."""
+"""What a run has trained: the network with its arrays, to predict and to evaluate."""
 
 from __future__ import annotations
 
@@ -12,23 +12,16 @@ import numpy as np
 
 from lrtrain.data.examined import with_channels
 from lrtrain.data.types import Split, leaves_of, map_leaves, shape_of
-from lrtrain.engine.devices import keep_compiled, present_devices
-from lrtrain.errors import LrtrainError, RunDirError, UsageError
+from lrtrain.errors import UsageError
 from lrtrain.files import is_path
 from lrtrain.option_fields import check_number
 from lrtrain.plugins.context import EpochInfo
-from lrtrain.runs.conditions import other_code
-from lrtrain.runs.directory import RunDir
-from lrtrain.runs.reading import read_run
-from lrtrain.runs.run_config import RunConfig, read_config
+from lrtrain.runs.run_config import RunConfig
 from lrtrain.runs.train_config import path_or_name
-from lrtrain.training.checkpoints import difference
-from lrtrain.training.configure import check_takes
-from lrtrain.training.initial import arrays_of, checkpoint_of, pick_checkpoint
-from lrtrain.training.prepare import Task, find_data, held_out, optimizer_of, task_of
-from lrtrain.training.shapes import blank_data
+from lrtrain.training.configure import check_data_dir, check_takes
+from lrtrain.training.prepare import find_data, held_out, optimizer_of
 from lrtrain.workloads.check import check_fit
-from lrtrain.workloads.loading import Chosen, choose
+from lrtrain.workloads.loading import Chosen
 from lrtrain.workloads.workload import Workload
 
 if TYPE_CHECKING:
@@ -167,7 +160,7 @@ class Trained:
     def _split(self, name: str, dataset: str | None, data_dir: Any) -> Split:
         if name not in _SPLITS:
             raise UsageError(f"the examples '{name}' are refused: expected one of {', '.join(_SPLITS)}, or a Split")
-        data = _data(self._chosen, self._config, dataset, data_dir)
+        data = data_of(self._chosen, self._config, dataset, data_dir)
         split = {"train": data.train, "validation": data.validation, "test": data.test}[name]
         if split is None and dataset is not None:
             raise UsageError(f"'{data.name}' has no {name} examples: give another split")
@@ -213,108 +206,17 @@ class Trained:
         return {name: float(means[name]) for name in sorted(means, key=lambda name: (name != "loss", name))}
 
 
-def load(  # noqa: PLR0913  # all but two for a run whose code is not as it was
-    run_dir: str | Path,
-    best: bool = True,
-    *,
-    step: int | None = None,
-    workload: Workload | None = None,
-    model: Any = None,
-    accept_code_change: bool = False,
-) -> Trained:
-    """Loads what a run has trained; neither its training data nor its optimizer is loaded.
-
-    Args:
-      run_dir: the directory of the run.
-      best: whether to take the checkpoint that is best by the workload's headline; False for the newest one.
-      step: the step of another checkpoint.
-      workload: the workload again, where it was made in Python.
-      model: the model again, where it was made in Python.
-      accept_code_change: whether to go on when the code of the model has changed.
-
-    Returns:
-      The network with its arrays.
-
-    Raises:
-      RunDirError: there is no run or no such checkpoint, or it does not fit the network as its code is now.
-      UsageError: the workload or the model was made in Python, and is not given; or is no longer there.
-
-    Example:
-      ```python
-      import numpy as np
-
-      import lrtrain
-
-      trained = lrtrain.load("runs/two-cycles")
-      print(trained.step, trained.evaluate())
-      logits = trained.predict(np.zeros((3, 28, 28, 1), np.uint8))
-      ```
-    """
-    path = Path(run_dir).expanduser().absolute()
-    config = read_config(RunDir(path), "load")
-    chosen = choose(workload or config.train.workload, model if model is not None else config.train.model)
-    run = read_run(path)
-    chosen_step = pick_checkpoint(path, best=best, step=step)
-    keep_compiled()
-    present_devices(config.train.devices, config.train.batch_size)
-    task, example = _task(chosen, config)
-    now = {"code": {}, "program": task.found.program, "versions": _versions(config)}
-    if (changed := other_code(config.to_json(), now)) and not accept_code_change:
-        raise RunDirError(f"{changed}: put it back, or load it all the same by --accept-code-change")
-    params, state = arrays_of(checkpoint_of(path, chosen_step))
-    _check_arrays(f"the checkpoint of step {chosen_step} in {path}", params, state, task, example)
-    epoch = next((each for each in run.epochs if each.step == chosen_step), None)
-    return Trained(path, chosen_step, epoch, task.workload, params, state, task.network, chosen, config, example)
-
-
-def _check_arrays(title: str, params: Any, state: Any, task: Task, example: Split) -> None:
-    """Raises RunDirError, naming the first array, when parameters or state are not like those of a network."""
-    import jax
-
-    def init(raw: Any) -> tuple[Any, Any]:
-        return task.network.init(jax.random.PRNGKey(0), task.workload.inputs(raw))
-
-    shapes = map_leaves(
-        lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape[1:]), jax.dtypes.canonicalize_dtype(leaf.dtype)),
-        example.inputs,
-    )
-    fresh = jax.eval_shape(init, shapes)
-    named = [dict(zip(("params", "state"), each, strict=True)) for each in ((params, state), fresh)]
-    if different := difference(*named):
-        raise RunDirError(f"{title} does not fit the network: {different}")
-
-
-def _task(chosen: Chosen, config: RunConfig) -> tuple[Task, Split]:
-    """Returns what was trained, and an example: from the noted shapes, or from the data where these do not do."""
-    blank = blank_data(config.shapes, config.data) if config.shapes and config.data else None
-    if blank is not None:
-        try:
-            task = task_of(chosen, blank, config.train)
-        except LrtrainError:
-            # A network may depend on more of the data.
-            pass
-        else:
-            if task.found.program == config.program:
-                return task, blank.test
-    data = _data(chosen, config)
-    return task_of(chosen, data, config.train), data.test
-
-
-def _data(chosen: Chosen, config: RunConfig, dataset: str | None = None, data_dir: Any = None) -> Dataset:
-    train = config.train
+def data_of(chosen: Chosen, config: RunConfig, dataset: str | None = None, data_dir: Any = None) -> Dataset:
+    """Returns the data of a run, found where it was or in another directory; or another data set for its network."""
+    train, data_dir = config.train, None if data_dir is None else Path(data_dir)
+    check_data_dir(dataset or train.dataset, data_dir)
     if data_dir is not None:
-        train = dataclasses.replace(train, data_dir=Path(data_dir))
+        train = dataclasses.replace(train, data_dir=data_dir)
     if dataset is None:
         return held_out(find_data(chosen, train).load(), train)
     if not is_path(dataset):
         check_takes(chosen, dataset)
     return find_data(chosen, train, dataset).load()
-
-
-def _versions(config: RunConfig) -> dict[str, str]:
-    from lrtrain.runs.conditions import model_version, versions
-
-    return {**versions(), **model_version(config.train.model)}
 
 
 def _is_like(leaf: NDArray[Any], other: NDArray[Any]) -> bool:

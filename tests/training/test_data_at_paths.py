@@ -242,6 +242,18 @@ def test_examples_in_python_and_a_path_exclude_each_other(place: Path) -> None:
         lrtrain.train("constant", workload=without, run_dir="other")
 
 
+def test_a_directory_of_data_sets_has_no_use_for_a_path(place: Path) -> None:
+    file = npz(place / "a.npz")
+    train = ("--dataset", file, "--model", "./nets.py:Net", "--run-dir", "run", "--batch-size", 30, "--quiet")
+    train = (*train, "--plugin", "constant(value=1e-4)", "--epochs", 1)
+    said = f"data_dir={place} is refused: it is where data sets are prepared that have a name, and {file} is a path"
+    assert said in refusal(cli(*train, "--data-dir", place))
+    assert not Path("run").exists()
+    done(cli(*train))
+    assert said in refusal(cli("evaluate", "run", "--data-dir", place))
+    assert said in refusal(cli("evaluate", "run", "--dataset", file, "--data-dir", place))
+
+
 REFUSED: list[tuple[dict[str, Any], tuple[str, ...], str]] = [
     ({name: np.ones((len(array), 4)) for name, array in arrays().items() if name[0] == "x"}, (),
      "the default network takes images [N, height, width, channels] and labels int32[N], and 'a.npz' has float32[N, 4] "
