@@ -91,9 +91,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _elsewhere() -> str:
-    """Returns a sentence on where the figures of other kinds of devices are."""
+    """Returns a sentence on where the other figures are."""
     others = [path.name for path in sorted(_RESULTS.parent.glob("RESULTS*.md")) if path != _RESULTS]
-    return f"Other devices: {', '.join(f'[{name}]({name})' for name in others)}." if others else ""
+    return f"Other results: {', '.join(f'[{name}]({name})' for name in others)}." if others else ""
 
 
 def _default_groups(options: Options) -> list[str]:

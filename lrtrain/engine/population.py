@@ -167,4 +167,5 @@ def bytes_of_run(network: Network, workload: Workload, optimizer: optax.Gradient
 
 
 def _bytes(value: Any) -> int:
-    return int(math.prod(value.shape) * np.dtype(value.dtype).itemsize)
+    # The type of a key is JAX's own, which NumPy does not know.
+    return int(math.prod(value.shape) * value.dtype.itemsize)

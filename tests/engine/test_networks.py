@@ -198,8 +198,8 @@ def test_statistics_over_the_devices_where_the_network_asks_for_it() -> None:
 
 @pytest.mark.parametrize("kind", NETS)
 @pytest.mark.parametrize("norm", [False, True])
-@pytest.mark.parametrize("runs_per_device", [1, 2])
-def test_a_population_is_its_runs_alone(kind: str, norm: bool, runs_per_device: int) -> None:
+@pytest.mark.parametrize("runs_per_device", [1, 2, None])
+def test_a_population_is_its_runs_alone(kind: str, norm: bool, runs_per_device: int | None) -> None:
     model = NETS[kind](norm=norm, rate=0.3)
     options: dict[str, Any] = {"batch_size": BATCH, "chunk_steps": STEPS, "loss_reduction": "mean"}
     devices = jax.devices("cpu")[:2]

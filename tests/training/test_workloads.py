@@ -223,6 +223,16 @@ def test_compare_uses_the_workloads_validation_examples(tmp_path: Path) -> None:
     assert config["comparison"]["holdout"] == 29
 
 
+def test_compare_trains_a_network_that_draws_and_has_statistics(tmp_path: Path) -> None:
+    comparison = lrtrain.compare(
+        "constant", "wsd", workload=workload(), run_dir=tmp_path / "compared", budget="quick",
+        lr_scales=[1.0], tuning_seeds=1, seeds=2,
+    )  # fmt: skip
+    accuracies = [each.test_accuracy for each in comparison.outcomes if each.trial.stage == "measure"]
+    assert len(accuracies) == 4
+    assert min(accuracies) > 0.5
+
+
 def refused(message: str, error: type[Exception], tmp_path: Path, chosen: lrtrain.Workload, **options: Any) -> None:
     with pytest.raises(error, match=message) as caught:
         lrtrain.train("constant", workload=chosen, run_dir=tmp_path / "run", **options)
