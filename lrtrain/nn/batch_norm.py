@@ -82,7 +82,7 @@ def _forward(x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float) ->
     return ((x - mean) * inverse * scale + bias, mean, var), (x, mean, inverse, scale)
 
 
-def _backward(epsilon: float, saved: Any, cotangents: Any) -> tuple[jax.Array, jax.Array, jax.Array]:  # noqa: ARG001 -- custom_vjp passes it
+def _backward(_epsilon: float, saved: Any, cotangents: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Maps the cotangent of the normalised values to those of the values, of ``scale`` and of ``bias``."""
     (x, mean, inverse, scale), g = saved, cotangents[0]
     unit = (x - mean) * inverse

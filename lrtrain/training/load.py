@@ -21,7 +21,7 @@ from lrtrain.workloads.loading import Chosen, choose
 from lrtrain.workloads.workload import Workload
 
 
-def load(  # noqa: PLR0913  # all but two for a run whose code is not as it was
+def load(  # noqa: PLR0913  # public: which run, which checkpoint, and what of it was made in Python or has changed
     run_dir: str | Path,
     best: bool = True,
     *,
