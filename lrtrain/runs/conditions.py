@@ -112,7 +112,7 @@ def program_of(network: Network, workload: Workload, test: Split) -> str:
     raw, targets = (Leaves.of(each, 2).map(jax.ShapeDtypeStruct) for each in (test.inputs, test.targets))
     inputs = jax.eval_shape(workload.inputs, raw)
     variables: Any = jax.eval_shape(network.init, jax.random.PRNGKey(0), inputs)
-    if isinstance(workload, FashionMnistCnn):
+    if isinstance(workload, FashionMnistCnn) and not variables[1]:
         # As it was before there were workloads, so that a run made then finds its model unchanged.
         variables = {"params": variables[0]}
         traced: Any = jax.make_jaxpr(lambda known, inputs: network.apply(known["params"], (), inputs)[0])(

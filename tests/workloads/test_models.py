@@ -68,6 +68,24 @@ def raises():
     raise RuntimeError("no such day")
 
 
+class Normalised(nn.Module):
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, x, train):
+        x = nn.BatchNorm(use_running_average=not train)(nn.Conv(8, (3, 3))(x))
+        return nn.Dense(self.num_classes)(nn.max_pool(x, (2, 2), (2, 2)).mean((1, 2)))
+
+
+class NormalisedNnx(nnx.Module):
+    def __init__(self, num_classes: int, *, rngs: nnx.Rngs):
+        self.norm = nnx.BatchNorm(3, rngs=rngs)
+        self.last = nnx.Linear(3, num_classes, rngs=rngs)
+
+    def __call__(self, x):
+        return self.last(self.norm(x).mean((1, 2)))
+
+
 made = Net(3, 5)
 number = 3
 helper = len
@@ -276,3 +294,20 @@ def test_a_model_in_a_file_from_the_command_line(nets: Path, tiny: Path) -> None
     assert "the file of model" in said
     assert "--accept-code-change" in said
     done(cli(*resume, "--accept-code-change"))
+
+
+@pytest.mark.parametrize("name", ["Normalised", "NormalisedNnx"])
+def test_batch_statistics_in_the_default_workload(
+    name: str, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("nets.py").write_text(NETS, encoding="utf-8")
+    options = ["--dataset=tiny", f"--data-dir={tiny}", "--batch-size=32"]
+    for more in (
+        ["--plugin=constant", f"--model=./nets.py:{name}", "--epochs=1", *options],
+        ["--resume", "--epochs=2"],
+    ):
+        result = cli(*more, "--run-dir=run")
+        assert result.exit_code == 0, result.stderr
+    trained = lrtrain.load("run")
+    assert jax.tree.leaves(trained.state), "the averages"
