@@ -120,8 +120,8 @@ class Engine:
         self._inputs, self._targets = Leaves.of(test.inputs, 1), Leaves.of(test.targets, 1)
         network, rules = network_of(model), (workload or Classification()).rules()
         self._maker = network.maker
-        facts = traced(network, rules, Leaves.of(test.inputs, 2))
-        has_state = bool(jax.tree.leaves(facts.network))
+        facts = traced(network, rules, Leaves.of(test.inputs, 2), on_cpu=on_cpu)
+        self.has_state = has_state = bool(jax.tree.leaves(facts.network))
         self._counted = counted(network, rules, Leaves.of(test.inputs, 2), Leaves.of(test.targets, 2))
         self.looped = not (on_cpu and is_slow_in_loop(facts.gradients))
         self._share = 1 if runs_per_device else len(devices)
@@ -133,7 +133,7 @@ class Engine:
             micro_batch = part
         test_batch = _CPU_TEST_BATCH if on_cpu else _ACCELERATOR_TEST_BATCH
         self._program = Program(
-            Rules(network, rules, optimizer, loss_reduction, ema, facts.draws, has_state),
+            Rules(network, rules, optimizer, loss_reduction, ema, facts.draws, has_state, facts.replaces),
             Mesh(np.asarray(devices), (AXIS,)),
             MicroBatches.of(batch_size, self._share, micro_batch),
             MicroBatches.of(len(test), self._share, test_batch),

@@ -160,7 +160,7 @@ def bytes_of_run(network: Network, workload: Workload, optimizer: optax.Gradient
 
     ``batch`` has the shapes and types of the inputs of a step; the optimizer's state counts too.
     """
-    facts = traced(network, workload, batch)
+    facts = traced(network, workload, batch, on_cpu=False)
     state = (facts.params, facts.network, jax.eval_shape(optimizer.init, facts.params))
     results = [out.aval for operation in operations(facts.gradients) for out in operation.outvars]
     return 2 * sum(map(_bytes, jax.tree.leaves(state))) + sum(map(_bytes, results))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,13 @@ from jax import lax
 
 from lrtrain.engine.state import Leaves, Pair, Params, TrainState, Tree
 from lrtrain.nn.network import Network
+from lrtrain.nn.substitution import with_fast_operations
 from lrtrain.workloads.workload import Workload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
 
 # What the key of the training derives from that of the first parameters.
 _OF_TRAINING = 1
@@ -34,6 +40,8 @@ class Rules:
     """Whether the network draws random numbers when it is trained."""
     has_state: bool
     """Whether the network has a state besides its parameters, so that it sees a batch as a whole."""
+    replaces: bool = False
+    """Whether operations of the network are replaced by such as are fast on CPU."""
 
     @property
     def augments(self) -> bool:
@@ -42,7 +50,13 @@ class Rules:
 
     def outputs(self, measured: Pair, inputs: Tree) -> Any:
         """Returns the network's outputs for raw inputs, when it is evaluated."""
+        return self._fast(self._outputs)(measured, inputs)
+
+    def _outputs(self, measured: Pair, inputs: Tree) -> Any:
         return self.network.apply(*measured, self.workload.inputs(inputs))[0]
+
+    def _fast(self, function: Callable[..., T]) -> Callable[..., T]:
+        return with_fast_operations(function) if self.replaces else function
 
     def trained_outputs(self, params: Params, state: Tree, inputs: Tree, keys: Tree) -> tuple[Any, Tree]:
         """Returns the network's outputs for raw inputs when it is trained, and its state after it.
@@ -51,7 +65,9 @@ class Rules:
         """
         if self.augments:
             inputs = jax.vmap(self.workload.augment)(inputs, _derived(keys, 0))
-        inputs = self.workload.inputs(inputs)
+        return self._fast(self._trained_outputs)(params, state, self.workload.inputs(inputs), keys)
+
+    def _trained_outputs(self, params: Params, state: Tree, inputs: Tree, keys: Tree) -> tuple[Any, Tree]:
         if not self.draws:
             return self.network.apply(params, state, inputs, train=True)
         keys = _derived(keys, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 from lrtrain.engine.program import AXIS
 from lrtrain.engine.state import Leaves, Params, Tree
 from lrtrain.nn.network import NeedsKeyError, Network
+from lrtrain.nn.substitution import has_slow_operations, with_fast_operations
 from lrtrain.workloads.workload import Workload
 
 if TYPE_CHECKING:
@@ -37,13 +39,15 @@ class Traced(NamedTuple):
     """Those of its other state."""
     draws: bool
     """Whether it draws random numbers when it is trained."""
+    replaces: bool
+    """Whether operations of it are replaced by such as are fast on CPU."""
     gradients: Any
     """The program of its gradients, a ``jaxpr``."""
     outputs: Any
     """The program of its outputs, likewise."""
 
 
-def traced(network: Network, workload: Workload, inputs: Leaves) -> Traced:
+def traced(network: Network, workload: Workload, inputs: Leaves, *, on_cpu: bool) -> Traced:
     """Traces the gradients of a network for a batch; computes nothing."""
     batch = inputs.map(jax.ShapeDtypeStruct)
     params, state = jax.eval_shape(lambda raw: network.init(jax.random.PRNGKey(0), workload.inputs(raw)), batch)
@@ -51,16 +55,20 @@ def traced(network: Network, workload: Workload, inputs: Leaves) -> Traced:
     def outputs(params: Params, state: Tree, raw: Tree, key: jax.Array | None) -> Any:
         return network.apply(params, state, workload.inputs(raw), train=True, key=key)[0]
 
+    # Inside of a step there is this axis, over which a network may average.
+    trace = functools.partial(jax.make_jaxpr, axis_env=[(AXIS, 1)])
+    key = None
+    try:
+        program = trace(outputs)(params, state, batch, key)
+    except NeedsKeyError:
+        key = jax.random.PRNGKey(0)
+        program = trace(outputs)(params, state, batch, key)
+    replaces = on_cpu and has_slow_operations(program)
+    fast = with_fast_operations(outputs) if replaces else outputs
+
     def total(*arguments: Any) -> jax.Array:
-        leaves = jax.tree.leaves(outputs(*arguments))
+        leaves = jax.tree.leaves(fast(*arguments))
         return sum((jnp.sum(jnp.asarray(leaf, jnp.float32)) for leaf in leaves), jnp.float32(0))
 
-    def programs(key: jax.Array | None) -> list[Any]:
-        # Inside of a step there is this axis, over which a network may average.
-        traces = (jax.make_jaxpr(each, axis_env=[(AXIS, 1)]) for each in (jax.grad(total), outputs))
-        return [trace(params, state, batch, key) for trace in traces]
-
-    try:
-        return Traced(params, state, False, *programs(None))
-    except NeedsKeyError:
-        return Traced(params, state, True, *programs(jax.random.PRNGKey(0)))
+    gradients = trace(jax.grad(total))(params, state, batch, key)
+    return Traced(params, state, key is not None, replaces, gradients, program)

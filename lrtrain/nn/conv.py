@@ -20,7 +20,7 @@ from lrtrain.nn import winograd
 from lrtrain.nn.winograd import Pads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 _CANONICAL = ("NHWC", "HWIO", "NHWC")
 # Up to this number of products for an output, adding them up in one fused loop is faster than a convolution.
@@ -73,7 +73,7 @@ def conv_general_dilated(  # noqa: PLR0913, PLR0917 - the signature of the funct
       >>> layer = nn.Conv(32, (3, 3), conv_general_dilated=lrtrain.conv_general_dilated)
     """
     plain = (
-        all(n == 1 for n in (*window_strides, *(lhs_dilation or ()), *(rhs_dilation or ())))
+        all(n == 1 for n in (*(lhs_dilation or ()), *(rhs_dilation or ())))
         and _is_canonical(lhs, rhs, dimension_numbers)
         and all(value in (None, 1) for name, value in others.items() if name != "precision")
     )
@@ -81,8 +81,13 @@ def conv_general_dilated(  # noqa: PLR0913, PLR0917 - the signature of the funct
         return lax.conv_general_dilated(
             lhs, rhs, window_strides, padding, lhs_dilation, rhs_dilation, dimension_numbers, **others
         )
-    pads = lax.padtype_to_pads(lhs.shape[1:3], rhs.shape[:2], (1, 1), padding) if isinstance(padding, str) else padding
-    return _convolve(lhs, rhs, tuple((int(low), int(high)) for low, high in pads), others.get("precision"))
+    strides = (int(window_strides[0]), int(window_strides[1]))
+    pads = lax.padtype_to_pads(lhs.shape[1:3], rhs.shape[:2], strides, padding) if isinstance(padding, str) else padding
+    pads = tuple((int(low), int(high)) for low, high in pads)
+    precision = others.get("precision")
+    if strides == (1, 1) and rhs.shape[:2] != (1, 1):
+        return _convolve(lhs, rhs, pads, precision)
+    return _convolve_patches(lhs, rhs, strides, pads, precision)
 
 
 def _is_canonical(lhs: jax.Array, rhs: jax.Array, dimension_numbers: Any) -> bool:
@@ -162,12 +167,15 @@ def _kernel_gradient_of_views(x: jax.Array, w: jax.Array, g: jax.Array, pads: Pa
     return jnp.einsum("nhwk,nhwo->ko", seen, g, precision=precision).reshape(w.shape)
 
 
-def _views(x: jax.Array, w: jax.Array, pads: Pads) -> list[tuple[tuple[int, int], jax.Array]]:
+def _views(
+    x: jax.Array, w: jax.Array, pads: Pads, strides: tuple[int, int] = (1, 1)
+) -> list[tuple[tuple[int, int], jax.Array]]:
     """Returns each place of the kernel with its view: what it sees of the padded images, ``[N, H', W', C]``."""
-    height, width = (n + sum(pad) - k + 1 for n, pad, k in zip(x.shape[1:3], pads, w.shape, strict=False))
+    down, right = strides
+    height, width = (n + sum(pad) - k for n, pad, k in zip(x.shape[1:3], pads, w.shape, strict=False))
     padded = _pad(x, ((0, 0), *pads, (0, 0)))
     places = [(i, j) for i in range(w.shape[0]) for j in range(w.shape[1])]
-    return [((i, j), padded[:, i : i + height, j : j + width]) for i, j in places]
+    return [((i, j), padded[:, i : i + height + 1 : down, j : j + width + 1 : right]) for i, j in places]
 
 
 def _kernel_gradient(  # noqa: PLR0913, PLR0917
@@ -194,6 +202,35 @@ def _correlate(x: jax.Array, y: jax.Array, pads: Pads, precision: Any) -> jax.Ar
         _conv(stage(x[i].transpose(3, 1, 2, 0)), stage(y[i].transpose(1, 2, 0, 3)), pads, precision) for i in groups
     )
     return sum(parts, start=jnp.zeros((), x.dtype))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _convolve_patches(x: jax.Array, w: jax.Array, strides: tuple[int, int], pads: Pads, precision: Any) -> jax.Array:
+    """Convolves at any stride: on CPU as one product of what each output sees, whose gradients are products too."""
+    on_cpu, other = _forms(strides, pads, precision)
+    out: jax.Array = lax.platform_dependent(x, w, cpu=on_cpu, default=other)
+    return out
+
+
+def _forms(strides: tuple[int, int], pads: Pads, precision: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    def on_cpu(x: jax.Array, w: jax.Array) -> jax.Array:
+        views = [view for _, view in _views(x, w, pads, strides)]
+        seen = views[0] if len(views) == 1 else lax.optimization_barrier(jnp.concatenate(views, axis=-1))
+        product = jnp.matmul(seen.reshape(-1, seen.shape[-1]), w.reshape(-1, w.shape[-1]), precision=precision)
+        return product.reshape(*seen.shape[:3], -1)
+
+    def other(x: jax.Array, w: jax.Array) -> jax.Array:
+        return lax.conv_general_dilated(x, w, strides, pads, dimension_numbers=_CANONICAL, precision=precision)
+
+    return on_cpu, other
+
+
+def _backward_of_patches(strides: tuple[int, int], pads: Pads, precision: Any, saved: Any, g: jax.Array) -> Any:
+    on_cpu, other = (lambda x, w, g, form=form: jax.vjp(form, x, w)[1](g) for form in _forms(strides, pads, precision))
+    return lax.platform_dependent(*saved, g, cpu=on_cpu, default=other)
+
+
+_convolve_patches.defvjp(lambda x, w, *others: (_convolve_patches(x, w, *others), (x, w)), _backward_of_patches)
 
 
 def _pad(x: jax.Array, pads: Sequence[tuple[int, int]]) -> jax.Array:

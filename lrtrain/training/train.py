@@ -30,6 +30,7 @@ from lrtrain.system_refusal import check_files
 from lrtrain.training.advice import after_training, before_training
 from lrtrain.training.checkpoint_rule import CheckpointRule
 from lrtrain.training.checkpoints import read_checkpoint
+from lrtrain.training.fastest_devices import loaded_on_fastest
 from lrtrain.training.job import Job, job_of
 from lrtrain.training.loop import Loop, agreement
 from lrtrain.training.prepare import Found, Loaded, find_data, join_processes, load_data, loaded_on, task_of
@@ -40,6 +41,7 @@ from lrtrain.training.run_files import claim, describe, hold, open_checkpoints, 
 from lrtrain.training.start import check_found, note_of, start_new, start_resumed
 
 if TYPE_CHECKING:
+    import jax
     import numpy as np
     from numpy.typing import NDArray
     from typing_extensions import Unpack
@@ -233,7 +235,7 @@ def _load(job: Job, processes: Processes, reporter: Reporter, held: contextlib.E
     keep_compiled()
     if job.stored is not None:
         hold(job, processes, held)
-    devices = select_devices(job.config.devices, job.config.batch_size, distributed=not processes.alone)
+    devices = _devices(job, processes)
     with processes.together():
         check_jaxlib(devices)
         # What cannot be used is refused before the data is loaded.
@@ -244,4 +246,14 @@ def _load(job: Job, processes: Processes, reporter: Reporter, held: contextlib.E
         if said := unmeasured(job.active, task.measured):
             raise UsageError(said)
     processes.check_alike(task.found.facts())
+    if job.stored is None and processes.alone:
+        return loaded_on_fastest(devices, task, job.config, reporter.phase), task.found
     return loaded_on(devices, task, job.config), task.found
+
+
+def _devices(job: Job, processes: Processes) -> list[jax.Device]:
+    """Returns the devices of a run; on CPU a continued run keeps its number, unless the user gives another."""
+    devices = select_devices(job.config.devices, job.config.batch_size, distributed=not processes.alone)
+    if job.stored is None or job.config.devices is not None or not processes.alone or devices[0].platform != "cpu":
+        return devices
+    return devices[: job.stored.device.count]

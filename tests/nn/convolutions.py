@@ -21,15 +21,15 @@ class Example(NamedTuple):
     pads: tuple[tuple[int, int], ...]
 
 
-def example(images: Any, kernel: Any, padding: Any) -> Example:
-    pads = lax.padtype_to_pads(images[1:3], kernel[:2], (1, 1), padding) if isinstance(padding, str) else padding
-    out = [n + sum(pad) - k + 1 for n, pad, k in zip(images[1:3], pads, kernel, strict=False)]
+def example(images: Any, kernel: Any, padding: Any, strides: tuple[int, int] = (1, 1)) -> Example:
+    pads = lax.padtype_to_pads(images[1:3], kernel[:2], strides, padding) if isinstance(padding, str) else padding
+    out = [(n + sum(pad) - k) // s + 1 for n, pad, k, s in zip(images[1:3], pads, kernel, strides, strict=False)]
     return Example(
         random(0, images), random(1, kernel), random(2, (images[0], *out, kernel[3])), tuple(map(tuple, pads))
     )
 
 
-def by_numpy(x: Any, w: Any, g: Any, pads: Any) -> Any:
+def by_numpy(x: Any, w: Any, g: Any, pads: Any, strides: tuple[int, int] = (1, 1)) -> Any:
     """Result and both gradients in float64, as the definition has them: autodiff's own may be wrong on CPU.
 
     Where the padding is wider than the kernel reaches, they read memory that nobody has written (openxla/xla#48713).
@@ -38,7 +38,8 @@ def by_numpy(x: Any, w: Any, g: Any, pads: Any) -> Any:
     padded = np.pad(x, ((0, 0), *pads, (0, 0)))
     out, for_padded, for_kernel = np.zeros(g.shape), np.zeros(padded.shape), np.zeros(w.shape)
     for i, j in np.ndindex(w.shape[:2]):
-        at = (slice(None), slice(i, i + g.shape[1]), slice(j, j + g.shape[2]))
+        starts = zip((i, j), g.shape[1:3], strides, strict=True)
+        at = (slice(None), *(slice(begin, begin + (size - 1) * step + 1, step) for begin, size, step in starts))
         out += padded[at] @ w[i, j]
         for_padded[at] += g @ w[i, j].T
         for_kernel[i, j] = np.einsum("nhwc,nhwo->co", padded[at], g)

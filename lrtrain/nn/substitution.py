@@ -1,0 +1,123 @@
+"""A network's operations in forms that are fast on CPU, however it is written: what XLA:CPU runs slowly is replaced.
+
+The network is traced, and its program evaluated again, operation by operation, before anything is differentiated: a
+convolution becomes `lrtrain.nn.conv.conv_general_dilated`, a maximum over windows that of `lrtrain.nn.pooling`, and a
+sum over axes that are no neighbours two sums. benchmarks/NOTES.md has what each gains.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+from jax import lax
+from jax.extend.core import Literal
+
+from lrtrain.nn.conv import conv_general_dilated
+from lrtrain.nn.pooling import max_over_windows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+def with_fast_operations(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns a function of trees of arrays with the same values and gradients, up to rounding."""
+
+    def fast(*arguments: Any) -> Any:
+        program, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)
+        results = _evaluated(program, jax.tree.leaves(arguments))
+        return jax.tree.unflatten(jax.tree.structure(shapes), results)
+
+    return fast
+
+
+def has_slow_operations(program: Any) -> bool:
+    """Returns whether a program, as ``jax.make_jaxpr`` gives it, has operations that are replaced."""
+    return any(
+        _replacement(operation) is not None or (_is_call(operation) and has_slow_operations(operation.params["jaxpr"]))
+        for operation in program.jaxpr.eqns
+    )
+
+
+def _is_call(operation: Any) -> bool:
+    """Returns whether an operation does nothing but to call another program; JAX has renamed it."""
+    return operation.primitive.name in ("jit", "pjit")
+
+
+class _Replacement(NamedTuple):
+    """What takes the place of an operation, and where."""
+
+    applies: Callable[[Any], bool]
+    evaluate: Callable[..., jax.Array]
+
+
+def _is_convolution_of_images(operation: Any) -> bool:
+    return bool(operation.invars[0].aval.ndim == 4)
+
+
+def _convolution(operation: Any, lhs: jax.Array, rhs: jax.Array) -> jax.Array:
+    others = dict(operation.params)
+    strides, padding = others.pop("window_strides"), others.pop("padding")
+    return conv_general_dilated(lhs, rhs, strides, padding, **others)
+
+
+def _is_undilated(operation: Any) -> bool:
+    return all(n == 1 for name in ("base_dilation", "window_dilation") for n in operation.params[name])
+
+
+def _maximum(operation: Any, x: jax.Array) -> jax.Array:
+    params = operation.params
+    return max_over_windows(x, params["window_dimensions"], params["window_strides"], params["padding"])
+
+
+def _is_over_distant_axes(operation: Any) -> bool:
+    """Returns whether the last axis is summed over, and another with one that stays between them."""
+    axes, last = operation.params["axes"], operation.invars[0].aval.ndim - 1
+    return last in axes and 0 < len(axes) - 1 < last - min(axes)
+
+
+def _sum(operation: Any, x: jax.Array) -> jax.Array:
+    """Sums over the last axis last: rows of it are added up by vectors, and what is left is small."""
+    *others, last = sorted(operation.params["axes"])
+    bind, params = operation.primitive.bind, operation.params
+    # XLA would make one sum of the two.
+    rows: jax.Array = lax.optimization_barrier(bind(x, **params | {"axes": tuple(others)}))
+    total: jax.Array = bind(rows, **params | {"axes": (last - len(others),)})
+    return total
+
+
+_REPLACEMENTS = {
+    "conv_general_dilated": _Replacement(_is_convolution_of_images, _convolution),
+    "reduce_window_max": _Replacement(_is_undilated, _maximum),
+    "reduce_sum": _Replacement(_is_over_distant_axes, _sum),
+}
+
+
+def _replacement(operation: Any) -> Callable[..., jax.Array] | None:
+    found = _REPLACEMENTS.get(operation.primitive.name)
+    return found.evaluate if found is not None and found.applies(operation) else None
+
+
+def _evaluated(program: Any, arguments: Sequence[Any]) -> list[Any]:
+    """Evaluates a program as ``jax.core.eval_jaxpr`` does, with the replacements."""
+    jaxpr = program.jaxpr
+    known = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*program.consts, *arguments), strict=True))
+
+    def value(atom: Any) -> Any:
+        return atom.val if isinstance(atom, Literal) else known[atom]
+
+    for operation in jaxpr.eqns:
+        with operation.ctx.manager:
+            results = _results(operation, [value(atom) for atom in operation.invars])
+        known.update(zip(operation.outvars, results, strict=True))
+    return [value(atom) for atom in jaxpr.outvars]
+
+
+def _results(operation: Any, values: list[Any]) -> list[Any]:
+    primitive, params = operation.primitive, operation.params
+    if replacement := _replacement(operation):
+        return [replacement(operation, *values)]
+    if _is_call(operation) and has_slow_operations(params["jaxpr"]):
+        return _evaluated(params["jaxpr"], values)
+    found = primitive.bind(*values, **primitive.get_bind_params(params))
+    return list(found) if primitive.multiple_results else [found]
