@@ -305,7 +305,7 @@ def test_batch_statistics_in_the_default_workload(
     options = ["--dataset=tiny", f"--data-dir={tiny}", "--batch-size=32"]
     for more in (
         ["--plugin=constant", f"--model=./nets.py:{name}", "--epochs=1", *options],
-        ["--resume", "--epochs=2"],
+        ["--resume", "--epochs=2", "--on-schedule-change=restart"],
     ):
         result = cli(*more, "--run-dir=run")
         assert result.exit_code == 0, result.stderr
