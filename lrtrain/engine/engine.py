@@ -22,7 +22,7 @@ from lrtrain.engine.rules import Rules, initializer
 from lrtrain.engine.state import Carry, Leaves, Means, TestSet, TrainSet, TrainState
 from lrtrain.engine.tracing import counted, traced
 from lrtrain.engine.training_step import run_chunk
-from lrtrain.nn.conv import is_slow_in_loop, operations
+from lrtrain.nn.conv import is_slow_in_loop
 from lrtrain.nn.network import network_of
 from lrtrain.workloads.kinds import Classification
 
@@ -127,7 +127,7 @@ class Engine:
         self._share = 1 if runs_per_device else len(devices)
         part = -(-batch_size // (accumulate * self._share))
         if micro_batch is None:
-            fits = batch_size if has_state or not on_cpu else rules.micro_batch or _that_fit_a_cache(facts.outputs)
+            fits = batch_size if has_state or not on_cpu else rules.micro_batch or _that_fit_a_cache(facts.largest)
             micro_batch = min(fits, part)
         if not self.looped:
             micro_batch = part
@@ -278,11 +278,9 @@ class Engine:
         return jax.tree.map(lambda leaf: _put_own_shards(leaf, sharding), values)
 
 
-def _that_fit_a_cache(outputs: Any) -> int:
-    """Returns how many examples a core takes at once; ``outputs`` is the program of a network for two examples."""
-    results = (out.aval for operation in operations(outputs) for out in operation.outvars)
-    largest = max((math.prod(each.shape) * each.dtype.itemsize for each in results), default=1) / 2
-    return 1 << max(0, math.floor(math.log2(_CPU_CACHE / largest)))
+def _that_fit_a_cache(largest: float) -> int:
+    """Returns how many examples a core takes at once, whose largest result has so many bytes an example."""
+    return 1 << max(0, math.floor(math.log2(_CPU_CACHE / max(1, largest))))
 
 
 def _padded_steps(examples: tuple[Any, Any], shape: tuple[int, ...]) -> tuple[Any, Any]:

@@ -6,7 +6,6 @@ side, vmapped, as many as its memory holds.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -15,7 +14,7 @@ import numpy as np
 from lrtrain.engine.engine import Engine, Losses
 from lrtrain.engine.program import Chunk
 from lrtrain.engine.state import Leaves
-from lrtrain.engine.tracing import traced
+from lrtrain.engine.tracing import bytes_of, traced
 from lrtrain.nn.conv import operations
 from lrtrain.nn.network import Network, network_of
 from lrtrain.workloads.kinds import Classification
@@ -163,9 +162,4 @@ def bytes_of_run(network: Network, workload: Workload, optimizer: optax.Gradient
     facts = traced(network, workload, batch, on_cpu=False)
     state = (facts.params, facts.network, jax.eval_shape(optimizer.init, facts.params))
     results = [out.aval for operation in operations(facts.gradients) for out in operation.outvars]
-    return 2 * sum(map(_bytes, jax.tree.leaves(state))) + sum(map(_bytes, results))
-
-
-def _bytes(value: Any) -> int:
-    # The type of a key is JAX's own, which NumPy does not know.
-    return int(math.prod(value.shape) * value.dtype.itemsize)
+    return 2 * sum(map(bytes_of, (*jax.tree.leaves(state), *results)))

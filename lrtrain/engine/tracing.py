@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 
 from lrtrain.engine.program import AXIS
 from lrtrain.engine.state import Leaves, Params, Tree
+from lrtrain.nn.conv import operations
 from lrtrain.nn.network import NeedsKeyError, Network
 from lrtrain.nn.substitution import has_slow_operations, with_fast_operations
 from lrtrain.workloads.workload import Workload
@@ -43,8 +45,8 @@ class Traced(NamedTuple):
     """Whether operations of it are replaced by such as are fast on CPU."""
     gradients: Any
     """The program of its gradients, a ``jaxpr``."""
-    outputs: Any
-    """The program of its outputs, likewise."""
+    largest: float
+    """Bytes of an example in the largest result of an operation of its outputs."""
 
 
 def traced(network: Network, workload: Workload, inputs: Leaves, *, on_cpu: bool) -> Traced:
@@ -65,10 +67,27 @@ def traced(network: Network, workload: Workload, inputs: Leaves, *, on_cpu: bool
         program = trace(outputs)(params, state, batch, key)
     replaces = on_cpu and has_slow_operations(program)
     fast = with_fast_operations(outputs) if replaces else outputs
+    examples = jax.tree.leaves(batch)[0].shape[0]
+    largest = max(_sizes(program), default=0) / examples
+    if replaces:
+        # Some results, such as the kernels of Winograd's convolution, are as large for any number of examples.
+        twice = jax.tree.map(lambda each: jax.ShapeDtypeStruct((2 * each.shape[0], *each.shape[1:]), each.dtype), batch)
+        sizes = (_sizes(trace(fast)(params, state, many, key)) for many in (batch, twice))
+        largest = max(more - less for less, more in zip(*sizes, strict=False)) / examples
 
     def total(*arguments: Any) -> jax.Array:
         leaves = jax.tree.leaves(fast(*arguments))
         return sum((jnp.sum(jnp.asarray(leaf, jnp.float32)) for leaf in leaves), jnp.float32(0))
 
     gradients = trace(jax.grad(total))(params, state, batch, key)
-    return Traced(params, state, key is not None, replaces, gradients, program)
+    return Traced(params, state, key is not None, replaces, gradients, largest)
+
+
+def _sizes(program: Any) -> list[int]:
+    return [bytes_of(out.aval) for operation in operations(program) for out in operation.outvars]
+
+
+def bytes_of(value: Any) -> int:
+    """Returns the size of an array, or of one of such a shape and type."""
+    # The type of a key is JAX's own, which NumPy does not know.
+    return int(math.prod(value.shape) * value.dtype.itemsize)

@@ -1,8 +1,8 @@
 """A network's operations in forms that are fast on CPU, however it is written: what XLA:CPU runs slowly is replaced.
 
 The network is traced, and its program evaluated again, operation by operation, before anything is differentiated: a
-convolution becomes `lrtrain.nn.conv.conv_general_dilated`, a maximum over windows that of `lrtrain.nn.pooling`, and a
-sum over axes that are no neighbours two sums. benchmarks/NOTES.md has what each gains.
+convolution becomes `lrtrain.nn.conv.conv_general_dilated`, a maximum over windows that of `lrtrain.nn.pooling`.
+benchmarks/NOTES.md has what each gains.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
-from jax import lax
 from jax.extend.core import Literal
 
 from lrtrain.nn.conv import conv_general_dilated
@@ -70,26 +69,9 @@ def _maximum(operation: Any, x: jax.Array) -> jax.Array:
     return max_over_windows(x, params["window_dimensions"], params["window_strides"], params["padding"])
 
 
-def _is_over_distant_axes(operation: Any) -> bool:
-    """Returns whether the last axis is summed over, and another with one that stays between them."""
-    axes, last = operation.params["axes"], operation.invars[0].aval.ndim - 1
-    return last in axes and 0 < len(axes) - 1 < last - min(axes)
-
-
-def _sum(operation: Any, x: jax.Array) -> jax.Array:
-    """Sums over the last axis last: rows of it are added up by vectors, and what is left is small."""
-    *others, last = sorted(operation.params["axes"])
-    bind, params = operation.primitive.bind, operation.params
-    # XLA would make one sum of the two.
-    rows: jax.Array = lax.optimization_barrier(bind(x, **params | {"axes": tuple(others)}))
-    total: jax.Array = bind(rows, **params | {"axes": (last - len(others),)})
-    return total
-
-
 _REPLACEMENTS = {
     "conv_general_dilated": _Replacement(_is_convolution_of_images, _convolution),
     "reduce_window_max": _Replacement(_is_undilated, _maximum),
-    "reduce_sum": _Replacement(_is_over_distant_axes, _sum),
 }
 
 
