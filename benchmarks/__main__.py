@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.hardware import describe
@@ -54,7 +54,8 @@ def parser() -> argparse.ArgumentParser:
         "--output",
         type=Path,
         metavar="FILE",
-        help=f"default: {_RESULTS.relative_to(ROOT)}; nothing with --quick or --only",
+        help=f"written after each group; default: {_RESULTS.relative_to(ROOT)} at the end, nothing with --quick or "
+        "--only",
     )
     return made
 
@@ -72,22 +73,31 @@ def main(arguments: Sequence[str]) -> int:
         )
         options.progress("preparing the data")
         prepare(options)
-        measured = [_measured(name, options) for name in given.only or _default_groups(options)]
-    results = Results(
-        datetime.date.today().isoformat(),
-        shlex.join(["python", "-m", "benchmarks", *arguments]),
-        machine,
-        [table for each in measured for table in each.tables],
-        # They were set for a CPU.
-        [target for each in measured for target in each.targets if jax_platform() == "cpu"],
-        _elsewhere(),
-    )
-    print(results.markdown(), end="")
+        measured: list[Measured] = []
+        for name in given.only or _default_groups(options):
+            measured.append(_measured(name, options))
+            page = _page(measured, machine, ["python", "-m", "benchmarks", *arguments])
+            if given.output is not None:
+                write(given.output, page)
+    print(page, end="")
     output = given.output or (None if given.quick or given.only else _RESULTS)
     if output is not None:
-        write(output, results.markdown())
+        write(output, page)
         print(f"written to {output}", file=sys.stderr)
     return 0
+
+
+def _page(measured: Sequence[Measured], machine: Mapping[str, str], command: Sequence[str]) -> str:
+    """Returns the page of what has been measured so far."""
+    on_cpu = jax_platform() == "cpu"
+    return Results(
+        datetime.date.today().isoformat(),
+        shlex.join(command),
+        machine,
+        [table for each in measured for table in each.tables],
+        [target for each in measured for target in (each.targets if on_cpu else each.on_accelerator)],
+        _elsewhere(),
+    ).markdown()
 
 
 def _elsewhere() -> str:
@@ -124,4 +134,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
     except KeyboardInterrupt:
-        sys.exit("interrupted: nothing was written")
+        sys.exit("interrupted: only a file named with --output has what was measured so far")

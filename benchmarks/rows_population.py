@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmarks.competitors import Competitor
 from benchmarks.options import Options, jax_platform
 from benchmarks.table import Row, Table
-from benchmarks.targets import Measured
+from benchmarks.targets import Measured, at_most
 from benchmarks.workers import interleaved
 
 _ONE = "one run on all devices"
@@ -40,4 +40,6 @@ def measure(options: Options) -> Measured:
     rows = [Row(name, [s * 1e3 for s in each.seconds], each.missing or "") for name, each in outcomes.items()]
     about = _ABOUT_CPU if jax_platform() == "cpu" else _ABOUT_ACCELERATOR
     about = f"The time of all runs, divided by their steps. {about}"
-    return Measured([Table("Population", "ms a step of a run", rows, about, _ONE)])
+    table = Table("Population", "ms a step of a run", rows, about, _ONE)
+    ratio = table.ratio("32 vmapped", "32, one after another")
+    return Measured([table], on_accelerator=[at_most("32 runs, of 32 one after another", ratio, 0.6, "times")])

@@ -84,6 +84,11 @@ class Table:
         values = self.values(name)
         return statistics.median(values) if values else None
 
+    def ratio(self, name: str, base: str | None = None) -> float | None:
+        """Returns the median of a row by that of another, or of the base; None if one has no figures."""
+        mine, other = self.median(name), self.median(base or self.base or "")
+        return mine / other if mine and other else None
+
     def markdown(self) -> str:
         """Returns the table with its title, in Markdown that reads well as it is."""
         head = [f"{self.title}, {self.unit}", "median", "lowest", "highest"]

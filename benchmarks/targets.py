@@ -61,7 +61,14 @@ def exactly(name: str, value: float | None, bound: float, unit: str) -> Target:
 
 @dataclass(frozen=True)
 class Measured:
-    """The result of a group of rows."""
+    """The result of a group of rows.
+
+    Args:
+      tables: in order.
+      targets: those of a CPU.
+      on_accelerator: those of anything else.
+    """
 
     tables: Sequence[Table]
     targets: Sequence[Target] = ()
+    on_accelerator: Sequence[Target] = ()

@@ -8,7 +8,6 @@ from lrtrain.errors import UsageError
 
 _PACKAGES = {
     "compare": ("plotly",),
-    "stream": ("grain",),
     "testing": ("pytest", "hypothesis"),
     "tfds": ("tensorflow_datasets", "array_record", "importlib_resources"),
 }
@@ -20,7 +19,7 @@ def absent(extra: str, what: str) -> str | None:
     return f"{what} needs {' and '.join(missing)}: run `pip install 'lrtrain[{extra}]'`" if missing else None
 
 
-def check_extra(extra: str, what: str, otherwise: str = "") -> None:
-    """Raises UsageError with the sentence of `absent`, if there is one, and ``otherwise``, what would do as well."""
+def check_extra(extra: str, what: str) -> None:
+    """Raises UsageError with the sentence of `absent`, if there is one."""
     if said := absent(extra, what):
-        raise UsageError(f"{said}{otherwise}")
+        raise UsageError(said)

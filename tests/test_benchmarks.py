@@ -7,13 +7,25 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from benchmarks import processes, rows_overhead, workers
+from benchmarks import __main__ as program
+from benchmarks import needs, processes, rows_overhead, rows_steps, workers
 from benchmarks.__main__ import GROUPS, parser
-from benchmarks.competitors import BARE, COMPETITORS, EPOCH, LIMIT
+from benchmarks.competitors import (
+    BARE,
+    COMPETITORS,
+    EAGER,
+    EPOCH,
+    GRAPH,
+    GRAPH_CHANNELS_LAST,
+    LIMIT,
+    LRTRAIN,
+    Competitor,
+)
 from benchmarks.options import ROOT, Options
 from benchmarks.results import Results, write
 from benchmarks.table import Ratio, Row, Summary, Table
@@ -97,6 +109,34 @@ def test_results_are_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         write(path, "half")
     assert path.read_text() == text
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_named_file_has_the_groups_that_are_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def measured(group: str, options: Options) -> Measured:
+        if group == "start":
+            raise KeyboardInterrupt
+        return Measured([Table(group, "ms", [Row("one", TIMES)], "How.")])
+
+    monkeypatch.setattr(program, "_measured", measured)
+    monkeypatch.setattr(program, "prepare", lambda options: None)
+    with pytest.raises(KeyboardInterrupt):
+        program.main(["--output", str(tmp_path / "page.md"), "--only", "steps", "start"])
+    assert "## steps" in (tmp_path / "page.md").read_text()
+
+
+def test_a_gpu_has_targets_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = {LRTRAIN: 2.0, EAGER: 3.5, GRAPH: 3.4, GRAPH_CHANNELS_LAST: 3.2, f"{GRAPH}, bfloat16": 1.0}
+    table = Table("Steps", "ms", [Row(name, [value]) for name, value in rows.items()], "How.", LRTRAIN)
+    target = rows_steps._against_graphs(table)
+    assert target == at_least(
+        f"as fast as PyTorch's best at the same precision ({GRAPH_CHANNELS_LAST})", 1.6, 1.5, "times"
+    )
+    measured = [Measured([table], [at_most("of a CPU", 1, 1, "s")], [target])]
+    assert "of a CPU" in program._page(measured, {}, ["x"])
+    monkeypatch.setattr(program, "jax_platform", lambda: "cuda")
+    page = program._page(measured, {}, ["x"])
+    assert "of a CPU" not in page
+    assert "1 met, 0 missed" in page
 
 
 def test_every_group_of_rows_can_be_asked_for() -> None:
@@ -185,17 +225,26 @@ def test_a_worker_that_ends_before_it_is_ready_is_named(options: Options) -> Non
 # ---------------------------------------------------------------------------------------------------------- competitors
 
 TRAINING = [name for name in COMPETITORS if name != LIMIT]
+TORCH = ("torch",)
+# Only a GPU has rows of them; what a CUDA graph would repeat is called here.
+ON_GPU = {
+    "scan over indices": Competitor(".naive_scan:make_over_indices", 2),
+    "graph": Competitor(".torch_graph:make", 2, TORCH),
+    "graph, channels_last": Competitor(".torch_graph:make_channels_last", 2, TORCH),
+    "graph, bfloat16": Competitor(".torch_graph:make_half", 2, TORCH, 3e-3),
+    "graph, channels_last, bfloat16": Competitor(".torch_graph:make_half_channels_last", 2, TORCH, 3e-3),
+}
 
 
-def first_rounds(name: str, options: Options) -> list[list[float]]:
+def first_rounds(competitor: Competitor, options: Options) -> list[list[float]]:
     """Returns the losses of two rounds of a competitor, each of an epoch or of as many steps."""
-    steps = {True: 0, False: 2}[COMPETITORS[name].steps == EPOCH]
+    steps = {True: 0, False: 2}[competitor.steps == EPOCH]
     code = f"""
 import json, sys
 from pathlib import Path
-from benchmarks.competitors import COMPETITORS
+from benchmarks.competitors import Competitor
 from benchmarks.problem import read
-train = COMPETITORS[{name!r}].train(read(Path({str(options.directory)!r}), 2))
+train = {competitor!r}.train(read(Path({str(options.directory)!r}), 2))
 print(json.dumps([train({steps}).losses for _ in range(2)]))
 getattr(train, "close", lambda: None)()
 """
@@ -214,18 +263,30 @@ getattr(train, "close", lambda: None)()
 @pytest.fixture(scope="module")
 def expected(options: Options) -> np.ndarray:
     """Returns the mean losses of two passes over two batches, trained by the bare loop."""
-    return np.mean(first_rounds(BARE, options), axis=1)
+    return np.mean(first_rounds(COMPETITORS[BARE], options), axis=1)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", TRAINING)
+@pytest.mark.parametrize("name", [*TRAINING, *ON_GPU])
 def test_competitors_train_the_same(name: str, options: Options, expected: np.ndarray) -> None:
     """Two batches, twice: so the weights, examples, order and updates of all are the same."""
-    if missing := workers.missing_packages(COMPETITORS[name].needs):
+    competitor = {**COMPETITORS, **ON_GPU}[name]
+    if missing := workers.missing_packages(competitor.needs):
         pytest.skip(missing)
-    losses = np.array([np.mean(some) for some in first_rounds(name, options)])
-    np.testing.assert_allclose(losses, expected, rtol=2e-4)
+    losses = np.array([np.mean(some) for some in first_rounds(competitor, options)])
+    np.testing.assert_allclose(losses, expected, rtol=2 * competitor.tolerance)
     assert losses[1] < losses[0]
+
+
+def test_a_gpu_has_rows_of_its_own() -> None:
+    code = "from benchmarks.competitors import COMPETITORS; print(*COMPETITORS.values(), sep='\\n')"
+    made = {}
+    for platform in ("cpu", "cuda"):
+        environment = {**os.environ, "JAX_PLATFORMS": platform}
+        made[platform] = subprocess.check_output([sys.executable, "-c", code], text=True, cwd=ROOT, env=environment)
+    for competitor in ON_GPU.values():
+        assert f"'{competitor.make}'" not in made["cpu"]
+        assert f"'{competitor.make}'" in made["cuda"]
 
 
 @pytest.mark.slow
@@ -289,3 +350,46 @@ def test_a_group_of_rows_from_the_command_line(tmp_path: Path) -> None:
     assert text == done.stdout
     assert "## Evaluation" in text
     assert f"jax {version('jax')}" in text
+
+
+# ------------------------------------------------------------------------------------------------------------- on a GPU
+
+
+def gpu_script(*arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHON": sys.executable}
+    command = [str(ROOT / "benchmarks" / "gpu.sh"), *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_the_script_for_a_gpu_shows_its_commands() -> None:
+    done = gpu_script("--dry-run")
+    assert done.returncode == 0, done.stderr
+    looks, measures = done.stdout.splitlines()
+    assert looks == f"{sys.executable} -m benchmarks.needs"
+    options = measures.partition(" -m benchmarks ")[2].split()
+    given = parser().parse_args(options)
+    assert given.output == Path("benchmarks/RESULTS-cuda.md")
+    assert {"steps", "overhead", "population", "streaming"} <= set(given.only)
+    assert gpu_script("--dry-run", "steps").stdout.endswith("--only steps\n")
+
+
+def test_what_is_missing_for_a_gpu_is_one_sentence(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setattr(needs, "_has_gpu", lambda package: package == "jax")
+    monkeypatch.setattr(needs.importlib.util, "find_spec", lambda name: None if name == "lrtrain_constant" else name)
+    assert needs.main([]) == 1
+    assert (
+        capsys.readouterr().err == f"{sys.executable} lacks lrtrain_constant, a GPU for torch: nothing was measured\n"
+    )
+    assert needs.missing(quick=True) == ["lrtrain_constant"]
+    monkeypatch.undo()
+    assert needs.main(["--quick"]) == 0
+
+
+@pytest.mark.slow
+def test_the_script_for_a_gpu_on_a_cpu() -> None:
+    page = ROOT / "benchmarks" / "RESULTS-cuda.md"
+    before = page.read_bytes()
+    done = gpu_script("--quick", "streaming")
+    assert done.returncode == 0, done.stderr
+    assert "| a streamed step, of one whose data the devices hold | at most 1.1 times | " in done.stdout
+    assert page.read_bytes() == before

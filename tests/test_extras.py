@@ -54,7 +54,7 @@ def requirements_of(name: str, extras: frozenset[str]) -> set[tuple[str, frozens
 def test_the_core_has_no_data_libraries() -> None:
     core = installed_with()
     assert {"jax", "flax", "optax", "orbax-checkpoint", "matplotlib"} <= core
-    assert core.isdisjoint({"tensorflow-datasets", "array-record", "pyarrow", "grain", "plotly"})
+    assert core.isdisjoint({"tensorflow-datasets", "array-record", "pyarrow", "plotly"})
 
 
 @pytest.mark.parametrize("extra", ["tfds", "all"])

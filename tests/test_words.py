@@ -94,7 +94,7 @@ LISTS = {"Args", "Attributes", "Raises"}
 TEXTS = {"Returns", "Yields", "Source"}
 # The text of an entry begins in lower case, with code, a number or a name: one of several capitals, or one of these.
 ENTRY = re.compile(
-    r"  \*{0,2}\w+(, \*{0,2}\w+)*: ([a-z0-9`\"'*(-]|[A-Z]\w*[A-Z]|(None|True|False|Grain|Orbax|Python|Ctrl-C)\b)"
+    r"  \*{0,2}\w+(, \*{0,2}\w+)*: ([a-z0-9`\"'*(-]|[A-Z]\w*[A-Z]|(None|True|False|Orbax|Python|Ctrl-C)\b)"
 )
 
 

@@ -10,6 +10,7 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from benchmarks.options import jax_platform
 from benchmarks.problem import FIRST_STEPS, Problem, Round
 
 Train = Callable[[int], Round]
@@ -27,11 +28,13 @@ class Competitor:
       make: ``module:function``; ``.module`` is one of `benchmarks.competitors`.
       steps: steps in a round, or `EPOCH`.
       needs: packages that it imports and lrtrain does not, as one installs them.
+      tolerance: by what part of it the loss of its first steps may differ from that of the others.
     """
 
     make: str
     steps: int
     needs: tuple[str, ...] = ()
+    tolerance: float = 1e-4
 
     def train(self, problem: Problem) -> Train:
         """Makes the function that trains."""
@@ -44,7 +47,17 @@ LRTRAIN, ON_STEP, BARE = "lrtrain", "lrtrain, on_step plugin", "bare loop, compi
 LIMIT = "arithmetic limit"
 SCAN, TUTORIAL = "scan, as one writes it", "tutorial's loop"
 EAGER, CHANNELS_LAST, COMPILED = "PyTorch eager", "PyTorch channels_last", "torch.compile"
+GRAPH, GRAPH_CHANNELS_LAST = "PyTorch, CUDA graph", "PyTorch, CUDA graph, channels_last"
 ONE_DEVICE = "bare loop, 1 device"
+
+_HALF = 3e-3
+_ON_ACCELERATOR = {
+    "scan over indices": Competitor(".naive_scan:make_over_indices", 100),
+    GRAPH: Competitor(".torch_graph:make", 100, ("torch",)),
+    GRAPH_CHANNELS_LAST: Competitor(".torch_graph:make_channels_last", 100, ("torch",)),
+    f"{GRAPH}, bfloat16": Competitor(".torch_graph:make_half", 100, ("torch",), _HALF),
+    f"{GRAPH_CHANNELS_LAST}, bfloat16": Competitor(".torch_graph:make_half_channels_last", 100, ("torch",), _HALF),
+}
 
 COMPETITORS = {
     LIMIT: Competitor(".arithmetic_limit:make", 1),
@@ -59,4 +72,5 @@ COMPETITORS = {
     CHANNELS_LAST: Competitor(".torch_eager:make_channels_last", 20, ("torch",)),
     COMPILED: Competitor(".torch_compile:make", 20, ("torch",)),
     "Keras fit, JAX backend": Competitor(".keras_fit:make", 20, ("keras",)),
+    **({} if jax_platform() == "cpu" else _ON_ACCELERATOR),
 }

@@ -1,4 +1,7 @@
-"""`jax.lax.scan` over the plain step: on CPU its convolutions meet XLA's slow path (jax-ml/jax#12868)."""
+"""`jax.lax.scan` over the plain step: on CPU its convolutions meet XLA's slow path (jax-ml/jax#12868).
+
+Either the batches are what it goes through, or their indices, and the examples stay where they are.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from benchmarks.competitors import Train, plain
 from benchmarks.problem import Problem, Round
@@ -21,6 +25,15 @@ def _scan(params: Any, opt_state: Any, images: jax.Array, labels: jax.Array) -> 
     return jax.lax.scan(body, (params, opt_state), (images, labels))
 
 
+@jax.jit
+def _scan_over_indices(params: Any, opt_state: Any, images: jax.Array, labels: jax.Array, order: jax.Array) -> Any:
+    def body(carry: Any, at: jax.Array) -> Any:
+        params, opt_state, loss = plain.step(*carry, images[at], labels[at])
+        return (params, opt_state), loss
+
+    return jax.lax.scan(body, (params, opt_state), order)
+
+
 def make(problem: Problem) -> Train:
     images, labels = plain.arrays(problem.train)
     params = jax.device_put(problem.params)
@@ -32,6 +45,24 @@ def make(problem: Problem) -> Train:
         batches = [problem.batch(index) for index in range(done, done + steps)]
         stacked = (jnp.stack([values[at] for at in batches]) for values in (images, labels))
         carry, losses = _scan(*carry, *stacked)
+        jax.block_until_ready(carry)
+        seconds, done = time.perf_counter() - start, done + steps
+        return Round(seconds / steps, plain.mean_losses(losses))
+
+    return train
+
+
+def make_over_indices(problem: Problem) -> Train:
+    images, labels = plain.arrays(problem.train)
+    params = jax.device_put(problem.params)
+    carry, done = (params, plain.tx.init(params)), 0
+
+    def train(steps: int) -> Round:
+        nonlocal carry, done
+        start = time.perf_counter()
+        batches = [problem.batch(index) for index in range(done, done + steps)]
+        order = np.stack([np.arange(at.start, at.stop, dtype=np.int32) for at in batches])
+        carry, losses = _scan_over_indices(*carry, images, labels, order)
         jax.block_until_ready(carry)
         seconds, done = time.perf_counter() - start, done + steps
         return Round(seconds / steps, plain.mean_losses(losses))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,8 +91,12 @@ class Examples:
         shape: tuple[int, ...] = self._decoded([0])[0][self._source.image].shape
         return shape
 
+    def decoded_bytes(self) -> int:
+        """Returns the size of all images once they are decoded, if they have the size of the first one."""
+        return len(self) * math.prod(self.first_shape())
+
     def arrays(self, indices: Sequence[int], shape: tuple[int, ...]) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-        """Returns the images and labels of some examples; the images must have one shape. Threads may share it.
+        """Returns the images and labels of some examples; the images must have one shape.
 
         Raises:
           DamagedError: they are missing, cut short or altered.
@@ -119,13 +124,14 @@ class Examples:
         """Reads all examples into one array; they must have one size."""
         shape, count, begin = self.first_shape(), len(self), 0
         images, labels = np.empty((count, *shape), np.uint8), np.empty(count, np.int32)
-        for some_images, some_labels in self.parts(shape):
+        for some_images, some_labels in self.parts():
             part = slice(begin, begin := begin + len(some_labels))
             images[part], labels[part] = some_images, some_labels
         return Split(images, labels)
 
-    def parts(self, shape: tuple[int, ...]) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int32]]]:
+    def parts(self) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int32]]]:
         """Yields images and labels of all examples, some at a time."""
+        shape = self.first_shape()
         for start in range(0, len(self), _CHUNK):
             yield self.arrays(range(start, min(start + _CHUNK, len(self))), shape)
 

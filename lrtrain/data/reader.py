@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
-from lrtrain.data.examples import OpenedData
+from lrtrain.data.examples import Examples, OpenedData
 from lrtrain.data.prepare import quiet, tfds, unreadable
-from lrtrain.data.stream import Stream, StreamedDataset
-from lrtrain.data.types import Dataset, Split, digest_of
+from lrtrain.data.types import Dataset, Split
 from lrtrain.errors import DataError
 
 
@@ -29,26 +27,21 @@ def read(directory: Path) -> Dataset:
         return source.dataset(train, test, {"train": train.digest(), "test": test.digest()})
 
 
-def stream(directory: Path, digests: Mapping[str, str] | None = None) -> StreamedDataset:
+def decoding(directory: Path) -> Dataset[Examples]:
     """Reads the test examples of the data set that is prepared in ``directory``, and opens the training examples.
 
-    Without the digests of its examples, all training examples are read once for theirs. Raises what `read` does, as far
-    as it shows in the first training example.
+    Those are decoded some at a time, by whoever iterates over them. Raises what `read` does, as far as it shows in the
+    first training example.
     """
     with _opened(directory) as source:
-        examples = source.examples("train")
-        train = Stream(examples, examples.first_shape())
-        test = _test(source, train.image_shape)
-        if digests is None:
-            digests = {"train": digest_of(examples.parts(train.image_shape)), "test": test.digest()}
-        return source.dataset(train, test, digests)
+        train = source.examples("train")
+        return source.dataset(train, _test(source, train.first_shape()), {})
 
 
 def train_bytes(directory: Path) -> int:
-    """Returns the size of the decoded training images that are prepared in ``directory``; raises as `stream` does."""
+    """Returns the size of the decoded training images that are prepared in ``directory``; raises as `decoding` does."""
     with _opened(directory) as source:
-        examples = source.examples("train")
-        return len(examples) * math.prod(examples.first_shape())
+        return source.examples("train").decoded_bytes()
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from lrtrain.data import disk
-from lrtrain.data.arrays import cached, cached_digests, cached_train_bytes, keep_digests
+from lrtrain.data.arrays import Keep, cached, cached_train_bytes, mapped
 from lrtrain.data.types import Dataset, Split, drawn, leaves_of
 from lrtrain.errors import DataError, UsageError
 
@@ -70,21 +70,12 @@ class DatasetSource:
         return dataset if train_size is None else subset(dataset, train_size, seed)
 
     def stream(self, train_size: int | None = None, seed: int = 0) -> StreamedDataset:
-        """Loads all but the training examples; those that it has are the ones that `load` takes."""
-        dataset = self.use(self._stream)
+        """Loads all but the training examples, which stay on the disk, decoded; they are those that `load` takes."""
+        dataset = mapped(self.name, self.key, lambda keep: self.use(lambda directory: _decode(directory, keep)))
         if train_size is None:
             return dataset
         kept = _drawn(dataset.name, len(dataset.train), train_size, seed)
         return dataclasses.replace(dataset, train=dataclasses.replace(dataset.train, kept=kept))
-
-    def _stream(self, directory: Path) -> StreamedDataset:
-        from lrtrain.data.reader import stream
-
-        known, fingerprint = cached_digests(self.name, self.key), disk.fingerprint(directory)
-        dataset = stream(directory, known)
-        if known is None:
-            keep_digests(self.name, self.key, fingerprint, dataset.digests)
-        return dataset
 
     def train_bytes(self) -> int:
         """Returns the size of all decoded training images, without decoding them."""
@@ -133,3 +124,13 @@ def _read(directory: Path) -> tuple[dict[str, object], Dataset]:
     # Taken before reading: a file that is replaced meanwhile must not pass for the one that was read.
     source = disk.fingerprint(directory)
     return source, read(directory)
+
+
+def _decode(directory: Path, keep: Keep) -> None:
+    from lrtrain.data.reader import decoding
+
+    try:
+        source = disk.fingerprint(directory)
+    except OSError as error:
+        raise DataError(f"{directory} cannot be read: {error.strerror or error}") from error
+    keep(source, decoding(directory))

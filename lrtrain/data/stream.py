@@ -1,76 +1,93 @@
-"""Training examples that are read while the devices compute: the decoded training set is never held."""
+"""Training examples that stay on the disk, decoded, and are read while the devices compute."""
 
 from __future__ import annotations
 
-import contextlib
-import importlib
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lrtrain.data.npy import MappedArray
 from lrtrain.data.types import Dataset
-from lrtrain.errors import DataError, TrainingError
-from lrtrain.extras import check_extra
-from lrtrain.host import usable_cores
+from lrtrain.errors import TrainingError, cause
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from lrtrain.data.examples import Examples
-
-
-def grain() -> Any:
-    """Imports Grain, which takes a second and only streaming needs; raises UsageError when it is not installed."""
-    otherwise = ", or keep it on the devices with --data-on-device always"
-    check_extra("stream", "a training set that is streamed", otherwise)
-    return importlib.import_module("grain")
+# They wait for the disk, which is fastest when many ask at once, and hold no lock of Python while they do.
+_READERS = 16
 
 
 @dataclass(frozen=True, eq=False)
 class Stream:
-    """The training examples, on the disk.
+    """The training examples, in two files that `lrtrain.data.arrays` has written.
 
     Args:
-      examples: reads those of the whole split.
-      image_shape: ``(height, width, channels)``, equal for all.
-      kept: which examples of the split there are to train on, in file order; None for all.
+      inputs: images ``uint8[N, height, width, channels]``.
+      targets: labels ``int32[N]``.
+      kept: which of them there are to train on, in file order; None for all.
     """
 
-    examples: Examples
-    image_shape: tuple[int, ...]
+    inputs: MappedArray
+    targets: MappedArray
     kept: NDArray[np.intp] | None = None
 
     def __len__(self) -> int:
-        return len(self.examples) if self.kept is None else len(self.kept)
+        return len(self.targets.items if self.kept is None else self.kept)
 
-    def batch(self, order: NDArray[np.int32]) -> tuple[NDArray[np.uint8], NDArray[Any]]:
-        """Reads images uint8[batch, height, width, channels] and labels int32[batch], those of ``order`` int32[batch].
-
-        Raises DataError when they cannot be read, or do not have the size or the classes that the data set should have.
-        """
-        return self.examples.arrays((order if self.kept is None else self.kept[order]).tolist(), self.image_shape)
-
-    def chunks(
-        self, order: NDArray[np.int32], steps: int
-    ) -> Generator[tuple[NDArray[np.uint8], NDArray[np.int32]], None, None]:
+    def chunks(self, order: NDArray[np.int32], steps: int) -> Generator[tuple[NDArray[Any], NDArray[Any]], None, None]:
         """Reads the batches of an epoch in order, a chunk ahead of what has been taken; closing it ends the reading.
 
         The order is as `lrtrain.engine.order.epoch_order` has it. Those that fill up the last batch are read too: batch
         normalisation sees them. A chunk has ``steps`` batches, the last one perhaps fewer: images
-        uint8[steps, batch, height, width, channels] and labels int32[steps, batch]. Raises UsageError when Grain is not
-        installed, and TrainingError when the data is damaged.
+        uint8[steps, batch, height, width, channels] and labels int32[steps, batch]. Raises TrainingError when a file
+        has been cut short.
         """
-        library = grain()
-        # It may ask for several batches at once, each in a thread of its own.
-        batches = library.MapDataset.range(len(order)).map(lambda index: self.batch(order[index]))
-        ahead = library.ReadOptions(num_threads=usable_cores(), prefetch_buffer_size=steps)
-        with contextlib.closing(iter(batches.to_iter_dataset(ahead).batch(steps))) as chunks:
-            try:
-                yield from chunks
-            except DataError as error:
-                raise TrainingError(f"{error}; what the run has done so far is kept") from error
+        pool = ThreadPoolExecutor(_READERS, "lrtrain-reader")
+        try:
+            ahead: _Chunk | None = None
+            for begin in range(0, len(order), steps):
+                current, ahead = ahead, _Chunk(self, pool, order[begin : begin + steps])
+                if current is not None:
+                    yield current.done()
+            if ahead is not None:
+                yield ahead.done()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def read(self, order: NDArray[np.int32], inputs: NDArray[Any], targets: NDArray[Any]) -> None:
+        """Reads the examples of a batch, those of ``order`` int32[batch], into two arrays."""
+        indices = order if self.kept is None else self.kept[order]
+        self.inputs.take(indices, inputs)
+        self.targets.take(indices, targets)
+
+
+class _Chunk:
+    """Some batches that are being read, each by a thread of its own."""
+
+    def __init__(self, stream: Stream, pool: ThreadPoolExecutor, order: NDArray[np.int32]) -> None:
+        self._directory = stream.inputs.path.parent
+        self._inputs, self._targets = (
+            np.empty((*order.shape, *items.shape[1:]), items.dtype)
+            for items in (stream.inputs.items, stream.targets.items)
+        )
+        self._batches: list[Future[None]] = [
+            pool.submit(stream.read, *batch) for batch in zip(order, self._inputs, self._targets, strict=True)
+        ]
+
+    def done(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Waits until all is read; returns inputs and targets."""
+        try:
+            for batch in self._batches:
+                batch.result()
+        except (EOFError, OSError) as error:
+            raise TrainingError(
+                f"the decoded data in {self._directory} is damaged ({cause(error)}): the next run decodes it again; "
+                "what the run has done so far is kept"
+            ) from error
+        return self._inputs, self._targets
 
 
 StreamedDataset: TypeAlias = Dataset[Stream]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic
 
@@ -33,9 +33,13 @@ class Split:
         inputs, targets = (map_leaves(lambda leaf: leaf[which], each) for each in (self.inputs, self.targets))
         return Split(inputs, targets)
 
+    def parts(self) -> Iterator[tuple[Any, Any]]:
+        """Yields inputs and targets of all examples; there may be several such parts where they are not in memory."""
+        yield self.inputs, self.targets
+
     def digest(self) -> str:
         """Returns `digest_of` the examples."""
-        return digest_of([(self.inputs, self.targets)])
+        return digest_of(self.parts())
 
 
 Train = TypeVar("Train", default=Split)

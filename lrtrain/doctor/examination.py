@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 _EXTRAS = {
     "compare": "lrtrain compare and lrtrain report",
-    "stream": "training sets that no device holds",
     "tfds": "data sets of tensorflow-datasets",
 }
 _VARIABLES = ("LRTRAIN_", "JAX_", "XLA_", "TFDS_", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")

@@ -80,8 +80,6 @@ def load_data(
     source: DatasetSource, config: TrainConfig, devices: list[jax.Device], reporter: Reporter
 ) -> Dataset | StreamedDataset:
     """Loads a data set, or opens it to be streamed, as the configuration says; see `lrtrain.data.load_dataset`."""
-    from lrtrain.data.stream import grain
-
     kept = config.data_on_device
     if kept == "always" or (kept == "auto" and fits(source.train_bytes(), devices)):
         reporter.phase(f"loading {source.name}")
@@ -94,7 +92,6 @@ def load_data(
         )
     else:
         reporter.phase(f"opening {source.name}, to be streamed")
-        grain()
         data = source.stream(config.train_size, config.seed)
     config.check_data(len(data.train))
     return data

@@ -25,7 +25,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from lrtrain import cache, data
-from lrtrain.data import Dataset, load_dataset, subset
+from lrtrain.data import Dataset, find_dataset, load_dataset, subset
 from lrtrain.data import arrays as data_arrays
 from lrtrain.data import disk as data_disk
 from lrtrain.data import provider as data_provider
@@ -654,6 +654,17 @@ def test_damaged_records_in_the_cache_are_prepared_again(file: str, install: Cal
     first = load_dataset("provided")
     os.truncate(cache.cache_dir() / "datasets" / "provided" / "2.0.0" / file, 50)
     assert same(load_dataset("provided"), first)
+    assert preparations() == 2
+
+
+def test_damaged_records_are_prepared_again_for_a_stream(install: Callable[..., Path]) -> None:
+    install()
+    first = load_dataset("provided")
+    data = cache.cache_dir() / "datasets" / "provided" / "2.0.0"
+    os.truncate(data / "provided-train.array_record-00000-of-00001", 50)
+    streamed = find_dataset("provided").stream()
+    assert np.array_equal(streamed.train.inputs.items, first.train.inputs)
+    assert streamed.identity() == first.identity()
     assert preparations() == 2
 
 

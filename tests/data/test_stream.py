@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-import sys
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import flax.linen as nn
@@ -18,12 +19,12 @@ import pytest
 
 import lrtrain
 from lrtrain import host
-from lrtrain.data import find_dataset, load_dataset
+from lrtrain.data import examples, find_dataset, load_dataset
 from lrtrain.engine import devices as engine_devices
 from lrtrain.engine.engine import Engine
 from lrtrain.engine.optimizers import optimizer
 from lrtrain.engine.order import epoch_order
-from lrtrain.errors import DataError, TrainingError, UsageError
+from lrtrain.errors import DataError, TrainingError
 from lrtrain.nn.model import CNN
 from lrtrain.plugins.context import StepInfo
 from lrtrain.training.reporter import NullReporter
@@ -52,7 +53,7 @@ def train(run_dir: Path, where: str, **options: Any) -> lrtrain.training.train.R
 def assert_no_thread_reads() -> None:
     """A thread may finish what it reads; then it ends."""
     deadline = time.monotonic() + 30
-    while any(thread.name.startswith("grain") for thread in threading.enumerate()):
+    while any(thread.name.startswith("lrtrain-reader") for thread in threading.enumerate()):
         assert time.monotonic() < deadline, threading.enumerate()
         time.sleep(0.01)
 
@@ -151,12 +152,58 @@ class Plugin:
     same_run(tmp_path / "whole", tmp_path / "torn")
 
 
-def test_the_training_set_is_never_decoded_as_a_whole(
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Returns a cache directory in which no arrays are kept."""
+    monkeypatch.setenv("LRTRAIN_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def files(cache: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in cache.glob("arrays/tiny-*/*")}
+
+
+def test_what_is_decoded_to_be_streamed_is_what_is_kept_when_it_is_loaded(
+    tiny: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded, sizes = examples.Examples.arrays, []
+
+    def noted(self: examples.Examples, indices: Any, shape: Any) -> Any:
+        sizes.append(len(indices))
+        return decoded(self, indices, shape)
+
+    find_dataset("tiny", data_dir=tiny).load()
+    loaded = files(cache)
+    shutil.rmtree(cache)
+    monkeypatch.setattr(examples, "_CHUNK", 8)
+    monkeypatch.setattr(examples.Examples, "arrays", noted)
+    find_dataset("tiny", data_dir=tiny).stream()
+    assert files(cache) == loaded
+    assert max(sizes) == 8, "never all at once"
+    monkeypatch.setattr(examples.Examples, "arrays", lambda *_: pytest.fail("decoded again"))
+    find_dataset("tiny", data_dir=tiny).stream()
+    find_dataset("tiny", data_dir=tiny).load()
+
+
+def test_the_next_chunk_is_sent_before_the_one_before_is_waited_for(
     options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("LRTRAIN_CACHE_DIR", str(tmp_path / "cache"))
-    train(tmp_path / "run", "never", **options)
-    assert list((tmp_path / "cache").glob("arrays/*")) == []
+    """So its examples are copied to the devices while these compute."""
+    events: list[str] = []
+    run_steps = Engine.run_steps
+
+    def sending(self: Engine, *arguments: Any) -> Any:
+        events.append("sent")
+        return run_steps(self, *arguments)
+
+    class Records(NullReporter):
+        def stepped(self, step: StepInfo, examples_per_second: float) -> None:
+            events.append("recorded")
+
+    monkeypatch.setattr(Engine, "run_steps", sending)
+    train(tmp_path / "run", "never", reporter=Records(), **options | {"epochs": 1})
+    # The first call compiles.
+    assert events[1:4] == ["sent", "sent", "recorded"]
 
 
 # ----------------------------------------------------------------------------------------------------------- the choice
@@ -223,18 +270,6 @@ def test_the_size_is_known_with_and_without_decoded_arrays(
     assert source.train_bytes() == 72 * 108
 
 
-def test_without_grain(options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "grain", None)
-    with pytest.raises(UsageError) as caught:
-        train(tmp_path / "run", "never", **options)
-    assert str(caught.value) == (
-        "a training set that is streamed needs grain: run `pip install 'lrtrain[stream]'`, "
-        "or keep it on the devices with --data-on-device always"
-    )
-    assert not (tmp_path / "run").exists()
-    assert train(tmp_path / "run", "auto", **options).steps == 36
-
-
 # ---------------------------------------------------------------------------------------------------------- the reading
 
 
@@ -269,8 +304,19 @@ def test_a_train_size_that_there_is_not(tiny: Path) -> None:
         find_dataset("tiny", data_dir=tiny).stream(73)
 
 
-def test_damage_found_while_training(options: dict[str, Any], tmp_path: Path) -> None:
-    """The reader checks a record when it is read; the first one, read at the start, is whole."""
+def test_the_next_chunk_is_read_ahead(tiny: Path) -> None:
+    stream = find_dataset("tiny", data_dir=tiny).stream().train
+    order, _ = epoch_order(0, 0, 72, 4, shuffle=True)
+    with contextlib.closing(stream.chunks(order, 2)) as chunks:
+        next(chunks)
+        held, _ = next(chunks)
+        copy = held.copy()
+        for _ in chunks:
+            np.testing.assert_array_equal(held, copy)
+
+
+def test_damage_is_found_before_training(options: dict[str, Any], tmp_path: Path, cache: Path) -> None:
+    """The reader checks a record when it is read; the first one is whole."""
     shutil.copytree(options["data_dir"], tmp_path / "data")
     file = next((tmp_path / "data" / "tiny").glob("*/*train*"))
     contents = bytearray(file.read_bytes())
@@ -278,9 +324,31 @@ def test_damage_found_while_training(options: dict[str, Any], tmp_path: Path) ->
     contents[middle : middle + 64] = bytes(64)
     file.write_bytes(contents)
     options |= {"data_dir": tmp_path / "data"}
-    with pytest.raises((TrainingError, DataError), match=r"the data in .*tiny/1\.0\.0 is damaged \("):
+    with pytest.raises(DataError, match=r"the data in .*tiny/1\.0\.0 is damaged \("):
         train(tmp_path / "run", "never", **options)
-    assert_no_thread_reads()
+    assert not (tmp_path / "run").exists()
+    assert {path.suffix for path in cache.glob("arrays/*")} == {".lock"}
+
+
+def test_a_record_that_cannot_be_read_is_named_in_one_sentence(
+    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    decoded = examples.Examples._decoded
+
+    def damaged(self: examples.Examples, indices: Any) -> Any:
+        def fail() -> Any:
+            raise RuntimeError("checksum of record 7\nand a stack of the native reader")
+
+        return self._try(fail) if len(indices) > 1 and 7 in indices and len(self) == 72 else decoded(self, indices)
+
+    monkeypatch.setattr(examples.Examples, "_decoded", damaged)
+    with pytest.raises(DataError) as caught:
+        train(tmp_path / "run", "never", **options)
+    directory = options["data_dir"] / "tiny" / "1.0.0"
+    assert str(caught.value) == (
+        f"the data in {directory} is damaged (RuntimeError: checksum of record 7): delete that directory and prepare "
+        "the data set again"
+    )
 
 
 class Cuts(NullReporter):
@@ -291,50 +359,75 @@ class Cuts(NullReporter):
 
     def stepped(self, step: StepInfo, examples_per_second: float) -> None:
         if step.step >= 20:
+            # What is read in the moment of the cut ends the process.
+            time.sleep(0.2)
             with self.file.open("r+b") as file:
                 file.truncate(self.left)
 
 
-@pytest.mark.parametrize("left", [0, 2000], ids=["all of it", "its end"])
-def test_a_file_that_is_cut_while_training(options: dict[str, Any], tmp_path: Path, left: int) -> None:
-    shutil.copytree(options["data_dir"], tmp_path / "data")
-    options |= {"data_dir": tmp_path / "data", "epochs": 4}
-    file = next((tmp_path / "data" / "tiny").glob("*/*train*"))
-    whole = file.read_bytes()
-    with pytest.raises(
-        TrainingError, match=r"is damaged \(EOFError: a file has been cut short .*; what the run"
-    ) as caught:
+@pytest.mark.parametrize("name", ["train_images.npy", "train_labels.npy"])
+@pytest.mark.parametrize("left", [0, 200], ids=["all of it", "its end"])
+def test_a_file_that_is_cut_while_training(
+    options: dict[str, Any], tmp_path: Path, cache: Path, name: str, left: int
+) -> None:
+    find_dataset("tiny", data_dir=options["data_dir"]).stream()
+    file = next(cache.glob(f"arrays/tiny-*/{name}"))
+    options |= {"epochs": 4}
+    with pytest.raises(TrainingError) as caught:
         train(tmp_path / "run", "never", reporter=Cuts(file, left), **options)
-    assert (caught.value.exit_code, str(caught.value).count("\n")) == (1, 0)
+    assert str(caught.value) == (
+        f"the decoded data in {file.parent} is damaged (EOFError: a file has been cut short since it was opened): the "
+        "next run decodes it again; what the run has done so far is kept"
+    )
     assert_no_thread_reads()
-    file.write_bytes(whole)
     lrtrain.train(run_dir=tmp_path / "run", resume=True)
     train(tmp_path / "whole", "never", **options)
     same_run(tmp_path / "whole", tmp_path / "run")
 
 
-def test_a_record_that_cannot_be_read_ends_the_run_in_one_sentence(
-    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("change", ["altered", "cut", "removed", "prepared again"])
+def test_what_has_changed_since_is_decoded_again(tiny: Path, tmp_path: Path, cache: Path, change: str) -> None:
+    shutil.copytree(tiny, tmp_path / "data")
+    source = find_dataset("tiny", data_dir=tmp_path / "data")
+    whole = source.stream().train.inputs.items.copy()
+    file = next(cache.glob("arrays/tiny-*/train_images.npy"))
+    contents = file.read_bytes()
+    if change == "removed":
+        file.unlink()
+    elif change == "prepared again":
+        next((tmp_path / "data" / "tiny").glob("*/*train*")).touch()
+        file.write_bytes(contents[:-1] + b"x")
+    else:
+        file.write_bytes(contents[:-1] + (b"x" if change == "altered" else b""))
+    np.testing.assert_array_equal(source.stream().train.inputs.items, whole)
+    assert file.read_bytes() == contents
+
+
+def test_no_room_for_what_is_decoded(
+    options: dict[str, Any], tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lrtrain.data.examples import Examples
-
-    decoded = Examples._decoded
-
-    def damaged(self: Examples, indices: Any) -> Any:
-        def fail() -> Any:
-            raise RuntimeError("checksum of record 7\nand a stack of the native reader")
-
-        return self._try(fail) if len(indices) > 1 and 7 in indices and len(self) == 72 else decoded(self, indices)
-
-    monkeypatch.setattr(Examples, "_decoded", damaged)
-    with pytest.raises(TrainingError) as caught:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=72 * 108 - 1))
+    with pytest.raises(DataError) as caught:
         train(tmp_path / "run", "never", **options)
-    directory = options["data_dir"] / "tiny" / "1.0.0"
     assert str(caught.value) == (
-        f"the data in {directory} is damaged (RuntimeError: checksum of record 7): delete that directory and prepare "
-        "the data set again; what the run has done so far is kept"
+        f"the decoded examples of 'tiny', which are streamed, cannot be kept in {cache / 'arrays'} (7.24e-06 GiB are "
+        "needed and 7.24e-06 free): set LRTRAIN_CACHE_DIR to a directory that has room"
     )
-    assert_no_thread_reads()
+    assert not (tmp_path / "run").exists()
+    assert {path.suffix for path in cache.glob("arrays/*")} == {".lock"}
+
+
+def test_data_that_changes_while_it_is_decoded(tiny: Path, tmp_path: Path, cache: Path, monkeypatch: Any) -> None:
+    shutil.copytree(tiny, tmp_path / "data")
+    parts = examples.Examples.parts
+
+    def touching(self: examples.Examples) -> Any:
+        next((tmp_path / "data" / "tiny").glob("*/*test*")).touch()
+        yield from parts(self)
+
+    monkeypatch.setattr(examples.Examples, "parts", touching)
+    with pytest.raises(DataError, match="the data of 'tiny' has changed while it was decoded: begin again"):
+        find_dataset("tiny", data_dir=tmp_path / "data").stream()
 
 
 # ----------------------------------------------------------------------------------------------------------- the engine
@@ -355,7 +448,7 @@ def test_the_engine_takes_batches_that_do_not_divide_evenly(tiny: Path, model: n
     data = load_dataset("tiny", data_dir=tiny)
     order, weights = epoch_order(0, 0, 72, 13, shuffle=True)
     losses = []
-    for kept, examples in (
+    for kept, given in (
         (data.train, order),
         (None, (data.train.inputs[order], data.train.targets[order])),
     ):
@@ -371,7 +464,7 @@ def test_the_engine_takes_batches_that_do_not_divide_evenly(tiny: Path, model: n
         engine.compile()
         state = engine.init(0)
         with jax.transfer_guard("disallow"):
-            losses.append(np.asarray(engine.run_steps(state, examples, weights, np.full(len(order), 1e-3))[1]))
+            losses.append(np.asarray(engine.run_steps(state, given, weights, np.full(len(order), 1e-3))[1]))
     assert np.isfinite(losses).all()
     np.testing.assert_array_equal(*losses)
 
