@@ -279,7 +279,7 @@ class Engine:
 
 
 def _that_fit_a_cache(largest: float) -> int:
-    """Returns how many examples a core takes at once, whose largest result has so many bytes an example."""
+    """Returns how many examples a core takes at once; ``largest`` are the bytes of one in the largest result."""
     return 1 << max(0, math.floor(math.log2(_CPU_CACHE / max(1, largest))))
 
 
