@@ -28,6 +28,7 @@ from benchmarks.workers import log_of, prepare
 GROUPS = (
     "steps",
     "workloads",
+    "networks",
     "overhead",
     "start",
     "checkpoint",

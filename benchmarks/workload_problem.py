@@ -40,11 +40,15 @@ class Setting:
 
 
 RESNET, CHAR_LM = "fashion-mnist-resnet", "char-lm"
+MLP, POOLED_CONVNET, GROUPNORM_RESNET = "MLP", "ConvNet with max_pool", "ResNet with GroupNorm"
 SETTINGS = {
     RESNET: Setting("lrtrain_fashion_mnist_resnet:FashionMnistResnet", {"shift": 0, "flip": False}, weight_decay=5e-4),
     CHAR_LM: Setting(
         "lrtrain_char_lm:CharLM", {"dropout": 0.0}, batch=32, examples=3200, learning_rate=1e-3, weight_decay=0.1
     ),
+    MLP: Setting("benchmarks.own_networks:OwnMLP", learning_rate=1e-3),
+    POOLED_CONVNET: Setting("benchmarks.own_networks:OwnConvNet", learning_rate=1e-3),
+    GROUPNORM_RESNET: Setting("benchmarks.own_networks:OwnResNet", learning_rate=1e-3),
 }
 
 
@@ -99,7 +103,7 @@ def read(directory: Path, name: str) -> WorkloadProblem:
 
 
 def _file(directory: Path, name: str) -> Path:
-    return directory / f"{name}.npz"
+    return directory / f"{name.replace(' ', '-')}.npz"
 
 
 if __name__ == "__main__":

@@ -101,8 +101,7 @@ class Halting:
                 lrtrain.train(
                     *self._plugins,
                     # One to warm up.
-                    epochs=self._problem.rounds + 1,
-                    **self._options,
+                    **{"epochs": self._problem.rounds + 1, **self._options},
                     shuffle=False,
                     run_dir=tempfile.mkdtemp(prefix="run-", dir=self._problem.directory),
                     reporter=_Reporter(bar, self._line, evaluations, compiled, bare=self._has_bare),

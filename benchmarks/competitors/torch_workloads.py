@@ -54,7 +54,7 @@ def _resnet(problem: Problem, layout: Any, *, fused: bool) -> Train:
     optimizer = torch.optim.SGD(
         decayed(model, setting.weight_decay), lr=setting.learning_rate, momentum=0.9, nesterov=True, fused=fused
     )
-    return _loop(given, model, images, optimizer, shares=_SHARES)
+    return loop(given, model, images, optimizer, shares=_SHARES)
 
 
 def _char_lm(problem: Problem, *, fused: bool) -> Train:
@@ -63,7 +63,7 @@ def _char_lm(problem: Problem, *, fused: bool) -> Train:
     optimizer = torch.optim.AdamW(
         decayed(model, setting.weight_decay), lr=setting.learning_rate, betas=(0.9, 0.99), fused=fused
     )
-    return _loop(given, model, torch.from_numpy(given.train.inputs).long(), optimizer, shares=1)
+    return loop(given, model, torch.from_numpy(given.train.inputs).long(), optimizer, shares=1)
 
 
 def decayed(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -75,9 +75,10 @@ def decayed(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     ]
 
 
-def _loop(
+def loop(
     given: WorkloadProblem, model: nn.Module, inputs: torch.Tensor, optimizer: torch.optim.Optimizer, *, shares: int
 ) -> Train:
+    """Returns a function that trains; the first batches are seen in ``shares`` parts."""
     targets = torch.from_numpy(given.train.targets).long()
     done = 0
 
@@ -110,7 +111,7 @@ class ResNet(nn.Module):
         widths = [width, width, 2 * width, 4 * width]
         self.blocks = nn.ModuleList(Block(into, out) for into, out in itertools.pairwise(widths))
         self.dense = nn.Linear(widths[-1], 10)
-        _carry_over(
+        carry_over(
             weights,
             {"Conv_0": self.conv, "BatchNorm_0": self.norm, "Dense_0": self.dense}
             | {
@@ -172,7 +173,7 @@ class Transformer(nn.Module):
         self.forwards = nn.ModuleList(FeedForward(width) for _ in range(layers))
         self.logits = nn.Linear(width, vocabulary, bias=False)
         dense = {"Attention": self.attention, "FeedForward": self.forwards}
-        _carry_over(
+        carry_over(
             weights,
             {"logits": self.logits}
             | {f"RMSNorm_{index}": norm for index, norm in enumerate(self.norms)}
@@ -233,7 +234,7 @@ def _rotated(x: torch.Tensor) -> torch.Tensor:
 _ORDERS = {2: (1, 0), 4: (3, 2, 0, 1)}
 
 
-def _carry_over(weights: dict[str, np.ndarray], layers: dict[str, nn.Module]) -> None:
+def carry_over(weights: dict[str, np.ndarray], layers: dict[str, nn.Module]) -> None:
     """Gives layers the weights that Flax has for them."""
     with torch.no_grad():
         for name, layer in layers.items():

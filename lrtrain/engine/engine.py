@@ -127,7 +127,7 @@ class Engine:
         self._share = 1 if runs_per_device else len(devices)
         part = -(-batch_size // (accumulate * self._share))
         if micro_batch is None:
-            fits = batch_size if has_state or not on_cpu else rules.micro_batch or _that_fit_a_cache(facts.largest)
+            fits = batch_size if has_state or not on_cpu else _that_fit_a_cache(facts.largest)
             micro_batch = min(fits, part)
         if not self.looped:
             micro_batch = part

@@ -21,8 +21,6 @@ class ImageClassification(Classification):
     """Images of classes, from a data set that a package provides or that tensorflow-datasets has prepared."""
 
     takes_dataset: ClassVar[bool] = True
-    # As it was before there were other workloads, so that a run made then goes on to the same bits.
-    micro_batch: ClassVar[int | None] = 8
     dataset: ClassVar[str | None] = "fashion_mnist"
 
     def source(self, context: DataContext) -> Dataset | DatasetSource:

@@ -82,8 +82,6 @@ class Workload:
     """Whether ``--dataset`` may name other data for it; a path may be given for any workload."""
     dataset: ClassVar[str | None] = None
     """The data set that it takes where the user names none, of those that ``--dataset`` can name."""
-    micro_batch: ClassVar[int | None] = None
-    """The examples that a core takes at once on CPU; None for as many as fit its cache."""
     has_classes: ClassVar[bool] = False
     """Whether the targets are labels, and the last axis of the network's outputs is that of the classes."""
 

@@ -1,0 +1,86 @@
+"""Networks as a user of Flax writes them, with nothing of lrtrain in them, and workloads that train them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import flax.linen as nn
+import jax
+
+from lrtrain import Dataset, Defaults, ImageClassification
+
+_GROUPS = 8
+
+
+class MLP(nn.Module):
+    """Three dense layers: 669,706 parameters for images of 28x28 pixels."""
+
+    @nn.compact
+    def __call__(self, images: jax.Array) -> jax.Array:
+        x = images.reshape(images.shape[0], -1)
+        for _ in range(2):
+            x = nn.relu(nn.Dense(512)(x))
+        return nn.Dense(10)(x)
+
+
+class ConvNet(nn.Module):
+    """Two convolutions, each with a maximum over windows, and two dense layers."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for features in (32, 64):
+            x = nn.max_pool(nn.relu(nn.Conv(features, (3, 3))(x)), (2, 2), strides=(2, 2))
+        x = nn.relu(nn.Dense(128)(x.reshape(x.shape[0], -1)))
+        return nn.Dense(10)(x)
+
+
+class GroupNormResNet(nn.Module):
+    """Three residual blocks of 16, 32 and 64 channels; the last two halve the resolution by a stride."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = nn.relu(nn.GroupNorm(_GROUPS)(nn.Conv(16, (3, 3), use_bias=False)(x)))
+        for stage in range(3):
+            x = Block(16 << stage, 2 if stage else 1)(x)
+        return nn.Dense(10)(x.mean((1, 2)))
+
+
+class Block(nn.Module):
+    """Two convolutions beside a shortcut, which is a convolution of one pixel where the shape changes."""
+
+    features: int
+    stride: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        strides = (self.stride, self.stride)
+        y = nn.Conv(self.features, (3, 3), strides, padding=1, use_bias=False)(x)
+        y = nn.relu(nn.GroupNorm(_GROUPS)(y))
+        y = nn.GroupNorm(_GROUPS)(nn.Conv(self.features, (3, 3), use_bias=False)(y))
+        if x.shape != y.shape:
+            x = nn.GroupNorm(_GROUPS)(nn.Conv(self.features, (1, 1), strides, use_bias=False)(x))
+        return nn.relu(x + y)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Own(ImageClassification):
+    """Fashion-MNIST with Adam on the mean loss."""
+
+    defaults: ClassVar[Defaults] = Defaults(10, 128, "adam", "mean", 1e-3)
+    made: ClassVar[type[nn.Module]]
+
+    def network(self, data: Dataset) -> nn.Module:  # as the method that it stands in for
+        return self.made()
+
+
+class OwnMLP(Own):
+    made = MLP
+
+
+class OwnConvNet(Own):
+    made = ConvNet
+
+
+class OwnResNet(Own):
+    made = GroupNormResNet
