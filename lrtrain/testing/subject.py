@@ -15,6 +15,8 @@ from lrtrain.plugins.spec import Spec, normal_name
 from lrtrain.testing.failure import CheckFailed, fail
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -65,6 +67,7 @@ class Subject(Provided):
     def __init__(self, name: str, specs: Sequence[str] = (), *, every_length: bool = False) -> None:
         super().__init__(normal_name(name))
         self.every_length = every_length
+        self.elsewhere: Future[list[str]] | None = None
         self._examples = tuple(map(Spec.of, specs))
         self._active: dict[str, ActivePlugins] = {}
         self._tables: dict[tuple[str, int], NDArray[np.float32]] = {}
