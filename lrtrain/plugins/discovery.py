@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from importlib.metadata import Distribution, EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ DEFAULT_WORKLOAD = "fashion-mnist-cnn"
 IN_PYTHON = "python:"
 WORDS = {GROUP: "plugin", WORKLOADS: "workload", OPTIMIZERS: "optimizer", MODELS: "model"}
 """What an entry of each group is called."""
+_NAME = re.compile(r"^Name:(.*)$", re.MULTILINE)
 _folder: ContextVar[Path] = ContextVar("_folder", default=Path())
 _read: ContextVar[tuple[Entry, ...] | None] = ContextVar("_read", default=None)
 
@@ -154,10 +157,8 @@ def _entries(group: str) -> Iterator[Entry]:
     seen: set[str] = set()
     for distribution in importlib.metadata.distributions():
         try:
-            metadata: Any = distribution.metadata  # `get` is there, and typeshed knows it from Python 3.12 on
-            # Since Python 3.12 it is deprecated to ask by index for a field that is not there.
-            name, summary = metadata.get("Name", ""), metadata.get("Summary", "")
-            points = distribution.entry_points.select(group=group)
+            name, points = _name(distribution), _points(distribution, group)
+            summary = _field(distribution, "Summary") if points else ""
         except Exception:  # noqa: BLE001  # damaged, as after an interrupted install: the others can still be used
             continue
         key = normal_name(name)
@@ -167,3 +168,21 @@ def _entries(group: str) -> Iterator[Entry]:
         seen.add(key)
         for point in points:
             yield Entry(normal_name(point.name), point.value, name, distribution.version, summary, group=group)
+
+
+def _name(distribution: Distribution) -> str:
+    """Returns its name; every distribution is asked for it, and few for more: to parse all metadata takes 0.1 s."""
+    text = distribution.read_text("METADATA") or ""
+    found = _NAME.search(text.partition("\n\n")[0])
+    return found[1].strip() if found else _field(distribution, "Name")
+
+
+def _points(distribution: Distribution, group: str) -> Sequence[EntryPoint]:
+    text = distribution.read_text("entry_points.txt") or ""
+    return tuple(distribution.entry_points.select(group=group)) if group in text else ()
+
+
+def _field(distribution: Distribution, field: str) -> str:
+    metadata: Any = distribution.metadata  # `get` is there, and typeshed knows it from Python 3.12 on
+    # Since Python 3.12 it is deprecated to ask by index for a field that is not there.
+    return str(metadata.get(field, ""))

@@ -103,6 +103,8 @@ def outcomes(
         outcome = CheckResult(check.__name__, "skipped", broken) if broken else _outcome(check, subject)
         if check in first and outcome.state == "failed":
             broken = f"{check.__name__} has failed"
+        if check is hooks.builds_one_schedule and outcome.state == "passed" and isinstance(subject, Subject):
+            determinism.begin_elsewhere(subject)
         yield outcome
 
 

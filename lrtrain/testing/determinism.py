@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 
 from lrtrain.plugins.spec import Spec
@@ -37,9 +39,22 @@ def two_processes_agree(subject: Subject) -> None:
     """Another process has the same bits."""
     from lrtrain.schedules.table import fingerprint
 
-    looked_at = list(subject.looked_at())
-    given = [[str(spec), total_steps] for spec, total_steps in looked_at]
-    theirs = ask(_CODE, given, f"plugin '{subject.name}' is built", PYTHONHASHSEED="1", JAX_PLATFORMS="cpu")
-    for (spec, total_steps), there in zip(looked_at, theirs, strict=True):
+    theirs = subject.elsewhere.result() if subject.elsewhere else _fingerprints(subject.name, _given(subject))
+    for (spec, total_steps), there in zip(subject.looked_at(), theirs, strict=True):
         here = fingerprint(subject.table(spec, total_steps))
         require(here == there, f"'{spec}' has another curve in another process: {_CURE}")
+
+
+def begin_elsewhere(subject: Subject) -> None:
+    """Starts the other process, which takes a second or more, while other checks run."""
+    pool = ThreadPoolExecutor(1)
+    subject.elsewhere = pool.submit(_fingerprints, subject.name, _given(subject))
+    pool.shutdown(wait=False)
+
+
+def _given(subject: Subject) -> list[tuple[str, int]]:
+    return [(str(spec), total_steps) for spec, total_steps in subject.looked_at()]
+
+
+def _fingerprints(name: str, given: list[tuple[str, int]]) -> list[str]:
+    return list(ask(_CODE, given, f"plugin '{name}' is built", PYTHONHASHSEED="1", JAX_PLATFORMS="cpu"))

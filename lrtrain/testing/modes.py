@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lrtrain.plugins.spec import Spec
-from lrtrain.schedules.table import schedule
 from lrtrain.testing.evaluation import is_traceable
 from lrtrain.testing.failure import fail, require
 from lrtrain.testing.subject import Subject
@@ -26,7 +25,7 @@ def same_eager_compiled_and_mapped(subject: Subject) -> None:
     import jax
 
     for spec, total_steps in subject.looked_at():
-        rate = schedule(spec, total_steps=total_steps, steps_per_epoch=min(47, total_steps))
+        rate = subject.rate(spec, total_steps)
         table, steps = subject.table(spec, total_steps), min(total_steps, _MANY)
         counts = np.arange(steps)
         for count in sorted({0, steps // 2, steps - 1}):
@@ -40,7 +39,7 @@ def same_for_every_kind_of_count(subject: Subject) -> None:
     import jax
 
     for spec, total_steps in subject.looked_at():
-        rate = schedule(spec, total_steps=total_steps, steps_per_epoch=min(47, total_steps))
+        rate = subject.rate(spec, total_steps)
         table = subject.table(spec, total_steps)
         for step in sorted({total_steps // 2, total_steps - 1}):
             for kind in (int, np.int32, np.uint32, jax.numpy.int32, jax.numpy.uint32):

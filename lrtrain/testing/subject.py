@@ -15,6 +15,8 @@ from lrtrain.plugins.spec import Spec, normal_name
 from lrtrain.testing.failure import CheckFailed, fail
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -65,9 +67,11 @@ class Subject(Provided):
     def __init__(self, name: str, specs: Sequence[str] = (), *, every_length: bool = False) -> None:
         super().__init__(normal_name(name))
         self.every_length = every_length
+        self.elsewhere: Future[list[str]] | None = None
         self._examples = tuple(map(Spec.of, specs))
         self._active: dict[str, ActivePlugins] = {}
         self._tables: dict[tuple[str, int], NDArray[np.float32]] = {}
+        self._rates: dict[tuple[str, int], Schedule] = {}
 
     @property
     def builds_schedule(self) -> bool:
@@ -135,6 +139,17 @@ class Subject(Provided):
             except LrtrainError as error:
                 raise CheckFailed(f"'{spec}' in a run of {total_steps} steps: {error}") from error
         return self._tables[key]
+
+    def rate(self, spec: Spec, total_steps: int) -> Schedule:
+        """Returns what `lrtrain.schedule` returns for it, built once."""
+        from lrtrain.schedules.table import schedule
+
+        key = str(spec), total_steps
+        if key not in self._rates:
+            self._rates[key] = schedule(
+                spec, total_steps=total_steps, steps_per_epoch=min(_STEPS_PER_EPOCH, total_steps)
+            )
+        return self._rates[key]
 
     def usual_length(self, spec: Spec) -> int:
         """Returns the length of run for the closer checks of a spec: 235 steps if it can be built for that."""

@@ -28,9 +28,17 @@ CASES: list[tuple[tuple[int, ...], tuple[int, ...], Any]] = [
 ]
 
 
+def compiled(function: Any, *given: jax.Array) -> Any:
+    """Calls a function as one program, as a training step does: hundreds of small ones take long to compile."""
+    return jax.jit(function, compiler_options=CPU_OPTIONS)(*given)
+
+
 def both(conv: Any, x: jax.Array, w: jax.Array, g: jax.Array) -> Any:
-    out, pull = jax.vjp(conv, x, w)
-    return out, *pull(g)
+    def out_and_gradients(x: jax.Array, w: jax.Array, g: jax.Array) -> Any:
+        out, pull = jax.vjp(conv, x, w)
+        return out, *pull(g)
+
+    return compiled(out_and_gradients, x, w, g)
 
 
 @pytest.mark.parametrize(("images", "kernel", "padding"), CASES)
@@ -48,7 +56,7 @@ def test_in_float64_only_rounding_remains(images: Any, kernel: Any, padding: Any
     with jax.enable_x64(True):
         x, w, g, pads = example(images, kernel, padding)
         x, w, g = (values.astype(jnp.float64) for values in (x, w, g))
-        ours = winograd.convolve(x, w, pads), *winograd.gradients(x, w, g, pads)
+        ours = compiled(lambda x, w, g: (winograd.convolve(x, w, pads), *winograd.gradients(x, w, g, pads)), x, w, g)
         for mine, reference in zip(ours, by_numpy(x, w, g, pads), strict=True):
             assert mine.dtype == jnp.float64
             np.testing.assert_allclose(mine, reference, rtol=0, atol=1e-14 * np.abs(reference).max())

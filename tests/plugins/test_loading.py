@@ -239,6 +239,20 @@ def test_damaged_metadata_harms_no_other(site: Site, damage: str) -> None:
     assert "damaged" not in names
 
 
+@pytest.mark.parametrize(("metadata", "expected"), [
+    ("Metadata-Version: 2.1\nName: Good-One\nVersion: 3\n", "Good-One"),
+    ("Metadata-Version: 2.1\nname:good-one\nVersion: 3\n", "good-one"),
+    ("Metadata-Version: 2.1\r\nName: good-one \r\nVersion: 3\r\n", "good-one"),
+    ("Metadata-Version: 2.1\nVersion: 3\n\nName: of-the-description\n", None),
+    ("", None),
+])  # fmt: skip
+def test_the_name_of_a_distribution_is_that_of_its_headers(site: Site, metadata: str, expected: str | None) -> None:
+    site.install("good", GOOD)
+    (site.folder / "test_good-1.0.dist-info" / "METADATA").write_text(metadata, encoding="utf-8", newline="")
+    found = [entry for entry in find_plugins() if entry.value == "test_good:Plugin"]
+    assert [(entry.distribution, entry.version) for entry in found] == ([(expected, "3")] if expected else [])
+
+
 # ------------------------------------------------------------------------------------------------------- what is broken
 
 

@@ -72,6 +72,12 @@ def test_what_each_check_finds(name: str, check: str, sentence: str) -> None:
         run(named(check), Subject(f"broken-{name}"))
 
 
+def test_the_other_process_that_begins_early_finds_the_same() -> None:
+    states = {each.check: each.state for each in outcomes(Subject("broken-random"))}
+    assert states["two_processes_agree"] == states["two_builds_agree"] == "failed"
+    assert states["builds_one_schedule"] == "passed"
+
+
 def test_every_check_finds_something() -> None:
     # Core refuses an option that is no field before the plugin sees it: no plugin can break this one.
     never = {"unknown_options_are_refused"}

@@ -14,7 +14,7 @@ from lrtrain.cli.plugins.packages import install, new, uninstall
 from lrtrain.cli.tables import print_json, print_lines
 from lrtrain.cli.terminal import draw, printable
 from lrtrain.errors import LrtrainError
-from lrtrain.plugins.discovery import Entry, duplicates, find_plugin, find_plugins
+from lrtrain.plugins.discovery import Entry, duplicates, find_plugin, find_plugins, read_once
 from lrtrain.plugins.spec import format_name
 
 if TYPE_CHECKING:
@@ -141,4 +141,5 @@ def check(name: str, specs: Sequence[str], as_json: bool) -> None:
     from lrtrain.testing.checks import outcomes
     from lrtrain.testing.subject import Subject
 
-    print_results(find_plugin(name), outcomes(Subject(name, specs)), as_json=as_json)
+    with read_once():
+        print_results(find_plugin(name), outcomes(Subject(name, specs)), as_json=as_json)
