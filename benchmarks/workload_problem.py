@@ -46,7 +46,7 @@ SETTINGS = {
     CHAR_LM: Setting(
         "lrtrain_char_lm:CharLM", {"dropout": 0.0}, batch=32, examples=3200, learning_rate=1e-3, weight_decay=0.1
     ),
-    MLP: Setting("benchmarks.own_networks:OwnMLP", learning_rate=1e-3),
+    MLP: Setting("benchmarks.own_networks:OwnMLP", examples=60_000, learning_rate=1e-3),
     POOLED_CONVNET: Setting("benchmarks.own_networks:OwnConvNet", learning_rate=1e-3),
     GROUPNORM_RESNET: Setting("benchmarks.own_networks:OwnResNet", learning_rate=1e-3),
 }
