@@ -32,6 +32,7 @@ FILES = [
     "tests/data/test_data.py",
     "tests/engine/test_optimizers.py",
     "tests/nn/test_model.py",
+    "tests/nn/test_substitution.py",
     "tests/plugins/test_loading.py",
     "tests/plugins/test_options.py",
     "tests/plugins/test_spec.py",
