@@ -7,10 +7,12 @@ import io
 import mmap
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lrtrain.errors import DataError
 
 
 class NpyWriter:
@@ -58,6 +60,17 @@ def read_array(path: Path, sha256: str) -> NDArray[Any]:
     return array
 
 
+def _mapped(file: BinaryIO) -> mmap.mmap:
+    try:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as error:
+        # Some file systems of networks cannot.
+        raise DataError(
+            f"{file.name} cannot be mapped into memory ({error.strerror or error}): set LRTRAIN_CACHE_DIR to a "
+            "directory on a disk of this machine"
+        ) from error
+
+
 @dataclass(frozen=True, eq=False)
 class MappedArray:
     """An array in a file, of which the system holds in memory what has been used last.
@@ -73,14 +86,19 @@ class MappedArray:
 
     @classmethod
     def of(cls, path: Path, sha256: str) -> MappedArray:
-        """Maps a file after it has been read once; raises ValueError when the file does not have this digest."""
+        """Maps a file after it has been read once.
+
+        Raises ValueError when the file does not have this digest, and DataError when its file system maps none.
+        """
         with path.open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
                 raise ValueError(f"{path} is damaged")
             file.seek(0)
             np.lib.format.read_magic(file)
-            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            shape, by_columns, dtype = np.lib.format.read_array_header_1_0(file)
+            if by_columns:
+                raise ValueError(f"{path} has the order of Fortran")
+            mapped = _mapped(file)
             items: NDArray[Any] = np.ndarray(shape, dtype, mapped, file.tell())
         # Otherwise the system reads much around each item, of which a shuffled order uses nothing.
         if hasattr(mapped, "madvise"):

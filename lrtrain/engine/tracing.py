@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -72,8 +73,10 @@ def traced(network: Network, workload: Workload, inputs: Leaves, *, on_cpu: bool
     if replaces:
         # Some results, such as the kernels of Winograd's convolution, are as large for any number of examples.
         twice = jax.tree.map(lambda each: jax.ShapeDtypeStruct((2 * each.shape[0], *each.shape[1:]), each.dtype), batch)
-        sizes = (_sizes(trace(fast)(params, state, many, key)) for many in (batch, twice))
-        largest = max(more - less for less, more in zip(*sizes, strict=False)) / examples
+        less, more = (_sizes(trace(fast)(params, state, many, key)) for many in (batch, twice))
+        # With more examples a convolution may have another form.
+        grown = map(operator.sub, more, less) if len(more) == len(less) else less
+        largest = max(grown, default=0) / examples
 
     def total(*arguments: Any) -> jax.Array:
         leaves = jax.tree.leaves(fast(*arguments))

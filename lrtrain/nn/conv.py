@@ -42,12 +42,12 @@ def conv_general_dilated(  # noqa: PLR0913, PLR0917 - the signature of the funct
 ) -> jax.Array:
     """Convolves like ``jax.lax.conv_general_dilated``, faster on CPU; ``flax.linen.Conv`` takes it as an argument.
 
-    A network with it trains in one compiled loop on CPU; with JAX's own every step is called from Python.
+    `lrtrain.train` puts it in the place of JAX's own by itself; this is for a training loop of your own.
 
     ``out[n, i, j, o] = sum over k, l, c of lhs[n, i + k, j + l, c] * rhs[k, l, c, o]``, `lhs` being padded.
 
-    A two-dimensional NHWC/HWIO/NHWC convolution with stride 1, no dilation and no groups gets the fast gradients; one
-    with a 3x3 kernel, eight channels or more in and out and the default precision is Winograd's (Lavin and Gray 2015,
+    A two-dimensional NHWC/HWIO/NHWC convolution without dilation and groups gets the fast gradients; one with stride 1,
+    a 3x3 kernel, eight channels or more in and out and the default precision is Winograd's (Lavin and Gray 2015,
     arXiv:1509.09308), whose rounding error is some five times that of the sum above. Any other is passed to
     ``jax.lax.conv_general_dilated`` unchanged. The fast one supports reverse-mode differentiation only.
 
@@ -85,9 +85,24 @@ def conv_general_dilated(  # noqa: PLR0913, PLR0917 - the signature of the funct
     pads = lax.padtype_to_pads(lhs.shape[1:3], rhs.shape[:2], strides, padding) if isinstance(padding, str) else padding
     pads = tuple((int(low), int(high)) for low, high in pads)
     precision = others.get("precision")
+    if _is_empty(lhs, rhs, pads) or (_is_symbolic(lhs) and strides != (1, 1)):
+        return lax.conv_general_dilated(
+            lhs, rhs, strides, pads, dimension_numbers=dimension_numbers, precision=precision
+        )
     if strides == (1, 1) and rhs.shape[:2] != (1, 1):
         return _convolve(lhs, rhs, pads, precision)
     return _convolve_patches(lhs, rhs, strides, pads, precision)
+
+
+def _is_symbolic(x: jax.Array) -> bool:
+    """Returns whether the size of the images is not known yet, as in an export for any size."""
+    return not all(isinstance(size, int) for size in x.shape[1:3])
+
+
+def _is_empty(x: jax.Array, w: jax.Array, pads: Pads) -> bool:
+    """Returns whether the kernel does not fit into the images, so that there are no outputs."""
+    sizes = zip(x.shape[1:3], pads, w.shape, strict=False)
+    return not _is_symbolic(x) and any(size + sum(pad) < kernel for size, pad, kernel in sizes)
 
 
 def _is_canonical(lhs: jax.Array, rhs: jax.Array, dimension_numbers: Any) -> bool:
@@ -214,8 +229,7 @@ def _convolve_patches(x: jax.Array, w: jax.Array, strides: tuple[int, int], pads
 
 def _forms(strides: tuple[int, int], pads: Pads, precision: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
     def on_cpu(x: jax.Array, w: jax.Array) -> jax.Array:
-        views = [view for _, view in _views(x, w, pads, strides)]
-        seen = views[0] if len(views) == 1 else lax.optimization_barrier(jnp.concatenate(views, axis=-1))
+        seen = _seen(x, w, strides, pads)
         product = jnp.matmul(seen.reshape(-1, seen.shape[-1]), w.reshape(-1, w.shape[-1]), precision=precision)
         return product.reshape(*seen.shape[:3], -1)
 
@@ -223,6 +237,18 @@ def _forms(strides: tuple[int, int], pads: Pads, precision: Any) -> tuple[Callab
         return lax.conv_general_dilated(x, w, strides, pads, dimension_numbers=_CANONICAL, precision=precision)
 
     return on_cpu, other
+
+
+def _seen(x: jax.Array, w: jax.Array, strides: tuple[int, int], pads: Pads) -> jax.Array:
+    """Returns what each output sees, ``[N, H', W', h * w * C]``."""
+    down, right = strides
+    if w.shape[:2] == strides and not any(map(any, pads)) and x.shape[1] % down == x.shape[2] % right == 0:
+        # Tiles, such as those of a vision transformer: no view of each of their many places.
+        tiles = x.reshape(x.shape[0], x.shape[1] // down, down, x.shape[2] // right, right, -1)
+        return tiles.swapaxes(2, 3).reshape(*tiles.shape[:2], tiles.shape[3], -1)
+    views = [view for _, view in _views(x, w, pads, strides)]
+    seen: jax.Array = lax.optimization_barrier(jnp.concatenate(views, axis=-1)) if len(views) > 1 else views[0]
+    return seen
 
 
 def _backward_of_patches(strides: tuple[int, int], pads: Pads, precision: Any, saved: Any, g: jax.Array) -> Any:
@@ -264,6 +290,12 @@ def operations(jaxpr: Any) -> Iterator[Any]:
             inner = [leaf for leaf in leaves if hasattr(getattr(leaf, "jaxpr", leaf), "eqns")]
         for part in inner:
             yield from operations(part)
+
+
+def is_replaceable(params: dict[str, Any]) -> bool:
+    """Returns whether `conv_general_dilated` has a form of its own for a convolution of JAX with these parameters."""
+    images = len(params["dimension_numbers"].lhs_spec) == 4
+    return images and not _needs_rewriting(params) and all(n == 1 for n in params["rhs_dilation"])
 
 
 def _needs_rewriting(params: dict[str, Any]) -> bool:

@@ -2,7 +2,7 @@
 
 The gradient that JAX has for a maximum over windows searches each window again, element by element: it takes as long as
 the convolutions beside it. Here the forward pass notes which element is the maximum. Values and gradients are JAX's own
-to the bit where the windows do not overlap; among equal elements the first is the maximum.
+to the bit where the windows do not overlap and have no NaN; among equal elements the first is the maximum.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ import numpy as np
 
 from lrtrain.cache import cache_dir, processor_id
 from lrtrain.files import write_whole
+from lrtrain.host import usable_cores
 from lrtrain.runs.conditions import versions
 from lrtrain.training.prepare import Loaded, Task, engine_options, loaded_on
 
@@ -46,7 +47,7 @@ def loaded_on_fastest(
     if not _is_open(devices, task, config):
         return loaded_on(devices, task, config)
     kept = _file(task, config, len(devices))
-    if (known := _read(kept)) is not None:
+    if (known := _read(kept)) in (1, len(devices)):
         return loaded_on(devices[:known], task, config)
     every = loaded_on(devices, task, config)
     if every.engine.has_state:
@@ -104,8 +105,9 @@ def _file(task: Task, config: TrainConfig, devices: int) -> Path:
     """Returns the file for all that the choice depends on."""
     facts: dict[str, Any] = {
         "program": task.found.program,
-        "optimizer": str(config.optimizer),
+        **{name: getattr(config, name) for name in ("optimizer", "clip_norm", "weight_decay")},
         "devices": devices,
+        "cores": usable_cores(),
         "versions": {name: versions()[name] for name in ("lrtrain", "jax", "jaxlib")},
         **engine_options(config),
     }
@@ -117,5 +119,5 @@ def _read(file: Path) -> int | None:
     """Returns the number of devices in a file; None where there is none."""
     try:
         return int(json.loads(file.read_text(encoding="utf-8"))["devices"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return None

@@ -252,8 +252,10 @@ def _load(job: Job, processes: Processes, reporter: Reporter, held: contextlib.E
 
 
 def _devices(job: Job, processes: Processes) -> list[jax.Device]:
-    """Returns the devices of a run; on CPU a continued run keeps its number, unless the user gives another."""
+    """Returns the devices of a run; one that is continued on CPU keeps its number, unless the user gives another."""
     devices = select_devices(job.config.devices, job.config.batch_size, distributed=not processes.alone)
-    if job.stored is None or job.config.devices is not None or not processes.alone or devices[0].platform != "cpu":
+    stored = job.stored
+    if stored is None or job.config.devices is not None or not processes.alone or stored.processes > 1:
         return devices
-    return devices[: job.stored.device.count]
+    kinds = {devices[0].platform, devices[0].device_kind, stored.device.kind}
+    return devices[: stored.device.count] if kinds == {"cpu"} else devices

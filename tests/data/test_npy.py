@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -10,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lrtrain.data import npy
 from lrtrain.data.npy import MappedArray, NpyWriter, read_array
+from lrtrain.errors import DataError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (70, 5, 3, 2), np.uint8)
 ARRAYS = {
@@ -77,3 +80,23 @@ def test_a_file_that_is_replaced_or_removed_later_is_still_read(tmp_path: Path) 
     into = np.empty((70, *IMAGES.shape[1:]), np.uint8)
     mapped.take(np.arange(70), into)
     np.testing.assert_array_equal(into, IMAGES)
+
+
+def test_a_file_that_cannot_be_mapped_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(*_: object, **__: object) -> None:
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+
+    path = tmp_path / "a.npy"
+    np.save(path, np.arange(3))
+    monkeypatch.setattr(npy.mmap, "mmap", refuses)
+    with pytest.raises(
+        DataError, match=r"a\.npy cannot be mapped into memory \(No such device\): set LRTRAIN_CACHE_DIR"
+    ):
+        MappedArray.of(path, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def test_the_order_of_fortran_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    np.save(path, np.asfortranarray(np.arange(6).reshape(2, 3)))
+    with pytest.raises(ValueError, match="order of Fortran"):
+        MappedArray.of(path, hashlib.sha256(path.read_bytes()).hexdigest())

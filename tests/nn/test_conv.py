@@ -45,6 +45,14 @@ def test_result_and_gradients_are_those_of_the_definition(images: Any, kernel: A
         np.testing.assert_allclose(mine, reference, rtol=1e-5, atol=1e-5)
 
 
+TILES: list[Any] = [((3, 8, 12, 3), (4, 4, 3, 5), "SAME"), ((3, 8, 12, 3), (4, 3, 3, 5), "VALID")]
+
+
+@pytest.mark.parametrize(("images", "kernel", "padding"), TILES)
+def test_tiles(images: Any, kernel: Any, padding: Any) -> None:
+    test_strides(images, kernel, padding, kernel[:2])
+
+
 @pytest.mark.parametrize("strides", [(2, 2), (1, 2), (3, 2)])
 @pytest.mark.parametrize(("images", "kernel", "padding"), CASES)
 def test_strides(images: Any, kernel: Any, padding: Any, strides: tuple[int, int]) -> None:
@@ -104,6 +112,25 @@ def test_what_it_cannot_do_is_passed_on(options: dict[str, Any]) -> None:
     ours = gradients(conv_general_dilated, x, w, g, **options)
     for mine, reference in zip(ours, gradients(lax.conv_general_dilated, x, w, g, **options), strict=True):
         np.testing.assert_array_equal(mine, reference)
+
+
+@pytest.mark.parametrize("strides", [(1, 1), (2, 2)])
+def test_a_kernel_that_does_not_fit_gives_nothing(strides: tuple[int, int]) -> None:
+    x, w = random(0, (2, 4, 9, 3)), random(1, (5, 3, 3, 2))
+    ours, expected = (
+        conv(x, w, strides, "VALID", dimension_numbers=NHWC)
+        for conv in (conv_general_dilated, lax.conv_general_dilated)
+    )
+    assert ours.shape == expected.shape
+    assert 0 in ours.shape
+
+
+def test_images_of_any_size_can_be_exported() -> None:
+    sizes = jax.export.symbolic_shape("n, h, w, 3", constraints=["h >= 3", "w >= 3"])
+    images = jax.ShapeDtypeStruct(sizes, jnp.float32)
+    x, w = random(0, (2, 9, 7, 3)), random(1, (3, 3, 3, 2))
+    conv = jax.jit(lambda x: conv_general_dilated(x, w, (2, 2), "VALID", dimension_numbers=NHWC))
+    np.testing.assert_allclose(jax.export.export(conv)(images).call(x), conv(x), rtol=1e-5, atol=1e-5)
 
 
 def test_other_dimension_numbers_and_ranks_are_passed_on() -> None:

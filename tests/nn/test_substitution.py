@@ -101,3 +101,62 @@ def test_trees_of_arrays() -> None:
     given = {"x": IMAGES, "y": jnp.arange(3)}
     ours, expected = with_fast_operations(function)(given, None), function(given, None)
     jax.tree.map(np.testing.assert_array_equal, ours, expected)
+
+
+class InitialisedOnce(nn.Module):
+    """A network that notes in its state, as a constant, that it has been trained."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        known = self.variable("flags", "trained", lambda: jnp.array(False))
+        if train:
+            known.value = jnp.array(True)
+        return nn.Dense(10)(nn.Conv(8, (3, 3))(x).mean((1, 2)))
+
+
+def test_a_constant_stays_an_array() -> None:
+    network = network_of(InitialisedOnce())
+    params, state = network.init(jax.random.PRNGKey(0), IMAGES)
+    given = params, state, IMAGES
+    _, after = with_fast_operations(lambda *arrays: network.apply(*arrays, train=True))(*given)
+    assert after["flags"]["trained"].dtype == jnp.bool_
+    assert after["flags"]["trained"]
+
+
+def pooled(window: int, strides: int, dtype: Any = jnp.float32, times: int = 1) -> Callable[[jax.Array], Any]:
+    def function(x: jax.Array) -> Any:
+        x = x.astype(dtype)
+        for _ in range(times):
+            lowest = jnp.array(False) if dtype == jnp.bool_ else jnp.array(-jnp.inf, dtype)
+            x = jax.lax.reduce_window(x, lowest, jax.lax.max, (1, window, window, 1), (1, strides, strides, 1), "VALID")
+        return x
+
+    return function
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        pooled(8, 8),
+        pooled(2, 2, jnp.bool_),
+        pooled(2, 2, jnp.float8_e4m3fn),
+        pooled(13, 1),
+        lambda x: nn.Conv(6, (3, 3), feature_group_count=3).init_with_output(jax.random.PRNGKey(0), x)[0],
+        lambda x: nn.Conv(6, (3, 3), kernel_dilation=2).init_with_output(jax.random.PRNGKey(0), x)[0],
+        lambda x: nn.Conv(6, (13, 3), (2, 2), padding="VALID").init_with_output(jax.random.PRNGKey(0), x)[0],
+        lambda x: nn.Conv(6, (13, 3), padding="VALID").init_with_output(jax.random.PRNGKey(0), x)[0],
+    ],
+    ids=["large window", "bool", "float8", "empty maximum", "groups", "dilated", "empty with strides", "empty"],
+)
+def test_what_is_not_replaced(function: Callable[[jax.Array], Any]) -> None:
+    program = jax.make_jaxpr(function)(IMAGES)
+    assert not has_slow_operations(program)
+    ours, expected = with_fast_operations(function)(IMAGES), function(IMAGES)
+    assert ours.dtype == expected.dtype
+    # NumPy knows no NaN of eight bits.
+    np.testing.assert_array_equal(ours.astype(jnp.float32), expected.astype(jnp.float32))
+
+
+def test_what_is_empty_at_last_is_as_it_was() -> None:
+    function = pooled(2, 2, times=4)
+    assert with_fast_operations(function)(IMAGES).shape == function(IMAGES).shape == (4, 0, 0, 3)

@@ -93,6 +93,16 @@ def test_a_resumed_run_keeps_its_devices(measured: Any, options: dict[str, Any],
     same_run(tmp_path / "whole", tmp_path / "torn")
 
 
+def test_a_run_of_a_gpu_goes_on_on_every_core(options: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        lrtrain.train(SPEC, run_dir=tmp_path, reporter=Dies(epoch=2), **options)
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    config["device"] = {"kind": "NVIDIA H200", "count": 1}
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    lrtrain.train(run_dir=tmp_path, resume=True, model=Dense())
+    assert devices_of(tmp_path) == "2 x cpu"
+
+
 @pytest.mark.parametrize(
     "changed",
     [{"devices": 2}, {"epochs": 5}, {"model": Dense(norm=True)}, {"model": None}],
@@ -104,7 +114,9 @@ def test_not_measured(measured: Any, options: dict[str, Any], tmp_path: Path, ch
     assert (devices_of(tmp_path / "run"), measurements.number) == ("2 x cpu", 0)
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[1]", '{"devices": "no"}'])
+@pytest.mark.parametrize(
+    "content", ["", "{}", "[1]", '{"devices": "no"}', '{"devices": 0}', '{"devices": Infinity}', '{"devices": 7}']
+)
 def test_a_damaged_note_is_measured_again(measured: Any, options: dict[str, Any], tmp_path: Path, content: str) -> None:
     measurements = measured(0.5)
     lrtrain.train(SPEC, run_dir=tmp_path / "first", **options)
