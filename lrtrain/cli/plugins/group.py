@@ -138,8 +138,11 @@ def check(name: str, specs: Sequence[str], as_json: bool) -> None:
 
     The exit code is 1 when a check failed. A check that has nothing to look at is skipped.
     """
+    from lrtrain.engine.devices import keep_compiled
     from lrtrain.testing.checks import outcomes
     from lrtrain.testing.subject import Subject
 
+    # A schedule is compiled as hundreds of small programs, of which most plugins share many.
+    keep_compiled()
     with read_once():
         print_results(find_plugin(name), outcomes(Subject(name, specs)), as_json=as_json)
