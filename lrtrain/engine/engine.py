@@ -86,6 +86,7 @@ class Engine:
         loss_reduction: str = "sum",
         accumulate: int = 1,
         ema: float | None = None,
+        precision: str = "float32",
         devices: Sequence[jax.Device] | None = None,
         micro_batch: int | None = None,
         chunk_steps: int = 16,
@@ -103,6 +104,7 @@ class Engine:
           loss_reduction: ``"sum"`` or ``"mean"``: which of a batch's losses the gradient is taken of.
           accumulate: parts that a step takes one after another, for a network whose state is that of a part.
           ema: decay of a moving average of the parameters, which is evaluated in their place; None for none.
+          precision: ``"bf16"`` to compute the network in bfloat16; parameters, loss and updates stay float32.
           devices: devices of one kind, of one process or several; None for all local ones.
           micro_batch: largest number of examples that a device takes at once; None for as many as fit a core's cache on
             CPU, and all elsewhere or where the network has a state. It changes nothing but the last bits, and is
@@ -133,7 +135,7 @@ class Engine:
             micro_batch = part
         test_batch = _CPU_TEST_BATCH if on_cpu else _ACCELERATOR_TEST_BATCH
         self._program = Program(
-            Rules(network, rules, optimizer, loss_reduction, ema, facts.draws, has_state, facts.replaces),
+            Rules(network, rules, optimizer, loss_reduction, ema, facts.draws, has_state, facts.replaces, precision),
             Mesh(np.asarray(devices), (AXIS,)),
             MicroBatches.of(batch_size, self._share, micro_batch),
             MicroBatches.of(len(test), self._share, test_batch),

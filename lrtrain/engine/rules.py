@@ -42,6 +42,8 @@ class Rules:
     """Whether the network has a state besides its parameters, so that it sees a batch as a whole."""
     replaces: bool = False
     """Whether operations of the network are replaced by such as are fast on CPU."""
+    precision: str = "float32"
+    """``"bf16"`` if the network computes in bfloat16; its parameters, and all that follows it, are float32 then too."""
 
     @property
     def augments(self) -> bool:
@@ -53,7 +55,7 @@ class Rules:
         return self._fast(self._outputs)(measured, inputs)
 
     def _outputs(self, measured: Pair, inputs: Tree) -> Any:
-        return self.network.apply(*measured, self.workload.inputs(inputs))[0]
+        return self._apply(*measured, self.workload.inputs(inputs))[0]
 
     def _fast(self, function: Callable[..., T]) -> Callable[..., T]:
         return with_fast_operations(function) if self.replaces else function
@@ -69,18 +71,32 @@ class Rules:
 
     def _trained_outputs(self, params: Params, state: Tree, inputs: Tree, keys: Tree) -> tuple[Any, Tree]:
         if not self.draws:
-            return self.network.apply(params, state, inputs, train=True)
+            return self._apply(params, state, inputs, train=True)
         keys = _derived(keys, 1)
         if self.has_state:
-            return self.network.apply(params, state, inputs, train=True, key=keys[0])
+            return self._apply(params, state, inputs, train=True, key=keys[0])
 
         # Each example has its own numbers, so the result is the same for any number of devices and micro-batches.
         def of_one(inputs: Tree, key: jax.Array) -> Any:
             alone = jax.tree.map(lambda leaf: leaf[None], inputs)
-            outputs, _ = self.network.apply(params, state, alone, train=True, key=key)
+            outputs, _ = self._apply(params, state, alone, train=True, key=key)
             return jax.tree.map(lambda leaf: leaf[0], outputs)
 
         return jax.vmap(of_one)(inputs, keys), state
+
+    def _apply(self, params: Params, state: Tree, inputs: Tree, **how: Any) -> tuple[Any, Tree]:
+        """Returns the outputs and the state after them, as the network's ``apply`` does, in the given precision."""
+        if self.precision != "bf16":
+            return self.network.apply(params, state, inputs, **how)
+        narrow = functools.partial(_converted, jnp.float32, jnp.bfloat16)
+        outputs, after = self.network.apply(narrow(params), state, narrow(inputs), **how)
+        after = jax.tree.map(lambda new, old: new.astype(old.dtype), after, state)
+        return _converted(jnp.bfloat16, jnp.float32, outputs), after
+
+
+def _converted(given: Any, wanted: Any, values: Tree) -> Tree:
+    """Returns a tree whose arrays of one type are of another."""
+    return jax.tree.map(lambda leaf: leaf.astype(wanted) if leaf.dtype == given else leaf, values)
 
 
 def _derived(keys: jax.Array, number: int) -> jax.Array:

@@ -17,6 +17,7 @@ from lrtrain.plugins.discovery import DEFAULT_WORKLOAD, absolute
 from lrtrain.plugins.spec import parse_spec
 
 LOSS_REDUCTIONS = ("sum", "mean")
+PRECISIONS = ("float32", "bf16")
 DATA_ON_DEVICE = ("auto", "always", "never")
 # The options whose defaults are the workload's.
 WORKLOADS_OWN = ("epochs", "batch_size", "optimizer", "loss_reduction", "weight_decay")
@@ -111,6 +112,11 @@ class TrainConfig:
         metavar="RUN",
         in_comparisons=False,
     )
+    precision: str = option(
+        "float32",
+        "In what the network computes; with bf16 the parameters, the loss and the updates stay float32.",
+        choices=PRECISIONS,
+    )
     data_on_device: str = option(
         "auto",
         "Keep the training set on the devices, or stream its batches; auto keeps it where it fits.",
@@ -183,6 +189,7 @@ class ComparedOptions(TypedDict, total=False):
     clip_norm: float | None
     accumulate: int
     ema: float | None
+    precision: str
     data_on_device: str
 
 

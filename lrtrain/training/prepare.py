@@ -205,7 +205,7 @@ def loaded_on(devices: list[jax.Device], task: Task, config: TrainConfig) -> Loa
 
 def engine_options(config: TrainConfig) -> dict[str, Any]:
     """Returns the options of training that an engine, and a population, have under the same names."""
-    names = ("batch_size", "loss_reduction", "accumulate", "ema", "micro_batch")
+    names = ("batch_size", "loss_reduction", "accumulate", "ema", "micro_batch", "precision")
     return {name: getattr(config, name) for name in names}
 
 

@@ -32,7 +32,7 @@ from lrtrain.plugins.loading import activate
 from lrtrain.runs.command import reproduce
 from lrtrain.runs.lock import being_written, writing
 from lrtrain.runs.reading import Head, Run, find_runs, read_run
-from lrtrain.runs.train_config import DATA_ON_DEVICE, LOSS_REDUCTIONS, TrainConfig
+from lrtrain.runs.train_config import DATA_ON_DEVICE, LOSS_REDUCTIONS, PRECISIONS, TrainConfig
 from lrtrain.training.reporter import NullReporter
 from tests import lab, markdown
 from tests.lab import cli, completed, refusal
@@ -744,6 +744,7 @@ CONFIGS = st.builds(
     ema=st.none() | st.floats(0, 1),
     holdout=st.none() | st.integers(0),
     init_from=st.none() | st.text(),
+    precision=st.sampled_from(PRECISIONS),
     data_on_device=st.sampled_from(DATA_ON_DEVICE),
 )
 
