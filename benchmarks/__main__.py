@@ -77,7 +77,7 @@ def main(arguments: Sequence[str]) -> int:
         measured: list[Measured] = []
         for name in given.only or _default_groups(options):
             measured.append(_measured(name, options))
-            page = _page(measured, machine, ["python", "-m", "benchmarks", *arguments])
+            page = _page(measured, machine, ["python", "-m", "benchmarks", *arguments], given.output or _RESULTS)
             if given.output is not None:
                 write(given.output, page)
     print(page, end="")
@@ -88,8 +88,8 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _page(measured: Sequence[Measured], machine: Mapping[str, str], command: Sequence[str]) -> str:
-    """Returns the page of what has been measured so far."""
+def _page(measured: Sequence[Measured], machine: Mapping[str, str], command: Sequence[str], output: Path) -> str:
+    """Returns the page of what has been measured so far; ``output`` is its file."""
     on_cpu = jax_platform() == "cpu"
     return Results(
         datetime.date.today().isoformat(),
@@ -97,13 +97,13 @@ def _page(measured: Sequence[Measured], machine: Mapping[str, str], command: Seq
         machine,
         [table for each in measured for table in each.tables],
         [target for each in measured for target in (each.targets if on_cpu else each.on_accelerator)],
-        _elsewhere(),
+        _elsewhere(output),
     ).markdown()
 
 
-def _elsewhere() -> str:
-    """Returns a sentence on where the other figures are."""
-    others = [path.name for path in sorted(_RESULTS.parent.glob("RESULTS*.md")) if path != _RESULTS]
+def _elsewhere(output: Path) -> str:
+    """Returns a sentence on where the figures are that are not in the file ``output``."""
+    others = [path.name for path in sorted(_RESULTS.parent.glob("RESULTS*.md")) if path.name != output.name]
     return f"Other results: {', '.join(f'[{name}]({name})' for name in others)}." if others else ""
 
 
