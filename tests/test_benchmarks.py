@@ -132,9 +132,9 @@ def test_a_gpu_has_targets_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
         f"as fast as PyTorch's best at the same precision ({GRAPH_CHANNELS_LAST})", 1.6, 1.5, "times"
     )
     measured = [Measured([table], [at_most("of a CPU", 1, 1, "s")], [target])]
-    assert "of a CPU" in program._page(measured, {}, ["x"])
+    assert "of a CPU" in program._page(measured, {}, ["x"], Path("RESULTS.md"))
     monkeypatch.setattr(program, "jax_platform", lambda: "cuda")
-    page = program._page(measured, {}, ["x"])
+    page = program._page(measured, {}, ["x"], Path("RESULTS.md"))
     assert "of a CPU" not in page
     assert "1 met, 0 missed" in page
 
