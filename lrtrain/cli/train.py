@@ -79,6 +79,8 @@ def command(
     atexit.register(gc.freeze)
     # Of Orbax's, when the system has refused it something: that is one sentence, and not these.
     warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+    # Where no more files can be opened while the picture is drawn beside the first steps.
+    warnings.filterwarnings("ignore", "Unable to import Axes3D", UserWarning)
     from lrtrain.cli.progress import RunReporter, print_summary, reporting
     from lrtrain.engine.connection import is_main
     from lrtrain.training.train import train

@@ -113,6 +113,26 @@ def test_too_few_files_are_said_at_once(lab: Lab, files: int) -> None:
     assert not (lab.directory / "run").exists()
 
 
+WITHOUT_3D = """
+import importlib.abc, sys
+class Refuses(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name.startswith("mpl_toolkits"):
+            raise ImportError("Too many open files")
+sys.meta_path.insert(0, Refuses())
+from lrtrain.cli import main
+main()
+"""
+
+
+def test_matplotlib_does_not_warn_of_what_no_picture_needs(lab: Lab) -> None:
+    """It is imported beside the first steps, where a plugin may have opened all files already."""
+    command = [sys.executable, "-c", WITHOUT_3D, *lab.command("run", "--quiet")]
+    env = {**os.environ, "PYTHONPATH": str(lab.directory / "site")}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=lab.directory, env=env, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 # Takes all files but some of those that there may be, as a plugin does that never closes what it opens.
 LEAKS = """
 import os
