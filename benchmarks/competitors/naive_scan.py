@@ -6,6 +6,7 @@ Either the batches are what it goes through, or their indices, and the examples 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -35,24 +36,21 @@ def _scan_over_indices(params: Any, opt_state: Any, images: jax.Array, labels: j
 
 
 def make(problem: Problem) -> Train:
-    images, labels = plain.arrays(problem.train)
-    params = jax.device_put(problem.params)
-    carry, done = (params, plain.tx.init(params)), 0
+    def scan(carry: Any, images: jax.Array, labels: jax.Array, batches: list[slice]) -> Any:
+        return _scan(*carry, *(jnp.stack([values[at] for at in batches]) for values in (images, labels)))
 
-    def train(steps: int) -> Round:
-        nonlocal carry, done
-        start = time.perf_counter()
-        batches = [problem.batch(index) for index in range(done, done + steps)]
-        stacked = (jnp.stack([values[at] for at in batches]) for values in (images, labels))
-        carry, losses = _scan(*carry, *stacked)
-        jax.block_until_ready(carry)
-        seconds, done = time.perf_counter() - start, done + steps
-        return Round(seconds / steps, plain.mean_losses(losses))
-
-    return train
+    return _timed(problem, scan)
 
 
 def make_over_indices(problem: Problem) -> Train:
+    def scan(carry: Any, images: jax.Array, labels: jax.Array, batches: list[slice]) -> Any:
+        order = np.stack([np.arange(at.start, at.stop, dtype=np.int32) for at in batches])
+        return _scan_over_indices(*carry, images, labels, order)
+
+    return _timed(problem, scan)
+
+
+def _timed(problem: Problem, scan: Callable[..., Any]) -> Train:
     images, labels = plain.arrays(problem.train)
     params = jax.device_put(problem.params)
     carry, done = (params, plain.tx.init(params)), 0
@@ -60,9 +58,7 @@ def make_over_indices(problem: Problem) -> Train:
     def train(steps: int) -> Round:
         nonlocal carry, done
         start = time.perf_counter()
-        batches = [problem.batch(index) for index in range(done, done + steps)]
-        order = np.stack([np.arange(at.start, at.stop, dtype=np.int32) for at in batches])
-        carry, losses = _scan_over_indices(*carry, images, labels, order)
+        carry, losses = scan(carry, images, labels, [problem.batch(index) for index in range(done, done + steps)])
         jax.block_until_ready(carry)
         seconds, done = time.perf_counter() - start, done + steps
         return Round(seconds / steps, plain.mean_losses(losses))
