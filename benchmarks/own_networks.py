@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import flax.linen as nn
 import jax
+from lrtrain_char_lm import CharLM
 
 from lrtrain import Dataset, Defaults, ImageClassification
 
@@ -61,6 +62,33 @@ class Block(nn.Module):
         if x.shape != y.shape:
             x = nn.GroupNorm(_GROUPS)(nn.Conv(self.features, (1, 1), strides, use_bias=False)(x))
         return nn.relu(x + y)
+
+
+class Decoder(nn.Module):
+    """Two blocks of attention to what came before and of dense layers, with places that are learned."""
+
+    vocabulary: int
+    width: int = 128
+    heads: int = 4
+
+    @nn.compact
+    def __call__(self, tokens: jax.Array) -> jax.Array:
+        places = self.param("places", nn.initializers.normal(0.02), (tokens.shape[1], self.width))
+        x = nn.Embed(self.vocabulary, self.width)(tokens) + places
+        mask = nn.make_causal_mask(tokens)
+        for _ in range(2):
+            x = x + nn.MultiHeadDotProductAttention(self.heads)(nn.LayerNorm()(x), mask=mask)
+            y = nn.gelu(nn.Dense(4 * self.width)(nn.LayerNorm()(x)))
+            x = x + nn.Dense(self.width)(y)
+        return nn.Dense(self.vocabulary)(nn.LayerNorm()(x))
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnDecoder(CharLM):
+    """The text of char-lm with AdamW."""
+
+    def network(self, data: Dataset) -> nn.Module:
+        return Decoder(1 + int(data.train.targets.max()))
 
 
 @dataclass(frozen=True, kw_only=True)

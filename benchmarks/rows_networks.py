@@ -6,7 +6,7 @@ from benchmarks.competitors import EPOCH, LRTRAIN, Competitor
 from benchmarks.options import Options
 from benchmarks.rows_workloads import measured_beside, named
 from benchmarks.targets import Measured
-from benchmarks.workload_problem import GROUPNORM_RESNET, MLP, POOLED_CONVNET
+from benchmarks.workload_problem import GROUPNORM_RESNET, MLP, POOLED_CONVNET, TRANSFORMER
 
 _STEPS = 20
 
@@ -33,9 +33,14 @@ _OF = {
     },
     POOLED_CONVNET: _of_images("convnet"),
     GROUPNORM_RESNET: _of_images("resnet"),
+    TRANSFORMER: {
+        LRTRAIN: Competitor(".workload_run:make_own_decoder", EPOCH),
+        "PyTorch eager": _torch("decoder"),
+        "PyTorch, fused AdamW": _torch("decoder_fused"),
+    },
 }
 COMPETITORS = named(_OF)
-_BOUNDS = {MLP: 1.2, POOLED_CONVNET: 1.5, GROUPNORM_RESNET: 1.5}
+_BOUNDS = {MLP: 1.2, POOLED_CONVNET: 1.5, GROUPNORM_RESNET: 1.5, TRANSFORMER: 1.5}
 
 
 def measure(options: Options) -> Measured:

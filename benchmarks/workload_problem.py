@@ -41,6 +41,7 @@ class Setting:
 
 RESNET, CHAR_LM = "fashion-mnist-resnet", "char-lm"
 MLP, POOLED_CONVNET, GROUPNORM_RESNET = "MLP", "ConvNet with max_pool", "ResNet with GroupNorm"
+TRANSFORMER = "Transformer"
 SETTINGS = {
     RESNET: Setting("lrtrain_fashion_mnist_resnet:FashionMnistResnet", {"shift": 0, "flip": False}, weight_decay=5e-4),
     CHAR_LM: Setting(
@@ -49,6 +50,9 @@ SETTINGS = {
     MLP: Setting("benchmarks.own_networks:OwnMLP", examples=60_000, learning_rate=1e-3),
     POOLED_CONVNET: Setting("benchmarks.own_networks:OwnConvNet", learning_rate=1e-3),
     GROUPNORM_RESNET: Setting("benchmarks.own_networks:OwnResNet", learning_rate=1e-3),
+    TRANSFORMER: Setting(
+        "benchmarks.own_networks:OwnDecoder", batch=32, examples=3200, learning_rate=1e-3, weight_decay=0.1
+    ),
 }
 
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from lrtrain.errors import ScheduleError as ScheduleError
     from lrtrain.errors import TrainingError as TrainingError
     from lrtrain.errors import UsageError as UsageError
-    from lrtrain.nn.batch_norm import BatchNorm as BatchNorm
     from lrtrain.nn.conv import conv_general_dilated as conv_general_dilated
     from lrtrain.plugins.context import EpochInfo as EpochInfo
     from lrtrain.plugins.context import RunInfo as RunInfo
@@ -68,7 +67,6 @@ _NAMES = {
     "comparison.result": ("Comparison",),
     "engine.connection": ("Distributed",),
     "errors": ("DataError", "LrtrainError", "ScheduleError", "TrainingError", "UsageError"),
-    "nn.batch_norm": ("BatchNorm",),
     "nn.conv": ("conv_general_dilated",),
     "plugins.context": (
         "EpochInfo",

@@ -13,9 +13,9 @@ from torch import nn
 from torch.nn import functional
 
 from benchmarks.competitors import Train
-from benchmarks.competitors.torch_workloads import carry_over, loop
+from benchmarks.competitors.torch_workloads import carry_over, decayed, loop
 from benchmarks.problem import Problem
-from benchmarks.workload_problem import GROUPNORM_RESNET, MLP, POOLED_CONVNET, read
+from benchmarks.workload_problem import GROUPNORM_RESNET, MLP, POOLED_CONVNET, TRANSFORMER, read
 
 Weights = dict[str, np.ndarray]
 
@@ -29,6 +29,15 @@ def _make(problem: Problem, name: str, *, channels_last: bool, fused: bool) -> T
     images = torch.from_numpy(given.train.inputs).permute(0, 3, 1, 2).float().div(255).contiguous(memory_format=layout)
     optimizer = torch.optim.Adam(model.parameters(), lr=given.setting.learning_rate, fused=fused)
     return loop(given, model, images, optimizer, shares=1)
+
+
+def _decoder(problem: Problem, *, fused: bool) -> Train:
+    given = read(problem.directory, TRANSFORMER)
+    model, setting = Decoder(given.params), given.setting
+    optimizer = torch.optim.AdamW(
+        decayed(model, setting.weight_decay), lr=setting.learning_rate, betas=(0.9, 0.99), fused=fused
+    )
+    return loop(given, model, torch.from_numpy(given.train.inputs).long(), optimizer, shares=1)
 
 
 class Perceptron(nn.Module):
@@ -105,6 +114,54 @@ class Block(nn.Module):
         return functional.relu(y + (x if self.shortcut is None else self.shortcut(x)))
 
 
+class Decoder(nn.Module):
+    """Blocks of attention to what came before and of dense layers, with places that are learned."""
+
+    def __init__(self, weights: Weights) -> None:
+        super().__init__()
+        vocabulary, width = weights["Embed_0.embedding"].shape
+        self.embedding, self.places = nn.Embedding(vocabulary, width), nn.Parameter(torch.tensor(weights["places"]))
+        with torch.no_grad():
+            self.embedding.weight.copy_(torch.from_numpy(weights["Embed_0.embedding"]))
+        self.norms = nn.ModuleList(nn.LayerNorm(width, eps=1e-6) for _ in range(5))
+        self.attention = nn.ModuleList(Attention(weights, f"MultiHeadDotProductAttention_{each}") for each in range(2))
+        widths = [(width, 4 * width), (4 * width, width)] * 2 + [(width, vocabulary)]
+        self.dense = nn.ModuleList(nn.Linear(*pair) for pair in widths)
+        layers = {f"Dense_{index}": layer for index, layer in enumerate(self.dense)}
+        carry_over(weights, layers | {f"LayerNorm_{index}": layer for index, layer in enumerate(self.norms)})
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        x = self.embedding(tokens) + self.places
+        for index, attention in enumerate(self.attention):
+            x = x + attention(self.norms[2 * index](x))
+            hidden = self.dense[2 * index](self.norms[2 * index + 1](x))
+            x = x + self.dense[2 * index + 1](functional.gelu(hidden, approximate="tanh"))
+        return self.dense[-1](self.norms[-1](x))
+
+
+class Attention(nn.Module):
+    """Attention of several heads, each token's to itself and those before it."""
+
+    def __init__(self, weights: Weights, name: str) -> None:
+        super().__init__()
+        width, self.heads, _ = weights[f"{name}.query.kernel"].shape
+        self.mixed, self.together = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        each = [[weights[f"{name}.{part}.{kind}"] for part in ("query", "key", "value")] for kind in ("kernel", "bias")]
+        flat = {
+            "mixed.kernel": np.concatenate([kernel.reshape(width, width) for kernel in each[0]], axis=1),
+            "mixed.bias": np.concatenate([bias.ravel() for bias in each[1]]),
+            "out.kernel": weights[f"{name}.out.kernel"].reshape(width, width),
+            "out.bias": weights[f"{name}.out.bias"],
+        }
+        carry_over(flat, {"mixed": self.mixed, "out": self.together})
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        batch, length, width = x.shape
+        parts = self.mixed(x).view(batch, length, 3 * self.heads, width // self.heads).transpose(1, 2).chunk(3, dim=1)
+        seen = functional.scaled_dot_product_attention(*parts, is_causal=True)
+        return self.together(seen.transpose(1, 2).reshape(batch, length, width))
+
+
 def _conv(into: int, out: int, size: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(into, out, size, stride, padding=size // 2, bias=False)
 
@@ -130,3 +187,4 @@ make_resnet, make_resnet_fused, make_resnet_channels_last, make_resnet_both = (
     for last in (False, True)
     for fused in (False, True)
 )
+make_decoder, make_decoder_fused = (partial(_decoder, fused=fused) for fused in (False, True))

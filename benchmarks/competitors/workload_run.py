@@ -7,7 +7,16 @@ from functools import partial
 from benchmarks.competitors import Train
 from benchmarks.competitors.lrtrain_run import Halting
 from benchmarks.problem import Problem
-from benchmarks.workload_problem import CHAR_LM, GROUPNORM_RESNET, MLP, POOLED_CONVNET, RESNET, made, read
+from benchmarks.workload_problem import (
+    CHAR_LM,
+    GROUPNORM_RESNET,
+    MLP,
+    POOLED_CONVNET,
+    RESNET,
+    TRANSFORMER,
+    made,
+    read,
+)
 
 # Of a real run: one that is long enough for lrtrain to choose its devices by a measurement.
 _EPOCHS = 20
@@ -26,6 +35,6 @@ def make(problem: Problem, name: str) -> Train:
 
 
 make_resnet, make_char_lm = (partial(make, name=name) for name in (RESNET, CHAR_LM))
-make_own_mlp, make_own_convnet, make_own_resnet = (
-    partial(make, name=name) for name in (MLP, POOLED_CONVNET, GROUPNORM_RESNET)
+make_own_mlp, make_own_convnet, make_own_resnet, make_own_decoder = (
+    partial(make, name=name) for name in (MLP, POOLED_CONVNET, GROUPNORM_RESNET, TRANSFORMER)
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import operator
@@ -14,6 +15,7 @@ from lrtrain.engine.program import AXIS
 from lrtrain.engine.state import Leaves, Params, Tree
 from lrtrain.nn.conv import operations
 from lrtrain.nn.network import NeedsKeyError, Network
+from lrtrain.nn.normalization import fast_normalization
 from lrtrain.nn.substitution import has_slow_operations, with_fast_operations
 from lrtrain.workloads.workload import Workload
 
@@ -46,6 +48,8 @@ class Traced(NamedTuple):
     """Whether operations of it are replaced by such as are fast on CPU."""
     gradients: Any
     """The program of its gradients, a ``jaxpr``."""
+    convolves: bool
+    """Whether it has convolutions."""
     largest: float
     """Bytes of an example in the largest result of an operation of its outputs."""
 
@@ -61,12 +65,14 @@ def traced(network: Network, workload: Workload, inputs: Leaves, *, on_cpu: bool
     # Inside of a step there is this axis, over which a network may average.
     trace = functools.partial(jax.make_jaxpr, axis_env=[(AXIS, 1)])
     key = None
-    try:
-        program = trace(outputs)(params, state, batch, key)
-    except NeedsKeyError:
-        key = jax.random.PRNGKey(0)
-        program = trace(outputs)(params, state, batch, key)
-    replaces = on_cpu and has_slow_operations(program)
+    with contextlib.ExitStack() as layers:
+        normalized = layers.enter_context(fast_normalization()) if on_cpu else []
+        try:
+            program = trace(outputs)(params, state, batch, key)
+        except NeedsKeyError:
+            key = jax.random.PRNGKey(0)
+            program = trace(outputs)(params, state, batch, key)
+    replaces = on_cpu and (bool(normalized) or has_slow_operations(program))
     fast = with_fast_operations(outputs) if replaces else outputs
     examples = jax.tree.leaves(batch)[0].shape[0]
     largest = max(_sizes(program), default=0) / examples
@@ -83,7 +89,8 @@ def traced(network: Network, workload: Workload, inputs: Leaves, *, on_cpu: bool
         return sum((jnp.sum(jnp.asarray(leaf, jnp.float32)) for leaf in leaves), jnp.float32(0))
 
     gradients = trace(jax.grad(total))(params, state, batch, key)
-    return Traced(params, state, key is not None, replaces, gradients, largest)
+    convolves = any(operation.primitive.name == "conv_general_dilated" for operation in operations(gradients))
+    return Traced(params, state, key is not None, replaces, gradients, convolves, largest)
 
 
 def _sizes(program: Any) -> list[int]:

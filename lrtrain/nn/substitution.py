@@ -1,8 +1,8 @@
 """A network's operations in forms that are fast on CPU, however it is written: what XLA:CPU runs slowly is replaced.
 
-The network is traced, and its program evaluated again, operation by operation, before anything is differentiated: a
-convolution becomes `lrtrain.nn.conv.conv_general_dilated`, a maximum over windows that of `lrtrain.nn.pooling`.
-benchmarks/NOTES.md has what each gains.
+The network is traced, with Linen's layers of `lrtrain.nn.normalization`, and its program evaluated again, operation by
+operation, before anything is differentiated: a convolution becomes `lrtrain.nn.conv.conv_general_dilated`, a maximum
+over windows that of `lrtrain.nn.pooling`. benchmarks/NOTES.md has what each gains.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax.extend.core import Literal
 
 from lrtrain.nn.conv import conv_general_dilated, is_replaceable
+from lrtrain.nn.normalization import fast_normalization
 from lrtrain.nn.pooling import max_over_windows
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ def with_fast_operations(function: Callable[..., Any]) -> Callable[..., Any]:
     """Returns a function of trees of arrays with the same values and gradients, up to rounding."""
 
     def fast(*arguments: Any) -> Any:
-        program, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)
+        with fast_normalization():
+            program, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)
         results = _evaluated(program, jax.tree.leaves(arguments))
         expected, tree = jax.tree.flatten(shapes)
         # A constant is one of Python here.

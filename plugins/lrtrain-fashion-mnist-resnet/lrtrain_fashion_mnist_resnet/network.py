@@ -12,11 +12,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-import lrtrain
-
 # Of the statistics that an evaluation uses: they are a mean over the last hundred steps or so.
 _DECAY = 0.99
-_Conv = partial(nn.Conv, use_bias=False, conv_general_dilated=lrtrain.conv_general_dilated)
+_Conv = partial(nn.Conv, use_bias=False)
 
 
 class ResNet(nn.Module):
@@ -39,7 +37,7 @@ class ResNet(nn.Module):
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
         """Returns the logits; in training with the statistics of the batch, which `batch_stats` then follow."""
         x = _Conv(self.width, (3, 3))(_quarters(images))
-        x = nn.relu(lrtrain.BatchNorm(use_running_average=not train, momentum=_DECAY)(x))
+        x = nn.relu(nn.BatchNorm(use_running_average=not train, momentum=_DECAY)(x))
         for stage in range(self.stages):
             for block in range(self.blocks):
                 halved = _mean_of_quarters(x) if stage and not block else x
@@ -55,7 +53,7 @@ class Block(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """Returns their sum; the second convolution's is zero at first."""
-        norm = partial(lrtrain.BatchNorm, use_running_average=not train, momentum=_DECAY)
+        norm = partial(nn.BatchNorm, use_running_average=not train, momentum=_DECAY)
         y = nn.relu(norm()(_Conv(self.features, (3, 3))(x)))
         y = norm(scale_init=nn.initializers.zeros)(_Conv(self.features, (3, 3))(y))
         if x.shape[-1] != self.features:
