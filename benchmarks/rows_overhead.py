@@ -74,7 +74,7 @@ def _processor_time(outcomes: dict[str, Outcome], steps: int) -> Table:
 _ABOUT = (
     "An epoch is all of `lrtrain.train` without the evaluation. Where epochs are "
     "short, which all are on an accelerator and those of a linear network on CPU, a round has ten. Right before and "
-    "right after a round, a loop with no logs, hooks, bar or checkpoint goes through half an epoch with the same "
+    "right after a round, a loop with no logs, hooks, bar or checkpoint goes through half its steps with the same "
     "engine in the same process; a round's figure is lrtrain's time over the mean of the two. The median of the rounds "
     "counts; in brackets its "
     "interval of 95 % confidence, by the ranks of the rounds, whatever their distribution. Two processes that run the "

@@ -5,7 +5,7 @@ The evaluations are taken out, from the last step to their result, as a thread s
 other competitors have none. An epoch at whose end the run halts is recorded before the next one begins, or steps of the
 next one would be done outside of any round.
 
-If asked for, a bare loop trains half an epoch right before and right after, with the same engine in
+If asked for, a bare loop trains half as many steps right before and right after, with the same engine in
 the same process: two processes that run the same program differ by some 5% for as long as they live, and a machine's
 speed drifts by more within a minute; both are more than the difference that is measured here.
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import queue
+import statistics
 import tempfile
 import threading
 import time
@@ -188,11 +189,16 @@ class _Reporter(RunReporter):
         self._halt(self._run.epochs - done)
 
     def _bare_half(self) -> Round | None:
+        """Returns the mean of the halves of epochs of a bare loop, as many as a round has epochs."""
         engine = self._evaluations.engine
         if engine is None or not self._has_bare:
             return None
         self._bare = self._bare or around(engine, engine.init(0), self._examples)
-        return with_processor_time(self._bare, max(1, self._run.steps_per_epoch // 2))
+        half = max(1, self._run.steps_per_epoch // 2)
+        halves = [with_processor_time(self._bare, half) for _ in range(self._epochs)]
+        asides = [each.aside for each in halves if each.aside is not None]
+        seconds = statistics.mean(each.seconds for each in halves)
+        return halves[-1]._replace(seconds=seconds, aside=statistics.mean(asides) if asides else None)
 
     def _halt(self, epochs_left: int) -> None:
         # Its thread would go on drawing while others are timed.
