@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import math
 import time
@@ -14,7 +15,7 @@ import numpy as np
 
 from lrtrain.engine.processes import Processes
 from lrtrain.errors import LrtrainError, TrainingError
-from lrtrain.plugins.context import RunInfo
+from lrtrain.plugins.context import EpochInfo, RunInfo
 from lrtrain.plugins.observers import Requests
 from lrtrain.runs.command import how_to_go_on
 from lrtrain.signals import Ending, error_of
@@ -46,9 +47,10 @@ class _Sent:
 
 @dataclass(frozen=True, eq=False)
 class _Ended:
-    """An epoch whose steps are done: its evaluation is on the devices, and nothing of it has been told to anyone.
+    """An epoch whose steps are done, and whose evaluation is on the devices or done: it is to be recorded.
 
-    It has the number of examples of each step, the examples per second, and the checkpoint's copy if one is due.
+    It has the number of examples of each step, the examples per second, and the checkpoint's copy if one is due;
+    and ``info`` when the hooks have seen it.
     """
 
     epoch: int
@@ -56,6 +58,7 @@ class _Ended:
     speed: float
     means: Means
     copy: TrainState | None
+    info: EpochInfo | None = None
 
 
 @dataclass(eq=False)
@@ -64,8 +67,9 @@ class Loop:
 
     Steps are sent chunk by chunk, and each chunk in portions; the evaluation of an epoch directly after its last one.
     While it runs, these steps are recorded, and the next epoch begins: the last one is recorded once the devices have
-    their next steps, unless a hook's answer to it decides how these are trained. ``meanwhile`` is called each time the
-    devices have been given steps, for work that can be done while they run. ``step`` is the number of the updates done.
+    their next steps. Only a hook that sees epochs is called before, for its answer decides how these are trained.
+    ``meanwhile`` is called each time the devices have been given steps, for work that can be done while they run.
+    ``step`` is the number of the updates done.
     """
 
     job: Job
@@ -154,28 +158,35 @@ class Loop:
         is_due = self._rule.after_epoch(epoch) and end < self._run.total_steps
         speed = float(weights[done:].sum()) / (self._delivered_at - self._began)
         copy = on_host(self._state) if is_due else None
-        self._ended = _Ended(epoch, weights.sum(axis=1), speed, self._means, copy)
+        ended = _Ended(epoch, weights.sum(axis=1), speed, self._means, copy)
+        if self.recorder.observers.watch_epochs:
+            ended = dataclasses.replace(ended, info=self._shown(ended))
+        self._ended = ended
         if not self._goes_ahead():
             self._finish_epoch()
 
     def _goes_ahead(self) -> bool:
         """Returns whether the next epoch begins before the last one is recorded.
 
-        The answer of a hook may change its first step; what is read from a stream may come late; and several processes
-        agree on each epoch.
+        What is read from a stream may come late, and several processes agree on each epoch.
         """
-        return self.processes.alone and self.loaded.stream is None and not self.recorder.observers.watch_epochs
+        return self.processes.alone and self.loaded.stream is None
 
-    def _finish_epoch(self) -> None:
-        """Waits for the evaluation of the epoch that has ended, if one has, and records it."""
-        ended, self._ended = self._ended, None
-        if ended is None:
-            return
+    def _shown(self, ended: _Ended) -> EpochInfo:
+        """Waits for the evaluation of an epoch, and has the hooks see it."""
         means = {name: float(each) for name, each in self._engine.exact(ended.means, self._measured).items()}
         before, self._began = self._began, time.perf_counter()
         self._delivered_at = self._began
         how = {"seconds": self._began - before, "examples_per_second": ended.speed}
-        info = self.recorder.epoch(ended.epoch, means, examples=ended.examples, **how)
+        return self.recorder.epoch(ended.epoch, means, examples=ended.examples, **how)
+
+    def _finish_epoch(self) -> None:
+        """Records the epoch that has ended, if one has."""
+        ended, self._ended = self._ended, None
+        if ended is None:
+            return
+        info = ended.info or self._shown(ended)
+        self.recorder.log(info)
         self.reporter.epoch_ended(info, ended.speed)
         if ended.copy is not None:
             at_once = not self.processes.alone or time.monotonic() - self._saved_at >= self._rule.apart

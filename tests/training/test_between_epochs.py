@@ -17,6 +17,7 @@ from lrtrain.engine.engine import Engine
 from lrtrain.engine.order import epoch_order
 from lrtrain.errors import TrainingError
 from lrtrain.plugins.context import EpochInfo, StepInfo
+from lrtrain.plugins.observers import Observers
 from lrtrain.runs.reading import checkpoint_steps
 from lrtrain.runs.train_config import TrainConfig
 from lrtrain.training import orders
@@ -97,13 +98,32 @@ def test_the_next_epoch_is_sent_before_the_last_one_is_recorded(
 
 
 def test_a_hook_sees_an_epoch_before_the_next_one_is_sent(
-    options: dict[str, Any], tmp_path: Path, done: list[str], install_plugin: Callable[..., str]
+    options: dict[str, Any],
+    tmp_path: Path,
+    done: list[str],
+    install_plugin: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    epoch_end = Observers.epoch_end
+
+    def noted(*args: Any) -> Any:
+        done.append("hook")
+        return epoch_end(*args)
+
+    monkeypatch.setattr(Observers, "epoch_end", noted)
     lrtrain.train(
         SPEC, install_plugin("epochs", SEES_EPOCHS), run_dir=tmp_path / "run", reporter=Notes(done), **options
     )
     first = [place for place, name in enumerate(done) if name == "evaluate"][1] - 1
-    assert done[first : first + 6] == ["run_steps", "evaluate", "stepped", "stepped", "epoch_ended", "run_steps"]
+    assert done[first : first + 7] == [
+        "run_steps",
+        "evaluate",
+        "stepped",
+        "stepped",
+        "hook",
+        "run_steps",
+        "epoch_ended",
+    ]
 
 
 def test_both_ways_give_the_same_bits(
