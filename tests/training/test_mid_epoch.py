@@ -233,6 +233,7 @@ def test_a_run_that_has_no_checkpoint_yet_keeps_its_schedule(options: dict[str, 
         ("5min", CheckpointRule("5min", seconds=300)),
         ("1h", CheckpointRule("1h", seconds=3600)),
         ("3ep", CheckpointRule("3ep", epochs=3)),
+        ("auto", CheckpointRule("auto", apart=30)),
     ],
 )
 def test_rules(text: object, rule: CheckpointRule) -> None:
