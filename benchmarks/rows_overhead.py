@@ -8,16 +8,19 @@ from statistics import median
 from scipy.stats import quantile_test
 
 from benchmarks.competitors import EPOCH, Competitor
-from benchmarks.options import Options
+from benchmarks.options import Options, jax_platform
 from benchmarks.problem import BATCH
 from benchmarks.table import Row, Table
 from benchmarks.targets import Measured, Target, at_most
 from benchmarks.workers import Outcome, interleaved
 
 _LRTRAIN, _ON_STEP, _CONTROL = "lrtrain", "lrtrain, on_step plugin", "the bare loop itself"
+SHORT = "lrtrain, on_step plugin, short epochs"
 COMPETITORS = {
     _LRTRAIN: Competitor(".lrtrain_run:make_beside_bare", EPOCH),
     _ON_STEP: Competitor(".lrtrain_run:make_with_on_step_beside_bare", EPOCH),
+    # On an accelerator, all epochs are short.
+    **({SHORT: Competitor(".lrtrain_run:make_short_beside_bare", EPOCH)} if jax_platform() == "cpu" else {}),
     _CONTROL: Competitor(".bare_loop:make_between", EPOCH),
 }
 # One round is not enough: the overhead is less than the difference between two epochs of one program.
@@ -35,7 +38,10 @@ def measure(options: Options) -> Measured:
     tables = [Table("What lrtrain adds to its step", "ms a step", rows, _ABOUT)]
     if all(outcome.aside for outcome in outcomes.values() if not outcome.missing):
         tables.append(_processor_time(outcomes, -(-options.examples // BATCH)))
-    return Measured(tables, _targets(outcomes, 2, 5), _targets(outcomes, 10, 10))
+    targets = _targets(outcomes, 2, 5)
+    if SHORT in outcomes:
+        targets.append(at_most("the same with short epochs", _percent_over(outcomes[SHORT]), 10, "%"))
+    return Measured(tables, targets, _targets(outcomes, 10, 10))
 
 
 def _targets(outcomes: dict[str, Outcome], alone: float, with_on_step: float) -> list[Target]:
@@ -66,9 +72,11 @@ def _processor_time(outcomes: dict[str, Outcome], steps: int) -> Table:
 
 
 _ABOUT = (
-    "An epoch is all of `lrtrain.train` without the evaluation. Right before and right after each one, a loop "
-    "with no logs, hooks, bar or checkpoint goes through half an epoch with the same engine in the same process; a "
-    "round's figure is lrtrain's time over the mean of the two. The median of the rounds counts; in brackets its "
+    "An epoch is all of `lrtrain.train` without the evaluation. Where epochs are "
+    "short, which all are on an accelerator and those of a linear network on CPU, a round has ten. Right before and "
+    "right after a round, a loop with no logs, hooks, bar or checkpoint goes through half its steps with the same "
+    "engine in the same process; a round's figure is lrtrain's time over the mean of the two. The median of the rounds "
+    "counts; in brackets its "
     "interval of 95 % confidence, by the ranks of the rounds, whatever their distribution. Two processes that run the "
     "same program differ by some 5 % for as long as they live, and a machine's speed drifts by more from one epoch to "
     f"the next. `{_CONTROL}`, between two halves of its own, adds nothing: its figure says how far the others can be "

@@ -292,9 +292,10 @@ def test_a_gpu_has_rows_of_its_own() -> None:
 @pytest.mark.slow
 def test_what_lrtrain_adds_is_timed_beside_a_bare_loop(options: Options) -> None:
     outcomes = workers.interleaved(list(rows_overhead.COMPETITORS), options, rows_overhead.__name__)
-    losses = [outcome.loss for outcome in outcomes.values()]
+    # The row of short epochs has another network, whose steps take less than to send them.
+    losses = [outcome.loss for name, outcome in outcomes.items() if name != rows_overhead.SHORT]
     np.testing.assert_allclose(losses, losses[0], rtol=2e-4)
-    for outcome in outcomes.values():
+    for name, outcome in outcomes.items():
         assert outcome.missing is None
         assert len(outcome.seconds) == len(outcome.bare) == options.rounds
         assert min(*outcome.seconds, *outcome.bare) > 0
@@ -302,7 +303,8 @@ def test_what_lrtrain_adds_is_timed_beside_a_bare_loop(options: Options) -> None
             assert len(outcome.aside) == len(outcome.bare_aside) == options.rounds
             assert min(outcome.bare_aside) > 0
             # Threads that compute the steps are not in it.
-            assert max(outcome.bare_aside) < 2 * sum(outcome.bare) / options.rounds
+            if name != rows_overhead.SHORT:
+                assert max(outcome.bare_aside) < 2 * sum(outcome.bare) / options.rounds
 
 
 # ------------------------------------------------------------------------------------------------------------ processes

@@ -13,7 +13,7 @@ from benchmarks.competitors import Train, bare_loop
 from benchmarks.problem import ALL_EXAMPLES, BATCH, LEARNING_RATE, Problem, Round
 from lrtrain.engine.devices import select_devices
 from lrtrain.engine.order import epoch_order
-from lrtrain.training.checkpoints import Checkpoints
+from lrtrain.training.checkpoints import Checkpoints, on_host
 from lrtrain.training.position import Position
 
 _CHUNKS = 2
@@ -94,4 +94,4 @@ class Saving:
     def save(self) -> None:
         """Takes the copy for another checkpoint."""
         self._saved += 1
-        self.checkpoints.save(self._state, self._table, Position(self._saved, 1.0, 0))
+        self.checkpoints.save(on_host(self._state), self._table, Position(self._saved, 1.0, 0))

@@ -40,7 +40,8 @@ from lrtrain.cli.options import (
 @click.option(
     "--checkpoint-every",
     metavar="N|TIME|EPOCHS",
-    help="A checkpoint every 200 (steps), 30s, 5min or 1h besides that of each epoch; or 3ep. [default: 1ep]",
+    help="A checkpoint every 200 (steps), 30s, 5min or 1h besides that of each epoch; or 3ep. "
+    "[default: auto, that of each epoch, 30 s apart at least]",
 )
 @distributed_options
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but the summary.")

@@ -119,7 +119,8 @@ class ActiveTrial:
         if self._steps == until:
             counts, speed = self._counts, float(self._counts.sum()) / trained
             with self._ending_trial():
-                self._recorder.epoch(epoch, means, examples=counts, seconds=seconds, examples_per_second=speed)
+                how = {"seconds": seconds, "examples_per_second": speed}
+                self._recorder.log(self._recorder.epoch(epoch, means, examples=counts, **how))
             self._apply_due(until)
         self._measured = dict(means)
 

@@ -16,28 +16,33 @@ class CheckpointRule:
     """When checkpoints are due, apart from the one at the end of a run.
 
     It is after each multiple of ``steps`` updates, counted from the beginning of the run; when ``seconds`` have passed
-    since the last one; after each multiple of ``epochs``, which is 1 where one of the others is given.
+    since the last one; after each multiple of ``epochs``, which is 1 where one of the others is given. Those after
+    epochs are written ``apart`` seconds from each other or more, by one process: the last and the best of those between
+    are held back.
     """
 
     text: str
     steps: int | None = None
     seconds: int | None = None
     epochs: int = 1
+    apart: int = 0
 
     @classmethod
     def parse(cls, text: object) -> CheckpointRule:
-        """Returns the rule for ``200``, ``30s``, ``5min``, ``1h`` or ``2ep``; raises UsageError for any other text.
+        """Returns the rule for ``200``, ``30s``, ``5min``, ``1h``, ``2ep`` or ``auto``; raises UsageError for others.
 
         Example:
           >>> CheckpointRule.parse("5min").seconds
           300
         """
+        if str(text).strip() == AUTO.text:
+            return AUTO
         match = _PATTERN.fullmatch(str(text).strip()) if not isinstance(text, bool) else None
         amount = int(match[1]) if match else 0
         if match is None or amount == 0:
             raise UsageError(
                 f"checkpoint_every={text} is refused: expected a number of steps (200), a time (30s, 5min, 1h) "
-                "or epochs (1ep), at least 1"
+                "or epochs (1ep), at least 1, or auto"
             )
         if match[2] is None:
             return cls(match[0], steps=amount)
@@ -52,4 +57,4 @@ class CheckpointRule:
         return end if self.steps is None else min(end, (step // self.steps + 1) * self.steps)
 
 
-EVERY_EPOCH = CheckpointRule("1ep")
+AUTO = CheckpointRule("auto", apart=30)

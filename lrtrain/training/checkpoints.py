@@ -22,6 +22,7 @@ import numpy as np
 from lrtrain.engine.processes import Processes
 from lrtrain.errors import LrtrainError, RunDirError, cause
 from lrtrain.files import digest
+from lrtrain.plugins.context import EpochInfo
 from lrtrain.runs.directory import numbered
 from lrtrain.schedules.table import fingerprint
 from lrtrain.signals import interrupts_held_back
@@ -126,43 +127,64 @@ def _check_version(name: str, stored: Mapping[str, Any]) -> None:
         )
 
 
+def on_host(state: TrainState) -> TrainState:
+    """Returns a copy of a state for a checkpoint, after it is computed; the state may be donated then."""
+    import jax
+
+    # On the host, because a copy on the devices compiles a program for every shape, and so do the slices that Orbax
+    # takes of an array on several devices. All arrays are asked for before the first one is waited for.
+    copy: TrainState = jax.tree.map(np.array, jax.device_get(state))
+    return copy
+
+
 class Checkpoints:
     """The checkpoints of one run: the last three and the best one, by the workload's headline, are kept.
 
-    `save` takes a copy, and `write` begins to write it: between the two the devices can be given their next steps. A
-    failure to write is raised by the next call or by `wait`.
+    `save` notes what to write, and `write` begins to write it: between the two the devices can be given their next
+    steps. A failure to write is raised by the next call or by `wait`. Of checkpoints that are held back, the last one
+    and the best one so far are written before the next one that is not, and by `wait` and `close`.
     """
 
     def __init__(self, directory: Path, headline: Headline = ACCURACY) -> None:
         self._directory, self._headline = directory, headline
         self._manager: CheckpointManager | None = None
-        self._taken: Callable[[], None] | None = None
+        self._best: Callable[[], None] | None = None
+        self._last: Callable[[], None] | None = None
+        self._is_due = False
 
     def save(
         self,
-        state: TrainState,
+        copy: TrainState,
         table: NDArray[np.float32],
         position: Position,
         *,
         first: Callable[[], object] = lambda: None,
+        at_once: bool = True,
     ) -> None:
-        """Takes a copy of the contents of a checkpoint; `write` writes it, unless there is one of ``position.step``.
+        """Notes the contents of a checkpoint; `write` writes it, unless there is one of ``position.step``.
 
-        The state may be donated as soon as this returns. Before the checkpoint is written, ``first`` is called; if that
-        raises, nothing is written. Raises TrainingError when an earlier checkpoint could not be written.
+        The state is a copy that nobody changes, see `on_host`. Before the checkpoint is written, ``first`` is called;
+        if that raises, nothing is written. If it is not to be written ``at_once``, it is held back. Raises
+        TrainingError when an earlier checkpoint could not be written.
         """
-        import jax
-
         self.write()
-        # On the host, because a copy on the devices compiles a program for every shape, and so do the slices that Orbax
-        # takes of an array on several devices.
-        self._taken = functools.partial(self._write, jax.tree.map(np.array, state), table, position, first)
+        self._last = functools.partial(self._write, copy, table, position, first)
+        if self._is_best(position):
+            self._best = self._last
+        self._is_due = at_once
 
     def write(self) -> None:
-        """Begins to write the last copy, in the background; raises TrainingError if an earlier one has failed."""
-        taken, self._taken = self._taken, None
-        if taken is not None:
-            taken()
+        """Begins to write what is due, in the background; raises TrainingError if an earlier one has failed."""
+        if self._is_due:
+            self._write_all()
+
+    def _write_all(self) -> None:
+        # Orbax refuses a step before its last one.
+        noted = dict.fromkeys((self._best, self._last))
+        self._best, self._last, self._is_due = None, None, False
+        for write in noted:
+            if write is not None:
+                write()
 
     def _write(
         self, state: TrainState, table: NDArray[np.float32], position: Position, first: Callable[[], object]
@@ -189,11 +211,18 @@ class Checkpoints:
 
     def _metrics(self, position: Position) -> dict[str, float]:
         """Returns what Orbax ranks the checkpoint by, under the name that it had first; one amid an epoch is last."""
-        if self._headline == ACCURACY:
-            return {_SCORE: position.history[-1].accuracy if position.history and not position.epoch_losses else 0.0}
         if not position.history or position.epoch_losses:
-            return {_SCORE: -sys.float_info.max}
-        return {_SCORE: self._headline.sign * position.history[-1].means[self._headline.name]}
+            return {_SCORE: 0.0 if self._headline == ACCURACY else -sys.float_info.max}
+        return {_SCORE: self._score(position.history[-1])}
+
+    def _score(self, epoch: EpochInfo) -> float:
+        return self._headline.sign * epoch.value(self._headline.name)
+
+    def _is_best(self, position: Position) -> bool:
+        """Returns whether a checkpoint is that of the best epoch so far, the last of equals as for Orbax."""
+        if not position.history or position.epoch_losses:
+            return False
+        return self._score(position.history[-1]) >= max(map(self._score, position.history))
 
     def restore_newest(self, like: TrainState) -> Restored:
         """Returns the newest checkpoint that is valid; ``like`` is a state of the same structure and placement.
@@ -263,7 +292,7 @@ class Checkpoints:
 
     def wait(self) -> None:
         """Waits until all checkpoints are on disk; raises TrainingError when one could not be written."""
-        self.write()
+        self._write_all()
         if self._manager is not None:
             with failures_named(self._directory):
                 self._manager.wait_until_finished()
@@ -271,7 +300,7 @@ class Checkpoints:
     def close(self) -> None:
         """Waits until all checkpoints are on disk, and ends the threads of Orbax."""
         try:
-            self.write()
+            self._write_all()
         finally:
             if self._manager is not None:
                 with failures_named(self._directory):

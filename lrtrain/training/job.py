@@ -14,7 +14,7 @@ from lrtrain.runs.conditions import file_versions, versions
 from lrtrain.runs.directory import RunDir, check_name, new_run_dir
 from lrtrain.runs.run_config import RunConfig, read_config
 from lrtrain.runs.train_config import TrainConfig, TrainOptions, resolved
-from lrtrain.training.checkpoint_rule import EVERY_EPOCH, CheckpointRule
+from lrtrain.training.checkpoint_rule import AUTO, CheckpointRule
 from lrtrain.training.configure import check_workload_options, configured, specs
 from lrtrain.training.initial import initial_checkpoint
 from lrtrain.training.rates import OnScheduleChange, merge_config
@@ -88,7 +88,7 @@ def job_of(  # noqa: PLR0913  # the arguments of `train`
         active = activate(plugins, settings, factor=chosen.factor, headline=chosen.workload.headline)
         name = active.schedule_plugin().entry.name
         directory = new_run_dir(run_dir, name)
-        stored, rule, named = None, rule or EVERY_EPOCH, run_dir is not None
+        stored, rule, named = None, rule or AUTO, run_dir is not None
         return Job(active, config, chosen, directory, stored, rule, named, on_schedule_change, accept_code_change)
     if run_dir is None:
         raise UsageError("--resume needs --run-dir DIR: the directory of the run to continue")
@@ -103,5 +103,5 @@ def job_of(  # noqa: PLR0913  # the arguments of `train`
         plugins or stored.specs, settings, override=not plugins, factor=chosen.factor, headline=chosen.workload.headline
     )
     active.schedule_plugin()
-    rule = rule or CheckpointRule.parse(stored.checkpoint_every or EVERY_EPOCH.text)
+    rule = rule or CheckpointRule.parse(stored.checkpoint_every or AUTO.text)
     return Job(active, config, chosen, directory, stored, rule, True, on_schedule_change, accept_code_change)

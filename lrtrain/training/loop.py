@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,16 +13,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lrtrain.engine.order import epoch_order
 from lrtrain.engine.processes import Processes
 from lrtrain.errors import LrtrainError, TrainingError
-from lrtrain.plugins.context import RunInfo
+from lrtrain.plugins.context import EpochInfo, RunInfo
 from lrtrain.plugins.observers import Requests
 from lrtrain.runs.command import how_to_go_on
 from lrtrain.signals import Ending, error_of
-from lrtrain.training.checkpoints import Checkpoints
+from lrtrain.training.checkpoints import Checkpoints, on_host
 from lrtrain.training.chunks import Pace, chunks, portion_of
 from lrtrain.training.job import Job
+from lrtrain.training.orders import Orders
 from lrtrain.training.prepare import Loaded
 from lrtrain.training.recorder import Agreed, DivergedError, Recorder
 from lrtrain.training.reporter import Reporter
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lrtrain.engine.engine import Examples, Losses
+    from lrtrain.engine.state import Means, TrainState
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,12 +45,31 @@ class _Sent:
     losses: Losses
 
 
+@dataclass(frozen=True, eq=False)
+class _Ended:
+    """An epoch whose steps are done, and whose evaluation is on the devices or done: it is to be recorded.
+
+    It has the number of examples of each step, the examples per second, and the checkpoint's copy if one is due;
+    and ``info`` when the hooks have seen it.
+    """
+
+    epoch: int
+    examples: NDArray[np.float32]
+    speed: float
+    means: Means
+    copy: TrainState | None
+    info: EpochInfo | None = None
+
+
 @dataclass(eq=False)
 class Loop:
     """Trains from one position to the end of the run, or to where a hook or a signal stops it.
 
-    Steps are sent chunk by chunk, and each chunk in portions. ``meanwhile`` is called each time the devices have been
-    given steps, for work that can be done while they run. ``step`` is the number of the updates done.
+    Steps are sent chunk by chunk, and each chunk in portions; the evaluation of an epoch directly after its last one.
+    While it runs, these steps are recorded, and the next epoch begins: the last one is recorded once the devices have
+    their next steps. Only a hook that sees epochs is called before, for its answer decides how these are trained.
+    ``meanwhile`` is called each time the devices have been given steps, for work that can be done while they run.
+    ``step`` is the number of the updates done.
     """
 
     job: Job
@@ -65,9 +87,12 @@ class Loop:
         self._engine, self._state = self.loaded.engine, self.start.state
         self._examples, self._measured = self.loaded.sizes[0], len(self.loaded.measured)
         self._run, self._rule = self.recorder.run, self.job.rule
-        self._delivered_at = time.perf_counter()
-        self._saved_at = time.monotonic()
+        self._began = self._delivered_at = time.perf_counter()
+        # Where they are held back, the first one is not: that it cannot be written is to be seen early.
+        self._saved_at = -math.inf if self._rule.apart else time.monotonic()
         self._in_flight: _Sent | None = None
+        self._means: Means = {}
+        self._ended: _Ended | None = None
         self._pace = Pace(self._engine.chunk_steps, self._rule, measured=self.processes.alone)
 
     def train(self) -> str | None:
@@ -78,10 +103,7 @@ class Loop:
           TrainingError: the loss is not finite, or the logs or checkpoints cannot be written.
         """
         try:
-            for epoch in range(self.step // self._run.steps_per_epoch, self._run.epochs):
-                if self._is_over():
-                    break
-                self._epoch(epoch)
+            self._epochs()
         except DivergedError as error:
             raise self._diverged(error) from error
         self.checkpoints.wait()
@@ -106,25 +128,69 @@ class Loop:
         means = self._engine.exact(self._engine.evaluate_on(self._state, test), len(test))
         return {name: float(values) for name, values in means.items()}
 
+    def _epochs(self) -> None:
+        length, config = self._run.steps_per_epoch, self.job.config
+        with Orders(config, self._examples) as orders:
+            try:
+                for epoch in range(self.step // length, self._run.epochs):
+                    if self._is_over():
+                        break
+                    self._epoch(epoch, *orders.of(epoch))
+            finally:
+                # Also where the next steps could not be sent.
+                self._finish_epoch()
+        if self.step > self.start.position.step:
+            self._save()
+
     def _is_over(self) -> bool:
         return self.recorder.stopped is not None or self.ending.signal is not None
 
-    def _epoch(self, epoch: int) -> None:
-        config, length = self.job.config, self._run.steps_per_epoch
-        began = self._delivered_at = time.perf_counter()
-        order, weights = epoch_order(config.seed, epoch, self._examples, config.batch_size, shuffle=config.shuffle)
-        done = self.step - epoch * length
+    def _epoch(self, epoch: int, order: NDArray[np.int32], weights: NDArray[np.float32]) -> None:
+        if self._ended is None:
+            self._began = self._delivered_at = time.perf_counter()
+        end = (epoch + 1) * self._run.steps_per_epoch
+        done = self.step - end + len(order)
         self._send_steps(order, weights, done)
-        trained = time.perf_counter()
-        if over := self.step == (epoch + 1) * length:
-            self.recorder.apply_due_requests(self.step)
-            speed = float(weights[done:].sum()) / (trained - began)
-            means = self.evaluate()
-            seconds, examples = time.perf_counter() - began, weights.sum(axis=1)
-            info = self.recorder.epoch(epoch, means, examples=examples, seconds=seconds, examples_per_second=speed)
-            self.reporter.epoch_ended(info, speed)
-        if self._is_over() or self.step == self._run.total_steps or (over and self._rule.after_epoch(epoch)):
-            self._save()
+        if self.step < end:
+            return
+        # The copy is taken while the devices evaluate.
+        self.recorder.apply_due_requests(end)
+        is_due = self._rule.after_epoch(epoch) and end < self._run.total_steps
+        speed = float(weights[done:].sum()) / (self._delivered_at - self._began)
+        copy = on_host(self._state) if is_due else None
+        ended = _Ended(epoch, weights.sum(axis=1), speed, self._means, copy)
+        if self.recorder.observers.watch_epochs:
+            ended = dataclasses.replace(ended, info=self._shown(ended))
+        self._ended = ended
+        if not self._goes_ahead():
+            self._finish_epoch()
+
+    def _goes_ahead(self) -> bool:
+        """Returns whether the next epoch begins before the last one is recorded.
+
+        What is read from a stream may come late, and several processes agree on each epoch.
+        """
+        return self.processes.alone and self.loaded.stream is None
+
+    def _shown(self, ended: _Ended) -> EpochInfo:
+        """Waits for the evaluation of an epoch, and has the hooks see it."""
+        means = {name: float(each) for name, each in self._engine.exact(ended.means, self._measured).items()}
+        before, self._began = self._began, time.perf_counter()
+        self._delivered_at = self._began
+        how = {"seconds": self._began - before, "examples_per_second": ended.speed}
+        return self.recorder.epoch(ended.epoch, means, examples=ended.examples, **how)
+
+    def _finish_epoch(self) -> None:
+        """Records the epoch that has ended, if one has."""
+        ended, self._ended = self._ended, None
+        if ended is None:
+            return
+        info = ended.info or self._shown(ended)
+        self.recorder.log(info)
+        self.reporter.epoch_ended(info, ended.speed)
+        if ended.copy is not None:
+            at_once = not self.processes.alone or time.monotonic() - self._saved_at >= self._rule.apart
+            self._save_copy(ended.copy, info.step, at_once=at_once)
 
     def _send_steps(self, order: NDArray[np.int32], weights: NDArray[np.float32], done: int) -> None:
         """Sends chunk after chunk to the device, until a hook or a signal stops it."""
@@ -153,10 +219,13 @@ class Loop:
         rates = self.recorder.rates(self.step, self.step + len(weights))
         self._state, losses = self._engine.run_steps(self._state, examples, weights, rates)
         self.meanwhile()
+        first, self.step = self.step, self.step + len(weights)
+        if self.step % self._run.steps_per_epoch == 0:
+            self._means = self._engine.evaluate(self._state)
+        self._finish_epoch()
         self.checkpoints.write()
         self._finish_in_flight()
-        self._in_flight = _Sent(self.step, rates, weights.sum(axis=1), losses)
-        self.step += len(weights)
+        self._in_flight = _Sent(first, rates, weights.sum(axis=1), losses)
 
     def _finish_in_flight(self) -> None:
         """Waits for the portion that is on the device, if one is, and records it."""
@@ -178,18 +247,22 @@ class Loop:
         return self.processes.from_main(lambda: json.dumps(time.monotonic() - self._saved_at >= seconds)) == "true"
 
     def _save(self) -> None:
-        position = self.recorder.position(self.step)
-        self.checkpoints.save(self._state, self._run.learning_rates, position, first=self.recorder.logs.sync)
+        self._save_copy(on_host(self._state), self.step, at_once=True)
+
+    def _save_copy(self, copy: TrainState, step: int, *, at_once: bool) -> None:
+        position, logs = self.recorder.position(step), self.recorder.logs
+        self.checkpoints.save(copy, self._run.learning_rates, position, first=logs.sync, at_once=at_once)
         # A single process writes it while the next steps run. Several processes synchronise on their devices to write
         # it, and would wait for those steps.
         if not self.processes.alone:
             self.checkpoints.write()
-        self._saved_at = time.monotonic()
+        if at_once:
+            self._saved_at = time.monotonic()
 
     def _diverged(self, error: DivergedError) -> TrainingError:
         self.checkpoints.wait()
-        history = self.recorder.history
-        kept = f"the checkpoint of step {history[-1].step} is kept" if history else "there is no checkpoint yet"
+        step = self.checkpoints.latest()
+        kept = "there is no checkpoint yet" if step is None else f"the checkpoint of step {step} is kept"
         return TrainingError(f"{error.what}, at a learning rate of {error.rate:g}: a lower one is needed ({kept})")
 
 

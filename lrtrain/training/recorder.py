@@ -102,14 +102,15 @@ class Recorder:
         seconds: float,
         examples_per_second: float,
     ) -> EpochInfo:
-        """Calls the hooks with a finished epoch, and logs it; what they ask for is applied from the next step on.
+        """Calls the hooks with a finished epoch; what they ask for is applied from the next step on.
 
+        `log` is to follow: a run whose last epoch is logged is finished, and one whose hook has raised there is not.
         ``means`` are the loss and the metrics of the examples that it is measured on. ``examples`` are those of each
         step, ``seconds`` are for training and evaluation, ``examples_per_second`` for the training alone.
 
         Raises:
-          DivergedError: the loss is not finite; nothing is logged.
-          TrainingError: a hook has raised, or the logs cannot be written.
+          DivergedError: the loss is not finite.
+          TrainingError: a hook has raised.
         """
         step = (epoch + 1) * self.run.steps_per_epoch
         for name, value in means.items():
@@ -125,9 +126,11 @@ class Recorder:
         self._losses.clear()
         if self.observers.watch_epochs:
             self._apply(self.agreed(lambda: self.observers.epoch_end(self.run, info, self.history)))
-        # After the hooks: a run whose last epoch is logged is finished, and one whose hook has raised there is not.
-        self.logs.add_epoch(info)
         return info
+
+    def log(self, epoch: EpochInfo) -> None:
+        """Logs an epoch that the hooks have seen; raises TrainingError when the logs cannot be written."""
+        self.logs.add_epoch(epoch)
 
     def position(self, step: int) -> Position:
         """Returns the position of the run after ``step`` updates, for a checkpoint."""

@@ -112,7 +112,7 @@ def train(  # noqa: PLR0913
     distributed: Distributed | None = None,
     **options: Unpack[TrainOptions],
 ) -> RunResult:
-    """Trains a network under a learning-rate schedule, with a checkpoint after every epoch or more often.
+    """Trains a network under a learning-rate schedule, with checkpoints from which it can be resumed.
 
     Ctrl-C and SIGTERM end it after the steps that have already been sent to the devices, with a checkpoint.
 
@@ -129,7 +129,10 @@ def train(  # noqa: PLR0913
       accept_code_change: whether to continue a run when the code of a plugin that observes, or of the model, has
         changed; else this is an error.
       checkpoint_every: ``200`` steps, ``"30s"``, ``"5min"`` or ``"1h"``, besides the checkpoint after every epoch; or
-        ``"3ep"`` for one after every third. None for ``"1ep"``, or the rule of a resumed run. It changes no result.
+        ``"3ep"`` for one after every third. None for ``"auto"``, or the rule of a resumed run: one after every epoch,
+        of which those are held back that end less than 30 s after the last one that was written. The newest and the
+        best of them are written with the next one, and at the end of the run, also if that is an error. It changes no
+        result.
       reporter: receives the events of the run; None for no output.
       distributed: given when several processes train together and all make this call; see `lrtrain.Distributed`. The
         first one writes the run directory, which all of them must see, calls the hooks that observe, and reports.

@@ -61,7 +61,7 @@ class StopAfter(NullReporter):
 @pytest.fixture(scope="module")
 def train(tiny: Path) -> Train:
     def run(*plugins: str, **options: Any) -> lrtrain.RunResult:
-        new = {"dataset": "tiny", "data_dir": tiny, "batch_size": 16, "epochs": 3}
+        new = {"dataset": "tiny", "data_dir": tiny, "batch_size": 16, "epochs": 3, "checkpoint_every": "1ep"}
         return lrtrain.train(*plugins, **((new if not options.get("resume") else {}) | options))
 
     return run

@@ -76,7 +76,7 @@ POWERLESS = (
 @pytest.mark.parametrize("closed", ["*/metrics/metrics", "step_108/state/d", "step_108/progress/metadata", ""])
 def test_files_that_may_not_be_read_are_not_damaged(lab: Lab, closed: str) -> None:
     run = lab.directory / "run"
-    lrtrain.train(SPEC, run_dir=run, **lab.options(epochs=3))
+    lrtrain.train(SPEC, run_dir=run, checkpoint_every="1ep", **lab.options(epochs=3))
     before, lines = names(run), (run / "steps.csv").read_bytes()
     paths = list((run / "checkpoints").glob(closed)) if closed else [run / "checkpoints"]
     modes = {path: path.stat().st_mode for path in paths}

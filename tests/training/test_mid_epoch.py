@@ -127,7 +127,7 @@ def test_the_best_is_kept_across_a_resume_and_partial_epochs(tmp_path: Path) -> 
 @pytest.fixture(scope="module")
 def trained(options: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("trained") / "run"
-    lrtrain.train(SPEC, run_dir=run, **options)
+    lrtrain.train(SPEC, run_dir=run, checkpoint_every="1ep", **options)
     return run
 
 
@@ -233,6 +233,7 @@ def test_a_run_that_has_no_checkpoint_yet_keeps_its_schedule(options: dict[str, 
         ("5min", CheckpointRule("5min", seconds=300)),
         ("1h", CheckpointRule("1h", seconds=3600)),
         ("3ep", CheckpointRule("3ep", epochs=3)),
+        ("auto", CheckpointRule("auto", apart=30)),
     ],
 )
 def test_rules(text: object, rule: CheckpointRule) -> None:
@@ -329,7 +330,7 @@ def test_a_checkpoint_is_written_beside_the_next_steps(
     monkeypatch.setattr("lrtrain.training.chunks.PORTION_SECONDS", 1e9)
     noted(Engine, "run_steps")
     noted(CheckpointManager, "save")
-    lrtrain.train(SPEC, run_dir=tmp_path / "run", **options)
+    lrtrain.train(SPEC, run_dir=tmp_path / "run", checkpoint_every="1ep", **options)
     # In an epoch 16, 16 and 4 steps; the first one begins with a single step, before anything is known of their time.
     whole = ["run_steps", "save", "run_steps", "run_steps"]
     assert done[-9:] == [*whole, *whole, "save"]

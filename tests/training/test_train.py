@@ -159,7 +159,7 @@ class Plugin:
     def build_schedule(self, context):
         return lambda step: 0.01 if step < 20 else 0.5
 """
-    result = train(install_plugin("good-then-bad", source), epochs=9)
+    result = train(install_plugin("good-then-bad", source), epochs=9, checkpoint_every="1ep")
     accuracies = [epoch.test_accuracy for epoch in result.history]
     best = (accuracies.index(max(accuracies)) + 1) * STEPS_PER_EPOCH
     kept = sorted(int(path.name.split("_")[1]) for path in (result.run_dir / "checkpoints").glob("step_*"))

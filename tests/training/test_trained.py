@@ -77,7 +77,7 @@ def test_an_nnx_module_is_ready_to_be_called(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["linen", "nnx"])
 @pytest.mark.parametrize("ema", [None, 0.9])
 def test_what_is_evaluated_is_what_was_logged(tmp_path: Path, kind: str, ema: float | None) -> None:
-    result = trained_run(tmp_path, kind, ema=ema)
+    result = trained_run(tmp_path, kind, ema=ema, checkpoint_every="1ep")
     for epoch in result.history:
         loaded = lrtrain.load(result.run_dir, step=epoch.step)
         assert loaded.evaluate() == epoch.means

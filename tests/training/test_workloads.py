@@ -204,7 +204,8 @@ def test_the_best_checkpoint_is_that_of_the_headline(tmp_path: Path) -> None:
         "    @hookimpl\n    def build_schedule(self, context):\n"
         "        return lambda step: 0.1 if step < context.steps_per_epoch else 1.03\n"
     )
-    result = lrtrain.train(f"{file}:Worse", workload=Squares(), run_dir=tmp_path / "run", epochs=6, batch_size=10)
+    options: Any = {"run_dir": tmp_path / "run", "epochs": 6, "batch_size": 10, "checkpoint_every": "1ep"}
+    result = lrtrain.train(f"{file}:Worse", workload=Squares(), **options)
     best = min(result.history, key=lambda epoch: epoch.metrics["absolute"])
     kept = sorted(int(path.name.removeprefix("step_")) for path in (result.run_dir / "checkpoints").iterdir())
     assert best.epoch < 3
