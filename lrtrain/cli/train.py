@@ -41,7 +41,7 @@ from lrtrain.cli.options import (
     "--checkpoint-every",
     metavar="N|TIME|EPOCHS",
     help="A checkpoint every 200 (steps), 30s, 5min or 1h besides that of each epoch; or 3ep. "
-    "[default: auto, that of each epoch, 30 s apart at least]",
+    "[default: auto, that of each epoch, and 30 s apart where these take less than 5 s]",
 )
 @distributed_options
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but the summary.")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from lrtrain.errors import UsageError
 
 _PATTERN = re.compile(r"(\d{1,9})(s|min|h|ep)?", re.ASCII)
+SHORT_EPOCH = 5.0
 _SECONDS = {"s": 1, "min": 60, "h": 3600}
 
 
@@ -17,8 +18,8 @@ class CheckpointRule:
 
     It is after each multiple of ``steps`` updates, counted from the beginning of the run; when ``seconds`` have passed
     since the last one; after each multiple of ``epochs``, which is 1 where one of the others is given. Those after
-    epochs are written ``apart`` seconds from each other or more, by one process: the last and the best of those between
-    are held back.
+    epochs of less than `SHORT_EPOCH` seconds are written ``apart`` seconds from each other or more, by one process: the
+    last and the best of those between are held back.
     """
 
     text: str
@@ -51,6 +52,13 @@ class CheckpointRule:
     def after_epoch(self, epoch: int) -> bool:
         """Returns whether a checkpoint is due at the end of an epoch, counted from 0."""
         return (epoch + 1) % self.epochs == 0
+
+    def holds_back(self, epoch: float, since: float) -> bool:
+        """Returns whether the checkpoint of an epoch waits: how many seconds that took, and how long ago the last was.
+
+        Where an epoch takes seconds, a checkpoint is less than a hundredth of it.
+        """
+        return epoch < SHORT_EPOCH and since < self.apart
 
     def next_step(self, step: int, end: int) -> int:
         """Returns the first step after ``step`` at which a checkpoint is due, at most ``end``."""

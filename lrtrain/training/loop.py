@@ -189,8 +189,8 @@ class Loop:
         self.recorder.log(info)
         self.reporter.epoch_ended(info, ended.speed)
         if ended.copy is not None:
-            at_once = not self.processes.alone or time.monotonic() - self._saved_at >= self._rule.apart
-            self._save_copy(ended.copy, info.step, at_once=at_once)
+            held = self.processes.alone and self._rule.holds_back(info.seconds, time.monotonic() - self._saved_at)
+            self._save_copy(ended.copy, info.step, at_once=not held)
 
     def _send_steps(self, order: NDArray[np.int32], weights: NDArray[np.float32], done: int) -> None:
         """Sends chunk after chunk to the device, until a hook or a signal stops it."""

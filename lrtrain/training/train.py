@@ -130,9 +130,9 @@ def train(  # noqa: PLR0913
         changed; else this is an error.
       checkpoint_every: ``200`` steps, ``"30s"``, ``"5min"`` or ``"1h"``, besides the checkpoint after every epoch; or
         ``"3ep"`` for one after every third. None for ``"auto"``, or the rule of a resumed run: one after every epoch,
-        of which those are held back that end less than 30 s after the last one that was written. The newest and the
-        best of them are written with the next one, and at the end of the run, also if that is an error. It changes no
-        result.
+        of which those are held back that take less than 5 s and end less than 30 s after the last one was written. The
+        newest and the best of them are written with the next one, and at the end of the run, also if that is an error.
+        It changes no result.
       reporter: receives the events of the run; None for no output.
       distributed: given when several processes train together and all make this call; see `lrtrain.Distributed`. The
         first one writes the run directory, which all of them must see, calls the hooks that observe, and reports.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import threading
 import types
 from collections.abc import Callable
@@ -219,8 +220,12 @@ def test_of_those_held_back_the_best_and_the_last_are_written(tmp_path: Path) ->
     assert steps_in(tmp_path / "checkpoints") == [40, 50, 60], "of equals the last one, as Orbax has it"
 
 
-def test_by_default_they_are_written_half_a_minute_apart(
-    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("seconds", "expected"), [
+    (4, [1, 2, 9, 12]),
+    (6, [*range(1, 13)]),
+], ids=["short epochs: the first, the best with the next that is due, and the end", "all others"])  # fmt: skip
+def test_by_default_those_of_short_epochs_are_written_half_a_minute_apart(
+    seconds: int, expected: list[int], options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[int] = []
     write = Checkpoints._write
@@ -229,21 +234,21 @@ def test_by_default_they_are_written_half_a_minute_apart(
         written.append(position.step // 36)
         write(self, state, table, position, first)
 
-    class TwelveSeconds(NullReporter):
+    class Clock(NullReporter):
         now = 1000.0
 
         def epoch_ended(self, epoch: EpochInfo, examples_per_second: float) -> None:
-            self.now += 12
+            self.now += seconds
 
-    reporter = TwelveSeconds()
-    clock = types.SimpleNamespace(monotonic=lambda: reporter.now, perf_counter=iter(range(10**6)).__next__)
+    reporter, ticks = Clock(), itertools.count(1e-6, 1e-6)
+    clock = types.SimpleNamespace(monotonic=lambda: reporter.now, perf_counter=lambda: reporter.now + next(ticks))
     monkeypatch.setattr("lrtrain.training.loop.time", clock)
     monkeypatch.setattr(Checkpoints, "_write", noted)
     monkeypatch.setattr(Checkpoints, "_is_best", lambda self, position: len(position.history) == 2)
-    result = lrtrain.train(SPEC, run_dir=tmp_path / "run", reporter=reporter, **{**options, "epochs": 6})
+    result = lrtrain.train(SPEC, run_dir=tmp_path / "run", reporter=reporter, **{**options, "epochs": 12})
     assert AUTO.apart == 30
-    assert written == [1, 2, 4, 6], "the first, the best with the next that is due, and the end"
-    assert lrtrain.train(run_dir=result.run_dir, resume=True).steps == 216
+    assert written == expected
+    assert lrtrain.train(run_dir=result.run_dir, resume=True).steps == 432
 
 
 def test_the_best_epoch_can_be_taken_from_a_run_that_holds_checkpoints_back(
