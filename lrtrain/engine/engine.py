@@ -93,6 +93,7 @@ class Engine:
         micro_batch: int | None = None,
         chunk_steps: int = 16,
         runs_per_device: int = 0,
+        command_buffers: bool = True,
     ) -> None:
         """Puts the data on the devices.
 
@@ -114,6 +115,7 @@ class Engine:
           chunk_steps: largest number of steps in a call of ``run_steps``.
           runs_per_device: runs that each device trains by itself, for `lrtrain.engine.population`; 0 for one run that
             all devices share.
+          command_buffers: whether an NVIDIA GPU has loops and convolutions in XLA's command buffers, where it can.
         """
         if loss_reduction not in ("sum", "mean"):
             raise ValueError(f"loss_reduction is 'sum' or 'mean', got {loss_reduction!r}")
@@ -143,6 +145,7 @@ class Engine:
             MicroBatches.of(len(test), self._share, test_batch),
             runs_per_device,
             self.looped,
+            command_buffers=command_buffers,
         )
         self._other: tuple[Split, TestSet] | None = None
         held = () if train is None else (_narrow(train.inputs), _narrow(train.targets))

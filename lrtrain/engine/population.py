@@ -58,6 +58,7 @@ class Population:
         chunk_steps: int = 16,
         runs: int | None = None,
         runs_per_device: int | None = None,
+        command_buffers: bool = True,
     ) -> None:
         """Puts the data on the devices; the arguments are those of `lrtrain.engine.engine.Engine`, but for two.
 
@@ -87,6 +88,7 @@ class Population:
             micro_batch=micro_batch,
             chunk_steps=chunk_steps,
             runs_per_device=runs_per_device,
+            command_buffers=command_buffers,
         )
         self.evaluate = self._engine.evaluate
         self.evaluate_on = self._engine.evaluate_on

@@ -15,6 +15,8 @@ import jax
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
+from lrtrain.engine.command_buffers import Options, command_buffer_options
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -27,7 +29,7 @@ AXIS = "data"
 SHARDED = PartitionSpec(AXIS)
 REPLICATED = PartitionSpec()
 
-CPU_OPTIONS = {
+CPU_OPTIONS: Options = {
     # XLA:CPU itself prefers vectors of 256 bits, also where the processor has wider ones.
     "xla_cpu_prefer_vector_width": 512,
     # XLA:CPU removes barriers before it fuses loops: what `lrtrain.nn.winograd` stages would be computed many times.
@@ -61,6 +63,8 @@ class Program:
     """Runs that each device has for itself, trained side by side; 0 when all devices share one run."""
     looped: bool
     """Whether the steps of a chunk run in a loop on the device; a model that is slow in a loop has one step a call."""
+    command_buffers: bool = True
+    """Whether an NVIDIA GPU has loops and convolutions in command buffers, where it can."""
 
     @property
     def platform(self) -> str:
@@ -122,8 +126,17 @@ def each_run(program: Program, function: Callable[..., T]) -> Callable[..., T]:
     return of_only_run
 
 
+def compiled(function: Callable[..., T], program: Program, donated: tuple[int, ...] = ()) -> jax.stages.Wrapped:
+    """Returns a function as it is compiled: its first argument is the program, and the ``donated`` ones are used up."""
+    return _compiled(function, program.platform, program.command_buffers, donated)
+
+
 @functools.cache
-def compiled(function: Callable[..., T], platform: str, donated: tuple[int, ...] = ()) -> jax.stages.Wrapped:
-    """Returns a function as it is compiled: its first argument is static, and the ``donated`` ones are used up."""
-    options = CPU_OPTIONS if platform == "cpu" else None
+def _compiled(
+    function: Callable[..., Any], platform: str, command_buffers: bool, donated: tuple[int, ...]
+) -> jax.stages.Wrapped:
+    if platform == "cpu":
+        options: Options | None = CPU_OPTIONS
+    else:
+        options = command_buffer_options(platform) if command_buffers else None
     return jax.jit(function, static_argnums=0, donate_argnums=donated, compiler_options=options)

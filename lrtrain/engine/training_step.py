@@ -20,7 +20,7 @@ def run_chunk(program: Program, carry: Carry, train: TrainSet, chunk: Chunk[jax.
     The number is int32[] data, so a short chunk compiles nothing; a population has one for each run, and those of one
     device are equal. The carry is donated.
     """
-    after: Carry = compiled(_run_chunk, program.platform, donated=(1,))(program, carry, train, chunk, number)
+    after: Carry = compiled(_run_chunk, program, donated=(1,))(program, carry, train, chunk, number)
     return after
 
 
