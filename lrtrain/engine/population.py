@@ -90,7 +90,7 @@ class Population:
             runs_per_device=runs_per_device,
             command_buffers=command_buffers,
         )
-        self._devices = len(devices)
+        self.devices = len(devices)
         self.runs_per_device = runs_per_device
         self.batch_size = batch_size
         self.chunk_steps = chunk_steps
@@ -98,7 +98,7 @@ class Population:
     @property
     def width(self) -> int:
         """The number of runs that it trains at once."""
-        return self._devices * self.runs_per_device
+        return self.devices * self.runs_per_device
 
     def sized(self, runs_per_device: int) -> Population:
         """Returns a population with as many runs on each device; it has the same data, without a copy."""
@@ -149,7 +149,7 @@ class Population:
         runs, steps = np.shape(learning_rates)
         numbers = np.zeros(self.width, np.int32)
         numbers[:runs] = steps
-        places = self._devices if shared else self.width
+        places = self.devices if shared else self.width
         order, weights = (_filled(each, places) for each in (order, weights))
         chunk: Chunk[npt.NDArray[Any]] = Chunk(order, weights, _filled(learning_rates, self.width))
         return self._engine.run_chunk(state, chunk, numbers, (runs, steps))
