@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from lrtrain.comparison.reporter import CompareReporter
 from lrtrain.engine.population import Population
 from lrtrain.training.kept_choice import KeptChoice
 
@@ -26,7 +27,7 @@ _FACTOR = 4
 
 
 def with_fastest_size(
-    population: Population, kept: KeptChoice, paired: int, examples: int, note: Callable[[str], None]
+    population: Population, kept: KeptChoice, paired: int, examples: int, reporter: CompareReporter
 ) -> Population:
     """Returns the population of the size with the least time for a step of a run, no larger than the one given.
 
@@ -35,11 +36,12 @@ def with_fastest_size(
       kept: what was chosen before.
       paired: the number of runs of a seed: a group of no more shares its batches.
       examples: those of the training set.
-      note: receives a sentence when a group does not fit in the memory.
+      reporter: is told that it is measured, and when a group does not fit in the memory.
     """
     most = population.runs_per_device
     if (known := kept.read()) is not None and 1 <= known <= most:
         return population.sized(known)
+    reporter.phase("measuring how many runs are fastest side by side")
     seconds: dict[int, float] = {}
     for size in group_sizes(most, paired):
         try:
@@ -47,7 +49,7 @@ def with_fastest_size(
         except RuntimeError as error:
             if size == 1 or not _is_out_of_memory(error):
                 raise
-            note(_too_many(size, max(seconds)))
+            reporter.noted(_too_many(size, max(seconds)))
             break
     fastest = min(seconds, key=lambda size: seconds[size])
     kept.write(fastest, {size: each * 1e3 for size, each in seconds.items()})

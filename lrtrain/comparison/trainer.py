@@ -80,16 +80,12 @@ class Trainer:
     def choose_width(self, reporter: CompareReporter) -> None:
         """Has each device train as many trials side by side as is fastest, if it can have several and that matters."""
         plan, most = self._plan, self._population.runs_per_device
-        stages = zip(protocol.planned(plan), protocol.paired(plan), strict=True)
-        runs, paired = max(stages)
+        runs, paired = max(zip(protocol.planned(plan), protocol.paired(plan), strict=True))
         if most == 1 or runs * self._epochs * self._steps_per_epoch < group_size.FEWEST_STEPS:
             return
         facts = {"device": vars(self.device), "runs": runs, "paired": paired}
         kept = KeptChoice("runs_per_device", self._task, plan.train, facts)
-        reporter.phase("measuring how many runs are fastest side by side")
-        self._population = group_size.with_fastest_size(
-            self._population, kept, paired, len(self._data.train), reporter.noted
-        )
+        self._population = group_size.with_fastest_size(self._population, kept, paired, len(self._data.train), reporter)
 
     def seconds_per_wave(self, reporter: CompareReporter) -> float:
         """Returns the time that a wave will take, estimated from a chunk and an evaluation of a temporary state.
