@@ -34,6 +34,8 @@ _ON_ACCELERATOR = {
 for _runs in _WIDTHS[1:]:
     _ON_ACCELERATOR[f"{_runs} vmapped, shared batches"] = Competitor(f".populations:shared_{_runs}", 16)
     _ON_ACCELERATOR[f"{_runs}, one after another"] = Competitor(f".populations:alone_{_runs}", 16)
+for _make, _form in list(_FORMS.items())[1:]:
+    _ON_ACCELERATOR[f"32 vmapped, shared batches, {_form}"] = Competitor(f".populations:{_make}_shared", 16)
 COMPETITORS = {_ONE: Competitor(".bare_loop:make", 16), **(_ON_CPU if jax_platform() == "cpu" else _ON_ACCELERATOR)}
 
 

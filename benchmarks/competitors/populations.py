@@ -60,4 +60,7 @@ shared_8, shared_32 = (partial(make, runs=runs, shared=True) for runs in (8, 32)
 # What an accelerator could do instead.
 alone_8, alone_32 = (partial(make, runs=runs, runs_per_device=1) for runs in (8, 32))
 shifted_1, shifted_8, shifted_32 = (partial(make, runs=n, model=products.CNN(products.shifted)) for n in (1, 8, 32))
+shifted_shared, patches_shared = (
+    partial(make, runs=32, model=products.CNN(form), shared=True) for form in (products.shifted, products.patches)
+)
 patches_1, patches_8, patches_32 = (partial(make, runs=n, model=products.CNN(products.patches)) for n in (1, 8, 32))

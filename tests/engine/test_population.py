@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -194,33 +195,24 @@ def test_whose_batches_are_shared() -> None:
     assert make(devices=2).shared_seeds([1, 1]) is None, "a device with one run has nothing to share"
 
 
-def test_the_first_layer_is_one_product_and_the_examples_are_gathered_once() -> None:
+@pytest.mark.parametrize(("shared", "lead"), [(True, ()), (False, (3,))])
+def test_the_first_layer_is_one_product_and_the_examples_are_gathered_once(shared: bool, lead: tuple[int, ...]) -> None:
     """What depends on the shared batches alone has no axis of runs in the program."""
-
-    def gathered(shared: bool) -> set[tuple[int, ...]]:
-        engine = make(Dense(), devices=1, runs_per_device=3)._engine
-        program = dataclasses.replace(engine._program, shared_batches=shared)
-        batches = () if shared else (3,)
-        lead = 1 if shared else 3
-        chunk: Any = Chunk(
-            jnp.zeros((lead, CHUNK, BATCH), jnp.int32), jnp.ones((lead, CHUNK, BATCH)), jnp.ones((3, CHUNK))
-        )
-        carry = make(Dense(), devices=1, runs_per_device=3).init([0]), jnp.zeros((3, CHUNK))
-        jaxpr = jax.make_jaxpr(training_step._run_chunk, static_argnums=0)(
-            program, carry, engine._train, chunk, jnp.full(3, CHUNK, jnp.int32)
-        )
-        images = TRAIN.inputs.shape[1:]
-        found = {
-            out.aval.shape
-            for each in operations(jaxpr)
-            if each.primitive.name == "gather"
-            for out in each.outvars
-            if out.aval.shape[-3:] == images
-        }
-        assert found == {(*batches, BATCH, *images)}
-        return found
-
-    assert gathered(shared=True) != gathered(shared=False)
+    population, images = make(Dense(), devices=1, runs_per_device=3), TRAIN.inputs.shape[1:]
+    program = dataclasses.replace(population._engine._program, shared_batches=shared)
+    batches = (1 if shared else 3, CHUNK, BATCH)
+    chunk: Any = Chunk(jnp.zeros(batches, jnp.int32), jnp.ones(batches), jnp.ones((3, CHUNK)))
+    carry = population.init([0]), jnp.zeros((3, CHUNK))
+    jaxpr = jax.make_jaxpr(training_step._run_chunk, static_argnums=0)(
+        program, carry, population._engine._train, chunk, jnp.full(3, CHUNK, jnp.int32)
+    )
+    every = list(operations(jaxpr))
+    gathered = [each.outvars[0].aval.shape for each in every if each.primitive.name == "gather"]
+    assert {shape for shape in gathered if shape[-3:] == images} == {(*lead, BATCH, *images)}
+    products = [each for each in every if each.primitive.name == "dot_general"]
+    operands = {each.aval.shape for product in products for each in product.invars}
+    assert (*lead, BATCH, math.prod(images)) in operands
+    assert ((3,) if shared else ()) + (BATCH, math.prod(images)) not in operands
 
 
 def test_another_size_has_the_same_data() -> None:
