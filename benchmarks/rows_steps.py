@@ -18,6 +18,7 @@ from benchmarks.competitors import (
     ON_STEP,
     SCAN,
     TUTORIAL,
+    WITHOUT_COMMAND_BUFFERS,
 )
 from benchmarks.options import Options, jax_platform
 from benchmarks.problem import FLOP_PER_STEP
@@ -55,7 +56,9 @@ def _row(name: str, outcome: Outcome, limits: list[float], expected: float | Non
 _ABOUT_GRAPHS = (
     f"`{GRAPH}` replays a capture of the whole step: the choice of the batch by a tensor of indices, forward, backward "
     "and fused SGD; products in TF32 as XLA has them by default, cuDNN's algorithms chosen by trial. With `bfloat16` "
-    "the forward pass is under autocast. `scan over indices` is one call of JAX for all steps, with XLA's defaults."
+    "the forward pass is under autocast. `scan over indices` is one call of JAX for all steps, with XLA's defaults. "
+    "lrtrain has loops and convolutions in XLA's command buffers where the driver can have them; "
+    f"`{WITHOUT_COMMAND_BUFFERS}` has those that XLA puts there by default."
 )
 
 

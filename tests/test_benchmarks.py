@@ -25,8 +25,10 @@ from benchmarks.competitors import (
     LIMIT,
     LRTRAIN,
     Competitor,
+    populations,
 )
 from benchmarks.options import ROOT, Options
+from benchmarks.problem import read
 from benchmarks.results import Results, write
 from benchmarks.table import Ratio, Row, Summary, Table
 from benchmarks.targets import Measured, at_least, at_most, exactly
@@ -228,6 +230,7 @@ TRAINING = [name for name in COMPETITORS if name != LIMIT]
 TORCH = ("torch",)
 # Only a GPU has rows of them; what a CUDA graph would repeat is called here.
 ON_GPU = {
+    "no loops in command buffers": Competitor(".bare_loop:make_without_command_buffers", 2),
     "scan over indices": Competitor(".naive_scan:make_over_indices", 2),
     "graph": Competitor(".torch_graph:make", 2, TORCH),
     "graph, channels_last": Competitor(".torch_graph:make_channels_last", 2, TORCH),
@@ -276,6 +279,17 @@ def test_competitors_train_the_same(name: str, options: Options, expected: np.nd
     losses = np.array([np.mean(some) for some in first_rounds(competitor, options)])
     np.testing.assert_allclose(losses, expected, rtol=2 * competitor.tolerance)
     assert losses[1] < losses[0]
+
+
+@pytest.mark.slow
+def test_runs_that_share_batches_train_the_same(options: Options) -> None:
+    """Three runs, two of them side by side: so the last one has a place beside it that is filled."""
+    problem = read(options.directory, 1)
+    shared, own = (
+        [populations.make(problem, 3, runs_per_device=2, shared=shared)(2).losses for _ in range(2)]
+        for shared in (True, False)
+    )
+    np.testing.assert_allclose(shared, own, rtol=1e-5)
 
 
 def test_a_gpu_has_rows_of_its_own() -> None:

@@ -48,10 +48,11 @@ LIMIT = "arithmetic limit"
 SCAN, TUTORIAL = "scan, as one writes it", "tutorial's loop"
 EAGER, CHANNELS_LAST, COMPILED = "PyTorch eager", "PyTorch channels_last", "torch.compile"
 GRAPH, GRAPH_CHANNELS_LAST = "PyTorch, CUDA graph", "PyTorch, CUDA graph, channels_last"
-ONE_DEVICE = "bare loop, 1 device"
+ONE_DEVICE, WITHOUT_COMMAND_BUFFERS = "bare loop, 1 device", "bare loop, XLA's own command buffers"
 
 _HALF = 3e-3
 _ON_ACCELERATOR = {
+    WITHOUT_COMMAND_BUFFERS: Competitor(".bare_loop:make_without_command_buffers", EPOCH),
     "scan over indices": Competitor(".naive_scan:make_over_indices", 100),
     GRAPH: Competitor(".torch_graph:make", 100, ("torch",)),
     GRAPH_CHANNELS_LAST: Competitor(".torch_graph:make_channels_last", 100, ("torch",)),

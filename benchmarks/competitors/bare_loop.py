@@ -23,6 +23,11 @@ def make(problem: Problem) -> Train:
     return make_on(problem, select_devices(None, BATCH))
 
 
+def make_without_command_buffers(problem: Problem) -> Train:
+    engine = engine_on(problem, select_devices(None, BATCH), command_buffers=False)
+    return around(engine, _begin(engine, problem), len(problem.train.targets))
+
+
 def make_one_device(problem: Problem) -> Train:
     return make_on(problem, select_devices(1, BATCH))
 
@@ -82,6 +87,14 @@ def _begin(engine: Engine, problem: Problem) -> TrainState:
     return engine.place(engine.init(0)._replace(params=problem.params))
 
 
-def engine_on(problem: Problem, devices: Sequence[jax.Device]) -> Engine:
-    options = {"batch_size": BATCH, "devices": devices, "workload": FashionMnistCnn()}
-    return Engine(CNN(), optimizer("sgd"), problem.train, problem.test, **options)
+def engine_on(problem: Problem, devices: Sequence[jax.Device], *, command_buffers: bool = True) -> Engine:
+    return Engine(
+        CNN(),
+        optimizer("sgd"),
+        problem.train,
+        problem.test,
+        batch_size=BATCH,
+        workload=FashionMnistCnn(),
+        devices=devices,
+        command_buffers=command_buffers,
+    )

@@ -18,7 +18,14 @@ from lrtrain.nn.model import CNN
 from lrtrain.workloads.images import FashionMnistCnn
 
 
-def make(problem: Problem, runs: int, model: nn.Module | None = None, runs_per_device: int | None = None) -> Train:
+def make(
+    problem: Problem,
+    runs: int,
+    model: nn.Module | None = None,
+    runs_per_device: int | None = None,
+    *,
+    shared: bool = False,
+) -> Train:
     population = Population(
         model or CNN(),
         optimizer("sgd"),
@@ -37,9 +44,10 @@ def make(problem: Problem, runs: int, model: nn.Module | None = None, runs_per_d
     def train(steps: int) -> Round:
         start, every = time.perf_counter(), []
         for index, size in enumerate(sizes):
-            many_orders, many_weights = (np.stack([values[:steps]] * size) for values in (order, weights))
+            lead = population.devices if shared else size
+            many_orders, many_weights = (np.stack([values[:steps]] * lead) for values in (order, weights))
             rates = np.full((size, steps), LEARNING_RATE, np.float32)
-            states[index], losses = population.run_steps(states[index], many_orders, many_weights, rates)
+            states[index], losses = population.run_steps(states[index], many_orders, many_weights, rates, shared=shared)
             every.append(losses)
         trained = [np.asarray(losses) for losses in every]
         return Round((time.perf_counter() - start) / (runs * steps), trained[0].mean(axis=0).tolist())
@@ -48,7 +56,11 @@ def make(problem: Problem, runs: int, model: nn.Module | None = None, runs_per_d
 
 
 make_1, make_8, make_32 = (partial(make, runs=runs) for runs in (1, 8, 32))
+shared_8, shared_32 = (partial(make, runs=runs, shared=True) for runs in (8, 32))
 # What an accelerator could do instead.
 alone_8, alone_32 = (partial(make, runs=runs, runs_per_device=1) for runs in (8, 32))
 shifted_1, shifted_8, shifted_32 = (partial(make, runs=n, model=products.CNN(products.shifted)) for n in (1, 8, 32))
+shifted_shared, patches_shared = (
+    partial(make, runs=32, model=products.CNN(form), shared=True) for form in (products.shifted, products.patches)
+)
 patches_1, patches_8, patches_32 = (partial(make, runs=n, model=products.CNN(products.patches)) for n in (1, 8, 32))

@@ -180,10 +180,13 @@ class _Rounds:
         """Tunes and measures; returns the outcomes of all trials."""
         plan = self._plan
         tuning, measuring = protocol.planned(plan)
-        self._reporter.phase("compiling and timing a step")
-        done, width = len(self._outcomes), self._trainer.width * self._processes.count
-        waves = -(-max(0, tuning + measuring - done) // width)
-        seconds = waves * self._trainer.seconds_per_wave() if waves else 0.0
+        done, seconds = len(self._outcomes), 0.0
+        if protocol.missing(plan, self._outcomes):
+            self._trainer.choose_width(self._reporter)
+            self._reporter.phase("compiling and timing a step")
+            seconds = self._trainer.seconds_per_wave(self._reporter)
+        width = self._trainer.width * self._processes.count
+        seconds *= -(-max(0, tuning + measuring - done) // width)
         self._reporter.planned(plan, Forecast(tuning, measuring, done, width, seconds, self._store.path))
         while trials := protocol.tuning_trials(plan, self._outcomes):
             self._train(trials, measuring)
@@ -211,7 +214,9 @@ class _Rounds:
         theirs = [outcome for outcome in found if outcome.trial not in known]
         for number, outcome in enumerate(theirs, before + len(mine) + 1):
             self._reporter.finished(outcome, number, total)
-        self._outcomes += [*mine, *theirs]
+        # In the order of the plan, however they were trained.
+        place = {trial: index for index, trial in enumerate(trials)}
+        self._outcomes += sorted([*mine, *theirs], key=lambda outcome: place[outcome.trial])
 
     def _share(self, trials: Sequence[Trial]) -> list[Trial]:
         """Returns this process's share of the trials; see `share`."""

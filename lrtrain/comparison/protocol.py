@@ -63,6 +63,11 @@ def planned(plan: Plan) -> tuple[int, int]:
     return len(tuning_trials(plan, [])), len(plan.rows) * len(fresh_seeds(plan))
 
 
+def paired(plan: Plan) -> tuple[int, int]:
+    """Returns the number of trials of one seed in the tuning, if no grid is extended, and in the measurement."""
+    return len(plan.rows) * len(plan.effort.scales), len(plan.rows)
+
+
 def tuning_trials(plan: Plan, done: Sequence[Outcome]) -> list[Trial]:
     """Returns the trials that the tuning still lacks, those of extended grids included; none when it is complete."""
     if plan.protocol == "as-is":

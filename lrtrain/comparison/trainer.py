@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from lrtrain.comparison import wave_file
+from lrtrain.comparison import group_size, protocol, wave_file
 from lrtrain.comparison.active_trial import ActiveTrial
 from lrtrain.comparison.plan import Plan
 from lrtrain.comparison.reporter import CompareReporter
 from lrtrain.comparison.store import Store
 from lrtrain.comparison.trial import Outcome, Trial
 from lrtrain.comparison.wave_file import Saved, WaveFile
+from lrtrain.comparison.waves import in_waves
 from lrtrain.data import Dataset
 from lrtrain.engine.canary import check_jaxlib
 from lrtrain.engine.engine import Losses, TrainState
@@ -26,6 +27,7 @@ from lrtrain.engine.population import Population
 from lrtrain.engine.state import Means
 from lrtrain.errors import LrtrainError
 from lrtrain.runs.run_config import Device
+from lrtrain.training.kept_choice import KeptChoice
 from lrtrain.training.prepare import Task, engine_options, optimizer_of
 
 if TYPE_CHECKING:
@@ -48,13 +50,12 @@ class _Wave:
 class Trainer:
     """Trains the trials of one plan on one data set; everything is compiled once.
 
-    It puts the data on the devices, for up to ``runs`` trials at once. `width` is how many it trains at once, `device`
-    the kind and number of the devices.
+    It puts the data on the devices, for up to ``runs`` trials at once. `device` is the kind and number of the devices.
     """
 
     def __init__(self, plan: Plan, data: Dataset, task: Task, devices: Sequence[jax.Device], runs: int) -> None:
         config = plan.train
-        self._plan, self._data, self._epochs = plan, data, config.epochs
+        self._plan, self._data, self._task, self._epochs = plan, data, task, config.epochs
         assert data.validation is not None, "held out, or the workload's own"
         self._validation = data.validation
         self._steps_per_epoch = config.steps_per_epoch(len(data.train))
@@ -70,22 +71,47 @@ class Trainer:
             runs=runs,
             **engine_options(config),
         )
-        self.width = self._population.width
 
-    def seconds_per_wave(self) -> float:
-        """Returns the time that a wave will take, estimated from a chunk and an evaluation of a temporary state."""
-        seeds = [self._plan.train.seed] * self.width
-        steps = min(self._population.chunk_steps, self._steps_per_epoch)
-        order, weights = (each[:, :steps] for each in self._orders(seeds, 0))
-        state = self._population.init(seeds)
+    @property
+    def width(self) -> int:
+        """The number of trials that it trains at once."""
+        return self._population.width
+
+    def choose_width(self, reporter: CompareReporter) -> None:
+        """Has each device train as many trials side by side as is fastest, if it can have several and that matters."""
+        plan, most = self._plan, self._population.runs_per_device
+        runs, paired = max(zip(protocol.planned(plan), protocol.paired(plan), strict=True))
+        if most == 1 or runs * self._epochs * self._steps_per_epoch < group_size.FEWEST_STEPS:
+            return
+        facts = {"device": vars(self.device), "runs": runs, "paired": paired}
+        kept = KeptChoice("runs_per_device", self._task, plan.train, facts)
+        self._population = group_size.with_fastest_size(self._population, kept, paired, len(self._data.train), reporter)
+
+    def seconds_per_wave(self, reporter: CompareReporter) -> float:
+        """Returns the time that a wave will take, estimated from a chunk and an evaluation of a temporary state.
+
+        If there is not the memory for them, fewer trials are trained at once from then on.
+        """
+        self._population, seconds = group_size.halved_until_it_fits(
+            self._population, self._seconds_per_wave, reporter.noted
+        )
+        return seconds
+
+    def _seconds_per_wave(self, population: Population) -> float:
+        seeds = [self._plan.train.seed] * population.width
+        steps = min(population.chunk_steps, self._steps_per_epoch)
+        shared = population.shared_seeds(seeds)
+        order, weights = (each[:, :steps] for each in self._orders(shared or seeds, 0))
+        rates = np.zeros((population.width, steps))
+        state = population.init(seeds)
         marks = []
         # Twice, since the first call compiles.
         for _ in range(2):
             marks = [time.perf_counter()]
-            state, losses = self._population.run_steps(state, order, weights, np.zeros((self.width, steps)))
+            state, losses = population.run_steps(state, order, weights, rates, shared=shared is not None)
             losses.block_until_ready()
             marks.append(time.perf_counter())
-            np.asarray(self._population.evaluate(state)["loss"])
+            np.asarray(population.evaluate(state)["loss"])
             marks.append(time.perf_counter())
         stepping, evaluating = np.diff(marks)
         return float(self._epochs * (self._steps_per_epoch * stepping / steps + evaluating))
@@ -103,10 +129,10 @@ class Trainer:
             tick(wave.epochs * self._steps_per_epoch)
             yield self._finish(wave, file, tick)
             left = [trial for trial in left if trial not in {each.trial for each in wave.active}]
-        for begin in range(0, len(left), self.width):
+        for together in in_waves(left, self._population.devices, self._population.runs_per_device):
             # The logs begin again, so they are no longer those of the saved wave.
             file.remove()
-            wave, outcomes = self._begun(left[begin : begin + self.width], store)
+            wave, outcomes = self._begun(together, store)
             yield outcomes + (self._finish(wave, file, tick) if wave.active else [])
         file.remove()
 
@@ -208,13 +234,15 @@ class Trainer:
     ) -> TrainState:
         """Sends an epoch to the devices chunk by chunk, and records each chunk while the next one runs."""
         seeds = [each.trial.seed for each in active]
-        order, weights = self._orders(seeds, epoch)
+        shared = self._population.shared_seeds(seeds)
+        order, weights = self._orders(shared or seeds, epoch)
         waiting: _Sent | None = None
         first = epoch * self._steps_per_epoch
         for begin in range(0, self._steps_per_epoch, self._population.chunk_steps):
             part = slice(begin, min(begin + self._population.chunk_steps, self._steps_per_epoch))
             rates = np.stack([each.rates(first + part.start, first + part.stop) for each in active])
-            state, losses = self._population.run_steps(state, order[:, part], weights[:, part], rates)
+            batches = order[:, part], weights[:, part]
+            state, losses = self._population.run_steps(state, *batches, rates, shared=shared is not None)
             self._deliver(active, waiting)
             waiting = first + begin, rates, losses
             tick(part.stop - part.start)

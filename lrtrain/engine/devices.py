@@ -130,3 +130,8 @@ def keep_compiled() -> None:
     # Small programs are kept too: compiling them one by one takes most of a warm start.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def chooses_command_buffers() -> bool:
+    """Returns whether lrtrain chooses XLA's command buffers, which the user may have done with ``XLA_FLAGS``."""
+    return "xla_gpu_enable_command_buffer" not in os.environ.get("XLA_FLAGS", "")

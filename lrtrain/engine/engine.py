@@ -8,6 +8,7 @@ serves every schedule.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -93,6 +94,7 @@ class Engine:
         micro_batch: int | None = None,
         chunk_steps: int = 16,
         runs_per_device: int = 0,
+        command_buffers: bool = True,
     ) -> None:
         """Puts the data on the devices.
 
@@ -114,6 +116,7 @@ class Engine:
           chunk_steps: largest number of steps in a call of ``run_steps``.
           runs_per_device: runs that each device trains by itself, for `lrtrain.engine.population`; 0 for one run that
             all devices share.
+          command_buffers: whether an NVIDIA GPU has loops and convolutions in XLA's command buffers, where it can.
         """
         if loss_reduction not in ("sum", "mean"):
             raise ValueError(f"loss_reduction is 'sum' or 'mean', got {loss_reduction!r}")
@@ -143,11 +146,18 @@ class Engine:
             MicroBatches.of(len(test), self._share, test_batch),
             runs_per_device,
             self.looped,
+            command_buffers=command_buffers,
         )
         self._other: tuple[Split, TestSet] | None = None
         held = () if train is None else (_narrow(train.inputs), _narrow(train.targets))
         self._train: TrainSet = self._put(held, REPLICATED)
         self._test: TestSet = self._put_test(test, self._program)
+
+    def sized(self, runs_per_device: int) -> Engine:
+        """Returns an engine for another number of runs a device, above 0 as this one's; it has the same data."""
+        other = copy.copy(self)
+        other._program = dataclasses.replace(self._program, runs_per_device=runs_per_device)
+        return other
 
     def init(self, seed: int, given: tuple[Any, Any] | None = None) -> TrainState:
         """Returns fresh parameters, of ``jax.random.PRNGKey(seed)``, and optimizer state, on every device.
@@ -215,23 +225,26 @@ class Engine:
     ) -> tuple[TrainState, Losses]:
         """Starts some steps of one run, as ``run_steps`` does, or of the runs of a population.
 
-        The arrays of the chunk are on the host; those of a population have a leading axis ``[runs]``. ``numbers``,
+        The arrays of the chunk are on the host; those of a population have a leading axis ``[runs]``, but examples and
+        weights ``[devices]`` if they are the same for the runs of each device, of which there are several. ``numbers``,
         int32[] or int32[runs], says how many of its steps to run, and ``shape`` which losses are wanted: those of
         ``(steps,)`` or ``(runs, steps)``.
         """
         *runs, steps = np.shape(chunk.learning_rates)
         if steps > self.chunk_steps:
             raise ValueError(f"at most {self.chunk_steps} steps in a call, got {steps}")
-        program = self._program
-        padded = (*runs, self.chunk_steps, self._share * program.train.parts * program.train.size)
+        batches = np.shape(chunk.weights)[:-2]
+        program = dataclasses.replace(self._program, shared_batches=batches != tuple(runs))
+        padded = (*batches, self.chunk_steps, self._share * program.train.parts * program.train.size)
+        rates = (*runs, self.chunk_steps)
         values = (
             _padded_steps(chunk.examples, padded)
             if isinstance(chunk.examples, tuple)
             else _padded_batches(np.asarray(chunk.examples, np.int32), padded),
             _filled(chunk.weights, padded, np.float32),
-            _filled(chunk.learning_rates, padded[:-1], np.float32),
+            _filled(chunk.learning_rates, rates, np.float32),
         )
-        losses = self._put(np.zeros(padded[:-1], np.float32), program.of_run)
+        losses = self._put(np.zeros(rates, np.float32), program.of_run)
         placed: Chunk[jax.Array] = Chunk(*map(self._put, values, program.of_chunk))
         carry: Carry = (state, losses)
         for number in [numbers] if self.looped else [np.full(runs, index, np.int32) for index in range(steps)]:

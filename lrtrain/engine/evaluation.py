@@ -20,7 +20,7 @@ def evaluate(program: Program, measured: Pair, test: TestSet) -> Means:
 
 def evaluation(program: Program) -> jax.stages.Wrapped:
     """Returns ``evaluate`` as it is compiled."""
-    return compiled(_evaluate, program.platform)
+    return compiled(_evaluate, program)
 
 
 def _evaluate(program: Program, measured: Pair, test: TestSet) -> Means:

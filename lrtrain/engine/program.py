@@ -2,7 +2,8 @@
 
 Everything that is compiled runs on each device of the mesh. Either all devices share one run: each takes its share of a
 batch, and they synchronise once a step, to sum their gradients. Or each device trains runs of its own, and never waits
-for another; what belongs to a run then has a leading axis ``[runs]``, which the shapes in this room leave out.
+for another; what belongs to a run then has a leading axis ``[runs]``, which the shapes in this room leave out. The runs
+of a device may share their batches, which then have a leading axis ``[devices]``.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 import jax
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec
+
+from lrtrain.engine.command_buffers import Options, command_buffer_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +30,7 @@ AXIS = "data"
 SHARDED = PartitionSpec(AXIS)
 REPLICATED = PartitionSpec()
 
-CPU_OPTIONS = {
+CPU_OPTIONS: Options = {
     # XLA:CPU itself prefers vectors of 256 bits, also where the processor has wider ones.
     "xla_cpu_prefer_vector_width": 512,
     # XLA:CPU removes barriers before it fuses loops: what `lrtrain.nn.winograd` stages would be computed many times.
@@ -61,6 +64,11 @@ class Program:
     """Runs that each device has for itself, trained side by side; 0 when all devices share one run."""
     looped: bool
     """Whether the steps of a chunk run in a loop on the device; a model that is slow in a loop has one step a call."""
+    shared_batches: bool = False
+    """Whether the runs of a device, of which there are several, have the same batches: what depends on these alone is
+    computed once, and the products of the first layer become one."""
+    command_buffers: bool = True
+    """Whether an NVIDIA GPU has loops and convolutions in command buffers, where it can."""
 
     @property
     def platform(self) -> str:
@@ -82,6 +90,11 @@ class Program:
     def of_test(self) -> PartitionSpec:
         """The sharding of the test set."""
         return REPLICATED if self.runs_per_device else SHARDED
+
+    @property
+    def mapped(self) -> Any:
+        """The axis of runs in carry and chunk, as ``jax.vmap`` takes it."""
+        return (0, Chunk(None, None, 0)) if self.shared_batches else 0
 
     def total(self, values: T) -> T:
         """Returns the sums over the devices that share a run."""
@@ -109,10 +122,10 @@ class Chunk(NamedTuple, Generic[Part]):
     """float32[steps]."""
 
 
-def each_run(program: Program, function: Callable[..., T]) -> Callable[..., T]:
-    """Returns a function of one run as a function of all runs of a device."""
+def each_run(program: Program, function: Callable[..., T], in_axes: Any = 0) -> Callable[..., T]:
+    """Returns a function of one run as a function of all runs of a device, in whose arguments these are axis 0."""
     if program.runs_per_device != 1:
-        return jax.vmap(function) if program.runs_per_device else function
+        return jax.vmap(function, in_axes) if program.runs_per_device else function
 
     # A vmap would make other, slower convolutions.
     def of_only_run(*runs: Any) -> T:
@@ -122,8 +135,17 @@ def each_run(program: Program, function: Callable[..., T]) -> Callable[..., T]:
     return of_only_run
 
 
+def compiled(function: Callable[..., T], program: Program, donated: tuple[int, ...] = ()) -> jax.stages.Wrapped:
+    """Returns a function as it is compiled: its first argument is the program, and the ``donated`` ones are used up."""
+    return _compiled(function, program.platform, program.command_buffers, donated)
+
+
 @functools.cache
-def compiled(function: Callable[..., T], platform: str, donated: tuple[int, ...] = ()) -> jax.stages.Wrapped:
-    """Returns a function as it is compiled: its first argument is static, and the ``donated`` ones are used up."""
-    options = CPU_OPTIONS if platform == "cpu" else None
+def _compiled(
+    function: Callable[..., Any], platform: str, command_buffers: bool, donated: tuple[int, ...]
+) -> jax.stages.Wrapped:
+    if platform == "cpu":
+        options: Options | None = CPU_OPTIONS
+    else:
+        options = command_buffer_options(platform) if command_buffers else None
     return jax.jit(function, static_argnums=0, donate_argnums=donated, compiler_options=options)

@@ -20,7 +20,7 @@ def run_chunk(program: Program, carry: Carry, train: TrainSet, chunk: Chunk[jax.
     The number is int32[] data, so a short chunk compiles nothing; a population has one for each run, and those of one
     device are equal. The carry is donated.
     """
-    after: Carry = compiled(_run_chunk, program.platform, donated=(1,))(program, carry, train, chunk, number)
+    after: Carry = compiled(_run_chunk, program, donated=(1,))(program, carry, train, chunk, number)
     return after
 
 
@@ -37,7 +37,9 @@ def _run_chunk(program: Program, carry: Carry, train: TrainSet, chunk: Chunk[jax
             )
             return after
 
-        return each_run(program, run)(carry, chunk)
+        if program.shared_batches:
+            chunk = chunk._replace(examples=chunk.examples[0], weights=chunk.weights[0])
+        return each_run(program, run, program.mapped)(carry, chunk)
 
     in_specs = (program.of_run, REPLICATED, Chunk(*program.of_chunk), program.of_run)
     return program.on_mesh(on_device, *in_specs)(carry, train, chunk, numbers)

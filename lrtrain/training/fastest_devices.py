@@ -6,21 +6,15 @@ which reads its weights and sums its gradients once. In most others, a device fo
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lrtrain.cache import cache_dir, processor_id
-from lrtrain.files import write_whole
 from lrtrain.host import usable_cores
-from lrtrain.runs.conditions import versions
-from lrtrain.training.prepare import Loaded, Task, engine_options, loaded_on
+from lrtrain.training.kept_choice import KeptChoice
+from lrtrain.training.prepare import Loaded, Task, loaded_on
 
 if TYPE_CHECKING:
     import jax
@@ -46,8 +40,8 @@ def loaded_on_fastest(
     """
     if not _is_open(devices, task, config):
         return loaded_on(devices, task, config)
-    kept = _file(task, config, len(devices))
-    if (known := _read(kept)) in (1, len(devices)):
+    kept = KeptChoice("devices", task, config, {"devices": len(devices), "cores": usable_cores()})
+    if (known := kept.read()) in (1, len(devices)):
         return loaded_on(devices[:known], task, config)
     every = loaded_on(devices, task, config)
     if every.engine.has_state:
@@ -56,11 +50,7 @@ def loaded_on_fastest(
     one = loaded_on(devices[:1], task, config)
     seconds = step_seconds([every.engine, one.engine], len(task.data.train))
     chosen = one if seconds[1] < _TIME_OF_ONE * seconds[0] else every
-    note = {"devices": len(chosen.devices), "milliseconds": {len(devices): seconds[0] * 1e3, 1: seconds[1] * 1e3}}
-    # If it cannot be written, it is measured again next time.
-    with contextlib.suppress(OSError):
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(kept, json.dumps(note) + "\n")
+    kept.write(len(chosen.devices), {len(devices): seconds[0] * 1e3, 1: seconds[1] * 1e3})
     return chosen
 
 
@@ -99,25 +89,3 @@ def _timer(engine: Engine, examples: int) -> Callable[[], float]:
 
     steps = max(1, min(engine.chunk_steps, int(_SECONDS / train(1))))
     return lambda: train(steps)
-
-
-def _file(task: Task, config: TrainConfig, devices: int) -> Path:
-    """Returns the file for all that the choice depends on."""
-    facts: dict[str, Any] = {
-        "program": task.found.program,
-        **{name: getattr(config, name) for name in ("optimizer", "clip_norm", "weight_decay")},
-        "devices": devices,
-        "cores": usable_cores(),
-        "versions": {name: versions()[name] for name in ("lrtrain", "jax", "jaxlib")},
-        **engine_options(config),
-    }
-    name = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
-    return cache_dir() / "devices" / processor_id() / f"{name}.json"
-
-
-def _read(file: Path) -> int | None:
-    """Returns the number of devices in a file; None where there is none."""
-    try:
-        return int(json.loads(file.read_text(encoding="utf-8"))["devices"])
-    except (OSError, ValueError, KeyError, TypeError, OverflowError):
-        return None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lrtrain.data.load import find_dataset
 from lrtrain.data.source import DatasetSource, InMemory
 from lrtrain.engine.connection import Distributed, connect
-from lrtrain.engine.devices import fits, keep_compiled, present_devices, select_devices
+from lrtrain.engine.devices import chooses_command_buffers, fits, keep_compiled, present_devices, select_devices
 from lrtrain.engine.processes import ALONE, Facts, Processes
 from lrtrain.errors import UsageError
 from lrtrain.files import is_path
@@ -206,7 +206,7 @@ def loaded_on(devices: list[jax.Device], task: Task, config: TrainConfig) -> Loa
 def engine_options(config: TrainConfig) -> dict[str, Any]:
     """Returns the options of training that an engine, and a population, have under the same names."""
     names = ("batch_size", "loss_reduction", "accumulate", "ema", "micro_batch", "precision")
-    return {name: getattr(config, name) for name in names}
+    return {**{name: getattr(config, name) for name in names}, "command_buffers": chooses_command_buffers()}
 
 
 def optimizer_of(config: TrainConfig) -> optax.GradientTransformation:

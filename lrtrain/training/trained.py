@@ -193,6 +193,7 @@ class Trained:
     def _measured(self, split: Split) -> dict[str, float]:
         import jax
 
+        from lrtrain.engine.devices import chooses_command_buffers
         from lrtrain.engine.engine import Engine, TrainState
 
         config = self._config.train
@@ -200,7 +201,16 @@ class Trained:
         devices = jax.local_devices()[: self._config.device.count]
         network, rules = self._network, self.workload
         optimizer, size = optimizer_of(config), config.batch_size
-        engine = Engine(network, optimizer, None, split, workload=rules, devices=devices, batch_size=size)
+        engine = Engine(
+            network,
+            optimizer,
+            None,
+            split,
+            workload=rules,
+            devices=devices,
+            batch_size=size,
+            command_buffers=chooses_command_buffers(),
+        )
         state = engine.place(TrainState(self.params, (), jax.numpy.int32(self.step), self.state))
         means = engine.exact(engine.evaluate(state), len(split))
         return {name: float(means[name]) for name in sorted(means, key=lambda name: (name != "loss", name))}

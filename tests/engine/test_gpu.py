@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from lrtrain.data import Split
+from lrtrain.engine.command_buffers import command_buffer_options
 from lrtrain.engine.engine import Engine
 from lrtrain.engine.optimizers import optimizer
 from lrtrain.engine.population import Population
@@ -53,6 +54,24 @@ def test_runs_side_by_side_are_as_alone() -> None:
         expected = np.stack([alone(seed, rates) for seed, rates in zip(SEEDS, RATES, strict=True)])
     np.testing.assert_allclose(losses, expected, rtol=1e-4)
     np.testing.assert_allclose(losses[0], losses[4], rtol=1e-4)
+
+
+def test_runs_of_one_seed_share_their_batches() -> None:
+    with jax.default_matmul_precision("highest"):
+        population = Population(CNN(), optimizer("sgd"), TRAIN, TEST, batch_size=BATCH, runs=RUNS)
+        seeds, once = [0] * RUNS, (ORDER[None], WEIGHTS[None])
+        assert population.shared_seeds(seeds) == [0]
+        losses = np.asarray(population.run_steps(population.init(seeds), *once, RATES, shared=True)[1])
+        expected = np.stack([alone(0, rates) for rates in RATES])
+    np.testing.assert_allclose(losses, expected, rtol=1e-4)
+
+
+def test_loops_in_command_buffers_change_no_loss() -> None:
+    assert command_buffer_options("gpu") is not None, "this driver refuses them"
+    with jax.default_matmul_precision("highest"):
+        engine = Engine(CNN(), optimizer("sgd"), TRAIN, TEST, batch_size=BATCH, command_buffers=False)
+        losses = np.asarray(engine.run_steps(engine.init(0), ORDER, WEIGHTS, RATES[0])[1])
+        np.testing.assert_allclose(alone(0, RATES[0]), losses, rtol=1e-4)
 
 
 def run(directory: Path, platform: str) -> list[dict[str, float]]:

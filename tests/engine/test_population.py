@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -7,18 +9,23 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from lrtrain.data import Split
+from lrtrain.engine import training_step
 from lrtrain.engine.engine import Engine
 from lrtrain.engine.optimizers import optimizer
 from lrtrain.engine.order import epoch_order
 from lrtrain.engine.population import Population, bytes_of_run, runs_that_fit
+from lrtrain.engine.program import Chunk
 from lrtrain.engine.state import Leaves
+from lrtrain.nn.conv import operations
 from lrtrain.nn.model import CNN
 from lrtrain.nn.network import network_of
 from lrtrain.workloads.kinds import Classification
+from lrtrain.workloads.workload import Workload
 
 DECAYING = "adamw(weight_decay=0.5, mask=matrices)"
 BATCH, STEPS, CHUNK = 48, 7, 4
@@ -31,6 +38,25 @@ class PlainCNN(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         x = nn.relu(nn.Conv(4, (3, 3))(x))
         return nn.Dense(10)(x.reshape(x.shape[0], -1))
+
+
+class Dense(nn.Module):
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return nn.Dense(10)(x.reshape(x.shape[0], -1))
+
+
+class Drops(nn.Module):
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        return Dense()(nn.Dropout(0.4, deterministic=not train)(x))
+
+
+class Flips(Classification):
+    """Mirrors half of the images, those that the seed, the step and the place in the batch choose."""
+
+    def augment(self, inputs: Any, key: jax.Array) -> Any:
+        return jnp.where(jax.random.bernoulli(key), inputs[:, ::-1], inputs)
 
 
 class Member(NamedTuple):
@@ -47,6 +73,7 @@ def synthetic(examples: int, seed: int) -> Split:
     return Split(images.astype(np.uint8), labels)
 
 
+RATES = np.linspace(2e-4, 0, STEPS, dtype=np.float32)
 TRAIN, TEST = synthetic(BATCH * STEPS - 20, 0), synthetic(101, 1)
 MEMBERS = [
     Member(0, np.linspace(2e-4, 0, STEPS, dtype=np.float32)),
@@ -114,6 +141,86 @@ def test_runs_side_by_side_on_a_device_are_as_alone(devices: int, runs_per_devic
     population = make(name="momentum", devices=devices, runs_per_device=runs_per_device)
     assert population.width == devices * runs_per_device
     assert_same_as_alone(population, MEMBERS[:count], CNN(), "momentum")
+
+
+def paired(
+    model: nn.Module, name: str, seeds: list[int], workload: Workload | None = None, **options: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the losses of runs that share their batches, and those of the same runs alone."""
+    population = make(model, name, workload=workload, **options)
+    device = jax.devices("cpu")[:1]
+    alone = Engine(model, optimizer(name), TRAIN, TEST, batch_size=BATCH, workload=workload, devices=device)
+    shared = population.shared_seeds(seeds)
+    assert shared is not None
+    orders, weights = map(np.stack, zip(*(order_of(Member(seed, RATES)) for seed in shared), strict=True))
+    rates = np.stack([RATES / (1 + place) for place in range(len(seeds))])
+    state, losses = population.init(seeds), []
+    for begin in range(0, STEPS, CHUNK):
+        part = slice(begin, begin + CHUNK)
+        batches = orders[:, part], weights[:, part]
+        state, some = population.run_steps(state, *batches, rates[:, part], shared=True)
+        losses.append(np.asarray(some))
+    expected = [
+        np.asarray(alone.run_steps(alone.init(seed), *order_of(Member(seed, its)), its)[1])
+        for seed, its in zip(seeds, rates, strict=True)
+    ]
+    return np.concatenate(losses, axis=1), np.stack(expected)
+
+
+@pytest.mark.parametrize(
+    ("devices", "runs_per_device", "seeds"),
+    [(1, 3, [4, 4, 4]), (1, 3, [4]), (2, 2, [4, 4, 1, 1]), (2, 2, [4, 4, 1]), (2, 2, [4, 4])],
+)
+def test_runs_of_one_seed_share_their_batches(devices: int, runs_per_device: int, seeds: list[int]) -> None:
+    losses, expected = paired(CNN(), "momentum", seeds, devices=devices, runs_per_device=runs_per_device)
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("model", "workload"),
+    [(Drops(), None), (Dense(), Flips()), (PlainCNN(), None)],
+    ids=["draws at random", "augmented", "no loop"],
+)
+def test_shared_batches_of_any_network(model: nn.Module, workload: Workload | None) -> None:
+    losses, expected = paired(model, "adam", [3, 3], workload, devices=1, runs_per_device=2)
+    np.testing.assert_allclose(losses, expected, rtol=1e-4)
+    assert not np.allclose(losses[0], losses[1], rtol=1e-4)
+
+
+def test_whose_batches_are_shared() -> None:
+    two = make(devices=2, runs_per_device=2)
+    assert two.shared_seeds([1, 1, 2, 2]) == [1, 2]
+    assert two.shared_seeds([1, 1, 2]) == [1, 2]
+    assert two.shared_seeds([1, 2, 2]) is None
+    assert make(devices=2).shared_seeds([1, 1]) is None, "a device with one run has nothing to share"
+
+
+@pytest.mark.parametrize(("shared", "lead"), [(True, ()), (False, (3,))])
+def test_the_first_layer_is_one_product_and_the_examples_are_gathered_once(shared: bool, lead: tuple[int, ...]) -> None:
+    """What depends on the shared batches alone has no axis of runs in the program."""
+    population, images = make(Dense(), devices=1, runs_per_device=3), TRAIN.inputs.shape[1:]
+    program = dataclasses.replace(population._engine._program, shared_batches=shared)
+    batches = (1 if shared else 3, CHUNK, BATCH)
+    chunk: Any = Chunk(jnp.zeros(batches, jnp.int32), jnp.ones(batches), jnp.ones((3, CHUNK)))
+    carry = population.init([0]), jnp.zeros((3, CHUNK))
+    jaxpr = jax.make_jaxpr(training_step._run_chunk, static_argnums=0)(
+        program, carry, population._engine._train, chunk, jnp.full(3, CHUNK, jnp.int32)
+    )
+    every = list(operations(jaxpr))
+    gathered = [each.outvars[0].aval.shape for each in every if each.primitive.name == "gather"]
+    assert {shape for shape in gathered if shape[-3:] == images} == {(*lead, BATCH, *images)}
+    products = [each for each in every if each.primitive.name == "dot_general"]
+    operands = {each.aval.shape for product in products for each in product.invars}
+    assert (*lead, BATCH, math.prod(images)) in operands
+    assert ((3,) if shared else ()) + (BATCH, math.prod(images)) not in operands
+
+
+def test_another_size_has_the_same_data() -> None:
+    two = make(devices=1, runs_per_device=2)
+    three = two.sized(3)
+    assert (two.width, three.width) == (2, 3)
+    assert three._engine._train is two._engine._train
+    assert_same_as_alone(three, MEMBERS[:3], CNN(), "sgd")
 
 
 def test_a_model_that_is_run_outside_loops() -> None:

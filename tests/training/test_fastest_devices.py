@@ -15,7 +15,7 @@ import lrtrain
 from lrtrain.data import Split
 from lrtrain.engine.engine import Engine
 from lrtrain.engine.optimizers import optimizer
-from lrtrain.training import fastest_devices
+from lrtrain.training import fastest_devices, kept_choice
 from tests.lab import SPEC, Dies, Killed, same_run
 
 
@@ -49,7 +49,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
         measurements = Measurements(time_of_one)
         monkeypatch.setattr(fastest_devices, "step_seconds", measurements)
         monkeypatch.setattr(fastest_devices, "_FEWEST_STEPS", 18)
-        monkeypatch.setattr(fastest_devices, "cache_dir", lambda: tmp_path / "cache")
+        monkeypatch.setattr(kept_choice, "cache_dir", lambda: tmp_path / "cache")
         return measurements
 
     return with_time
