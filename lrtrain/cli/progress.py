@@ -90,7 +90,7 @@ def print_summary(result: RunResult, headline: Headline = ACCURACY) -> None:
         ("metrics", "metrics.jsonl", "one line an epoch"),
         ("steps", "steps.csv", "learning rate and loss of every step"),
         ("picture", "learning_rate.png", "the schedule"),
-        ("checkpoints", "checkpoints", "the last three and the best"),
+        ("checkpoints", "checkpoints", "the last three that were written, and the best"),
     )
     directory = shown_path(result.run_dir)
     final = {"loss": result.test_loss, "accuracy": result.test_accuracy, **dict(result.test_metrics)}[headline.name]

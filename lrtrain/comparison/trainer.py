@@ -83,7 +83,7 @@ class Trainer:
         runs, paired = max(zip(protocol.planned(plan), protocol.paired(plan), strict=True))
         if most == 1 or runs * self._epochs * self._steps_per_epoch < group_size.FEWEST_STEPS:
             return
-        facts = {"device": vars(self.device), "runs": runs, "paired": paired}
+        facts = {"device": vars(self.device), "runs": runs, "paired": paired, "shapes": self._task.found.shapes}
         kept = KeptChoice("runs_per_device", self._task, plan.train, facts)
         self._population = group_size.with_fastest_size(self._population, kept, paired, len(self._data.train), reporter)
 

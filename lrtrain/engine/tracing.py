@@ -15,7 +15,7 @@ from lrtrain.engine.program import AXIS
 from lrtrain.engine.state import Leaves, Params, Tree
 from lrtrain.nn.conv import operations
 from lrtrain.nn.network import NeedsKeyError, Network
-from lrtrain.nn.normalization import fast_normalization
+from lrtrain.nn.normalization import named_normalization
 from lrtrain.nn.substitution import has_slow_operations, with_fast_operations
 from lrtrain.workloads.workload import Workload
 
@@ -49,7 +49,7 @@ class Traced(NamedTuple):
     gradients: Any
     """The program of its gradients, a ``jaxpr``."""
     convolves: bool
-    """Whether it has convolutions."""
+    """Whether it has convolutions whose windows overlap."""
     largest: float
     """Bytes of an example in the largest result of an operation of its outputs."""
 
@@ -65,14 +65,13 @@ def traced(network: Network, workload: Workload, inputs: Leaves, *, on_cpu: bool
     # Inside of a step there is this axis, over which a network may average.
     trace = functools.partial(jax.make_jaxpr, axis_env=[(AXIS, 1)])
     key = None
-    with contextlib.ExitStack() as layers:
-        normalized = layers.enter_context(fast_normalization()) if on_cpu else []
+    with named_normalization() if on_cpu else contextlib.nullcontext():
         try:
             program = trace(outputs)(params, state, batch, key)
         except NeedsKeyError:
             key = jax.random.PRNGKey(0)
             program = trace(outputs)(params, state, batch, key)
-    replaces = on_cpu and (bool(normalized) or has_slow_operations(program))
+    replaces = on_cpu and has_slow_operations(program)
     fast = with_fast_operations(outputs) if replaces else outputs
     examples = jax.tree.leaves(batch)[0].shape[0]
     largest = max(_sizes(program), default=0) / examples
@@ -89,8 +88,21 @@ def traced(network: Network, workload: Workload, inputs: Leaves, *, on_cpu: bool
         return sum((jnp.sum(jnp.asarray(leaf, jnp.float32)) for leaf in leaves), jnp.float32(0))
 
     gradients = trace(jax.grad(total))(params, state, batch, key)
-    convolves = any(operation.primitive.name == "conv_general_dilated" for operation in operations(gradients))
+    convolves = _convolves(program) or _convolves(gradients)
     return Traced(params, state, key is not None, replaces, gradients, convolves, largest)
+
+
+def _convolves(program: Any) -> bool:
+    """Returns whether a program has convolutions whose windows overlap: others, as of patches, are plain products."""
+    return any(
+        operation.primitive.name == "conv_general_dilated" and operation.params["window_strides"] != _window(operation)
+        for operation in operations(program)
+    )
+
+
+def _window(convolution: Any) -> tuple[int, ...]:
+    kernel, numbers = convolution.invars[1].aval.shape, convolution.params["dimension_numbers"]
+    return tuple(kernel[axis] for axis in numbers.rhs_spec[2:])
 
 
 def _sizes(program: Any) -> list[int]:

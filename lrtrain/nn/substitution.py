@@ -1,8 +1,8 @@
 """A network's operations in forms that are fast on CPU, however it is written: what XLA:CPU runs slowly is replaced.
 
-The network is traced, with Linen's layers of `lrtrain.nn.normalization`, and its program evaluated again, operation by
-operation, before anything is differentiated: a convolution becomes `lrtrain.nn.conv.conv_general_dilated`, a maximum
-over windows that of `lrtrain.nn.pooling`. benchmarks/NOTES.md has what each gains.
+The network is traced, and its program evaluated again, operation by operation, before anything is differentiated: a
+convolution becomes `lrtrain.nn.conv.conv_general_dilated`, a maximum over windows that of `lrtrain.nn.pooling`, a
+normalisation of Linen that of `lrtrain.nn.normalization`. benchmarks/NOTES.md has what each gains.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax.extend.core import Literal
 
 from lrtrain.nn.conv import conv_general_dilated, is_replaceable
-from lrtrain.nn.normalization import fast_normalization
+from lrtrain.nn.normalization import named_normalization, written_out
 from lrtrain.nn.pooling import max_over_windows
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def with_fast_operations(function: Callable[..., Any]) -> Callable[..., Any]:
     """Returns a function of trees of arrays with the same values and gradients, up to rounding."""
 
     def fast(*arguments: Any) -> Any:
-        with fast_normalization():
+        with named_normalization():
             program, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)
         results = _evaluated(program, jax.tree.leaves(arguments))
         expected, tree = jax.tree.flatten(shapes)
@@ -44,10 +44,13 @@ def with_fast_operations(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def has_slow_operations(program: Any) -> bool:
     """Returns whether a program, as ``jax.make_jaxpr`` gives it, has operations that are replaced."""
-    return any(
-        _replacement(operation) is not None or (_is_call(operation) and has_slow_operations(operation.params["jaxpr"]))
-        for operation in program.jaxpr.eqns
-    )
+    return any(map(_is_slow, program.jaxpr.eqns))
+
+
+def _is_slow(operation: Any) -> bool:
+    if not _is_call(operation):
+        return _replacement(operation) is not None
+    return written_out(operation) is not None or has_slow_operations(operation.params["jaxpr"])
 
 
 def _is_call(operation: Any) -> bool:
@@ -123,7 +126,10 @@ def _results(operation: Any, values: list[Any]) -> list[Any]:
     primitive, params = operation.primitive, operation.params
     if replacement := _replacement(operation):
         return [replacement(operation, *values)]
-    if _is_call(operation) and has_slow_operations(params["jaxpr"]):
-        return _evaluated(params["jaxpr"], values)
+    if _is_call(operation):
+        if normalized := written_out(operation):
+            return list(normalized(*values))
+        if has_slow_operations(params["jaxpr"]):
+            return _evaluated(params["jaxpr"], values)
     found = primitive.bind(*values, **primitive.get_bind_params(params))
     return list(found) if primitive.multiple_results else [found]

@@ -138,7 +138,7 @@ def on_host(state: TrainState) -> TrainState:
 
 
 class Checkpoints:
-    """The checkpoints of one run: the last three and the best one, by the workload's headline, are kept.
+    """The checkpoints of one run: the last three that were written, and the best by the workload's headline, are kept.
 
     `save` notes what to write, and `write` begins to write it: between the two the devices can be given their next
     steps. A failure to write is raised by the next call or by `wait`. Of checkpoints that are held back, the last one
@@ -180,11 +180,15 @@ class Checkpoints:
 
     def _write_all(self) -> None:
         # Orbax refuses a step before its last one.
-        noted = dict.fromkeys((self._best, self._last))
-        self._best, self._last, self._is_due = None, None, False
-        for write in noted:
-            if write is not None:
-                write()
+        best, last = self._best, self._last
+        self._best, self._is_due = None, False
+        try:
+            if best is not None and best is not last:
+                best()
+        finally:
+            self._last = None
+            if last is not None:
+                last()
 
     def _write(
         self, state: TrainState, table: NDArray[np.float32], position: Position, first: Callable[[], object]

@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -93,6 +93,7 @@ class Loop:
         self._in_flight: _Sent | None = None
         self._means: Means = {}
         self._ended: _Ended | None = None
+        self._next_sent_at: float | None = None
         self._pace = Pace(self._engine.chunk_steps, self._rule, measured=self.processes.alone)
 
     def train(self) -> str | None:
@@ -136,9 +137,11 @@ class Loop:
                     if self._is_over():
                         break
                     self._epoch(epoch, *orders.of(epoch))
-            finally:
-                # Also where the next steps could not be sent.
+            except Exception:
+                # The next steps could not be sent, or not be recorded.
                 self._finish_epoch()
+                raise
+            self._finish_epoch()
         if self.step > self.start.position.step:
             self._save()
 
@@ -159,8 +162,11 @@ class Loop:
         speed = float(weights[done:].sum()) / (self._delivered_at - self._began)
         copy = on_host(self._state) if is_due else None
         ended = _Ended(epoch, weights.sum(axis=1), speed, self._means, copy)
+        self._next_sent_at = None
         if self.recorder.observers.watch_epochs:
             ended = dataclasses.replace(ended, info=self._shown(ended))
+            # The time of the hooks belongs to no epoch.
+            self._began = self._delivered_at = time.perf_counter()
         self._ended = ended
         if not self._goes_ahead():
             self._finish_epoch()
@@ -174,9 +180,11 @@ class Loop:
 
     def _shown(self, ended: _Ended) -> EpochInfo:
         """Waits for the evaluation of an epoch, and has the hooks see it."""
+        was_done = all(map(_is_ready, ended.means.values()))
         means = {name: float(each) for name, each in self._engine.exact(ended.means, self._measured).items()}
-        before, self._began = self._began, time.perf_counter()
-        self._delivered_at = self._began
+        # The next steps run from the end of the evaluation; or since they were sent, if that was over before.
+        before, sent_at = self._began, self._next_sent_at if was_done else None
+        self._began = self._delivered_at = time.perf_counter() if sent_at is None else sent_at
         how = {"seconds": self._began - before, "examples_per_second": ended.speed}
         return self.recorder.epoch(ended.epoch, means, examples=ended.examples, **how)
 
@@ -217,6 +225,7 @@ class Loop:
 
     def _send(self, examples: Examples, weights: NDArray[np.float32]) -> None:
         rates = self.recorder.rates(self.step, self.step + len(weights))
+        self._next_sent_at = self._next_sent_at or time.perf_counter()
         self._state, losses = self._engine.run_steps(self._state, examples, weights, rates)
         self.meanwhile()
         first, self.step = self.step, self.step + len(weights)
@@ -264,6 +273,11 @@ class Loop:
         step = self.checkpoints.latest()
         kept = "there is no checkpoint yet" if step is None else f"the checkpoint of step {step} is kept"
         return TrainingError(f"{error.what}, at a learning rate of {error.rate:g}: a lower one is needed ({kept})")
+
+
+def _is_ready(array: Any) -> bool:
+    """Returns whether an array is computed; the type of JAX's arrays does not say that they know."""
+    return bool(array.is_ready())
 
 
 def agreement(processes: Processes, checkpoints: Checkpoints, run: RunInfo) -> Agreed:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
 
 import flax.linen as nn
@@ -10,9 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.errors import ScopeCollectionNotFound
 
-from lrtrain.nn.normalization import fast_normalization
-from lrtrain.nn.substitution import with_fast_operations
+from lrtrain.nn.normalization import named_normalization
+from lrtrain.nn.substitution import has_slow_operations, with_fast_operations
 
 RANDOM = np.random.default_rng(0)
 IMAGES = np.asarray(RANDOM.normal(2, 5, (6, 5, 4, 7)), np.float32)
@@ -34,15 +34,24 @@ def variables(layer: Any, x: Any = IMAGES) -> Any:
 def trained(layer: Any, of: Any, x: Any = IMAGES, *, fast: bool = False, **options: Any) -> Any:
     """Returns the outputs, the statistics after them, and the gradients by parameters and images."""
 
+    def apply(params: Any, x: Any) -> Any:
+        out, after = layer.apply({**of, "params": params}, x, mutable="batch_stats", **options)
+        return out, after.get("batch_stats")
+
     def total(params: Any, x: Any) -> Any:
-        with fast_normalization() if fast else contextlib.nullcontext() as computed:
-            out, after = layer.apply({**of, "params": params}, x, mutable="batch_stats", **options)
-        assert computed == ([type(layer).__name__] if fast else None)
+        out, after = (with_fast_operations(apply) if fast else apply)(params, x)
         return (out * WEIGHTS.reshape(out.shape)).sum(), (out, after)
 
+    assert not fast or is_replaced(apply, of["params"], x)
     grad = jax.jit(jax.value_and_grad(total, argnums=(0, 1), has_aux=True))
     (_, (out, after)), gradients = grad(of["params"], x)
-    return out, after.get("batch_stats"), gradients
+    return out, after, gradients
+
+
+def is_replaced(function: Any, *given: Any) -> bool:
+    with named_normalization():
+        # JAX keeps the program of a function that it has traced.
+        return has_slow_operations(jax.make_jaxpr(lambda *given: function(*given))(*given))  # noqa: PLW0108
 
 
 def assert_close(one: Any, other: Any, tolerance: float = 2e-5) -> None:
@@ -136,10 +145,14 @@ def test_what_is_not_plain_is_flax_own(layer: Any, call: Any) -> None:
     of = {"params": {name: jnp.arange(1.0, 8.0) for name in ("scale", "bias")}, "batch_stats": STATISTICS}
     if getattr(layer, "axis", -1) == 1:
         of = jax.tree.map(lambda leaf: leaf[:5], of)
-    with fast_normalization() as computed:
-        ours = layer.apply(of, IMAGES, mutable="batch_stats", **call)
-    assert computed == []
-    jax.tree.map(np.testing.assert_array_equal, ours, layer.apply(of, IMAGES, mutable="batch_stats", **call))
+
+    def apply(of: Any, x: Any) -> Any:
+        return layer.apply(of, x, mutable="batch_stats", **call)
+
+    assert not is_replaced(apply, of, IMAGES)
+    with named_normalization():
+        ours = apply(of, IMAGES)
+    jax.tree.map(np.testing.assert_array_equal, ours, apply(of, IMAGES))
 
 
 @pytest.mark.parametrize(("options", "said"), [
@@ -150,37 +163,114 @@ def test_what_is_not_plain_is_flax_own(layer: Any, call: Any) -> None:
     ({"num_groups": None}, "Either"),
 ], ids=str)  # fmt: skip
 def test_what_flax_refuses_it_refuses_as_before(options: Any, said: str) -> None:
-    with fast_normalization(), pytest.raises(ValueError, match=said):
+    with named_normalization(), pytest.raises(ValueError, match=said):
         nn.GroupNorm(**options).apply({"params": {name: jnp.ones(7) for name in ("scale", "bias")}}, IMAGES)
 
 
 def test_a_network_begins_as_with_flax_own() -> None:
     layer = nn.BatchNorm(use_running_average=False, scale_init=nn.initializers.normal())
-    with fast_normalization():
+    with named_normalization():
         ours = layer.init(jax.random.key(3), IMAGES)
     jax.tree.map(np.testing.assert_array_equal, ours, layer.init(jax.random.key(3), IMAGES))
 
 
 class Normalized(nn.Module):
-    """A layer in a layer, one of which is not called in an evaluation."""
+    """A layer after a layer."""
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        x = nn.GroupNorm(1)(nn.Dense(4)(x))
-        return nn.BatchNorm(use_running_average=not train, momentum=0.5)(x) if train else x
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return nn.BatchNorm(use_running_average=False, momentum=0.5)(nn.GroupNorm(1)(nn.Dense(4)(x)))
 
 
-def test_layers_within_a_network_that_is_evaluated_with_other_operations() -> None:
-    network = Normalized()
-    of = network.init(jax.random.key(0), IMAGES, train=True)
+class Twice(nn.Module):
+    """What a layer has just learned of the batch decides the outputs, and their gradient."""
 
-    def function(of: Any, x: Any) -> Any:
-        return network.apply(of, x, train=True, mutable="batch_stats")
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = nn.Dense(3)(x)
+        norm = nn.BatchNorm(momentum=0.5)
+        return norm(x, use_running_average=False) + norm(jnp.square(x), use_running_average=True)
 
-    assert_close(with_fast_operations(function)(of, IMAGES), function(of, IMAGES))
-    assert "custom_vjp" in str(jax.make_jaxpr(with_fast_operations(function))(of, IMAGES))
-    # JAX keeps the program of a function that it has traced.
-    assert "custom_vjp" not in str(jax.make_jaxpr(lambda *given: function(*given))(of, IMAGES))  # noqa: PLW0108
+
+class Inner(nn.Module):
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return nn.tanh(nn.GroupNorm(2)(nn.Dense(6)(x)))
+
+
+class Forwards(nn.Module):
+    """The derivative in one direction is an output."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        given = (x,), (jnp.ones_like(x),)
+        out, tangent = nn.jvp(lambda module, x: module(x), Inner(), *given, variable_tangents={})
+        return out + tangent
+
+
+class Forked(nn.Module):
+    """Differentiated by its inputs within, so that JAX has programs of the same name with other arguments."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        inner = Inner()
+        out, gradient = nn.vjp(lambda module, x: module(x), inner, x)
+        return out + gradient(jnp.ones_like(out))[1][..., :6]
+
+
+class Compiled(nn.Module):
+    """A network that Flax compiles by itself."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return nn.jit(nn.GroupNorm)(1)(nn.Dense(4)(x)) + nn.remat(nn.GroupNorm)(1)(nn.Dense(4)(x))
+
+
+@pytest.mark.parametrize(
+    "network", [Normalized(), Twice(), Forwards(), Compiled()], ids=lambda each: type(each).__name__
+)
+def test_within_a_network_that_is_evaluated_with_other_operations(network: nn.Module) -> None:
+    of = network.init(jax.random.key(0), IMAGES)
+
+    def graded(function: Any) -> Any:
+        def total(of: Any, x: Any) -> Any:
+            out, after = function(of, x)
+            return (out**3).mean(), (out, after)
+
+        return jax.jit(jax.value_and_grad(total, argnums=(0, 1), has_aux=True))(of, IMAGES)
+
+    def apply(of: Any, x: Any) -> Any:
+        return network.apply(of, x, mutable="batch_stats")
+
+    assert_close(graded(with_fast_operations(apply)), graded(apply), 2e-4)
+
+
+def test_a_network_that_is_traced_example_by_example_is_replaced_too() -> None:
+    layer = nn.GroupNorm(7)
+    of = layer.init(jax.random.key(0), IMAGES)
+
+    def alone(of: Any, x: Any) -> Any:
+        return jax.vmap(lambda image: layer.apply(of, image[None])[0])(x)
+
+    assert is_replaced(alone, of, IMAGES)
+    ours, flax_own = (
+        jax.grad(lambda of, f=function: (f(of, IMAGES) * WEIGHTS).sum())(of)
+        for function in (with_fast_operations(alone), layer.apply)
+    )
+    assert_close(ours, flax_own)
+
+
+def test_flax_own_error_where_a_layer_has_no_statistics() -> None:
+    layer = nn.BatchNorm(use_running_average=False, use_scale=False, use_bias=False)
+    with named_normalization(), pytest.raises(ScopeCollectionNotFound):
+        layer.apply({}, IMAGES)
+
+
+def test_types_are_those_of_flax() -> None:
+    layer, x = nn.GroupNorm(1, param_dtype=jnp.float64), jnp.asarray(IMAGES, jnp.float32)
+    with jax.enable_x64(True), named_normalization():
+        of = layer.init(jax.random.key(0), x)
+        assert layer.apply(of, x).dtype == jnp.float64
 
 
 def test_rounding_of_values_far_from_zero() -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import itertools
 import threading
+import time
 import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
@@ -24,6 +26,7 @@ from lrtrain.runs.train_config import TrainConfig
 from lrtrain.training import orders
 from lrtrain.training.checkpoint_rule import AUTO, CheckpointRule
 from lrtrain.training.checkpoints import Checkpoints
+from lrtrain.training.loop import Loop
 from lrtrain.training.position import Position
 from lrtrain.training.reporter import NullReporter
 from tests.lab import SPEC, Dies, Killed, same_run
@@ -84,7 +87,13 @@ class Notes(NullReporter):
         self._done.append("epoch_ended")
 
 
-AHEAD = ["stepped", "evaluate", "stepped", "stepped", "run_steps", "epoch_ended", "run_steps", "stepped", "run_steps"]
+AHEAD = [
+    "run_steps",
+    "evaluate",
+    *("stepped", "stepped"),
+    *("run_steps", "epoch_ended"),
+    *("run_steps", "stepped", "run_steps"),
+]
 
 
 def test_the_next_epoch_is_sent_before_the_last_one_is_recorded(
@@ -95,7 +104,7 @@ def test_the_next_epoch_is_sent_before_the_last_one_is_recorded(
         lrtrain.train(*plugins, run_dir=tmp_path / f"run-{len(plugins)}", reporter=Notes(done), **options)
         # From the last steps of the second epoch, whose evaluation follows them at once, into the third.
         first = [place for place, name in enumerate(done) if name == "evaluate"][1] - 1
-        assert done[first : first + 9] == ["run_steps", "evaluate", *AHEAD[2:]]
+        assert done[first : first + 9] == AHEAD
 
 
 def test_a_hook_sees_an_epoch_before_the_next_one_is_sent(
@@ -260,3 +269,75 @@ def test_the_best_epoch_can_be_taken_from_a_run_that_holds_checkpoints_back(
     assert result.best is not None
     assert result.best.test_accuracy == best
     assert len(checkpoint_steps(result.run_dir)) < 8
+
+
+class Epochs(NullReporter):
+    """Notes the epochs."""
+
+    def __init__(self) -> None:
+        self.epochs: list[EpochInfo] = []
+
+    def epoch_ended(self, epoch: EpochInfo, examples_per_second: float) -> None:
+        self.epochs.append(epoch)
+
+
+SLEEPS = """
+import time
+
+@dataclass(frozen=True)
+class Plugin:
+    @hookimpl
+    def on_epoch_end(self, epoch):
+        time.sleep(0.7)
+"""
+
+
+def test_the_time_of_a_hook_belongs_to_no_epoch(
+    options: dict[str, Any], tmp_path: Path, install_plugin: Callable[..., str]
+) -> None:
+    reporter = Epochs()
+    lrtrain.train(SPEC, install_plugin("sleeps", SLEEPS), run_dir=tmp_path / "run", reporter=reporter, **options)
+    assert len(reporter.epochs) == options["epochs"]
+    # An epoch takes some hundredths of a second; on a busy machine one may take longer.
+    assert min(epoch.seconds for epoch in reporter.epochs[1:]) < 0.7
+
+
+def test_the_speed_of_an_epoch_is_of_all_its_steps(
+    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One portion is the whole epoch, and its steps are done when the epoch before is recorded."""
+    monkeypatch.setattr("lrtrain.training.chunks.PORTION_SECONDS", 1e9)
+    finish = Loop._finish_epoch
+
+    def late(self: Loop) -> None:
+        if self._ended is not None and self._next_sent_at is not None:
+            jax.block_until_ready(self._state.params)
+            time.sleep(0.2)
+        finish(self)
+
+    monkeypatch.setattr(Loop, "_finish_epoch", late)
+    reporter = Epochs()
+    lrtrain.train(SPEC, run_dir=tmp_path / "run", reporter=reporter, **{**options, "batch_size": 8})
+    for epoch in reporter.epochs[1:]:
+        assert epoch.seconds >= 0.2
+        assert epoch.examples_per_second <= 72 / 0.2
+
+
+def test_what_was_held_back_is_written_although_the_best_could_not_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[int] = []
+
+    def write(self: Checkpoints, state: Any, table: Any, position: Position, first: Any) -> None:
+        if position.step == 10:
+            raise TrainingError("no room")
+        written.append(position.step)
+
+    monkeypatch.setattr(Checkpoints, "_write", write)
+    checkpoints = Checkpoints(tmp_path)
+    monkeypatch.setattr(Checkpoints, "_is_best", lambda self, position: position.step == 10)
+    for step in (10, 20):
+        checkpoints.save(None, None, Position(step, 1.0, 0), at_once=False)  # type: ignore[arg-type]
+    with pytest.raises(TrainingError, match="no room"):
+        checkpoints.close()
+    assert written == [20]
