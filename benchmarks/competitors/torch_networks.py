@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from benchmarks.competitors import Train
-from benchmarks.competitors.torch_workloads import carry_over, decayed, loop
+from benchmarks.competitors.torch_workloads import carry_over, loop, of_text
 from benchmarks.problem import Problem
 from benchmarks.workload_problem import GROUPNORM_RESNET, MLP, POOLED_CONVNET, TRANSFORMER, read
 
@@ -33,11 +33,7 @@ def _make(problem: Problem, name: str, *, channels_last: bool, fused: bool) -> T
 
 def _decoder(problem: Problem, *, fused: bool) -> Train:
     given = read(problem.directory, TRANSFORMER)
-    model, setting = Decoder(given.params), given.setting
-    optimizer = torch.optim.AdamW(
-        decayed(model, setting.weight_decay), lr=setting.learning_rate, betas=(0.9, 0.99), fused=fused
-    )
-    return loop(given, model, torch.from_numpy(given.train.inputs).long(), optimizer, shares=1)
+    return of_text(given, Decoder(given.params), fused=fused)
 
 
 class Perceptron(nn.Module):

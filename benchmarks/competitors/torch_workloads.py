@@ -59,7 +59,12 @@ def _resnet(problem: Problem, layout: Any, *, fused: bool) -> Train:
 
 def _char_lm(problem: Problem, *, fused: bool) -> Train:
     given = read(problem.directory, CHAR_LM)
-    model, setting = Transformer(given.params), given.setting
+    return of_text(given, Transformer(given.params), fused=fused)
+
+
+def of_text(given: WorkloadProblem, model: nn.Module, *, fused: bool) -> Train:
+    """Returns a function that trains a network of tokens with AdamW."""
+    setting = given.setting
     optimizer = torch.optim.AdamW(
         decayed(model, setting.weight_decay), lr=setting.learning_rate, betas=(0.9, 0.99), fused=fused
     )
