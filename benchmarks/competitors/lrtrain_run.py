@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import jax
 
@@ -220,11 +221,8 @@ def _in_turn_every(epochs: int) -> Iterator[None]:
     def unless_it_halts(self: Loop) -> bool:
         return goes_ahead(self) and self.step // self.recorder.run.steps_per_epoch % epochs > 0
 
-    Loop._goes_ahead = unless_it_halts  # type: ignore[method-assign]
-    try:
+    with patch.object(Loop, "_goes_ahead", unless_it_halts):
         yield
-    finally:
-        Loop._goes_ahead = goes_ahead  # type: ignore[method-assign]
 
 
 @contextlib.contextmanager
@@ -281,11 +279,8 @@ def evaluations_timed() -> Iterator[Evaluations]:
         evaluations.add(self, means)
         return means
 
-    Engine.run_steps, Engine.evaluate = noted, timed  # type: ignore[assignment, method-assign]
-    try:
+    with patch.multiple(Engine, run_steps=noted, evaluate=timed):
         yield evaluations
-    finally:
-        Engine.run_steps, Engine.evaluate = run_steps, evaluate  # type: ignore[method-assign]
 
 
 @contextlib.contextmanager

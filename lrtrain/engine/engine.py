@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import math
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import jax
@@ -18,10 +17,11 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lrtrain.engine.evaluation import evaluate, evaluation
+from lrtrain.engine.micro_batches import examples_at_once
 from lrtrain.engine.program import AXIS, REPLICATED, Chunk, MicroBatches, Program
 from lrtrain.engine.rules import Rules, initializer
 from lrtrain.engine.state import Carry, Leaves, Means, TestSet, TrainSet, TrainState
-from lrtrain.engine.tracing import Traced, bytes_of, counted, traced
+from lrtrain.engine.tracing import counted, traced
 from lrtrain.engine.training_step import run_chunk
 from lrtrain.nn.conv import is_slow_in_loop
 from lrtrain.nn.network import network_of
@@ -38,11 +38,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Engine", "Losses", "TrainState"]
 
-# Bytes of the largest result of an operation, with convolutions and without: those are fastest with 8 to 16 examples
-# of 100 to 220 KiB, transformers with 2 to 4 of 256 KiB (benchmarks/NOTES.md, "Micro-batches").
-_CPU_CACHE = {True: 2**21, False: 2**19}
-# Each micro-batch reads the parameters and adds to their gradients, so it is no smaller than they are by much.
-_OF_PARAMETERS = 1 / 3
 _CPU_TEST_BATCH = 32
 _ACCELERATOR_TEST_BATCH = 4096
 
@@ -134,7 +129,7 @@ class Engine:
         self._share = 1 if runs_per_device else len(devices)
         part = -(-batch_size // (accumulate * self._share))
         if micro_batch is None:
-            fits = batch_size if has_state or not on_cpu else _that_fit_a_cache(facts)
+            fits = batch_size if has_state or not on_cpu else examples_at_once(facts)
             micro_batch = min(fits, part)
         if not self.looped:
             micro_batch = part
@@ -293,13 +288,6 @@ class Engine:
         if sharding.is_fully_addressable:
             return jax.device_put(values, sharding)
         return jax.tree.map(lambda leaf: _put_own_shards(leaf, sharding), values)
-
-
-def _that_fit_a_cache(facts: Traced) -> int:
-    """Returns how many examples a core takes at once."""
-    params = sum(map(bytes_of, jax.tree.leaves(facts.params)))
-    held = max(_CPU_CACHE[facts.convolves], _OF_PARAMETERS * params)
-    return 1 << max(0, math.floor(math.log2(held / max(1, facts.largest))))
 
 
 def _padded_steps(examples: tuple[Any, Any], shape: tuple[int, ...]) -> tuple[Any, Any]:

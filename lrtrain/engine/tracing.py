@@ -53,6 +53,11 @@ class Traced(NamedTuple):
     largest: float
     """Bytes of an example in the largest result of an operation of its outputs."""
 
+    @property
+    def parameter_bytes(self) -> int:
+        """The size of its parameters."""
+        return sum(map(bytes_of, jax.tree.leaves(self.params)))
+
 
 def traced(network: Network, workload: Workload, inputs: Leaves, *, on_cpu: bool) -> Traced:
     """Traces the gradients of a network for a batch; computes nothing."""

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from lrtrain.engine.engine import _that_fit_a_cache
+from lrtrain.engine.micro_batches import examples_at_once
 from lrtrain.engine.state import Leaves
 from lrtrain.engine.tracing import Traced, traced
 from lrtrain.nn.model import CNN
@@ -65,14 +65,14 @@ def test_which_networks_convolve(module: nn.Module, example: Any, expected: bool
 
 
 def test_half_a_megabyte_of_the_largest_result_without_convolutions() -> None:
-    assert [_that_fit_a_cache(facts(Tokens(hidden), TOKENS)) for hidden in (64, 128, 512, 4096)] == [16, 8, 2, 1]
+    assert [examples_at_once(facts(Tokens(hidden), TOKENS)) for hidden in (64, 128, 512, 4096)] == [16, 8, 2, 1]
 
 
 def test_a_micro_batch_is_no_smaller_than_the_parameters_by_much() -> None:
     of_three_megabytes = Tokens(512, 3 * 2**20 // (4 * 16))
-    assert _that_fit_a_cache(facts(of_three_megabytes, TOKENS)) == 4
+    assert examples_at_once(facts(of_three_megabytes, TOKENS)) == 4
 
 
 def test_a_network_with_convolutions_takes_more() -> None:
     found = facts(StridedStem())
-    assert _that_fit_a_cache(found) == 4 * _that_fit_a_cache(found._replace(convolves=False))
+    assert examples_at_once(found) == 4 * examples_at_once(found._replace(convolves=False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -51,7 +52,7 @@ def trained(layer: Any, of: Any, x: Any = IMAGES, *, fast: bool = False, **optio
 def is_replaced(function: Any, *given: Any) -> bool:
     with named_normalization():
         # JAX keeps the program of a function that it has traced.
-        return has_slow_operations(jax.make_jaxpr(lambda *given: function(*given))(*given))  # noqa: PLW0108
+        return has_slow_operations(jax.make_jaxpr(functools.partial(function))(*given))
 
 
 def assert_close(one: Any, other: Any, tolerance: float = 2e-5) -> None:

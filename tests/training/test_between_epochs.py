@@ -336,8 +336,9 @@ def test_what_was_held_back_is_written_although_the_best_could_not_be(
     monkeypatch.setattr(Checkpoints, "_write", write)
     checkpoints = Checkpoints(tmp_path)
     monkeypatch.setattr(Checkpoints, "_is_best", lambda self, position: position.step == 10)
+    state: Any = None
     for step in (10, 20):
-        checkpoints.save(None, None, Position(step, 1.0, 0), at_once=False)  # type: ignore[arg-type]
+        checkpoints.save(state, np.zeros(20, np.float32), Position(step, 1.0, 0), at_once=False)
     with pytest.raises(TrainingError, match="no room"):
         checkpoints.close()
     assert written == [20]
