@@ -27,6 +27,8 @@ def compare(  # noqa: PLR0913
     lr_scales: Sequence[float] | None = None,
     tuning_seeds: int | None = None,
     seeds: int | None = None,
+    refine: bool | None = None,
+    exhaustive: bool | None = None,
     holdout: int | None = None,
     baseline: str | None = None,
     all_pairs: bool = False,
@@ -38,11 +40,14 @@ def compare(  # noqa: PLR0913
     """Trains several schedules under equal conditions, says which is better, and writes a report.
 
     Args:
-      *schedules: two or more specs, as text (``"sgdr(cycles=4)"``), tables or `Spec`.
+      *schedules: two or more specs, as text (``"sgdr(cycles=4)"``), tables or `Spec`. A text may add plugins that
+        observe: ``"constant + reduce-on-plateau"``.
       budget: ``"quick"``, ``"standard"`` or ``"thorough"``: sets scales, seeds and epochs that are not given.
-      lr_scales: the scales that every schedule is tuned over.
-      tuning_seeds: runs at each scale.
-      seeds: runs of each schedule's best scale, on seeds that the tuning has not seen.
+      lr_scales: factors on the workload's learning rate that the highest one of every schedule is tuned over.
+      tuning_seeds: runs at each scale near the best one.
+      seeds: the most runs of each schedule at its best scale, on seeds that the tuning has not seen.
+      refine: whether more scales are tried around the best one; None for yes.
+      exhaustive: whether all is trained that could matter, whatever the first runs show; None for no.
       holdout: training examples that are held out for tuning; None for the workload's own validation examples or, where
         it has none, a twelfth.
       baseline: the schedule that the others are compared with; None for the best of the tuning.
@@ -69,19 +74,17 @@ def compare(  # noqa: PLR0913
     Source:
       Protocol: Bouthillier et al., "Accounting for Variance in Machine Learning Benchmarks", arXiv 2103.03098.
     """
-    from lrtrain.plugins.loading import activate
-
     with refusals_told(distributed):
         check_extra("compare", "a comparison")
-        specs = [Spec.of(schedule) for schedule in schedules]
-        for spec in specs:
-            activate([spec]).schedule_plugin()
+        rows = labelled(schedules)
+        for row in rows:
+            row.check()
         config, chosen = configured(options)
         epochs = options.get("epochs")
         given = {"scales": lr_scales, "tuning_seeds": tuning_seeds, "seeds": seeds, "epochs": epochs}
-        effort = effort_of(budget, config.epochs, **given)
+        effort = effort_of(budget, config.epochs, **given, refine=refine, exhaustive=exhaustive)
         train = dataclasses.replace(config, epochs=effort.epochs)
-        plan = Plan(labelled(specs), train, "fair", effort, holdout, baseline, all_pairs, chosen=chosen)
+        plan = Plan(rows, train, "fair", effort, holdout, baseline, all_pairs, chosen=chosen)
     comparison = compare_plan(plan, directory=run_dir, reporter=reporter, distributed=distributed)
     if is_main():
         from lrtrain.report.write import write_results

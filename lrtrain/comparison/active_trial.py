@@ -49,7 +49,7 @@ class ActiveTrial:
         entries = [plugin.entry for plugin in active.plugins] + ([entry] if (entry := plan.workload.entry) else [])
         held_out = plan.holdout if plan.holdout is not None else len(data.validation or ())
         self._config = RunConfig(
-            plugins=(table.spec.table(),),
+            plugins=(table.spec.table(), *(plugin.spec().table() for plugin in active.plugins[1:])),
             schedule=StoredSchedule(0, 0, len(rates), fingerprint(rates)),
             train=dataclasses.replace(plan.train, seed=trial.seed),
             steps_per_epoch=length,

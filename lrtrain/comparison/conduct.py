@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lrtrain.comparison import protocol
 from lrtrain.comparison.conditions import check_conditions, conditions, facts_of_plan
 from lrtrain.comparison.holdout import load_data
 from lrtrain.comparison.plan import Plan
+from lrtrain.comparison.protocol import Standing, planned
 from lrtrain.comparison.reporter import CompareReporter, Forecast, NullReporter
 from lrtrain.comparison.result import Comparison
 from lrtrain.comparison.store import Store, claimed, new_store
@@ -62,7 +63,7 @@ def compare_plan(
         store, plan, about = _opened(plan, directory, resume)
         plan.check()
         outcomes = store.outcomes() if resume else []
-        missing = protocol.missing(plan, outcomes)
+        missing = Standing.of(plan, about, outcomes).missing
         if resume:
             _check_plugins(plan, missing)
         facts = facts_of_plan(plan, resume, directory) if distributed is not None else {}
@@ -78,13 +79,11 @@ def compare_plan(
 
 def _check_plugins(plan: Plan, trials: Sequence[Trial]) -> None:
     """Raises UsageError for a plugin that no longer loads: each of its trials would be recorded as failed."""
-    from lrtrain.plugins.loading import activate
-
     labels = {trial.label for trial in trials}
     with files_below(plan.folder):
         for row in plan.rows:
             if row.label in labels:
-                activate([row.spec]).schedule_plugin()
+                row.check()
 
 
 def _opened(plan: Plan | None, directory: str | Path | None, resume: bool) -> tuple[Store, Plan, dict[str, Any]]:
@@ -118,7 +117,7 @@ def _run(job: _Job, processes: Processes, reporter: CompareReporter) -> Comparis
     keep_compiled()
     with processes.together():
         reporter.phase(f"loading the data of {plan.workload.name}")
-        data = load_data(plan)
+        data, held_out = load_data(plan)
         reporter.phase("starting JAX")
         # This imports JAX, which has to know by then where compiled programs are kept.
         from lrtrain.comparison.trainer import Trainer
@@ -127,8 +126,8 @@ def _run(job: _Job, processes: Processes, reporter: CompareReporter) -> Comparis
         # First: a network that is examined starts JAX.
         devices = select_devices(plan.train.devices, None)
         task = task_of(plan.workload, data, plan.train)
-        trainer = Trainer(plan, data, task, devices, max(protocol.planned(plan)))
-        now = conditions(plan, task.found, trainer.device)
+        trainer = Trainer(plan, data, task, devices, max(planned(plan)))
+        now = conditions(plan, task.found, trainer.device, task.workload.guesses(data.test.targets), held_out)
     processes.check_alike(task.found.facts())
     with contextlib.ExitStack() as held:
         begun = {**now, "processes": processes.count}
@@ -142,7 +141,7 @@ def _run(job: _Job, processes: Processes, reporter: CompareReporter) -> Comparis
                 check_conditions(about, now)
                 if said := other_versions(about.get("versions", {}), now["versions"]):
                     reporter.noted(said)
-        outcomes = _Rounds(plan, store, trainer, reporter, processes).run()
+        outcomes = _Rounds(Standing.of(plan, about, []), store, trainer, reporter, processes).run()
         with processes.together():
             if processes.is_main:
                 store.sweep()
@@ -167,11 +166,11 @@ class _Rounds:
     """
 
     def __init__(
-        self, plan: Plan, store: Store, trainer: Trainer, reporter: CompareReporter, processes: Processes
+        self, begun: Standing, store: Store, trainer: Trainer, reporter: CompareReporter, processes: Processes
     ) -> None:
-        """Asks the first process which trials are done."""
-        self._plan, self._store, self._trainer, self._reporter = plan, store, trainer, reporter
-        self._processes = processes
+        """Asks the first process which trials are done; ``begun`` is the comparison without any."""
+        self._begun, self._plan, self._store, self._trainer = begun, begun.plan, store, trainer
+        self._reporter, self._processes = reporter, processes
         # All processes must plan the same trials, and on a shared disk one may see a file later than another.
         texts = processes.gathered(lambda: list(map(_text, store.outcomes())) if processes.is_main else [])
         self._outcomes = list(map(_outcome, texts))
@@ -179,21 +178,34 @@ class _Rounds:
     def run(self) -> list[Outcome]:
         """Tunes and measures; returns the outcomes of all trials."""
         plan = self._plan
-        tuning, measuring = protocol.planned(plan)
+        tuning, measuring = planned(plan)
         done, seconds = len(self._outcomes), 0.0
-        if protocol.missing(plan, self._outcomes):
+        if self._standing().missing:
             self._trainer.choose_width(self._reporter)
             self._reporter.phase("compiling and timing a step")
             seconds = self._trainer.seconds_per_wave(self._reporter)
         width = self._trainer.width * self._processes.count
         seconds *= -(-max(0, tuning + measuring - done) // width)
         self._reporter.planned(plan, Forecast(tuning, measuring, done, width, seconds, self._store.path))
-        while trials := protocol.tuning_trials(plan, self._outcomes):
-            self._train(trials, measuring)
-        if tuned := protocol.tuned(plan, self._outcomes):
-            self._reporter.tuned(tuned, protocol.baseline(plan, tuned))
-        self._train(protocol.missing(plan, self._outcomes), 0)
+        while trials := self._agreed((standing := self._standing()).to_tune):
+            self._train(trials, max(0, self._still_to_tune(tuning) - len(trials)) + measuring)
+        if standing.tuned:
+            self._reporter.tuned(standing)
+        while trials := self._agreed(self._standing().to_measure):
+            self._train(trials, 0)
         return self._outcomes
+
+    def _agreed(self, trials: Sequence[Trial]) -> list[Trial]:
+        """Returns the trials of the first process: another processor may compute other last digits of a scale."""
+        texts = self._processes.from_main(lambda: json.dumps(list(map(vars, trials))))
+        return [Trial(**values) for values in json.loads(texts)]
+
+    def _standing(self) -> Standing:
+        return dataclasses.replace(self._begun, done=self._outcomes)
+
+    def _still_to_tune(self, tuning: int) -> int:
+        done = sum(outcome.trial.stage == "tune" for outcome in self._outcomes)
+        return max(0, tuning - done)
 
     def _train(self, trials: Sequence[Trial], later: int) -> None:
         """Trains this process's share of the trials, and collects the outcomes of all of them."""

@@ -1,26 +1,15 @@
-"""The evidence of a comparison: the results of each schedule, the tested pairs, and a verdict in words."""
+"""The evidence of a comparison: the results of each schedule, and the tested pairs."""
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lrtrain.comparison import protocol
-from lrtrain.comparison.plan import Plan
-from lrtrain.comparison.protocol import Tuned
-from lrtrain.comparison.statistics import (
-    PairedDifference,
-    Summary,
-    basin,
-    compare_pairs,
-    seeds_needed,
-    smallest_p,
-    summarise,
-)
-from lrtrain.comparison.trial import Outcome
+from lrtrain.comparison.protocol import Standing, Tuned, fresh_seeds
+from lrtrain.comparison.sign_flips import smallest_p
+from lrtrain.comparison.statistics import ALPHA, PairedDifference, Summary, summarise
 from lrtrain.runs.record import finite
 from lrtrain.workloads.headline import ACCURACY, Headline, noted
 
@@ -34,12 +23,14 @@ class RowResult:
       score: the headline of the workload on the test set over the seeds.
       loss: the loss on the test set over the seeds.
       scale: the factor on its learning rates that the tuning chose.
-      basin: the scales about as good as that one, lowest first; see `basin`.
-      on_edge: whether that scale is the last of its grid.
+      basin: the lowest and the highest scale about as good as that one; see `lrtrain.comparison.tuning.Basin`.
+      on_edge: whether that scale is the lowest or the highest that was tried.
       trials: the number of trials of its tuning.
       rates: the first, highest and last learning rate at that scale.
       seconds: the median time of a trial.
       problem: why it has no result; None if it has one.
+      lost: what the headline loses, as expected, because its best scale is not known better; NaN where too few scales
+        were tried to tell.
     """
 
     label: str
@@ -52,6 +43,7 @@ class RowResult:
     rates: tuple[float, float, float] | None
     seconds: float
     problem: str | None
+    lost: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -62,9 +54,10 @@ class Evidence:
       baseline: the schedule that the others are compared with; fixed before the measurement.
       rows: the results of each schedule, in the order of the plan.
       differences: the difference in the headline of each pair that was tested.
-      leaders: the schedules than which no tested schedule is better, best mean first.
+      leaders: the schedules than which no tested schedule is better, best mean first; they need not be equal.
       enough: whether there were enough seeds for the test to find a difference.
       headline: the number that the schedules are judged by.
+      paired: whether results are compared seed by seed.
     """
 
     baseline: str
@@ -73,6 +66,7 @@ class Evidence:
     leaders: tuple[str, ...]
     enough: bool
     headline: Headline = ACCURACY
+    paired: bool = True
 
     def row(self, label: str) -> RowResult:
         """Returns the results of a schedule."""
@@ -87,83 +81,56 @@ class Evidence:
             "differences": finite([vars(difference) for difference in self.differences]),
             "leaders": list(self.leaders),
             "enough_seeds": self.enough,
-            "verdict": verdict(self),
         }
 
     def _row_json(self, row: RowResult) -> dict[str, Any]:
-        # Where the headline is the loss, the two summaries are one.
-        named = {self.headline.name if name == "score" else name: value for name, value in vars(row).items()}
+        # Where the headline is the loss, the two summaries are one: the score.
+        values = {name: value for name, value in vars(row).items() if name not in {"label", "score"}}
+        named = {"label": row.label, self.headline.name: row.score, **values, self.headline.name: row.score}
         return {name: vars(value) if isinstance(value, Summary) else value for name, value in named.items()}
 
 
-def analyse(
-    plan: Plan, headline: Headline, tuned: Mapping[str, Tuned], measured: Mapping[str, Sequence[Outcome]]
-) -> Evidence:
-    """Returns the evidence of a complete comparison, given the results of `protocol.tuned` and `protocol.measured`."""
-    labels = [row.label for row in plan.rows]
-    rows = tuple(_row_result(label, headline, measured[label], tuned.get(label)) for label in labels)
-    baseline = protocol.baseline(plan, tuned)
-    pairs = list(itertools.combinations(labels, 2))
-    if not plan.all_pairs:
-        pairs = [(label, baseline) for label in labels if label != baseline]
-    results = {label: [outcome.value(headline.name) for outcome in measured[label]] for label in labels}
-    differences = compare_pairs(results, pairs, headline.sign) if plan.protocol == "fair" else []
-    seeds = len(protocol.fresh_seeds(plan))
-    enough = plan.protocol == "fair" and seeds >= seeds_needed(len(pairs))
-    return Evidence(baseline, rows, tuple(differences), _leaders(headline, rows, differences), enough, headline)
+def analyse(standing: Standing) -> Evidence:
+    """Returns the evidence of a comparison that is complete."""
+    plan, headline = standing.plan, standing.judge.headline
+    rows = tuple(_row_result(standing, row.label) for row in plan.rows)
+    differences = tuple(standing.differences)
+    possible = smallest_p(len(fresh_seeds(plan))) < ALPHA / len(plan.effort.looks)
+    enough = plan.protocol == "fair" and possible
+    return Evidence(standing.baseline, rows, differences, leaders_of(headline, rows, differences), enough, headline)
 
 
-def _row_result(label: str, headline: Headline, chosen: Sequence[Outcome], tuned: Tuned | None) -> RowResult:
-    times = sorted(outcome.seconds for outcome in chosen)
+def _row_result(standing: Standing, label: str) -> RowResult:
+    chosen, tuned, headline = standing.measured[label], standing.tuned.get(label), standing.judge.headline
+    times, has_result = sorted(outcome.seconds for outcome in chosen), any(outcome.measured for outcome in chosen)
+    fair = standing.plan.protocol == "fair"
+    values = standing.results[label] if fair and has_result else [outcome.value(headline.name) for outcome in chosen]
+    without = sum(not outcome.measured for outcome in chosen)
+    collapsed = sum(outcome.measured and standing.judge.collapsed(outcome) for outcome in chosen)
     return RowResult(
         label=label,
-        score=summarise([outcome.value(headline.name) for outcome in chosen]),
-        loss=summarise([outcome.value("loss") for outcome in chosen]),
+        score=summarise(values, without, collapsed),
+        loss=summarise([outcome.value("loss") for outcome in chosen], without, collapsed),
         scale=chosen[0].trial.scale,
-        basin=basin(tuned.losses) if tuned and not tuned.hopeless else (),
+        basin=_scales(tuned) if tuned and not tuned.hopeless else (),
         on_edge=bool(tuned and tuned.on_edge),
-        trials=sum(map(len, tuned.losses.values())) if tuned else 0,
+        trials=sum(map(len, tuned.costs.values())) if tuned else 0,
         rates=next((outcome.rates for outcome in chosen if outcome.rates), None),
         seconds=times[len(times) // 2],
-        problem=None if any(outcome.measured for outcome in chosen) else f"{chosen[0].state}: {chosen[0].reason}",
+        problem=None if has_result else f"{chosen[0].state}: {chosen[0].reason}",
+        lost=tuned.basin.loss if tuned and not tuned.hopeless else 0.0,
     )
 
 
-def _leaders(headline: Headline, rows: Sequence[RowResult], differences: Sequence[PairedDifference]) -> tuple[str, ...]:
+def _scales(tuned: Tuned) -> tuple[float, float]:
+    return 2.0**tuned.basin.low, 2.0**tuned.basin.high
+
+
+def leaders_of(
+    headline: Headline, rows: Sequence[RowResult], differences: Sequence[PairedDifference]
+) -> tuple[str, ...]:
+    """Returns the schedules than which no tested schedule is better, best mean first."""
     beaten = {pair.first for pair in differences if pair.verdict == "worse"}
     beaten |= {pair.second for pair in differences if pair.verdict == "better"}
     left = [row for row in rows if row.label not in beaten and math.isfinite(row.score.mean)]
     return tuple(row.label for row in sorted(left, key=lambda row: headline.rank(row.score.mean)))
-
-
-def verdict(evidence: Evidence) -> list[str]:
-    """Returns what the evidence supports, in sentences, the most important first."""
-    if not evidence.differences:
-        return [
-            "Each schedule was trained once on one seed: this repeats a listing and says nothing of which is better."
-        ]
-    sentences = []
-    if not evidence.enough:
-        seeds, family = evidence.row(evidence.baseline).score.n, len(evidence.differences)
-        sentences.append(
-            f"With {seeds} seeds the test cannot tell any of the {family} pairs apart (its smallest p is "
-            f"{smallest_p(seeds, family):.2g}); {seeds_needed(family)} seeds could."
-        )
-    leaders = evidence.leaders
-    if len(leaders) == 1:
-        sentences.append(f"{leaders[0]} is better than everything that it was compared with.")
-    elif leaders:
-        names = f"{', '.join(leaders[:-1])} and {leaders[-1]}"
-        sentences.append(f"No difference was found between {names}: this evidence does not tell them apart.")
-    return sentences + [_pair_words(evidence.headline, pair) for pair in evidence.differences if pair.verdict != "tie"]
-
-
-def _pair_words(headline: Headline, pair: PairedDifference) -> str:
-    better, worse, turn = (pair.first, pair.second, 1) if pair.verdict == "better" else (pair.second, pair.first, -1)
-    # By how much the better one is better, whichever way that is.
-    sign = turn * headline.sign
-    low, high = map(headline.difference, sorted((sign * pair.low, sign * pair.high)))
-    return (
-        f"{better} is better than {worse} by {headline.amount(sign * pair.mean)} (95% interval {low} to {high}, "
-        f"corrected p {pair.p_adjusted:.2g}, {pair.n} seeds)."
-    )

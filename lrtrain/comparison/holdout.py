@@ -13,8 +13,8 @@ from lrtrain.training.prepare import find_data
 _ONE_IN = 12
 
 
-def load_data(plan: Plan) -> Dataset:
-    """Loads the data of a plan, holds out the validation examples, and keeps ``train_size`` of the others.
+def load_data(plan: Plan) -> tuple[Dataset, int]:
+    """Returns the data of a plan, ``train_size`` of its training examples, and how many of these are held out.
 
     The validation examples are what tuning and curves are measured on; with the protocol ``"as-is"`` they are the test
     set, which otherwise is used once, after the last step of the trials that are reported.
@@ -23,14 +23,14 @@ def load_data(plan: Plan) -> Dataset:
     """
     config = plan.train
     whole = find_data(plan.workload, config).load()
-    kept = whole
+    kept, held_out = whole, 0
     if plan.protocol == "as-is":
         kept = dataclasses.replace(whole, validation=whole.test)
     elif plan.holdout is not None or whole.validation is None:
-        examples = plan.holdout or max(1, len(whole.train) // _ONE_IN)
-        kept, validation = hold_out(whole, examples, config.seed)
+        held_out = plan.holdout or max(1, len(whole.train) // _ONE_IN)
+        kept, validation = hold_out(whole, held_out, config.seed)
         kept = dataclasses.replace(kept, validation=validation)
     if config.train_size is not None:
         kept = subset(kept, config.train_size, config.seed)
     config.check_data(len(kept.train))
-    return kept
+    return kept, held_out

@@ -52,7 +52,7 @@ def merge(directories: Sequence[str | Path], into: str | Path | None = None) -> 
 def _about(abouts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Returns the conditions that they share, with the schedules and the code of each."""
     whole = dict(abouts[0])
-    for name in ("schedules", "code"):
+    for name in ("schedules", "code", "centres"):
         whole[name] = {key: value for about in abouts for key, value in about.get(name, {}).items()}
     return whole
 
@@ -94,15 +94,15 @@ def _different_plans(first: Plan, second: Plan) -> Iterator[tuple[str, object, o
     for name, value in _shared(first).items():
         if value != theirs[name]:
             yield name, value, theirs[name]
-    specs = {row.label: row.spec for row in second.rows}
+    others = {row.label: row for row in second.rows}
     for row in first.rows:
-        if row.spec != specs.get(row.label, row.spec):
-            yield f"'{row.label}'", row.spec, specs[row.label]
+        if row != others.get(row.label, row):
+            yield f"'{row.label}'", row, others[row.label]
 
 
 def _shared(plan: Plan) -> dict[str, Any]:
     # The other options may differ, since they change no result.
     names = [field.name for field in option_fields(TrainConfig) if field.changes_results]
     train = {name: getattr(plan.train, name) for name in names}
-    tuning = {"scales": plan.effort.scales, "tuning_seeds": plan.effort.tuning_seeds}
+    tuning = {name: getattr(plan.effort, name) for name in ("scales", "tuning_seeds", "refine", "exhaustive")}
     return {"protocol": plan.protocol, "holdout": plan.holdout, **train, **tuning}

@@ -13,7 +13,8 @@ from typing import Any, Literal, TypeAlias
 from lrtrain.errors import LrtrainError, UsageError, nearest
 from lrtrain.option_fields import check_choice, check_number
 from lrtrain.plugins.discovery import files_below
-from lrtrain.plugins.spec import Spec, file_and_class, normal_name, short
+from lrtrain.plugins.loading import activate, hooks_of
+from lrtrain.plugins.spec import Spec, file_and_class, normal_name, short, split_specs
 from lrtrain.runs.train_config import MAX_SEED, TrainConfig
 from lrtrain.strict_json import InvalidFileError, Whole, decode, path_of
 from lrtrain.workloads.loading import Chosen, choose
@@ -31,11 +32,37 @@ class Row:
 
     Args:
       label: its name in tables and pictures, unlike any other's.
-      spec: the plugin and its options, as given.
+      spec: the plugin that builds the schedule and its options, as given.
+      observers: further plugins that run beside it.
     """
 
     label: str
     spec: Spec
+    observers: tuple[Spec, ...] = ()
+
+    @property
+    def specs(self) -> tuple[Spec, ...]:
+        """All of its plugins, the one that builds the schedule first."""
+        return (self.spec, *self.observers)
+
+    def __str__(self) -> str:
+        """Its plugins as `--plugin` has them."""
+        return " + ".join(map(str, self.specs))
+
+    def check(self) -> None:
+        """Raises UsageError where a plugin cannot be loaded, or the first one builds no schedule."""
+        active = activate(self.specs)
+        builders = [plugin for plugin in active.plugins if "build_schedule" in hooks_of(type(plugin.instance))]
+        if active.plugins[0] not in builders:
+            name = active.plugins[0].entry.name
+            known = f"'{builders[0].entry.name} + {name}'" if builders else f"'constant + {name}'"
+            raise UsageError(f"{name} builds no schedule, so there is nothing to tune: name one first, as in {known}")
+        active.schedule_plugin()
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns its table in ``comparison.json``."""
+        table = {"label": self.label, **self.spec.table()}
+        return {**table, "with": [each.table() for each in self.observers]} if self.observers else table
 
 
 @dataclass(frozen=True)
@@ -43,16 +70,40 @@ class Effort:
     """How much evidence is gathered.
 
     Args:
-      scales: factors on the learning rate that every schedule is tuned over.
-      tuning_seeds: runs at each scale.
-      seeds: runs of each schedule's best scale, on seeds that the tuning has not seen.
+      scales: factors on the workload's learning rate that the highest one of every schedule is tuned over; without
+        ``refine``, or where a schedule was given a far other one, factors on its own.
+      tuning_seeds: runs at each scale near the best one, and of the grid where that is all.
+      seeds: the most runs of each schedule at its best scale, on seeds that the tuning has not seen.
       epochs: passes over the training set in every run.
+      refine: whether more scales are tried around the best one of the grid, and a parabola says which is best; else it
+        is the one whose median loss is lowest.
+      exhaustive: whether all is trained that could matter: all tuning seeds at every scale of the grid, and all seeds
+        of every schedule, whatever the first of them show.
     """
 
     scales: tuple[float, ...]
     tuning_seeds: int
     seeds: int
     epochs: int
+    # A plan of an earlier lrtrain has neither.
+    refine: bool = False
+    exhaustive: bool = True
+
+    @property
+    def refines(self) -> bool:
+        """Whether more scales are tried; a parabola needs three scales."""
+        return self.refine and len(self.scales) >= 3
+
+    @property
+    def grid_seeds(self) -> int:
+        """The number of runs at each scale of the grid."""
+        return self.tuning_seeds if self.exhaustive or not self.refines else 1
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """The numbers of seeds after which it is looked which pairs are decided, the last one of them all seeds."""
+        earlier = () if self.exhaustive else tuple(look for look in LOOKS if look < self.seeds)
+        return (*earlier, self.seeds)
 
 
 def grid(points: int) -> tuple[float, ...]:
@@ -60,11 +111,13 @@ def grid(points: int) -> tuple[float, ...]:
     return tuple(2.0 ** (index - points // 2) for index in range(points))
 
 
+# At the first of them a p of less than 1% is possible; each is about one and a half times the one before.
+LOOKS = (8, 12, 18, 30)
 # Their epochs are those of a workload that trains for ten by itself, as the default one does.
 BUDGETS: dict[str, Effort] = {
-    "quick": Effort(grid(5), 2, 8, 3),
-    "standard": Effort(grid(7), 3, 10, 10),
-    "thorough": Effort(grid(9), 5, 30, 20),
+    "quick": Effort(grid(5), 1, 8, 3, refine=True, exhaustive=False),
+    "standard": Effort(grid(5), 2, 12, 10, refine=True, exhaustive=False),
+    "thorough": Effort(grid(7), 5, 30, 20, refine=True, exhaustive=False),
 }
 
 
@@ -176,7 +229,7 @@ class Plan:
 
     @property
     def family(self) -> int:
-        """The number of pairs that are tested, for which Holm's correction pays."""
+        """The number of pairs that are tested together."""
         count = len(self.rows)
         return count * (count - 1) // 2 if self.all_pairs else count - 1
 
@@ -185,7 +238,7 @@ class Plan:
         return {
             "version": VERSION,
             "protocol": self.protocol,
-            "schedules": [{"label": row.label, **row.spec.table()} for row in self.rows],
+            "schedules": [row.to_json() for row in self.rows],
             "train": self.train.to_json(),
             "effort": dataclasses.asdict(self.effort),
             "holdout": self.holdout,
@@ -229,21 +282,26 @@ class _Stored:
 
 
 def _row(table: dict[str, Any], title: str) -> Row:
-    label, options = table.get("label"), {name: value for name, value in table.items() if name != "label"}
+    options = dict(table)
+    label, observers = options.pop("label", None), options.pop("with", [])
     if not isinstance(label, str):
         raise InvalidFileError(f"{title}: schedules.label is refused: expected a text")
-    return Row(label, Spec.of(options))
+    if not isinstance(observers, list):
+        raise InvalidFileError(f"{title}: schedules.with is refused: expected a list")
+    return Row(label, Spec.of(options), tuple(map(Spec.of, observers)))
 
 
-def labelled(specs: Sequence[Spec | str | Mapping[str, Any]]) -> tuple[Row, ...]:
-    """Returns a row for each spec, called by the plugin's name or, where that is not enough, by the whole spec."""
-    named = [Spec.of(spec) for spec in specs]
-    names = [label_of(spec) for spec in named]
-    return tuple(
-        Row(name if names.count(name) == 1 else str(spec), spec) for name, spec in zip(names, named, strict=True)
-    )
+def labelled(given: Sequence[Spec | str | Mapping[str, Any]]) -> tuple[Row, ...]:
+    """Returns a row for each spec, called by the plugin's name or, where that is not enough, by the whole spec.
+
+    A text may name several plugins that run together, ``constant + reduce-on-plateau``: the first builds the schedule.
+    """
+    together = [tuple(map(Spec.of, split_specs(each) if isinstance(each, str) else [each])) for each in given]
+    rows = [Row(label_of(specs), specs[0], specs[1:]) for specs in together]
+    names = [row.label for row in rows]
+    return tuple(row if names.count(row.label) == 1 else dataclasses.replace(row, label=str(row)) for row in rows)
 
 
-def label_of(spec: Spec) -> str:
-    """Returns the plugin's name as given; of a class in a file, the name that the class goes by."""
-    return spec.name if file_and_class(spec.name) is None else normal_name(spec.name)
+def label_of(specs: Sequence[Spec]) -> str:
+    """Returns the plugins' names as given; of a class in a file, the name that the class goes by."""
+    return " + ".join(spec.name if file_and_class(spec.name) is None else normal_name(spec.name) for spec in specs)

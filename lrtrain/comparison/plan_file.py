@@ -15,7 +15,6 @@ from lrtrain.comparison.plan import BUDGETS, Effort, Plan, Row, effort_of, label
 from lrtrain.errors import LrtrainError, UsageError, nearest
 from lrtrain.option_fields import option_fields
 from lrtrain.plugins.discovery import DEFAULT_WORKLOAD, files_below
-from lrtrain.plugins.loading import activate
 from lrtrain.plugins.spec import Spec
 from lrtrain.runs.train_config import TrainConfig
 from lrtrain.training.configure import configured
@@ -24,7 +23,7 @@ from lrtrain.workloads.models import load_model
 
 _PRESETS = resources.files("lrtrain.comparison") / "presets"
 _TOP = ("version", "protocol", "holdout", "baseline", "all_pairs", "train", "effort", "schedules")
-_EFFORT = ("budget", "scales", "tuning_seeds", "seeds")
+_EFFORT = ("budget", "scales", "tuning_seeds", "seeds", "refine", "exhaustive")
 _TRAIN = tuple(field.name for field in option_fields(TrainConfig) if field.in_comparisons)
 
 
@@ -104,11 +103,14 @@ class _Reader:
 
     def _row(self, table: Mapping[str, Any], index: int) -> Row:
         options = dict(table)
-        label = options.pop("label", None)
+        label, beside = options.pop("label", None), options.pop("with", [])
+        if not isinstance(beside, list):
+            raise self._wrong("with", f"with = {beside!r} is refused: expected a list of plugins", index)
         try:
-            spec = Spec.of(options)
+            specs = (Spec.of(options), *map(Spec.of, beside))
+            row = Row(label or label_of(specs), specs[0], specs[1:])
             # What is refused is refused before anything trains.
-            activate([spec]).schedule_plugin()
+            row.check()
         except LrtrainError as error:
             message = str(error)
             keys = sorted(set(options) - {"plugin"}, key=len, reverse=True)
@@ -116,7 +118,7 @@ class _Reader:
             raise self._wrong(key, message, index) from error
         if label is not None and not isinstance(label, str):
             raise self._wrong("label", f"label = {label!r} is refused: expected text", index)
-        return Row(label or label_of(spec), spec)
+        return row
 
     def _train(self, values: Mapping[str, Any]) -> TrainConfig:
         given = dict(self._table(values, "train", _TRAIN))
@@ -144,6 +146,9 @@ class _Reader:
         given = {name: value for name, value in table.items() if name != "budget"}
         if not isinstance(given.get("scales", []), list):
             raise self._wrong("scales", f"scales = {given['scales']!r} is refused: expected a list of numbers")
+        for name in ("refine", "exhaustive"):
+            if not isinstance(given.get(name, True), bool):
+                raise self._wrong(name, f"{name} = {given[name]!r} is refused: expected true or false")
         return effort_of(budget, epochs, epochs=epochs, **given)
 
     def _table(self, values: Mapping[str, Any], name: str, known: Sequence[str]) -> Mapping[str, Any]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from lrtrain.comparison.plan import Plan
-from lrtrain.comparison.protocol import Tuned
+from lrtrain.comparison.protocol import Standing
 from lrtrain.comparison.trial import Outcome
 from lrtrain.training.reporter import does_nothing
 
@@ -52,8 +51,8 @@ class CompareReporter(Protocol):
     def finished(self, outcome: Outcome, done: int, total: int) -> None:
         """A trial is done; it is number ``done`` of ``total``."""
 
-    def tuned(self, tuned: Mapping[str, Tuned], baseline: str) -> None:
-        """The tuning is complete; ``baseline`` is the schedule that the others will be compared with."""
+    def tuned(self, standing: Standing) -> None:
+        """The tuning is complete: the scales, the reference and the margins are fixed."""
 
 
 class NullReporter(CompareReporter):

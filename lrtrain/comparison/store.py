@@ -18,7 +18,7 @@ from lrtrain.files import write_whole
 from lrtrain.plugins.spec import short
 from lrtrain.runs.directory import make_directory, make_new_directory, new_directory
 from lrtrain.runs.run_config import Device
-from lrtrain.strict_json import InvalidFileError, Positive, decode, read_json
+from lrtrain.strict_json import InvalidFileError, Positive, Whole, decode, read_json
 from lrtrain.workloads.headline import Headline
 
 _OUTCOME = "outcome.json"
@@ -166,6 +166,9 @@ class About:
     processes: Positive = 1
     merged: tuple[str, ...] = ()
     headline: Headline | None = None
+    guess: dict[str, float] | None = None
+    held_out: Whole | None = None
+    centres: dict[str, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Returns all fields as JSON holds them, but for those that an earlier lrtrain did not note."""

@@ -7,10 +7,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from html import escape
 from typing import TypeAlias
 
 from lrtrain.comparison.evidence import Evidence, RowResult
-from lrtrain.comparison.statistics import OPPOSITE
+from lrtrain.comparison.statistics import OPPOSITE, PairedDifference
 from lrtrain.workloads.headline import ACCURACY, Headline
 from lrtrain.workloads.wording import Wording, wording
 
@@ -50,6 +51,22 @@ class Table:
     def titles(self) -> list[str]:
         """The headings."""
         return [column.title for column in self.columns]
+
+    def __str__(self) -> str:
+        """The table as plain text, numbers aligned on the right."""
+        columns = [[column.title, *(row[at].text for row in self.rows)] for at, column in enumerate(self.columns)]
+        widths = [max(map(len, column)) for column in columns]
+        aligned = [
+            [text.rjust(width) if column.numeric else text.ljust(width) for text in texts]
+            for column, texts, width in zip(self.columns, columns, widths, strict=True)
+        ]
+        return "\n".join("  ".join(line).rstrip() for line in zip(*aligned, strict=True))
+
+    def html(self) -> str:
+        """Returns the table as HTML, without style or script: notebooks show it."""
+        head = "".join(f'<th title="{escape(column.help)}">{escape(column.title)}</th>' for column in self.columns)
+        body = "".join(f"<tr>{''.join(f'<td>{escape(cell.text)}</td>' for cell in row)}</tr>" for row in self.rows)
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
     def sorted_by(self, title: str) -> Table:
         """Returns the table with the best value of a numeric column first: of any but the headline the lowest."""
@@ -99,17 +116,33 @@ def _good_scales(row: RowResult) -> Cell:
     return Cell(f"{low:.3g} to {high:.3g}", high / low)
 
 
-def _against(evidence: Evidence, row: RowResult) -> Cell:
-    if row.label == evidence.baseline:
-        return Cell("the reference", 0.0)
+def _pair(evidence: Evidence, row: RowResult) -> tuple[PairedDifference, int] | None:
+    """Returns the pair of a row and the reference, and -1 where the row is its second; None where none was tested."""
     for pair in evidence.differences:
         if {pair.first, pair.second} == {row.label, evidence.baseline} and math.isfinite(pair.mean):
-            is_first = pair.first == row.label
-            mean, headline = pair.mean if is_first else -pair.mean, evidence.headline
-            verdict = pair.verdict if is_first else OPPOSITE[pair.verdict]
-            said = f"{headline.difference(mean, '+')}{headline.points}"
-            return Cell(f"{verdict} ({said}, p {pair.p_adjusted:.2g})", headline.factor * mean)
-    return Cell("-")
+            return pair, 1 if pair.first == row.label else -1
+    return None
+
+
+def _verdict(evidence: Evidence, row: RowResult) -> Cell:
+    if row.label == evidence.baseline:
+        return Cell("reference", 0.0)
+    if (found := _pair(evidence, row)) is None:
+        return Cell("not tested")
+    pair, turn = found
+    return Cell(pair.verdict if turn > 0 else OPPOSITE[pair.verdict], evidence.headline.factor * turn * pair.mean)
+
+
+def _difference(evidence: Evidence, row: RowResult) -> Cell:
+    if (found := _pair(evidence, row)) is None:
+        return Cell("-")
+    pair, turn = found
+    headline, mean = evidence.headline, turn * pair.mean
+    low, high = (headline.difference(end, "+") for end in sorted((turn * pair.low, turn * pair.high)))
+    p = "" if pair.verdict == "tie" else f", p {pair.p_adjusted:.2g}"
+    interval = f" ({low} to {high}{p})" if math.isfinite(pair.low) else ""
+    said = f"{headline.difference(mean, '+')}{interval}"
+    return Cell(said, headline.factor * mean)
 
 
 def _score(headline: Headline, words: Wording, over: str = "") -> tuple[Column, _CellOf]:
@@ -127,13 +160,14 @@ _SECONDS = _figure(".1f", lambda row: row.seconds)
 _OVER_SEEDS = ", mean over the seeds"
 
 
-def _fair(headline: Headline, words: Wording) -> _Columns:
+_RUNS = (Column("n", "runs on fresh seeds that the row is about"), _figure("d", lambda row: row.score.n))
+
+
+def _spread(headline: Headline) -> _Columns:
     name, form = headline.name, headline.form
     return (
-        (Column("schedule", "the plugin, or its label in the comparison", numeric=False), _label),
-        _score(headline, words, _OVER_SEEDS),
         (
-            Column("95% interval", "BCa bootstrap interval of that mean: how far other seeds could have moved it"),
+            Column("95% interval", "Student's t interval of that mean: how far other seeds could have moved it"),
             partial(_interval, headline),
         ),
         (Column("median", f"of the {name}, over the seeds"), _figure(form, lambda row: row.score.median)),
@@ -141,18 +175,62 @@ def _fair(headline: Headline, words: Wording) -> _Columns:
             Column("sd", f"standard deviation of the {name} over the seeds: how much luck there is in one run"),
             _figure(form, lambda row: row.score.standard_deviation),
         ),
+    )
+
+
+def _compared(evidence: Evidence) -> _Columns:
+    unit = evidence.headline.unit
+    return (
+        (
+            Column("verdict", "against the reference; a tie is not distinguished from it, which is not equal"),
+            partial(_verdict, evidence),
+        ),
+        (
+            Column(
+                "difference", f"from the reference, in {unit}, with its 95% interval and the corrected p of a claim"
+            ),
+            partial(_difference, evidence),
+        ),
+    )
+
+
+def _given(evidence: Evidence) -> _Columns:
+    """Returns the columns for results that were measured elsewhere."""
+    headline = evidence.headline
+    return (
+        (Column("label", "what was compared", numeric=False), _label),
+        (
+            Column(headline.name, f"mean over the runs{headline.remark}"),
+            _figure(headline.form, lambda row: row.score.mean),
+        ),
+        *(_compared(evidence) if evidence.baseline else ()),
+        *_spread(headline),
+        _RUNS,
+    )
+
+
+def _fair(evidence: Evidence, words: Wording) -> _Columns:
+    headline = evidence.headline
+    return (
+        (Column("schedule", "the plugin, or its label in the comparison", numeric=False), _label),
+        _score(headline, words, _OVER_SEEDS),
+        *_compared(evidence),
+        *_spread(headline),
         *_loss(headline, words, _OVER_SEEDS),
         (
-            Column("scale", "the factor on its learning rates that the tuning chose; (edge): the last of its grid"),
+            Column("scale", "the factor on its learning rates that the tuning chose; (edge): the last that was tried"),
             _scale,
         ),
         (
-            Column("good scales", "those next to it whose median loss is within a standard error of its own"),
+            Column("good scales", "about as good: the fitted curve is within the spread of single runs there"),
             _good_scales,
         ),
         (Column("peak lr", "the highest learning rate, with that factor"), _rate(1)),
-        (Column("n", "runs on fresh seeds that the row is about"), _figure("d", lambda row: row.score.n)),
-        (Column("diverged", "those whose loss was not finite"), _figure("d", lambda row: row.score.diverged)),
+        _RUNS,
+        (
+            Column("failed", "those that diverged, raised, or ended no better than a guess; the worst results"),
+            _figure("d", lambda row: row.score.diverged + row.score.collapsed),
+        ),
         (Column("seconds", "median time of a run, beside the others that trained at once"), _SECONDS),
     )
 
@@ -169,13 +247,8 @@ def _as_is(headline: Headline, words: Wording) -> _Columns:
     )
 
 
-def _reference(headline: Headline) -> Column:
-    meaning = f"the verdict, the mean difference in {headline.unit}, the corrected p"
-    return Column("against the reference", meaning)
-
-
 _PROBLEM = Column("problem", "why the schedule has no result", numeric=False)
-COLUMNS = (*(column for column, _ in _fair(ACCURACY, wording([]))), _reference(ACCURACY))
+COLUMNS = tuple(column for column, _ in _fair(Evidence("", (), (), (), enough=False), wording([])))
 
 
 def table_of(evidence: Evidence, *, fair: bool, words: Wording | None = None) -> Table:
@@ -184,10 +257,16 @@ def table_of(evidence: Evidence, *, fair: bool, words: Wording | None = None) ->
     The ``words`` are those of its workload, for the texts that say what a column is.
     """
     headline, words = evidence.headline, words or wording([])
-    columns = _as_is(headline, words)
-    if fair:
-        columns = (*_fair(headline, words), (_reference(headline), partial(_against, evidence)))
+    return _table(evidence, _fair(evidence, words) if fair else _as_is(headline, words))
+
+
+def table_of_given(evidence: Evidence) -> Table:
+    """Returns the table of results that were measured elsewhere, in their order."""
+    return _table(evidence, _given(evidence))
+
+
+def _table(evidence: Evidence, columns: _Columns) -> Table:
     if any(row.problem for row in evidence.rows):
         columns += ((_PROBLEM, lambda row: Cell(row.problem or "-", row.problem)),)
     rows = tuple(tuple(cell(row) for _, cell in columns) for row in evidence.rows)
-    return Table(tuple(column for column, _ in columns), rows, headline)
+    return Table(tuple(column for column, _ in columns), rows, evidence.headline)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from lrtrain.comparison import group_size, protocol, wave_file
+from lrtrain.comparison import group_size, wave_file
 from lrtrain.comparison.active_trial import ActiveTrial
 from lrtrain.comparison.plan import Plan
+from lrtrain.comparison.protocol import paired, planned
 from lrtrain.comparison.reporter import CompareReporter
 from lrtrain.comparison.store import Store
 from lrtrain.comparison.trial import Outcome, Trial
@@ -80,12 +81,14 @@ class Trainer:
     def choose_width(self, reporter: CompareReporter) -> None:
         """Has each device train as many trials side by side as is fastest, if it can have several and that matters."""
         plan, most = self._plan, self._population.runs_per_device
-        runs, paired = max(zip(protocol.planned(plan), protocol.paired(plan), strict=True))
+        runs, of_a_seed = max(zip(planned(plan), paired(plan), strict=True))
         if most == 1 or runs * self._epochs * self._steps_per_epoch < group_size.FEWEST_STEPS:
             return
-        facts = {"device": vars(self.device), "runs": runs, "paired": paired, "shapes": self._task.found.shapes}
+        facts = {"device": vars(self.device), "runs": runs, "paired": of_a_seed, "shapes": self._task.found.shapes}
         kept = KeptChoice("runs_per_device", self._task, plan.train, facts)
-        self._population = group_size.with_fastest_size(self._population, kept, paired, len(self._data.train), reporter)
+        self._population = group_size.with_fastest_size(
+            self._population, kept, of_a_seed, len(self._data.train), reporter
+        )
 
     def seconds_per_wave(self, reporter: CompareReporter) -> float:
         """Returns the time that a wave will take, estimated from a chunk and an evaluation of a temporary state.

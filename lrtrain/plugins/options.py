@@ -150,6 +150,13 @@ def scaled_defaults(plugin: type, factor: float) -> dict[str, Any]:
     return {field.name: _times(_default_value(field), factor) for field in fields}
 
 
+def scaled(instance: Any, factor: float) -> dict[str, Any]:
+    """Returns the options of a plugin instance that are learning rates, each times the factor."""
+    hints = _hints(type(instance))
+    names = [field.name for field in _fields(type(instance)) if _has_learning_rate(hints[field.name])]
+    return {name: _times(getattr(instance, name), factor) for name in names}
+
+
 def _has_learning_rate(hint: Any) -> bool:
     return any(part == _OF_LEARNING_RATE or _has_learning_rate(part) for part in typing.get_args(hint))
 

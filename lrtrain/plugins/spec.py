@@ -138,6 +138,21 @@ def parse_spec(text: str) -> Spec:
     return spec
 
 
+def split_specs(text: str) -> list[str]:
+    """Returns the texts of specs with a ``+`` between them, which stands alone; one where there is no such mark.
+
+    >>> split_specs("constant(value=1e-3) + reduce-on-plateau(patience=2)")
+    ['constant(value=1e-3)', 'reduce-on-plateau(patience=2)']
+    """
+    parts, depth, begin = [], 0, 0
+    for found in _TOKEN.finditer(text):
+        depth += {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}.get(found["mark"] or "", 0)
+        if found["word"] == "+" and not depth:
+            parts.append(text[begin : found.start("word")].strip())
+            begin = found.end()
+    return [*parts, text[begin:].strip() if parts else text]
+
+
 def parse_value(text: str) -> Value:
     """Returns the value that ``text`` has in a spec; for ``--set NAME=VALUE``."""
     parser = _Parser(text)

@@ -68,6 +68,10 @@ class Classification(Workload):
         """Returns the entropy of the classes, in nats."""
         return _entropy(targets)
 
+    def guesses(self, targets: Any) -> Mapping[str, float]:
+        """Returns that, and as the accuracy the share of the most frequent class."""
+        return {**super().guesses(targets), "accuracy": _largest_share(targets)}
+
 
 @dataclass(frozen=True, kw_only=True)
 class NextToken(Workload):
@@ -108,6 +112,11 @@ class NextToken(Workload):
     def guess(self, targets: Any) -> float:
         """Returns the entropy of the tokens, in nats."""
         return _entropy(targets)
+
+    def guesses(self, targets: Any) -> Mapping[str, float]:
+        """Returns that, also in bits, and as the accuracy the share of the most frequent token."""
+        loss = self.guess(targets)
+        return {"loss": loss, "bits_per_token": loss / math.log(2), "accuracy": _largest_share(targets)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,3 +160,8 @@ def _entropy(labels: Any) -> float:
     counts = np.unique(np.asarray(labels), return_counts=True)[1]
     shares = counts / counts.sum()
     return float(-(shares * np.log(shares)).sum())
+
+
+def _largest_share(labels: Any) -> float:
+    counts = np.unique(np.asarray(labels), return_counts=True)[1]
+    return float(counts.max() / counts.sum())

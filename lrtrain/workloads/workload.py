@@ -151,6 +151,11 @@ class Workload:
         """Returns the mean loss of the best answer that is the same for all examples; None where it is not known."""
         return None
 
+    def guesses(self, targets: Any) -> Mapping[str, float]:
+        """Returns the mean loss and metrics of the best answer that is the same for all, as far as they are known."""
+        guess = self.guess(targets)
+        return {} if guess is None else {"loss": guess}
+
     def smoothed(self, share: float) -> Self:
         """Returns the workload with that share of each label spread over all classes, in training."""
         raise UsageError(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +16,6 @@ import pytest
 
 import lrtrain
 from lrtrain.comparison.conduct import compare_plan
-from lrtrain.comparison.evidence import verdict
 from lrtrain.comparison.merging import merge
 from lrtrain.comparison.plan import Effort, Plan, Row, labelled
 from lrtrain.comparison.plan_file import parse_plan, preset_text, read_plan, read_preset
@@ -22,13 +23,15 @@ from lrtrain.comparison.reporter import NullReporter
 from lrtrain.comparison.result import read_comparison
 from lrtrain.comparison.store import Store
 from lrtrain.comparison.trial import Outcome
+from lrtrain.comparison.verdict import verdict
 from lrtrain.data import load_dataset
 from lrtrain.data.source import hold_out
 from lrtrain.errors import RunDirError, UsageError
 from lrtrain.host import usable_cores
 from lrtrain.plugins.spec import Spec
+from lrtrain.report.comparison_page import at_scale, page_of_comparison
 from lrtrain.runs.train_config import TrainConfig
-from tests.lab import cli, process
+from tests.lab import cli, done, process, refusal
 
 BREAKS = """
 from dataclasses import dataclass
@@ -128,7 +131,7 @@ def test_a_fair_comparison_that_was_interrupted_goes_on(tiny: Path, tmp_path: Pa
     assert all(o.test_accuracy is not None for o in whole.outcomes if o.trial.stage == "measure")
     evidence = whole.evidence
     assert not evidence.enough
-    assert "With 2 seeds the test cannot tell any of the 1 pairs apart" in verdict(evidence)[0]
+    assert verdict(evidence)[0].startswith("With 2 seeds no difference can be found, whatever it is")
     json.dumps(evidence.to_json(), allow_nan=False)
 
 
@@ -362,7 +365,7 @@ def test_the_table(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     result = run(*plugins, *data, "--epochs", 1, "--lr-scales", "1", "--tuning-seeds", 1, "--seeds", 2, "--holdout", 20)
     assert result.exit_code == 0, result.output
     assert "2 schedules, 6 runs (2 to tune, 4 to measure), 2 at once" in result.stderr
-    assert "2 seeds cannot distinguish any of 1 pairs (the smallest p they can give is 0.5): --seeds 6 could" in (
+    assert "2 seeds cannot distinguish any schedules (the smallest p that they can give is 0.5): --seeds 6 could" in (
         result.stderr
     )
     lines = result.stdout.splitlines()
@@ -408,3 +411,121 @@ def test_bad_usage(arguments: tuple[str, ...], message: str, tmp_path: Path, mon
 def test_the_preset_can_be_copied() -> None:
     result = run("--show-preset", "tutorial")
     assert parse_plan(result.stdout, "a copy") == read_preset("tutorial")
+
+
+HALVES = """
+from dataclasses import dataclass
+import lrtrain
+
+@dataclass(frozen=True)
+class Halves:
+    '''Halves the learning rate after each epoch.'''
+
+    @lrtrain.hookimpl
+    def on_epoch_end(self, run, epoch, history):
+        return lrtrain.ScaleLearningRate(0.5)
+"""
+
+
+class TestObservers:
+    """A schedule with plugins that run beside it."""
+
+    @pytest.fixture
+    def halves(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+        (tmp_path / "halves.py").write_text(HALVES)
+        monkeypatch.chdir(tmp_path)
+        return "./halves.py:Halves"
+
+    def test_they_act_in_every_run_of_their_row(self, tiny: Path, tmp_path: Path, halves: str) -> None:
+        plan = fair(tiny, "constant(value=0.05)", f"constant(value=0.05) + {halves}")
+        comparison = compare_plan(plan, directory=tmp_path / "c")
+        alone, observed = (row.label for row in plan.rows)
+        assert (alone, observed) == ("constant", "constant + halves")
+        for outcome in comparison.measured(observed):
+            run = Store(comparison.directory).place(plan, outcome.trial)
+            rates = np.loadtxt(run / "steps.csv", delimiter=",", skiprows=1)[:, 2]
+            steps = len(rates) // 2
+            np.testing.assert_allclose(rates[steps:], rates[:steps] / 2)
+            plugins = json.loads((run / "config.json").read_text())["plugins"]
+            assert [Path(plugin["plugin"]).name for plugin in plugins] == ["constant", "halves.py:Halves"]
+        (pair,) = comparison.evidence.differences
+        assert {pair.first, pair.second} == {alone, observed}
+        assert Plan.from_json(plan.to_json()) == plan
+
+    def test_in_a_file(self, halves: str) -> None:
+        plan = parse_plan(
+            f"[[schedules]]\nplugin = 'constant'\n\n[[schedules]]\nplugin = 'constant'\nwith = ['{halves}']\n", "t.toml"
+        )
+        assert [row.label for row in plan.rows] == ["constant", "constant + halves"]
+        assert [spec.name.rsplit("/")[-1] for spec in plan.rows[1].specs] == ["constant", "halves.py:Halves"]
+        with pytest.raises(UsageError, match=r"t.toml, line 3: with = 'greedy' is refused: expected a list of plugins"):
+            parse_plan("[[schedules]]\nplugin = 'constant'\nwith = 'greedy'\n", "t.toml")
+
+    @pytest.mark.parametrize(
+        ("spec", "message"),
+        [
+            ("reduce-on-plateau", "reduce-on-plateau builds no schedule, so there is nothing to tune: name one first"),
+            ("reduce-on-plateau + constant", "name one first, as in 'constant + reduce-on-plateau'"),
+            ("constant + sgdr", "plugins constant and sgdr both build a schedule"),
+            ("constant + constant", "plugin 'constant' is named twice"),
+            ("constant +", "''"),
+        ],
+    )  # fmt: skip
+    def test_what_is_refused(self, spec: str, message: str) -> None:
+        assert message in refusal(cli("compare", "--plugin", "constant", "--plugin", spec))
+
+
+def test_a_comparison_is_shown_as_a_table(tiny: Path, tmp_path: Path) -> None:
+    comparison = compare_plan(fair(tiny, "constant(value=0.05)", "linear(init_value=0.1)"), directory=tmp_path / "c")
+    lines = repr(comparison).splitlines()
+    assert [line.split()[0] for line in lines[:3]] == ["schedule", "constant", "linear"]
+    assert lines[3:] == verdict(comparison.evidence)
+    assert comparison._repr_html_().startswith("<table><thead>")
+    assert comparison._repr_html_().count("<tr>") == 3
+
+
+def test_the_table_in_other_formats(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    comparison = compare_plan(fair(tiny, "constant(value=0.05)", "linear(init_value=0.1)"), directory=tmp_path / "a_b")
+    printed = done(cli("report", "a_b", "--to", "csv"))
+    rows = list(csv.reader(printed.splitlines()))
+    assert rows[0] == comparison.table.titles
+    assert rows[1:] == [[cell.text for cell in row] for row in comparison.table.rows]
+    assert "report.html" not in {path.name for path in (tmp_path / "a_b").iterdir()}
+    assert "table.tex" in done(cli("report", "a_b", "--to", "latex", "--output", "table.tex"))
+    text = (tmp_path / "table.tex").read_text()
+    assert text.startswith("\\begin{tabular}{lr")
+    assert r"95\% interval" in text
+    assert text.count(r" \\") == 3
+    assert "is there already" in refusal(cli("report", "a_b", "--to", "latex", "--output", "table.tex"))
+    runs = list(csv.reader(done(cli("report", "a_b/runs", "--to", "csv")).splitlines()))
+    assert len(runs) == 1 + len(comparison.outcomes)
+
+
+def test_the_command_that_trains_a_schedule_alone_is_the_setting_that_was_measured(tiny: Path, tmp_path: Path) -> None:
+    """Learning rates and examples are those of the run, to the bit of the table."""
+    plan = fair(tiny, "constant(value=0.05)", "linear(init_value=0.1)")
+    comparison = compare_plan(plan, directory=tmp_path / "c")
+    (section,) = (each for each in page_of_comparison(comparison, {}).schedules if each.label == "linear")
+    ((_, whole), (remark, command)) = section.commands
+    assert whole.startswith("lrtrain compare --plugin ")
+    assert "with the learning rates that were measured" in remark
+    done(cli(*shlex.split(command)[1:], "--run-dir", tmp_path / "alone", "--devices", 1, "--quiet"))
+    measured = comparison.measured("linear")[0]
+    run = Store(comparison.directory).place(plan, measured.trial)
+    ours, theirs = (np.loadtxt(path / "steps.csv", delimiter=",", skiprows=1) for path in (run, tmp_path / "alone"))
+    np.testing.assert_allclose(ours[:, 2], theirs[:, 2], rtol=1e-6)
+    values = json.loads((tmp_path / "alone" / "config.json").read_text())
+    assert values["train"]["holdout"] == 20
+    assert values["data"] == json.loads((run / "config.json").read_text())["data"]
+
+
+def test_options_that_scale_a_schedule() -> None:
+    spec = Spec.of("linear(init_value=0.1)")
+    scaled = at_scale(spec, (), 0.5)
+    assert scaled is not None
+    assert scaled.options["init_value"] == 0.05
+    # The learning rates of what it joins are not among its own options.
+    joined = Spec.of("join(schedules=[constant(value=1), constant(value=2)], boundaries=[50%])")
+    assert at_scale(joined, (), 0.5) is None
+    assert at_scale(Spec.of("nobody"), (), 0.5) is None

@@ -253,7 +253,7 @@ def test_time_before_the_cut_counts(plan: Plan, tmp_path: Path, delivered: list[
 
 def trained_state(plan: Plan) -> list[Any]:
     """Returns arrays of the types and shapes of what is trained."""
-    data = load_data(plan)
+    data, _ = load_data(plan)
     made = Trainer(plan, data, task_of(plan.workload, data, plan.train), jax.local_devices()[:2], 2)
     return made._population.leaves(made._population.init([0]))
 

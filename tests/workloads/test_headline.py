@@ -19,6 +19,7 @@ import lrtrain
 from lrtrain.comparison.merging import merge
 from lrtrain.comparison.result import Comparison, read_comparison
 from lrtrain.comparison.statistics import compare_pairs
+from lrtrain.comparison.verdict import verdict
 from lrtrain.errors import UsageError
 from lrtrain.plugins.context import EpochInfo
 from lrtrain.plugins.loading import activate
@@ -149,7 +150,7 @@ def test_what_leads_is_what_has_the_better_headline(name: str, compared: dict[st
     difference = means[pair.first] - means[pair.second]
     assert pair.mean == pytest.approx(difference)
     assert pair.verdict == ("better" if pair.first == "constant" else "worse")
-    sentence = evidence.to_json()["verdict"][-1]
+    sentence = verdict(evidence)[-1]
     amount, unit, low, high = re.findall(r" by (\S+) of (\w+) \(95% interval (\S+) to (\S+),", sentence)[0]
     assert (amount, unit) == (f"{abs(difference):.3g}", headline.name)
     assert 0 < float(low) <= float(amount) <= float(high)
@@ -184,7 +185,7 @@ def test_its_page_and_its_pictures_name_the_headline(name: str, compared: dict[s
         "linear",
     ]
     drawn = "".join(path.read_text(encoding="utf-8") for path in (directory / "pictures").glob("*.svg"))
-    assert f">{headline.name} after the last step: each seed" in drawn
+    assert f">{headline.name} after the last step<" in drawn
     assert f">row minus column ({headline.name})<" in drawn
     assert not re.search(r">[^<]*(accuracy|cross-entropy|percent)", drawn)
 

@@ -37,6 +37,8 @@ _OF_THE_PLAN = (
     "lr_scales",
     "tuning_seeds",
     "seeds",
+    "refine",
+    "exhaustive",
     "holdout",
     "baseline",
     "all_pairs",
@@ -84,10 +86,20 @@ def _numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> t
     "--lr-scales",
     metavar="NUMBERS",
     callback=_numbers,
-    help="Factors on the learning rate that each schedule is tuned over.",
+    help="Factors on the workload's learning rate that the highest one of each schedule is tuned over.",
 )
-@click.option("--tuning-seeds", type=int, metavar="N", help="Runs at each scale.")
-@click.option("--seeds", type=int, metavar="N", help="Fresh runs of each schedule at its best scale.")
+@click.option("--tuning-seeds", type=int, metavar="N", help="Runs at each scale near the best one.")
+@click.option("--seeds", type=int, metavar="N", help="The most fresh runs of each schedule at its best scale.")
+@click.option(
+    "--refine/--no-refine",
+    default=True,
+    help="Whether more scales are tried around the best one; else the best of --lr-scales is taken. [default: refine]",
+)
+@click.option(
+    "--exhaustive",
+    is_flag=True,
+    help="Train all tuning seeds at every scale, and all seeds of every schedule, whatever the first of them show.",
+)
 @click.option("--holdout", type=int, metavar="N", help="Training examples held out. [default: a twelfth]")
 @click.option("--baseline", metavar="LABEL", help="What the others are measured against. [default: best of the tuning]")
 @click.option("--all-pairs", is_flag=True, help="Compare every schedule with every other.")
@@ -126,6 +138,7 @@ def command(
       lrtrain compare --budget quick --plugin constant --plugin sgdr --plugin wsd --train-size 6000
       lrtrain compare --preset tutorial
       lrtrain compare --plugin 'wsd(decay_steps=20%)' --plugin 'wsd(decay_steps=40%)' --seeds 16
+      lrtrain compare --plugin constant --plugin 'constant + reduce-on-plateau'
       lrtrain compare --resume --run-dir runs/compare-20260101-120000
     """
     if show_preset is not None:
@@ -215,7 +228,6 @@ def _plan(given: set[str], train: dict[str, Any], options: dict[str, Any]) -> Pl
 
 def _own_plan(train: dict[str, Any], options: dict[str, Any]) -> Plan:
     from lrtrain.comparison.plan import Plan, effort_of, labelled
-    from lrtrain.plugins.loading import activate
     from lrtrain.training.configure import configured
 
     specs: list[Any] = [*options["plugins"], *(_all_plugins() if options["all_plugins"] else [])]
@@ -223,14 +235,15 @@ def _own_plan(train: dict[str, Any], options: dict[str, Any]) -> Plan:
         raise click.UsageError(
             "nothing to compare was named: add --plugin SPEC twice or more, --all-plugins, or --preset tutorial"
         )
-    for spec in options["plugins"]:
-        activate([spec]).schedule_plugin()
-    given = {name: options[name] for name in ("tuning_seeds", "seeds", "epochs")}
+    rows = labelled(specs)
+    for row in rows[: len(options["plugins"])]:
+        row.check()
+    given = {name: options[name] for name in ("tuning_seeds", "seeds", "refine", "exhaustive", "epochs")}
     config, chosen = configured({**train, **({} if given["epochs"] is None else {"epochs": given["epochs"]})})
     effort = effort_of(options["budget"], config.epochs, scales=options["lr_scales"], **given)
     config = dataclasses.replace(config, epochs=effort.epochs)
     shown = (effort, options["holdout"], options["baseline"], options["all_pairs"])
-    plan = Plan(labelled(specs), config, "fair", *shown, chosen=chosen)
+    plan = Plan(rows, config, "fair", *shown, chosen=chosen)
     plan.check()
     return plan
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+import statistics
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -12,12 +14,11 @@ from lrtrain.cli.streams import results_kept
 from lrtrain.cli.tables import print_json, print_table
 from lrtrain.cli.terminal import duration, shown_path
 from lrtrain.comparison.reporter import NullReporter
-from lrtrain.plugins.discovery import DEFAULT_WORKLOAD
 from lrtrain.workloads.headline import ACCURACY
 
 if TYPE_CHECKING:
     from lrtrain.comparison.plan import Plan
-    from lrtrain.comparison.protocol import Tuned
+    from lrtrain.comparison.protocol import Standing, Tuned
     from lrtrain.comparison.reporter import Forecast
     from lrtrain.comparison.result import Comparison
     from lrtrain.comparison.store import Store
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
 # What a terminal too narrow for all of it does without, the first one first; the page has all of it.
 _DISPENSABLE = (
-    "good scales", "median", "first lr", "last lr", "n", "peak lr", "seconds", "loss", "sd", "scale", "95% interval"
+    "good scales", "median", "first lr", "last lr", "n", "peak lr", "seconds", "loss", "sd", "scale", "95% interval",
+    "difference",
 )  # fmt: skip
 
 
@@ -48,17 +50,22 @@ class ComparisonReporter(Screen, NullReporter):
         self.say(f"[{done}/{total}] {_outcome_line(outcome, self._headline)}")
         self.move(completed=done, total=total, detail="runs")
 
-    def tuned(self, tuned: Mapping[str, Tuned], baseline: str) -> None:
-        """Says which scales were chosen."""
-        for label, each in tuned.items():
+    def tuned(self, standing: Standing) -> None:
+        """Says which scales were chosen, and what the measurement will be able to show."""
+        for label, each in standing.tuned.items():
             self.say(f"{label}: {_tuned_words(each)}")
-        self.say(f"measured against: {baseline}")
+        how = "the best of the tuning" if standing.plan.baseline is None else "as the plan says"
+        self.say(f"measured against: {standing.baseline}, {how}")
+        for line in _promise(standing):
+            self.say(line)
+        self.say(_rest(standing))
 
 
 def _forecast_lines(plan: Plan, forecast: Forecast) -> Iterator[str]:
     """Says how many runs there are, how long they take, and what they can show."""
     runs = forecast.tuning + forecast.measuring
-    kinds = f" ({forecast.tuning} to tune, {forecast.measuring} to measure)" if forecast.tuning else ""
+    most = "at most " if len(plan.effort.looks) > 1 else ""
+    kinds = f" ({forecast.tuning} to tune, {most}{forecast.measuring} to measure)" if forecast.tuning else ""
     done = f", {forecast.done} of them done" if forecast.done else ""
     yield (
         f"{len(plan.rows)} schedules, {runs} runs{kinds}{done}, {forecast.width} at once: about "
@@ -73,28 +80,66 @@ def _forecast_lines(plan: Plan, forecast: Forecast) -> Iterator[str]:
     yield from _power_lines(plan)
 
 
-# Between the seeds of the default network on Fashion-MNIST; an assumption until the comparison has measured its own.
-_SPREAD = 0.002
-
-
 def _power_lines(plan: Plan) -> Iterator[str]:
-    from lrtrain.comparison.statistics import detectable_difference, seeds_needed, smallest_p
+    from lrtrain.comparison.power import detectable
+    from lrtrain.comparison.sign_flips import fewest_seeds, smallest_p
+    from lrtrain.comparison.statistics import ALPHA
 
-    seeds, family = plan.effort.seeds, plan.family
-    if seeds < seeds_needed(family):
+    seeds, looks = plan.effort.seeds, len(plan.effort.looks)
+    level = ALPHA / looks
+    if smallest_p(seeds) >= level:
         yield (
-            f"{seeds} seeds cannot distinguish any of {family} pairs (the smallest p they can give is "
-            f"{smallest_p(seeds, family):.2g}): --seeds {seeds_needed(family)} could"
+            f"{seeds} seeds cannot distinguish any schedules (the smallest p that they can give is "
+            f"{smallest_p(seeds):.2g}): --seeds {fewest_seeds(level)} could"
         )
-    if plan.train.workload != DEFAULT_WORKLOAD:
-        times = detectable_difference(1, seeds)
-        yield f"{seeds} seeds find a difference of about {times:.2g} times the standard deviation between seeds"
         return
-    points = 100 * detectable_difference(_SPREAD, seeds)
+    # Of a difference of two runs that have nothing in common.
+    times = math.sqrt(2) * detectable(seeds, plan.family, level)
     yield (
-        f"for a spread of {100 * _SPREAD:g} points between seeds, {seeds} seeds find a difference of about "
-        f"{points:.2f} points of accuracy"
+        f"{'up to ' if looks > 1 else ''}{seeds} seeds find a difference of {times:.2g} times the standard deviation "
+        "between runs in four of five comparisons; what that is, is said after the tuning"
     )
+
+
+def _promise(standing: Standing) -> Iterator[str]:
+    """Says how large a difference will be found, from the spread that the tuning has shown, and what is a tie."""
+    from lrtrain.comparison.power import detectable
+    from lrtrain.comparison.statistics import ALPHA
+
+    looks, headline, tuned = standing.plan.effort.looks, standing.judge.headline, standing.tuned
+    times = detectable(looks[-1], max(1, len(standing.pairs)), ALPHA / len(looks))
+    margins = [standing.margin(*pair) for pair in standing.pairs]
+    spreads = [math.hypot(*(tuned[label].basin.spread for label in pair)) for pair in standing.pairs]
+    found = [margin + times * spread for margin, spread in zip(margins, spreads, strict=True)]
+    known = sorted(each for each in found if math.isfinite(each))
+    if margins and max(margins) > 0:
+        yield (
+            f"differences of up to {_between(headline, margins)} are ties, because the choice of the learning rates "
+            "may cause them"
+        )
+    if known:
+        yield (
+            f"differences of about {_between(headline, known)} are found in four of five comparisons, for the spread "
+            "of these runs"
+        )
+
+
+def _rest(standing: Standing) -> str:
+    """Says how long the measurement takes, from the time of every schedule's runs so far."""
+    from lrtrain.comparison.protocol import fresh_seeds
+
+    seeds, most = len(fresh_seeds(standing.plan)), "at most " if len(standing.plan.effort.looks) > 1 else ""
+    seconds = 0.0
+    for label in standing.tuned:
+        times = [outcome.seconds for outcome in standing.done if outcome.trial.label == label]
+        seconds += seeds * statistics.fmean(times)
+    return f"{most}{seeds * len(standing.tuned)} runs to measure them, which take {most}{duration(seconds)}"
+
+
+def _between(headline: Headline, values: Sequence[float]) -> str:
+    low, high = headline.difference(min(values)), headline.difference(max(values))
+    unit = f" {'' if headline.points else 'of '}{headline.unit}"
+    return f"{low}{unit}" if low == high else f"{low} to {high}{unit} (by pair)"
 
 
 def _outcome_line(outcome: Outcome, headline: Headline) -> str:
@@ -113,19 +158,20 @@ def _tuned_words(tuned: Tuned) -> str:
     if tuned.hopeless:
         return "every scale diverged or failed"
     extended = f", its grid extended {tuned.extended} time(s)" if tuned.extended else ""
-    edge = ", still the last of its grid" if tuned.on_edge else ""
-    return f"best scale {tuned.best:g} of {len(tuned.losses)}{extended}{edge}"
+    edge = ", the last that was tried" if tuned.on_edge else ""
+    runs = sum(map(len, tuned.costs.values()))
+    return f"best scale {tuned.best:.4g}, from {runs} runs at {len(tuned.costs)} scales{extended}{edge}"
 
 
 def show(comparison: Comparison, store: Store, *, sort: str, as_json: bool) -> None:
     """Prints the closing table and the verdict, or all of it as JSON."""
-    from lrtrain.comparison.evidence import verdict
     from lrtrain.comparison.table import table_of
+    from lrtrain.comparison.verdict import evidence_as_json, verdict
 
     evidence = comparison.evidence
     with results_kept(f"the comparison is complete, and its report is {shown_path(store.report)}"):
         if as_json:
-            shown = {"directory": str(store.path), "report": str(store.report), **evidence.to_json()}
+            shown = {"directory": str(store.path), "report": str(store.report), **evidence_as_json(evidence)}
             print_json(shown)
             return
         table = table_of(evidence, fair=comparison.plan.protocol == "fair")
