@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lrtrain.comparing import compare as compare
+    from lrtrain.comparison.judged import Judged as Judged
     from lrtrain.comparison.result import Comparison as Comparison
     from lrtrain.data.load import load_dataset as load_dataset
     from lrtrain.data.packed import read_packed as read_packed
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from lrtrain.errors import ScheduleError as ScheduleError
     from lrtrain.errors import TrainingError as TrainingError
     from lrtrain.errors import UsageError as UsageError
+    from lrtrain.judging import verdict as verdict
     from lrtrain.nn.conv import conv_general_dilated as conv_general_dilated
     from lrtrain.plugins.context import EpochInfo as EpochInfo
     from lrtrain.plugins.context import RunInfo as RunInfo
@@ -64,9 +66,11 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "comparing": ("compare",),
+    "comparison.judged": ("Judged",),
     "comparison.result": ("Comparison",),
     "engine.connection": ("Distributed",),
     "errors": ("DataError", "LrtrainError", "ScheduleError", "TrainingError", "UsageError"),
+    "judging": ("verdict",),
     "nn.conv": ("conv_general_dilated",),
     "plugins.context": (
         "EpochInfo",

@@ -32,6 +32,7 @@ _COMMANDS = {
     "train": "lrtrain.cli.train",
     "compare": "lrtrain.cli.compare.command",
     "report": "lrtrain.cli.report",
+    "verdict": "lrtrain.cli.verdict",
     "plot": "lrtrain.cli.plot",
     "export": "lrtrain.cli.export",
     "find-lr": "lrtrain.cli.find_lr",
