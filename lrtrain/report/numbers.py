@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lrtrain.comparison import protocol
 from lrtrain.comparison.store import Store
+from lrtrain.comparison.tuning import cliffs
 from lrtrain.errors import RunDirError
 from lrtrain.runs.reading import Logged, read_logged
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from lrtrain.comparison.evidence import RowResult
+    from lrtrain.comparison.evidence import Evidence, RowResult
     from lrtrain.comparison.result import Comparison
+    from lrtrain.comparison.trial import Outcome
     from lrtrain.workloads.headline import Headline
 
 # The least span of the colours of differences, in the unit of the headline.
@@ -98,17 +100,28 @@ class Tuning:
 
     Args:
       label: the schedule.
-      scales: float64[scales], factors on its learning rates, ascending.
-      losses: float64[scales, seeds], validation loss after the last step; NaN where a run diverged or failed.
-      scores: float64[scales, seeds], the headline on the same examples; NaN as above.
-      chosen: the scale that was chosen.
+      rates: float64[scales], the highest learning rate at each scale that was tried, ascending.
+      losses: float64[scales, runs], validation loss after the last step; NaN where there was no run, or none with a
+        result.
+      scores: float64[scales, runs], the headline on the same examples; NaN as above.
+      failed: bool[scales], whether a run had no result, or the mean of them is far off.
+      chosen: the highest learning rate at the scale that was chosen.
     """
 
     label: str
-    scales: NDArray[np.float64]
+    rates: NDArray[np.float64]
     losses: NDArray[np.float64]
     scores: NDArray[np.float64]
+    failed: NDArray[np.bool_]
     chosen: float
+
+    def means(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Returns the mean of float64[scales, runs] at each scale; NaN where that scale has failed."""
+        counts = np.isfinite(values).sum(axis=1)
+        sums = np.nansum(values, axis=1)
+        means: NDArray[np.float64] = np.full(len(counts), np.nan)
+        np.divide(sums, counts, out=means, where=(counts > 0) & ~self.failed)
+        return means
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,15 +133,18 @@ class Differences:
       means: float64[schedules, schedules], headline of the row less that of the column, mean over the seeds on which
         both have a result; NaN where there is none, and on the diagonal.
       concluded: the pairs of which better or worse was concluded.
+      tested: the pairs that were tested.
     """
 
     labels: tuple[str, ...]
     means: NDArray[np.float64]
     concluded: frozenset[frozenset[str]]
+    tested: frozenset[frozenset[str]]
 
-    def star(self, row: int, column: int) -> str:
-        """Returns what marks a pair of which better or worse was concluded; empty for any other."""
-        return " *" if {self.labels[row], self.labels[column]} in self.concluded else ""
+    def mark(self, row: int, column: int) -> str:
+        """Returns what marks a pair: a star where better or worse was concluded, a dot where it was not tested."""
+        pair = {self.labels[row], self.labels[column]}
+        return " *" if pair in self.concluded else "" if pair in self.tested else " ·"
 
 
 def final_scores(comparison: Comparison) -> dict[str, NDArray[np.float64]]:
@@ -141,39 +157,51 @@ def final_scores(comparison: Comparison) -> dict[str, NDArray[np.float64]]:
 
 
 def tunings(comparison: Comparison) -> list[Tuning]:
-    """Returns what the tuning has seen; nothing where there was none."""
-    found = [outcome for outcome in comparison.outcomes if outcome.trial.stage == "tune" and outcome.measured]
-    seeds = protocol.tuning_seeds(comparison.plan)
-    results = []
-    for label, tuned in comparison.tuned.items():
-        scales = sorted(tuned.losses)
-        losses, scores = np.full((2, len(scales), len(seeds)), np.nan)
-        for outcome in found:
-            trial = outcome.trial
-            if trial.label == label and trial.scale in scales and trial.seed in seeds:
-                place = scales.index(trial.scale), seeds.index(trial.seed)
-                losses[place], scores[place] = outcome.validation("loss"), outcome.validation(comparison.headline.name)
-        results.append(Tuning(label, np.array(scales), losses, scores, tuned.best))
-    return results
+    """Returns what the tuning has seen of each schedule that has learning rates; nothing where there was none."""
+    found: dict[str, dict[float, list[Outcome]]] = {}
+    for outcome in comparison.outcomes:
+        trial = outcome.trial
+        if trial.stage == "tune" and outcome.rates and trial.scale in comparison.tuned[trial.label].costs:
+            found.setdefault(trial.label, {}).setdefault(trial.scale, []).append(outcome)
+    return [
+        _tuning(comparison, label, [found[label][scale] for scale in sorted(found[label])])
+        for label in comparison.tuned
+        if label in found
+    ]
 
 
-def differences(comparison: Comparison) -> Differences:
-    """Returns the paired differences of all schedules."""
-    finals = final_scores(comparison)
-    labels = tuple(row.label for row in by_score(comparison) if np.isfinite(finals[row.label]).any())
+def _tuning(comparison: Comparison, label: str, runs: Sequence[Sequence[Outcome]]) -> Tuning:
+    """Returns what the tuning of a schedule has seen, given its outcomes at each scale, in ascending order."""
+    losses, scores = np.full((2, len(runs), max(map(len, runs))), np.nan)
+    for at, each in enumerate(runs):
+        losses[at, : len(each)] = [outcome.validation("loss") for outcome in each]
+        scores[at, : len(each)] = [outcome.validation(comparison.headline.name) for outcome in each]
+    off = cliffs(comparison.tuned[label].costs)
+    failed = np.array([each[0].trial.scale in off for each in runs])
+    first = runs[0][0]
+    of_one = (first.rates or (0.0, 0.0, 0.0))[1] / first.trial.scale
+    rates = of_one * np.array([each[0].trial.scale for each in runs])
+    return Tuning(label, rates, losses, scores, failed, of_one * comparison.tuned[label].best)
+
+
+def differences(evidence: Evidence, results: Mapping[str, Sequence[float]]) -> Differences:
+    """Returns the paired differences of all schedules, given the results that are judged, seed by seed."""
+    labels = tuple(row.label for row in by_score(evidence) if math.isfinite(row.score.mean))
     means = np.full((len(labels), len(labels)), np.nan)
     for i, first in enumerate(labels):
         for j, second in enumerate(labels):
-            both = finals[first] - finals[second]
-            if i != j and np.isfinite(both).any():
-                means[i, j] = np.nanmean(both)
-    pairs = comparison.evidence.differences
-    return Differences(labels, means, frozenset({frozenset((p.first, p.second)) for p in pairs if p.verdict != "tie"}))
+            # One that was decided early has fewer seeds.
+            both = [one - other for one, other in zip(results[first], results[second], strict=False)]
+            if i != j:
+                means[i, j] = np.mean(both)
+    pairs = {frozenset((pair.first, pair.second)): pair for pair in evidence.differences}
+    concluded = frozenset(names for names, pair in pairs.items() if pair.verdict != "tie")
+    return Differences(labels, means, concluded, frozenset(pairs))
 
 
-def by_score(comparison: Comparison) -> list[RowResult]:
+def by_score(evidence: Evidence) -> list[RowResult]:
     """Returns the rows with the best mean of the headline first; those without a result come last, in their order."""
-    return sorted(comparison.evidence.rows, key=lambda row: comparison.headline.rank(row.score.mean))
+    return sorted(evidence.rows, key=lambda row: evidence.headline.rank(row.score.mean))
 
 
 def short_name(label: str) -> str:

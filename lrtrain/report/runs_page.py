@@ -74,6 +74,13 @@ def _named_by_path(read: Logged) -> Logged:
     return Logged(dataclasses.replace(read.run, name=str(read.run.path)), read.learning_rates)
 
 
+def table_of_runs(found: Sequence[Logged]) -> Table:
+    """Returns the table of some runs, a row for each."""
+    runs = [each.run for each in found]
+    kind = _Kind.of(runs)
+    return Table(_columns(kind), tuple(_row(run, kind.headline) for run in runs), kind.headline)
+
+
 def page_of_runs(found: Sequence[Logged]) -> Page:
     """Returns what stands on the page of some runs."""
     runs = [each.run for each in found]
@@ -86,7 +93,7 @@ def page_of_runs(found: Sequence[Logged]) -> Page:
             "differ in more than their schedule, and one seed may give another order than the next.",
             "lrtrain compare trains schedules under equal conditions and says which differences are not chance.",
         ),
-        table=Table(_columns(kind), tuple(_row(run, kind.headline) for run in runs), kind.headline),
+        table=table_of_runs(found),
         charts=tuple(_charts(found, kind)),
         schedules=tuple(map(_schedule, range(len(runs)), runs)),
         facts=_facts(runs),

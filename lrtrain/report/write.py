@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lrtrain.comparison.store import Store
+from lrtrain.comparison.verdict import evidence_as_json
 from lrtrain.figures import COLOURS, Look, draw_curves, legend_of, look, save, sheet
 from lrtrain.files import write_whole
 from lrtrain.report import numbers
@@ -26,12 +28,16 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
     from numpy.typing import NDArray
 
-    from lrtrain.comparison.evidence import RowResult
+    from lrtrain.comparison.evidence import Evidence, RowResult
     from lrtrain.comparison.result import Comparison
     from lrtrain.report.numbers import Curves, Differences, Tuning
 
     # A name, the width and height in inches, and what draws.
     Picture = tuple[str, float, float, Callable[[Figure], None]]
+
+
+# Of the span from the best mean of a tuning to the middle one.
+_SHOWN = 4
 
 
 def write_results(comparison: Comparison) -> Store:
@@ -43,7 +49,7 @@ def write_results(comparison: Comparison) -> Store:
     Raises:
       TrainingError: the directory cannot be written; the runs are kept.
     """
-    store, results = Store(comparison.directory), comparison.evidence.to_json()
+    store, results = Store(comparison.directory), evidence_as_json(comparison.evidence)
     with refusals_named(store.path):
         write_whole(store.results, json.dumps({"about": dict(comparison.about), **results}, indent=2) + "\n")
         runs = numbers.measured_runs(comparison)
@@ -70,16 +76,26 @@ def _pictures(comparison: Comparison, curves: Sequence[Curves]) -> Iterator[Pict
     below = 0.19 * count
     if curves:
         yield "validation", 10, 4.2 + below, lambda figure: _plot_training(figure, curves, headline, words)
-    rows, finals = numbers.by_score(comparison), numbers.final_scores(comparison)
+    rows, finals = numbers.by_score(comparison.evidence), numbers.final_scores(comparison)
     fair = comparison.plan.protocol == "fair"
     baseline = comparison.evidence.baseline if fair else None
     yield headline.figure, 8, 1.4 + 0.42 * count, lambda figure: _plot_scores(figure, rows, finals, baseline, headline)
     tuned = numbers.tunings(comparison)
     if any(np.isfinite(each.losses).any() for each in tuned):
         yield "basin", 10, 4.4 + below, lambda figure: _plot_basins(figure, tuned, headline, words)
-    pairs = numbers.differences(comparison)
+    pairs = numbers.differences(comparison.evidence, comparison.standing.results)
     if fair and len(pairs.labels) > 1:
         yield "differences", 4 + 0.6 * count, 3 + 0.5 * count, lambda figure: _plot_differences(figure, pairs, headline)
+
+
+def draw_scores(evidence: Evidence, finals: Mapping[str, NDArray[np.float64]], title: str | None, output: Path) -> None:
+    """Draws every result (float64[runs] by label), the means and their intervals into a .png or .svg file."""
+    with sheet(8, 1.4 + 0.42 * len(evidence.rows)) as figure:
+        _plot_scores(figure, numbers.by_score(evidence), finals, evidence.baseline or None, evidence.headline)
+        figure.axes[0].set_xlabel(evidence.headline.axis(), parse_math=False)
+        if title:
+            figure.axes[0].set_title(title, parse_math=False)
+        save(figure, output)
 
 
 def _plot_training(figure: Figure, curves: Sequence[Curves], headline: Headline, words: Wording) -> None:
@@ -119,39 +135,53 @@ def _line(axes: Axes, x: NDArray[np.int64] | NDArray[np.float64], y: NDArray[np.
 
 
 def _plot_basins(figure: Figure, tunings: Sequence[Tuning], headline: Headline, words: Wording) -> None:
-    """Draws what the tuning has seen over learning-rate scales, with the chosen scale of each schedule ringed."""
-    from matplotlib.ticker import NullLocator
-
+    """Draws what the tuning has seen over the highest learning rate, with that of each schedule ringed."""
     *others, right = panels = _panels(figure, headline)
     lines = []
     # Where it is worst.
-    diverged_at = {1: 0.015, -1: 0.985}
+    failed_at = {1: 0.015, -1: 0.985}
     for index, each in enumerate(tunings):
-        values, at = headline.factor * each.scores, diverged_at[headline.sign]
+        values, at = headline.factor * each.scores, failed_at[headline.sign]
         drawn = [_basin(axes, each, values, look(index), at) for axes in others]
-        lines.append([*drawn, _basin(right, each, each.losses, look(index), diverged_at[-1])][0])
+        lines.append([*drawn, _basin(right, each, each.losses, look(index), failed_at[-1])][0])
     for axes in others:
         axes.set_ylabel(f"validation {headline.axis()}", parse_math=False)
+        _close_up(axes, [headline.factor * each.means(each.scores) for each in tunings], headline.sign)
     right.set(ylabel=f"validation {words.loss_axis}")
+    _close_up(right, [each.means(each.losses) for each in tunings], -1)
     for axes in panels:
-        axes.set_xscale("log", base=2)
-        axes.xaxis.set_major_formatter(lambda scale, _: f"{scale:.3g}")
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.set_xlabel("factor on the learning rate")
+        axes.set_xscale("log")
+        axes.set_xlabel("highest learning rate of the schedule")
         axes.grid(alpha=0.25)
-    legend_of(figure, lines, [each.label for each in tunings], note="ringed: chosen.  x at the edge: a run diverged")
+    legend_of(
+        figure,
+        lines,
+        [each.label for each in tunings],
+        note="ringed: chosen.  x: a run failed or is far off",
+    )
 
 
-def _basin(axes: Axes, tuning: Tuning, values: NDArray[np.float64], line: Look, diverged_at: float) -> Line2D:
-    """Draws the median over seeds, every seed as a faint dot, and a cross at an edge where one has diverged."""
-    bad = ~np.isfinite(values).all(axis=1)
-    middle = np.where(bad, np.nan, np.median(values, axis=1))
-    drawn = _line(axes, tuning.scales, middle, line)
-    axes.plot(tuning.scales, values, linestyle="none", color=line.colour, marker=".", markersize=4, alpha=0.45)
-    edge = np.full(bad.sum(), diverged_at)
-    axes.plot(tuning.scales[bad], edge, "x", color=line.colour, transform=axes.get_xaxis_transform(), zorder=4)
-    best = middle[tuning.scales == tuning.chosen]
-    axes.plot([tuning.chosen], best, "o", color=line.colour, markersize=12, fillstyle="none", markeredgewidth=1.6)
+def _close_up(axes: Axes, means: Sequence[NDArray[np.float64]], sign: int) -> None:
+    """Limits the height to where most means are: beside one that has collapsed, the others would be a line."""
+    known = sign * np.concatenate(means)
+    known = known[np.isfinite(known)]
+    if len(known) and (span := known.max() - np.median(known)) > 0:
+        least, most = max(known.min(), known.max() - _SHOWN * span), known.max()
+        room = 0.08 * (most - least)
+        axes.set_ylim(*sorted((sign * (least - room), sign * (most + room))))
+
+
+def _basin(axes: Axes, tuning: Tuning, values: NDArray[np.float64], line: Look, failed_at: float) -> Line2D:
+    """Draws the mean of the runs at each scale, every run as a faint dot, and a cross at an edge for those without."""
+    middle = tuning.means(values)
+    known = np.isfinite(middle)
+    drawn = _line(axes, tuning.rates, middle, line)
+    axes.plot(tuning.rates, values, linestyle="none", color=line.colour, marker=".", markersize=4, alpha=0.45)
+    edge = np.full(tuning.failed.sum(), failed_at)
+    axes.plot(tuning.rates[tuning.failed], edge, "x", color=line.colour, transform=axes.get_xaxis_transform(), zorder=4)
+    if known.any():
+        best = np.interp(tuning.chosen, tuning.rates[known], middle[known])
+        axes.plot(tuning.chosen, best, "o", color=line.colour, markersize=12, fillstyle="none", markeredgewidth=1.6)
     return drawn
 
 
@@ -174,8 +204,9 @@ def _plot_scores(
     axes.set_yticks(range(len(rows)), names, parse_math=False)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     several = any(len(finals[row.label]) > 1 for row in rows)
-    what = headline.axis(" after the last step")
-    axes.set_xlabel(f"{what}: each seed, their mean and its 95% interval" if several else what, parse_math=False)
+    axes.set_xlabel(headline.axis(" after the last step"), parse_math=False)
+    if several:
+        axes.set_title("each seed, their mean and its 95% interval", fontsize="small", loc="left")
     axes.grid(axis="x", alpha=0.25)
 
 
@@ -187,8 +218,8 @@ def _row(axes: Axes, place: int, row: RowResult, values: NDArray[np.float64], fa
         axes.hlines(place, factor * summary.low, factor * summary.high, color=COLOURS[0], linewidth=2.6)
     mean = factor * summary.mean
     axes.plot(mean, place, "o", color=COLOURS[0], markersize=8)
-    if summary.diverged:
-        axes.annotate(f"{summary.diverged} diverged", (mean, place), (8, 7), textcoords="offset points",
+    if failed := summary.diverged + summary.collapsed:
+        axes.annotate(f"{failed} failed", (mean, place), (8, 7), textcoords="offset points",
                       fontsize="x-small", color=COLOURS[1])  # fmt: skip
 
 
@@ -204,14 +235,14 @@ def _plot_differences(figure: Figure, differences: Differences, headline: Headli
     small = "small" if len(labels) <= 8 else "xx-small"
     for (i, j), value in np.ndenumerate(points):
         if math.isfinite(value):
-            mark = differences.star(i, j)
+            mark = differences.mark(i, j)
             dark = abs(value) > 0.6 * largest
             said = headline.difference(float(differences.means[i, j]), "+")
             axes.text(j, i, f"{said}{mark}", ha="center", va="center", fontsize=small,
-                      fontweight="bold" if mark else None, color="white" if dark else "black")  # fmt: skip
+                      fontweight="bold" if mark == " *" else None, color="white" if dark else "black")  # fmt: skip
     names = [short_name(label) for label in labels]
     axes.set_xticks(range(len(labels)), names, rotation=40, ha="right", parse_math=False)
     axes.set_yticks(range(len(labels)), names, parse_math=False)
     bar = figure.colorbar(image, ax=axes, shrink=0.85)
     bar.set_label(f"row minus column ({headline.unit})", parse_math=False)
-    axes.set_title("mean over paired seeds; * better or worse by interval and test", fontsize="small", loc="left")
+    axes.set_title("mean over paired seeds; * better or worse; · not tested", fontsize="small", loc="left")

@@ -65,13 +65,15 @@ def test_tables_behind_the_pictures(compared: Comparison) -> None:
     finals = final_scores(compared)
     assert list(finals) == list(ROWS)
     assert np.isnan(finals["hot"]).all()
-    table = differences(compared)
+    table = differences(compared.evidence, compared.standing.results)
     assert set(table.labels) == {"constant", EVIL}
     expected = np.mean(finals[table.labels[0]] - finals[table.labels[1]])
     np.testing.assert_allclose(table.means, [[np.nan, expected], [-expected, np.nan]])
     assert expected >= 0, "the best mean is on top"
     for tuning in tunings(compared):
-        assert {0.5, 1.0, 2.0} <= set(tuning.scales)
+        highest = {"constant": 0.05, EVIL: 0.1, "hot": 1e30}[tuning.label]
+        assert {0.5, 1.0, 2.0} <= set((tuning.rates / highest).round(5))
+        assert tuning.failed.all() == (tuning.label == "hot")
         assert np.isfinite(tuning.losses).all() == (tuning.label != "hot")
 
 
@@ -117,11 +119,11 @@ def test_terminal_and_page_show_the_same_cells(compared: Comparison, capsys: pyt
         row, result = dict(zip(heads, cells, strict=True)), results[cells[0]]
         accuracy = result["accuracy"]
         assert row["scale"] == f"{result['scale']:.3g}{' (edge)' if result['on_edge'] else ''}"
-        assert (row["n"], row["diverged"]) == (str(accuracy["n"]), str(accuracy["diverged"]))
+        assert (row["n"], row["failed"]) == (str(accuracy["n"]), str(accuracy["diverged"] + accuracy["collapsed"]))
         assert row["accuracy"] == ("-" if accuracy["mean"] is None else f"{accuracy['mean']:.4f}")
         assert row["peak lr"] == f"{result['rates'][1]:.3g}"
         assert row["problem"] == (result["problem"] or "-")
-        points = re.search(r"\(([-+].*) points, p", row["against the reference"])
+        points = re.search(r"([-+][\d.]+) \(", row["difference"])
         pair = [
             each for each in map(vars, compared.evidence.differences) if cells[0] in {each["first"], each["second"]}
         ]
@@ -166,7 +168,7 @@ def test_pictures_are_whole_and_the_same_each_time(compared: Comparison) -> None
     assert "validation accuracy (percent)" in texts["validation"]
     assert "accuracy after the last step (percent)" in texts["accuracy"]
     assert "diverged" in texts["accuracy"]
-    assert "factor on the learning rate" in texts["basin"]
+    assert "highest learning rate of the schedule" in texts["basin"]
     assert "row minus column (points of accuracy)" in texts["differences"]
     assert all("<img src=x" in texts[name] for name in names), "labels are shown as they are"
     assert all(len(content) > 10_000 for name, content in before.items() if name.endswith(".png"))

@@ -277,8 +277,14 @@ def test_the_runs_of_a_comparison(tiny: Path, tmp_path: Path, protocol: Any) -> 
     assert {epoch.measured_on for epoch in by_plugin["sgdr"].epochs} == {"validation" if holdout else "test"}
     assert "it is a run of a comparison" in (reproduce(by_plugin["sgdr"]).obstacle or "")
     (tmp_path / "runs" / found[0].name / "outcome.json").unlink()
-    shown = call("list", "--dir", str(tmp_path / "runs")).stdout
+    assert call("list", "--dir", str(tmp_path / "runs")).stdout == (
+        f"{len(found)} runs of comparisons not shown: --all lists them too\n"
+    )
+    assert json.loads(call("list", "--json", "--dir", str(tmp_path / "runs")).stdout) == []
+    shown = call("list", "--all", "--dir", str(tmp_path / "runs")).stdout
     assert (" (val)" in shown) == bool(holdout)
+    assert call("list", "--dir", str(tmp_path / "runs" / "compare-1")).stdout.count("compare-1/") == 0
+    assert len(call("list", "--dir", str(tmp_path / "runs" / "compare-1")).stdout.splitlines()) == len(found) + 1
     assert call("remove", "--yes", str(tmp_path / "runs" / by_plugin["sgdr"].name)).exit_code == 0
     assert len(find_runs(tmp_path / "runs")) == len(found) - 1
 

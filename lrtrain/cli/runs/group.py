@@ -76,12 +76,13 @@ def command() -> None:
 @command.command("list", short_help="List the runs with their results.")
 @directory_option
 @click.option("--plugin", metavar="NAME", shell_complete=complete_plugin, help="Only runs that a plugin takes part in.")
+@click.option("--all", "everything", is_flag=True, help="Also the runs of comparisons, which may be hundreds.")
 @click.option(
     "--sort", type=click.Choice(list(_SORTS)), default="started", show_default=True, help="Order of the runs."
 )
 @json_option
-def list_runs(directory: Path, plugin: str | None, sort: str, as_json: bool) -> None:
-    """List the runs in --dir, those of comparisons included, with their results.
+def list_runs(directory: Path, plugin: str | None, everything: bool, sort: str, as_json: bool) -> None:
+    """List the runs in --dir with their results; the runs of comparisons below it with --all.
 
     Accuracy and loss are those after the last epoch, on the test set, or (val) on the examples that a comparison holds
     out; a run that is judged by another number has its name beside it. Peak lr is the highest learning rate applied;
@@ -94,13 +95,24 @@ def list_runs(directory: Path, plugin: str | None, sort: str, as_json: bool) -> 
     if not directory.is_dir() and directory != _DIRECTORY:
         raise UsageError(f"--dir {directory} is not there: give a directory with runs")
     runs = sorted(find_runs(directory), key=_SORTS[sort])
-    chosen = [run for run in runs if plugin is None or _takes_part(plugin, run)]
+    matching = [run for run in runs if plugin is None or _takes_part(plugin, run)]
+    chosen = [run for run in matching if everything or not _within_comparison(run, directory)]
+    left_out = len(matching) - len(chosen)
     if as_json:
         print_json(finite([run.to_json() for run in chosen]))
-    elif chosen:
+        return
+    if chosen:
         show_list(chosen)
-    else:
+    elif not left_out:
         click.echo(_nothing(directory, plugin, runs))
+    if left_out:
+        click.echo(f"{left_out} run{'s' * (left_out > 1)} of comparisons not shown: --all lists them too")
+
+
+def _within_comparison(run: Run, directory: Path) -> bool:
+    """Returns whether a run belongs to a comparison that is below a directory."""
+    comparison = run.path.absolute().parent.parent
+    return directory.absolute() in comparison.parents and (comparison / "comparison.json").is_file()
 
 
 @command.command("show", short_help="Show one run: configuration, epochs, how to train it again.")

@@ -88,6 +88,7 @@ def scores_chart(
     finals: Mapping[str, NDArray[np.float64]],
     numbers: Mapping[str, int],
     headline: Headline,
+    when: str = " after the last step",
 ) -> Chart:
     """Shows the final headline of every seed (float64[seeds] by label), the mean and its interval; the first on top."""
     traces: list[Trace] = []
@@ -107,7 +108,7 @@ def scores_chart(
         else "After the last step, one run each; best on top.",
         traces,
         {
-            "xaxis": {"title": {"text": _escaped(headline.axis(" after the last step"))}},
+            "xaxis": {"title": {"text": _escaped(headline.axis(when))}},
             "yaxis": {"autorange": "reversed", "type": "category", "categoryarray": [_name(r.label) for r in shown]},
         },
         height=120 + 42 * len(shown),
@@ -147,31 +148,26 @@ def basin_chart(tunings: Sequence[Tuning], headline: Headline) -> Chart:
     """Shows what the tuning has seen."""
     traces = []
     for index, each in enumerate(tunings):
-        middle = np.median(headline.factor * each.scores, axis=1)
-        trace = _line(index, each.label, each.scales, middle, f"scale %{{x:.3g}}: %{{y:{headline.drawn}}}")
-        marker = {
-            "color": colour(index),
-            "size": [13 if scale == each.chosen else 7 for scale in each.scales],
-            "symbol": ["star" if scale == each.chosen else "circle" for scale in each.scales],
-        }
-        traces.append(trace | {"mode": "lines+markers", "marker": marker})
-    axes = _axes("factor on the learning rate", f"validation {headline.axis()}")
-    axes["xaxis"] |= {"type": "log", "tickvals": _powers(tunings)}
+        means = each.means(headline.factor * each.scores)
+        trace = _line(index, each.label, each.rates, means, f"learning rate %{{x:.3g}}: %{{y:{headline.drawn}}}")
+        traces.append(trace | {"mode": "lines+markers", "marker": {"color": colour(index), "size": 7}})
+        known = np.isfinite(means)
+        if known.any():
+            at = [float(np.interp(each.chosen, each.rates[known], means[known]))]
+            star = {"color": colour(index), "size": 14, "symbol": "star"}
+            traces.append(_line(index, each.label, np.array([each.chosen]), np.array(at), "chosen: %{x:.3g}"))
+            traces[-1] |= {"mode": "markers", "marker": star}
+    axes = _axes("highest learning rate of the schedule", f"validation {headline.axis()}")
+    axes["xaxis"] |= {"type": "log", "exponentformat": "e"}
     return Chart(
         "basin",
         "How sensitive to the learning rate",
-        f"Median validation {headline.name} of the tuning at each factor on the learning rate; a star marks the factor "
-        f"that was chosen by its loss. A broad {'top' if headline.sign > 0 else 'bottom'} forgives a wrong learning "
-        "rate. A gap is where a run diverged.",
+        f"Mean validation {headline.name} of the tuning at each learning rate that was tried; a star marks the one "
+        f"that a fitted curve says is best. A broad {'top' if headline.sign > 0 else 'bottom'} forgives a wrong "
+        "learning rate. A gap is where a run diverged or is far off.",
         traces,
         axes,
     )
-
-
-def _powers(tunings: Sequence[Tuning]) -> list[float]:
-    scales = np.concatenate([each.scales for each in tunings])
-    low, high = (int(power) for power in np.round(np.log2([scales.min(), scales.max()])))
-    return [2.0**power for power in range(low, high + 1)]
 
 
 def differences_chart(differences: Differences, headline: Headline) -> Chart:
@@ -181,7 +177,7 @@ def differences_chart(differences: Differences, headline: Headline) -> Chart:
     largest = max(FINE * headline.factor, float(np.nanmax(np.abs(points))))
     words = [
         [
-            f"{headline.difference(value, '+')}{differences.star(i, j)}" if math.isfinite(value) else ""
+            f"{headline.difference(value, '+')}{differences.mark(i, j)}" if math.isfinite(value) else ""
             for j, value in each
         ]
         for i, each in enumerate(map(enumerate, differences.means))
@@ -193,7 +189,8 @@ def differences_chart(differences: Differences, headline: Headline) -> Chart:
         "differences",
         "Each against each",
         f"{_capital(headline.name)} of the row less that of the column{in_points}, mean over the same seeds. A star "
-        "marks a pair of which interval and test both say better or worse; without one, a difference may be chance.",
+        "marks a pair that was found to differ, a dot one that was not tested; without a star, a difference may "
+        "be chance.",
         [
             {
                 "type": "heatmap",
