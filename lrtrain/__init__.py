@@ -55,6 +55,8 @@ if TYPE_CHECKING:
     from lrtrain.training.train import RunResult as RunResult
     from lrtrain.training.train import train as train
     from lrtrain.training.trained import Trained as Trained
+    from lrtrain.verifying import VerifiedLr as VerifiedLr
+    from lrtrain.verifying import verify_lr as verify_lr
     from lrtrain.workloads.headline import Headline as Headline
     from lrtrain.workloads.images import ImageClassification as ImageClassification
     from lrtrain.workloads.kinds import Classification as Classification
@@ -105,6 +107,7 @@ _NAMES = {
     "data.load": ("load_dataset",),
     "data.packed": ("read_packed",),
     "data.types": ("Dataset", "Split"),
+    "verifying": ("VerifiedLr", "verify_lr"),
     "workloads.headline": ("Headline",),
     "workloads.images": ("ImageClassification",),
     "workloads.kinds": ("Classification", "NextToken", "Regression"),

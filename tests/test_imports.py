@@ -43,7 +43,7 @@ ROOMS = """
     training
     range_test comparison
     report
-    comparing judging
+    comparing judging verifying
     testing doctor
     cli
     __main__ lrtrain

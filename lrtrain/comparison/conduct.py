@@ -77,6 +77,18 @@ def compare_plan(
         return _run(job, processes, reporter if processes.is_main else NullReporter())
 
 
+def tune_plan(plan: Plan, directory: str | Path, reporter: CompareReporter | None = None) -> Comparison:
+    """Tunes the schedules of a plan, one or more, in an empty directory, and measures nothing.
+
+    Raises:
+      UsageError: what is asked for cannot be done; nothing has been written.
+    """
+    reporter = reporter or NullReporter()
+    plan.check(least=1)
+    processes = join_processes(None, {}, plan.train.devices, None, reporter.phase)
+    return _run(_Job(plan, new_store(directory), resume=False, named=True, measures=False), processes, reporter)
+
+
 def _check_plugins(plan: Plan, trials: Sequence[Trial]) -> None:
     """Raises UsageError for a plugin that no longer loads: each of its trials would be recorded as failed."""
     labels = {trial.label for trial in trials}
@@ -110,6 +122,7 @@ class _Job:
     store: Store
     resume: bool
     named: bool
+    measures: bool = True
 
 
 def _run(job: _Job, processes: Processes, reporter: CompareReporter) -> Comparison:
@@ -141,7 +154,7 @@ def _run(job: _Job, processes: Processes, reporter: CompareReporter) -> Comparis
                 check_conditions(about, now)
                 if said := other_versions(about.get("versions", {}), now["versions"]):
                     reporter.noted(said)
-        outcomes = _Rounds(Standing.of(plan, about, []), store, trainer, reporter, processes).run()
+        outcomes = _Rounds(Standing.of(plan, about, []), store, trainer, reporter, processes).run(measure=job.measures)
         with processes.together():
             if processes.is_main:
                 store.sweep()
@@ -175,10 +188,11 @@ class _Rounds:
         texts = processes.gathered(lambda: list(map(_text, store.outcomes())) if processes.is_main else [])
         self._outcomes = list(map(_outcome, texts))
 
-    def run(self) -> list[Outcome]:
+    def run(self, *, measure: bool = True) -> list[Outcome]:
         """Tunes and measures; returns the outcomes of all trials."""
         plan = self._plan
         tuning, measuring = planned(plan)
+        measuring *= measure
         done, seconds = len(self._outcomes), 0.0
         if self._standing().missing:
             self._trainer.choose_width(self._reporter)
@@ -191,7 +205,7 @@ class _Rounds:
             self._train(trials, max(0, self._still_to_tune(tuning) - len(trials)) + measuring)
         if standing.tuned:
             self._reporter.tuned(standing)
-        while trials := self._agreed(self._standing().to_measure):
+        while measure and (trials := self._agreed(self._standing().to_measure)):
             self._train(trials, 0)
         return self._outcomes
 

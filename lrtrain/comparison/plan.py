@@ -170,8 +170,8 @@ class Plan:
         with files_below(self.folder):
             return self.chosen or choose(self.train.workload, self.train.model)
 
-    def check(self) -> None:
-        """Raises UsageError for the first thing that no comparison can have."""
+    def check(self, least: int = 2) -> None:
+        """Raises UsageError for the first thing that no comparison can have, of ``least`` schedules or more."""
         self.train.check()
         if self.train.init_from is not None:
             raise UsageError(
@@ -181,7 +181,7 @@ class Plan:
         check_choice("protocol", self.protocol, PROTOCOLS)
         self._check_holdout()
         labels = [row.label for row in self.rows]
-        if len(labels) < 2:
+        if len(labels) < least:
             raise UsageError(
                 f"a comparison needs at least two schedules, and {len(labels)} is given: add another", key="schedules"
             )
@@ -261,7 +261,8 @@ class Plan:
             rows = tuple(_row(table, title) for table in stored.pop("schedules"))
             # A plan of an earlier lrtrain has no folder.
             plan = cls(rows, **{**stored, "folder": stored.get("folder") or Path.cwd()})
-            plan.check()
+            # One schedule is enough to be tuned; whoever compares asks for two.
+            plan.check(least=1)
         except LrtrainError as error:
             raise InvalidFileError(f"{title}: {short(str(error), 300)}") from None
         return plan

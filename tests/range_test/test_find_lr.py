@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import Result
+from lrtrain_linear_regression import LinearRegression, expected_losses
 
 import lrtrain
 from lrtrain.cli.find_lr import command
@@ -447,3 +448,65 @@ def test_an_error_of_usage_comes_before_the_libraries(arguments: list[str], tmp_
     imported = set(run.stderr.splitlines()[-1].split())
     assert "loaded" in imported
     assert imported.isdisjoint({"jax", "flax", "optax", "orbax", "matplotlib", "tensorflow_datasets", "rich"})
+
+
+# ------------------------------------------------------------------------------------------------------ complete runs
+
+REGRESSION = "linear-regression(dim=20, examples=1600)"
+
+
+@pytest.fixture(scope="module")
+def tested() -> RangeTest:
+    return lrtrain.find_lr("linear", workload=REGRESSION, epochs=1)
+
+
+class TestVerify:
+    """Complete runs around a suggestion, on a problem whose expected loss has a closed form."""
+
+    def test_the_best_learning_rate_is_that_of_theory(self, tested: RangeTest) -> None:
+        verified = lrtrain.verify_lr(tested, seeds=3)
+        workload = LinearRegression(dim=20, examples=1600)
+        steps = workload.examples // workload.defaults.batch_size
+        table = lrtrain.schedule(tested.spec, total_steps=steps)
+        rates = np.array([float(table(step)) for step in range(steps)])
+
+        def lost(scale: float) -> float:
+            return float(expected_losses(workload, scale * rates)[-1])
+
+        best = min(lost(scale) for scale in np.geomspace(verified.scale / 8, verified.scale * 8, 49))
+        assert lost(verified.scale) < 1.5 * best
+        assert verified.learning_rate == pytest.approx(verified.scale * tested.peak)
+        assert verified.headline.name == "loss"
+        assert not verified.on_edge
+        assert sum(len(point.values) for point in verified.points) >= 5 + 5 * 3
+        assert [point.learning_rate for point in verified.points] == sorted(
+            point.learning_rate for point in verified.points
+        )
+
+    def test_the_runs_are_around_the_suggestion(self, tested: RangeTest) -> None:
+        rates = [point.learning_rate for point in lrtrain.verify_lr(tested).points]
+        for factor in (0.25, 0.5, 1, 2, 4):
+            assert np.min(np.abs(np.array(rates) / (factor * tested.suggestion.learning_rate) - 1)) < 1e-3
+
+    def test_the_command(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        said = done(cli("find-lr", "--plugin", "linear", "--workload", REGRESSION, "--verify", "--quiet"))
+        assert "highest learning rate  loss on held-out examples" in said
+        lines = said.splitlines()
+        assert lines[-2].startswith("verified    ")
+        assert "complete runs of 1 epoch" in lines[-2]
+        assert f"makes that {lines[-2].split()[1]}" in lines[-1]
+        assert list(tmp_path.iterdir()) == []
+        values = json.loads(done(cli("find-lr", "--plugin", "linear", "--workload", REGRESSION, "--verify", "--json")))
+        assert values["verified"]["learning_rate"] == pytest.approx(float(lines[-2].split()[1]), rel=0.01)
+        assert values["verified"]["headline"] == {"name": "loss", "mode": "min"}
+
+    def test_without_a_suggestion_nothing_is_trained(self) -> None:
+        test = range_test_of(recorded(np.ones(len(RATES))))
+        with pytest.raises(TrainingError, match="no learning rate can be suggested"):
+            lrtrain.verify_lr(test)
+        flat = RangeTest(
+            Spec.of("constant(value=0)"), 0.0, TrainConfig(), 1e-6, 1.0, len(RATES), recorded(valley(RATES))
+        )
+        with pytest.raises(TrainingError, match="is 0 throughout"):
+            lrtrain.verify_lr(flat)

@@ -61,6 +61,19 @@ class ComparisonReporter(Screen, NullReporter):
         self.say(_rest(standing))
 
 
+class VerifyingReporter(ComparisonReporter):
+    """The bar of the runs that verify a learning rate."""
+
+    def planned(self, plan: Plan, forecast: Forecast) -> None:
+        """Says how many complete runs there are."""
+        self._headline = plan.workload.workload.headline
+        self.say(f"{forecast.tuning} complete runs or more, {forecast.width} at once: {duration(forecast.seconds)}")
+        self.start(forecast.done, forecast.tuning, "runs")
+
+    def tuned(self, standing: Standing) -> None:
+        """Says nothing: what was found is printed at the end."""
+
+
 def _forecast_lines(plan: Plan, forecast: Forecast) -> Iterator[str]:
     """Says how many runs there are, how long they take, and what they can show."""
     runs = forecast.tuning + forecast.measuring
