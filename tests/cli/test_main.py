@@ -55,7 +55,7 @@ SCHEDULES = [
 ]
 OBSERVERS = ["early-stopping", "greedy", "mlflow", "reduce-on-plateau", "tensorboard"]
 PLUGINS = sorted([*SCHEDULES, *OBSERVERS])
-COMMANDS = ["train", "compare", "report", "plot", "export", "find-lr", "evaluate", "predict"]
+COMMANDS = ["train", "compare", "report", "verdict", "plot", "export", "find-lr", "evaluate", "predict"]
 COMMANDS += ["plugins", "workloads", "runs", "doctor", "completion"]
 SCRIPTS = Path(sys.executable).parent
 
