@@ -151,9 +151,10 @@ def _explained(comparison: Comparison, baseline: str) -> Iterator[str]:
         f"{_of_looks(looks)}"
     )
     against = "every other" if plan.all_pairs else f"{baseline}, which was fixed before measuring"
+    for_looks = " and for the looks" if len(looks) > 1 else ""
     yield (
         f"Deciding: each schedule was compared with {against}. Better is said only where a sign-flip permutation test "
-        "of all pairs together, corrected for their number (Westfall and Young) and for the looks, says with p below "
+        f"of all pairs together, corrected for their number (Westfall and Young){for_looks}, says with p below "
         f"0.05 that the mean of the paired differences exceeds what the choice of the factors may have caused"
         f"{_of_margins(comparison)}. All else is a tie: this evidence does not distinguish the two, which does not "
         "make them equal. The answer is about these options, this network, these data and this length of training."
@@ -199,9 +200,8 @@ def _of_margins(comparison: Comparison) -> str:
     if not margins or not max(margins):
         return ""
     low, high = map(comparison.headline.difference, (min(margins), max(margins)))
-    return (
-        f" ({low if low == high else f'{low} to {high}, by pair'}{comparison.headline.points}; fixed before measuring)"
-    )
+    points = comparison.headline.points
+    return f" ({f'{low}{points}' if low == high else f'{low} to {high}{points}, by pair'}; fixed before measuring)"
 
 
 def _words(plan: Plan) -> Wording:
