@@ -8,7 +8,7 @@ from lrtrain.comparison.given import Columns, rows_of_frame
 from lrtrain.comparison.judged import Judged, verdict_of_rows
 
 
-def verdict(  # noqa: PLR0913
+def verdict(  # noqa: PLR0913  # a frame has columns of any name
     frame: Any,
     *,
     label: str = "label",

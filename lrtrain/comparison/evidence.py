@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lrtrain.comparison.protocol import Standing, Tuned, fresh_seeds
+from lrtrain.comparison.protocol import Standing, fresh_seeds
 from lrtrain.comparison.sign_flips import smallest_p
 from lrtrain.comparison.statistics import ALPHA, PairedDifference, Summary, summarise
+from lrtrain.comparison.tuning_trials import Tuned
 from lrtrain.runs.record import finite
 from lrtrain.workloads.headline import ACCURACY, Headline, noted
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrtrain.comparison.plan import Plan
-from lrtrain.comparison.protocol import Standing, Tuned
+from lrtrain.comparison.protocol import Standing
 from lrtrain.comparison.store import Store
 from lrtrain.comparison.trial import Outcome
+from lrtrain.comparison.tuning_trials import Tuned
 from lrtrain.errors import RunDirError
 from lrtrain.runs.command import resume_command
 from lrtrain.workloads.headline import Headline

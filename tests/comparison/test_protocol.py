@@ -12,9 +12,10 @@ from lrtrain.comparison.conditions import centre_of_grid
 from lrtrain.comparison.evidence import analyse
 from lrtrain.comparison.judge import Judge
 from lrtrain.comparison.plan import LOOKS, Effort, Plan, effort_of, grid, labelled
-from lrtrain.comparison.protocol import MOST_EXTENSIONS, Standing, fresh_seeds, planned, tuning_seeds
+from lrtrain.comparison.protocol import Standing, fresh_seeds, planned
 from lrtrain.comparison.trial import Outcome, Trial
 from lrtrain.comparison.tuning import cliffs
+from lrtrain.comparison.tuning_trials import MOST_EXTENSIONS, tuning_seeds
 from lrtrain.comparison.verdict import verdict
 from lrtrain.errors import UsageError
 from lrtrain.runs.train_config import TrainConfig

@@ -44,7 +44,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
     for name in ("parse_head", "parse_epochs", "parse_steps"):
         count(reading, name)
-    count(protocol, "_Tuning")
+    count(protocol, "Tuning")
     return counted
 
 
@@ -55,7 +55,7 @@ def test_a_report_of_a_comparison_parses_each_run_once(before: Path, calls: Coun
     write_results(comparison)
     measured = sum(outcome.measured for row in comparison.plan.rows for outcome in comparison.measured(row.label))
     assert measured > 1
-    assert calls == {"parse_head": measured, "parse_epochs": measured, "parse_steps": measured, "_Tuning": 1}
+    assert calls == {"parse_head": measured, "parse_epochs": measured, "parse_steps": measured, "Tuning": 1}
 
 
 def test_a_page_of_runs_parses_each_run_once(before: Path, calls: Counter[str]) -> None:

@@ -18,11 +18,12 @@ from lrtrain.workloads.headline import ACCURACY
 
 if TYPE_CHECKING:
     from lrtrain.comparison.plan import Plan
-    from lrtrain.comparison.protocol import Standing, Tuned
+    from lrtrain.comparison.protocol import Standing
     from lrtrain.comparison.reporter import Forecast
     from lrtrain.comparison.result import Comparison
     from lrtrain.comparison.store import Store
     from lrtrain.comparison.trial import Outcome
+    from lrtrain.comparison.tuning_trials import Tuned
     from lrtrain.workloads.headline import Headline
 
 # What a terminal too narrow for all of it does without, the first one first; the page has all of it.
