@@ -64,7 +64,8 @@ def schedules() -> list[str]:
 def results(workload: str, shortened: Mapping[str, Any]) -> dict[str, Any]:
     """Trains every schedule on a workload; returns the headline of each on the test set, None where it diverged."""
     from lrtrain.comparison.conduct import compare_plan
-    from lrtrain.comparison.plan import Plan, labelled
+    from lrtrain.comparison.plan import Plan
+    from lrtrain.comparison.rows import labelled
     from lrtrain.training.configure import configured
 
     config, chosen = configured({"workload": workload, **shortened})

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrtrain.comparison.conduct import compare_plan
-from lrtrain.comparison.plan import Plan, effort_of, labelled
+from lrtrain.comparison.plan import Plan, effort_of
 from lrtrain.comparison.reporter import CompareReporter
 from lrtrain.comparison.result import Comparison
+from lrtrain.comparison.rows import labelled
 from lrtrain.engine.connection import Distributed, is_main, refusals_told
 from lrtrain.extras import check_extra
 from lrtrain.plugins.spec import Spec

@@ -12,8 +12,9 @@ import numpy as np
 
 from lrtrain.comparison.conditions import centre_of_grid
 from lrtrain.comparison.conduct import tune_plan
-from lrtrain.comparison.plan import Effort, Plan, Row, grid
+from lrtrain.comparison.plan import Effort, Plan, grid
 from lrtrain.comparison.reporter import CompareReporter
+from lrtrain.comparison.rows import Row
 from lrtrain.comparison.tuning_trials import Tuned
 from lrtrain.errors import TrainingError
 from lrtrain.range_test.find_lr import RangeTest

@@ -34,7 +34,7 @@ MODULES = sorted(path.relative_to(PACKAGE.parent).with_suffix("").as_posix() for
 ROOMS = """
     errors
     files host cache
-    extras figures option_fields signals strict_json system_refusal
+    extras figures option_fields signals strict_json system_refusal text_table
     plugins
     data nn
     workloads

@@ -11,10 +11,10 @@ from typing import Any
 import click
 
 from lrtrain.cli.terminal import printable
+from lrtrain.text_table import BETWEEN, lines
 
 # Text that is longer takes several lines on a terminal, when there is no room.
 _TEXT = 24
-_BETWEEN = "  "
 
 
 def print_table(
@@ -29,30 +29,19 @@ def print_table(
     if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
         _draw(columns, right, [list(header).index(title) for title in dispensable])
     else:
-        click.echo("\n".join(_lines(columns, right)))
+        click.echo("\n".join(lines(columns, right)))
 
 
 def print_lines(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Prints rows under a header; the last column takes what it needs, on a terminal too."""
     columns = [[printable(cell) for cell in column] for column in zip(header, *rows, strict=True)]
-    title, *lines = _lines(columns, [False] * len(header))
-    click.echo("\n".join([click.style(title, bold=True), *lines]))
+    title, *rest = lines(columns, [False] * len(header))
+    click.echo("\n".join([click.style(title, bold=True), *rest]))
 
 
 def print_json(values: Any) -> None:
     """Prints values for programs."""
     click.echo(json.dumps(values, indent=2))
-
-
-def _lines(columns: Sequence[Sequence[str]], right: Sequence[bool]) -> list[str]:
-    widths = [_width(column) for column in columns]
-    return [
-        _BETWEEN.join(
-            cell.rjust(width) if is_right else cell.ljust(width)
-            for cell, width, is_right in zip(row, widths, right, strict=True)
-        ).rstrip()
-        for row in zip(*columns, strict=True)
-    ]
 
 
 def _draw(columns: Sequence[Sequence[str]], right: Sequence[bool], dispensable: Sequence[int]) -> None:
@@ -66,7 +55,7 @@ def _draw(columns: Sequence[Sequence[str]], right: Sequence[bool], dispensable: 
         for column, is_right in zip(columns, right, strict=True)
     ]
     shown = _that_fit(least, dispensable, console.width)
-    table = Table(box=None, pad_edge=False, padding=(0, len(_BETWEEN), 0, 0), header_style="bold")
+    table = Table(box=None, pad_edge=False, padding=(0, len(BETWEEN), 0, 0), header_style="bold")
     for at in shown:
         table.add_column(
             Text(columns[at][0]), justify="right" if right[at] else "left", min_width=least[at], overflow="fold"
@@ -80,7 +69,7 @@ def _that_fit(widths: Sequence[int], dispensable: Sequence[int], room: int) -> l
     """Returns the columns that are shown; a column that is not dispensable is always shown."""
     shown = list(range(len(widths)))
     for at in dispensable:
-        if sum(widths[each] for each in shown) + len(_BETWEEN) * (len(shown) - 1) <= room:
+        if sum(widths[each] for each in shown) + len(BETWEEN) * (len(shown) - 1) <= room:
             break
         shown.remove(at)
     return shown

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lrtrain.comparison.plan import Plan, Row
+from lrtrain.comparison.plan import Plan
+from lrtrain.comparison.rows import Row
 from lrtrain.errors import LrtrainError, PluginError, RunDirError
 from lrtrain.plugins.discovery import files_below, find_plugin
 from lrtrain.plugins.loading import ActivePlugins, activate

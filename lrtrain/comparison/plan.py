@@ -5,16 +5,15 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from lrtrain.comparison.rows import Row, row_of
 from lrtrain.errors import LrtrainError, UsageError, nearest
 from lrtrain.option_fields import check_choice, check_number
 from lrtrain.plugins.discovery import files_below
-from lrtrain.plugins.loading import activate, hooks_of
-from lrtrain.plugins.spec import Spec, file_and_class, normal_name, short, split_specs
+from lrtrain.plugins.spec import short
 from lrtrain.runs.train_config import MAX_SEED, TrainConfig
 from lrtrain.strict_json import InvalidFileError, Whole, decode, path_of
 from lrtrain.workloads.loading import Chosen, choose
@@ -24,45 +23,6 @@ PROTOCOLS: tuple[Protocol, ...] = ("fair", "as-is")
 VERSION = 1
 # The seeds of the measurement are as far from those of the tuning as nobody will tune.
 FRESH = 10_000
-
-
-@dataclass(frozen=True)
-class Row:
-    """One schedule of a comparison.
-
-    Args:
-      label: its name in tables and pictures, unlike any other's.
-      spec: the plugin that builds the schedule and its options, as given.
-      observers: further plugins that run beside it.
-    """
-
-    label: str
-    spec: Spec
-    observers: tuple[Spec, ...] = ()
-
-    @property
-    def specs(self) -> tuple[Spec, ...]:
-        """All of its plugins, the one that builds the schedule first."""
-        return (self.spec, *self.observers)
-
-    def __str__(self) -> str:
-        """Its plugins as `--plugin` has them."""
-        return " + ".join(map(str, self.specs))
-
-    def check(self) -> None:
-        """Raises UsageError where a plugin cannot be loaded, or the first one builds no schedule."""
-        active = activate(self.specs)
-        builders = [plugin for plugin in active.plugins if "build_schedule" in hooks_of(type(plugin.instance))]
-        if active.plugins[0] not in builders:
-            name = active.plugins[0].entry.name
-            known = f"'{builders[0].entry.name} + {name}'" if builders else f"'constant + {name}'"
-            raise UsageError(f"{name} builds no schedule, so there is nothing to tune: name one first, as in {known}")
-        active.schedule_plugin()
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns its table in ``comparison.json``."""
-        table = {"label": self.label, **self.spec.table()}
-        return {**table, "with": [each.table() for each in self.observers]} if self.observers else table
 
 
 @dataclass(frozen=True)
@@ -258,7 +218,7 @@ class Plan:
         stored = vars(decode(values, _Stored, title, path_of))
         stored["train"].read_as_before()
         try:
-            rows = tuple(_row(table, title) for table in stored.pop("schedules"))
+            rows = tuple(row_of(table, title) for table in stored.pop("schedules"))
             # A plan of an earlier lrtrain has no folder.
             plan = cls(rows, **{**stored, "folder": stored.get("folder") or Path.cwd()})
             # One schedule is enough to be tuned; whoever compares asks for two.
@@ -280,29 +240,3 @@ class _Stored:
     baseline: str | None
     all_pairs: bool
     folder: Path | None = None
-
-
-def _row(table: dict[str, Any], title: str) -> Row:
-    options = dict(table)
-    label, observers = options.pop("label", None), options.pop("with", [])
-    if not isinstance(label, str):
-        raise InvalidFileError(f"{title}: schedules.label is refused: expected a text")
-    if not isinstance(observers, list):
-        raise InvalidFileError(f"{title}: schedules.with is refused: expected a list")
-    return Row(label, Spec.of(options), tuple(map(Spec.of, observers)))
-
-
-def labelled(given: Sequence[Spec | str | Mapping[str, Any]]) -> tuple[Row, ...]:
-    """Returns a row for each spec, called by the plugin's name or, where that is not enough, by the whole spec.
-
-    A text may name several plugins that run together, ``constant + reduce-on-plateau``: the first builds the schedule.
-    """
-    together = [tuple(map(Spec.of, split_specs(each) if isinstance(each, str) else [each])) for each in given]
-    rows = [Row(label_of(specs), specs[0], specs[1:]) for specs in together]
-    names = [row.label for row in rows]
-    return tuple(row if names.count(row.label) == 1 else dataclasses.replace(row, label=str(row)) for row in rows)
-
-
-def label_of(specs: Sequence[Spec]) -> str:
-    """Returns the plugins' names as given; of a class in a file, the name that the class goes by."""
-    return " + ".join(spec.name if file_and_class(spec.name) is None else normal_name(spec.name) for spec in specs)

@@ -11,7 +11,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from lrtrain.comparison.plan import BUDGETS, Effort, Plan, Row, effort_of, label_of
+from lrtrain.comparison.plan import BUDGETS, Effort, Plan, effort_of
+from lrtrain.comparison.rows import Row, label_of
 from lrtrain.errors import LrtrainError, UsageError, nearest
 from lrtrain.option_fields import option_fields
 from lrtrain.plugins.discovery import DEFAULT_WORKLOAD, files_below

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from lrtrain.comparison.evidence import Evidence, RowResult
 from lrtrain.comparison.statistics import OPPOSITE, PairedDifference
+from lrtrain.text_table import lines
 from lrtrain.workloads.headline import ACCURACY, Headline
 from lrtrain.workloads.wording import Wording, wording
 
@@ -55,12 +56,7 @@ class Table:
     def __str__(self) -> str:
         """The table as plain text, numbers aligned on the right."""
         columns = [[column.title, *(row[at].text for row in self.rows)] for at, column in enumerate(self.columns)]
-        widths = [max(map(len, column)) for column in columns]
-        aligned = [
-            [text.rjust(width) if column.numeric else text.ljust(width) for text in texts]
-            for column, texts, width in zip(self.columns, columns, widths, strict=True)
-        ]
-        return "\n".join("  ".join(line).rstrip() for line in zip(*aligned, strict=True))
+        return "\n".join(lines(columns, [column.numeric for column in self.columns]))
 
     def html(self) -> str:
         """Returns the table as HTML, without style or script: notebooks show it."""

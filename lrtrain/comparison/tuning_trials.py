@@ -18,7 +18,6 @@ MOST_EXTENSIONS = 3
 _SCALES_PER_EXTENSION = 2
 # The scales around the best one that are tried after the grid, in octaves from it, and how far a parabola reaches.
 REFINEMENT = (((-1.0, 0.0, 1.0), 2.5), ((-0.5, 0.5), 1.75))
-_REACH = 1.75
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ class Tuning:
     def _result(self, label: str, seen: Mapping[float, Sequence[float]]) -> Tuned:
         costs = {scale: tuple(seen[scale]) for scale in sorted(seen)}
         if label in self._centres:
-            best = _scale(vertex(seen, self._centres[label], _REACH))
+            best = _scale(vertex(seen, self._centres[label], REFINEMENT[-1][1]))
             return Tuned(costs, best, self._extended, basin_at(seen, math.log2(best)))
         best = grid_best(seen)
         judged: dict[float, list[float]] = {scale: [] for scale in seen}

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lrtrain.comparison.plan import Plan, Row, labelled
+from lrtrain.comparison.plan import Plan
+from lrtrain.comparison.rows import Row, labelled
 from lrtrain.comparison.store import Store
 from lrtrain.comparison.verdict import verdict
 from lrtrain.errors import LrtrainError

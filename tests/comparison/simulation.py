@@ -18,8 +18,9 @@ import numpy as np
 from scipy import stats
 
 from lrtrain.comparison.judge import Judge
-from lrtrain.comparison.plan import BUDGETS, Effort, Plan, Row, grid
+from lrtrain.comparison.plan import BUDGETS, Effort, Plan, grid
 from lrtrain.comparison.protocol import Standing
+from lrtrain.comparison.rows import Row
 from lrtrain.comparison.statistics import PairedDifference
 from lrtrain.comparison.trial import Outcome, Trial
 from lrtrain.plugins.spec import Spec

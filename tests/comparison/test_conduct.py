@@ -17,10 +17,11 @@ import pytest
 import lrtrain
 from lrtrain.comparison.conduct import compare_plan
 from lrtrain.comparison.merging import merge
-from lrtrain.comparison.plan import Effort, Plan, Row, labelled
+from lrtrain.comparison.plan import Effort, Plan
 from lrtrain.comparison.plan_file import parse_plan, preset_text, read_plan, read_preset
 from lrtrain.comparison.reporter import NullReporter
 from lrtrain.comparison.result import read_comparison
+from lrtrain.comparison.rows import Row, labelled
 from lrtrain.comparison.store import Store
 from lrtrain.comparison.trial import Outcome
 from lrtrain.comparison.verdict import verdict

@@ -11,8 +11,9 @@ import pytest
 from lrtrain.comparison.conditions import centre_of_grid
 from lrtrain.comparison.evidence import analyse
 from lrtrain.comparison.judge import Judge
-from lrtrain.comparison.plan import LOOKS, Effort, Plan, effort_of, grid, labelled
+from lrtrain.comparison.plan import LOOKS, Effort, Plan, effort_of, grid
 from lrtrain.comparison.protocol import Standing, fresh_seeds, planned
+from lrtrain.comparison.rows import labelled
 from lrtrain.comparison.trial import Outcome, Trial
 from lrtrain.comparison.tuning import cliffs
 from lrtrain.comparison.tuning_trials import MOST_EXTENSIONS, tuning_seeds

@@ -20,9 +20,10 @@ from lrtrain.comparison import wave_file
 from lrtrain.comparison.active_trial import ActiveTrial
 from lrtrain.comparison.conduct import compare_plan, share
 from lrtrain.comparison.holdout import load_data
-from lrtrain.comparison.plan import Plan, labelled
+from lrtrain.comparison.plan import Plan
 from lrtrain.comparison.reporter import NullReporter
 from lrtrain.comparison.result import Comparison
+from lrtrain.comparison.rows import labelled
 from lrtrain.comparison.store import Store
 from lrtrain.comparison.trainer import Trainer
 from lrtrain.comparison.trial import Outcome, Trial

@@ -18,7 +18,8 @@ import pytest
 import lrtrain
 from lrtrain.comparison.conduct import compare_plan
 from lrtrain.comparison.merging import merge
-from lrtrain.comparison.plan import Effort, Plan, labelled
+from lrtrain.comparison.plan import Effort, Plan
+from lrtrain.comparison.rows import labelled
 from lrtrain.data import load_dataset
 from lrtrain.data.load import find_dataset
 from lrtrain.errors import RunDirError, UsageError

@@ -21,8 +21,9 @@ import lrtrain
 from lrtrain.cli import main
 from lrtrain.cli.compare import progress
 from lrtrain.comparison.conduct import compare_plan
-from lrtrain.comparison.plan import Effort, Plan, Row
+from lrtrain.comparison.plan import Effort, Plan
 from lrtrain.comparison.result import Comparison, read_comparison
+from lrtrain.comparison.rows import Row
 from lrtrain.comparison.table import COLUMNS, Cell, Column, Table, number
 from lrtrain.figures import look
 from lrtrain.plugins.spec import Spec

@@ -261,7 +261,8 @@ def test_looking_at_a_run_is_not_writing_to_it(runs: Path) -> None:
 @pytest.mark.parametrize("protocol", ["as-is", "fair"])
 def test_the_runs_of_a_comparison(tiny: Path, tmp_path: Path, protocol: Any) -> None:
     from lrtrain.comparison.conduct import compare_plan
-    from lrtrain.comparison.plan import Effort, Plan, labelled
+    from lrtrain.comparison.plan import Effort, Plan
+    from lrtrain.comparison.rows import labelled
 
     config = TrainConfig(epochs=2, batch_size=16, dataset="tiny", data_dir=tiny)
     holdout = 16 if protocol == "fair" else 0

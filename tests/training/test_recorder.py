@@ -12,7 +12,8 @@ import pytest
 
 import lrtrain
 from lrtrain.comparison.conduct import compare_plan
-from lrtrain.comparison.plan import Effort, Plan, labelled
+from lrtrain.comparison.plan import Effort, Plan
+from lrtrain.comparison.rows import labelled
 from lrtrain.runs import find_runs
 from lrtrain.runs.logs import from_saved, line_of, to_saved
 from lrtrain.runs.train_config import TrainConfig

@@ -227,7 +227,8 @@ def _plan(given: set[str], train: dict[str, Any], options: dict[str, Any]) -> Pl
 
 
 def _own_plan(train: dict[str, Any], options: dict[str, Any]) -> Plan:
-    from lrtrain.comparison.plan import Plan, effort_of, labelled
+    from lrtrain.comparison.plan import Plan, effort_of
+    from lrtrain.comparison.rows import labelled
     from lrtrain.training.configure import configured
 
     specs: list[Any] = [*options["plugins"], *(_all_plugins() if options["all_plugins"] else [])]
