@@ -15,7 +15,7 @@ import pytest
 import lrtrain
 from lrtrain.engine.optimizers import optimizer
 from lrtrain.engine.population import Population
-from lrtrain.errors import UsageError
+from lrtrain.errors import TrainingError, UsageError
 from tests.engine.test_networks import BATCH, NETS, RATES, STEPS, TEST, TRAIN, arrays, make, order_of, trained
 from tests.lab import SPEC, Dies, Killed, cli, refusal, same_run
 
@@ -93,3 +93,11 @@ def test_a_precision_that_there_is_not(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"^precision=fp8 is refused: expected one of float32, bf16$"):
         lrtrain.train("wsd", precision="fp8", run_dir=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_network_that_overflows_is_a_sentence(tiny: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"^the loss is (nan|inf) at step \d+, at a learning rate of 1e\+30"):
+        lrtrain.train(
+            "constant(value=1e30)", run_dir=tmp_path / "run", dataset="tiny", data_dir=tiny, batch_size=8, epochs=1,
+            precision="bf16",
+        )  # fmt: skip
